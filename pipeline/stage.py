@@ -1,0 +1,25 @@
+"""What every stage's script does around its work: the command line, the settings, the errors."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline import paths
+from vaelab.config import Settings, UserError, load_settings
+
+
+def run(work: Callable[[Settings], None], description: str | None) -> None:
+    """Read params.yaml and do a stage's work; what a user can mend ends with one line and exit 2."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog="`dvc repro` runs all stages that are out of date."
+    )
+    parser.add_argument(
+        "--params", type=Path, default=paths.PARAMS, help="the settings (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    try:
+        work(load_settings(arguments.params))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
