@@ -10,7 +10,7 @@ from vaelab.config import Settings, UserError, load_settings
 
 
 def run(work: Callable[[Settings], None], description: str | None) -> None:
-    """Read params.yaml and do a stage's work; what a user can mend ends with one line and exit 2."""
+    """Read params.yaml and do a stage's work; what a user can mend is one line and exit 2."""
     parser = argparse.ArgumentParser(
         description=description, epilog="`dvc repro` runs all stages that are out of date."
     )

@@ -1,0 +1,106 @@
+"""Batches of a split as float images in [0, 1]: on the device as bytes where they fit."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+Images = Float[Tensor, "batch channel height width"]
+
+
+class ImageBatches:
+    """A split's images, batch by batch.
+
+    `binarize` draws black or white afresh at each access, white with the probability that
+    is the grey value (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of
+    one grey level: x = (level + noise) / levels (Theis et al. 2016, section 3.1).
+    """
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "count channel height width"],
+        device: torch.device,
+        *,
+        binarize: bool = False,
+        dequantize_levels: int | None = None,
+    ) -> None:
+        self.device = device
+        self.count = len(images)
+        self.binarize = binarize
+        self.dequantize_levels = dequantize_levels
+        self.array = images
+        self.bytes = _to_device(images, device) if _fits(images, device) else None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def shuffled(
+        self, batch_size: int, order: torch.Generator, noise: torch.Generator
+    ) -> Iterator[Images]:
+        """Give every image once, in an order drawn from `order`; the last batch may be short."""
+        permutation = torch.randperm(self.count, generator=order, device=order.device)
+        for start in range(0, self.count, batch_size):
+            yield self._prepare(self._rows(permutation[start : start + batch_size]), noise)
+
+    def ordered(
+        self, batch_size: int, noise: torch.Generator, limit: int | None = None
+    ) -> Iterator[Images]:
+        """Give the first `limit` images, or all, in the order of the files."""
+        end = min(limit or self.count, self.count)
+        for start in range(0, end, batch_size):
+            stop = min(start + batch_size, end)
+            yield self._prepare(self._slice(start, stop), noise)
+
+    def take(self, indices: Tensor, noise: torch.Generator) -> Images:
+        """Give chosen images."""
+        return self._prepare(self._rows(indices), noise)
+
+    def _slice(self, start: int, stop: int) -> Tensor:
+        if self.bytes is not None:
+            return self.bytes[start:stop]
+        return _to_device(self.array[start:stop], self.device)
+
+    def _rows(self, indices: Tensor) -> Tensor:
+        if self.bytes is not None:
+            return self.bytes[indices.to(self.device)]
+        rows = indices.cpu().numpy()
+        # A sorted read of a memory map is a forward one; the batch's own order is restored.
+        order = np.argsort(rows)
+        batch = np.empty((len(rows), *self.array.shape[1:]), np.uint8)
+        batch[order] = self.array[rows[order]]
+        return _to_device(batch, self.device)
+
+    def _prepare(
+        self, pixels: UInt8[Tensor, "batch channel height width"], noise: torch.Generator
+    ) -> Images:
+        images = pixels.float() / 255
+        if self.binarize:
+            return (torch.rand(images.shape, generator=noise, device=self.device) < images).float()
+        if self.dequantize_levels:
+            levels = self.dequantize_levels
+            uniform = torch.rand(images.shape, generator=noise, device=self.device)
+            return ((images * (levels - 1)).round() + uniform) / levels
+        return images
+
+
+def _to_device(
+    images: UInt8[np.ndarray, "*shape"], device: torch.device
+) -> UInt8[Tensor, "*shape"]:
+    return torch.from_numpy(np.array(images)).to(device, non_blocking=True)
+
+
+def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device) -> bool:
+    """Tell whether the images take up less than half of the device's free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = _free_host_memory()
+    return images.nbytes < free / 2
+
+
+def _free_host_memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,72 @@
+"""Residual networks with pre-activation: He et al. 2016 (Identity Mappings), figure 1b.
+
+No batch statistics: an image's likelihood must not depend on its neighbours in the batch.
+"""
+
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vaelab.config import ModelSettings
+from vaelab.networks import ACTIVATIONS, Shape, level_sizes
+
+Features = Float[Tensor, "batch channel height width"]
+
+
+class Block(nn.Module):
+    """x + f(x), with f two 3x3 convolutions; the second starts at 0, so f does too."""
+
+    def __init__(self, channels: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        self.residual = nn.Sequential(
+            activation(), nn.Conv2d(channels, channels, 3, padding=1), activation(), last
+        )
+
+    def forward(self, features: Features) -> Features:
+        """Add the residual."""
+        result: Tensor = features + self.residual(features)
+        return result
+
+
+class Resize(nn.Module):
+    """Nearest-neighbour interpolation to a fixed size, odd ones too."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, features: Features) -> Features:
+        """Resize the last two dimensions."""
+        return functional.interpolate(features, size=self.size)
+
+
+def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
+    """Build a stride-2 convolution and a residual block a level, then a linear map."""
+    activation = ACTIVATIONS[settings.activation]
+    layers: list[nn.Module] = []
+    for inputs, filters in pairwise((shape[0], *settings.channels)):
+        layers += [nn.Conv2d(inputs, filters, 3, stride=2, padding=1), Block(filters, activation)]
+    height, width = level_sizes(shape, len(settings.channels))[-1]
+    flat = settings.channels[-1] * height * width
+    return nn.Sequential(*layers, activation(), nn.Flatten(), nn.Linear(flat, outputs))
+
+
+def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
+    """Build a linear map, then a residual block and an enlargement a level."""
+    activation = ACTIVATIONS[settings.activation]
+    sizes = level_sizes(shape, len(settings.channels))[::-1]
+    start = (settings.channels[-1], *sizes[0])
+    flat = start[0] * start[1] * start[2]
+    layers: list[nn.Module] = [nn.Linear(latents, flat), nn.Unflatten(1, start)]
+    filters = (*reversed(settings.channels), settings.channels[0])
+    for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
+        layers += [
+            Block(inputs, activation),
+            Resize(size),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+        ]
+    return nn.Sequential(*layers, activation(), nn.Conv2d(filters[-1], shape[0], 3, padding=1))
