@@ -65,9 +65,9 @@ class ModelSettings(Section):
     likelihood: Literal["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"] = (
         "gaussian"
     )
-    gaussian_variance: (
-        Literal["fitted", "mean_squared_error"] | Annotated[float, Field(gt=0)]
-    ) = "fitted"
+    gaussian_variance: Literal["fitted", "mean_squared_error"] | Annotated[float, Field(gt=0)] = (
+        "fitted"
+    )
     gaussian_mean: Literal["sigmoid", "linear"] = "sigmoid"
 
     @field_validator("kernel_size")
@@ -225,8 +225,10 @@ def _explain(error: ValidationError) -> Iterator[str]:
 
 def _is_union_branch(part: str | int) -> bool:
     """Pydantic names the branch of a union that it tried; no user wrote that."""
-    return isinstance(part, str) and (part.startswith(("literal[", "constrained-")) or part in (
-        "float", "function-after[_odd(), int]"))
+    return isinstance(part, str) and (
+        part.startswith(("literal[", "constrained-"))
+        or part in ("float", "function-after[_odd(), int]")
+    )
 
 
 def _unknown(name: str) -> str:

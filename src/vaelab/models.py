@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from vaelab.config import ModelSettings
 from vaelab.distributions import DiagonalGaussian, PixelDistribution
-from vaelab.likelihoods import Likelihood, build_likelihood
+from vaelab.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
 from vaelab.networks import Shape, family
 from vaelab.randomness import stream
 
@@ -59,6 +59,24 @@ class Model(nn.Module):
         """p(x|z) for latents [*batch, latent]."""
         distribution: PixelDistribution = self.likelihood(self.apply_network("decoder", latents, 1))
         return distribution
+
+    @torch.no_grad()
+    def fit_likelihood(self, batches: Iterable[Images], generator: torch.Generator) -> None:
+        """Freeze a likelihood's fitted parameter at its best value for some images.
+
+        The Gaussian's variance is the mean squared error of reconstructions from z ~ q(z|x),
+        the noise of the posterior included. Other likelihoods are left alone.
+        """
+        if not (isinstance(self.likelihood, GaussianLikelihood) and self.likelihood.fitted):
+            return
+        self.eval()
+        total = torch.zeros((), device=self.likelihood.variance.device)
+        count = 0
+        for images in batches:
+            reconstructed = self.decode(self.encode(images).rsample(generator)).mean
+            total += (images - reconstructed).square().sum()
+            count += images.numel()
+        self.likelihood.fit(total / count)
 
     def prior(self, count: int, generator: torch.Generator | None = None) -> Latents:
         """Draw `count` latents from N(0, I)."""

@@ -1,0 +1,129 @@
+"""Models and training states on disk: safetensors and JSON, whole or not there, no pickle."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaelab.config import ModelSettings, UserError
+from vaelab.files import sha256, write_atomically, write_text
+from vaelab.models import Model, build_model
+
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+
+
+class ModelDescription(BaseModel):
+    """config.json: what is needed beside the weights to build the model and feed it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    objective: str
+    objective_settings: dict[str, Any]
+    networks: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    model: ModelSettings
+    dataset: str
+    levels: int
+
+
+def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
+    """Write a model's weights and description; give the SHA-256 of the weights file."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    write_text(folder / CONFIG, description.model_dump_json(indent=2) + "\n")
+    return weights_hash(folder)
+
+
+def weights_hash(folder: Path) -> str:
+    """Give the SHA-256 of a saved model's weights. Raises UserError where there are none."""
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder / WEIGHTS}: not found; `dvc repro train` makes it")
+    return sha256(folder / WEIGHTS)
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescription]:
+    """Read a saved model, ready to be evaluated.
+
+    Raises UserError if a file is missing, damaged, or does not fit the other.
+    """
+    try:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        description = ModelDescription.model_validate_json(text)
+        model = build_model(description.model, description.image_shape, description.networks)
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{folder}: no loadable model ({reason}); `dvc repro -f train` makes it anew"
+        ) from error
+    return model.to(device).eval(), description
+
+
+class CheckpointFolder:
+    """The last states of one training, newest last; one process at a time may use it.
+
+    Used as a context: entering takes the lock, and raises UserError if another has it.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.lock = FileLock(folder / "lock")
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(
+                f"{self.folder}: another process is training with the same settings and data; "
+                "wait for it or end it"
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.lock.release()
+
+    def save(self, epoch: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Write a state, tensors and JSON in one file, and drop the oldest."""
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        metadata = {"state": json.dumps(state)}
+        path = self.folder / f"epoch_{epoch:06d}.safetensors"
+        write_atomically(path, lambda temporary: save_file(whole, temporary, metadata))
+        for old in self._paths()[: -self.keep]:
+            old.unlink()
+
+    def load_latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Read the newest state that is whole; a damaged one is passed over with a warning."""
+        for path in reversed(self._paths()):
+            try:
+                with safe_open(path, framework="pt") as file:
+                    state = json.loads(file.metadata()["state"])
+                return load_file(path), state
+            except (SafetensorError, OSError, KeyError, ValueError) as error:
+                warnings.warn(f"{path} is damaged ({error}); trying the one before", stacklevel=2)
+        return None
+
+    def clear(self) -> None:
+        """Remove the states, once the training that they belong to has succeeded."""
+        for path in self._paths():
+            path.unlink()
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("epoch_*.safetensors"))

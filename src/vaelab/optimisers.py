@@ -1,0 +1,96 @@
+"""One optimiser a player: it moves the networks that the player owns, and no others."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vaelab.config import TrainSettings
+from vaelab.models import Model
+
+
+class PlayerOptimiser:
+    """Adam on one player's parameters.
+
+    The learning rate is a tensor, so that a schedule moves it without a wait. `halted` is a
+    tensor too: while it is 1, a fused optimiser leaves weights and moments as they are.
+    """
+
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        settings: TrainSettings,
+        learning_rate: Tensor,
+        halted: Tensor,
+    ) -> None:
+        self.parameters = parameters
+        self.learning_rate = learning_rate
+        self.clip_norm = settings.gradient_clip_norm
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+        self.adam = kind(
+            parameters, lr=learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        # The fused kernels' own switch, which gradient scalers use for the same purpose.
+        self.adam.found_inf = halted
+        self.adam.grad_scale = None
+
+    def take_gradient(self, loss: Tensor, *, keep_graph: bool) -> None:
+        """Hold the gradient of a scalar loss by this player's parameters."""
+        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        if self.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+
+    def move(self) -> None:
+        """Take the step."""
+        self.adam.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give the moments and step counts, by parameter number and name."""
+        state = self.adam.state_dict()["state"]
+        return {f"{i}.{name}": t for i, kept in state.items() for name, t in kept.items()}
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `tensors` gave."""
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = tensor
+        self.adam.load_state_dict(self.adam.state_dict() | {"state": state})
+        # Loading copies the rate; the schedule moves this one.
+        self.adam.param_groups[0]["lr"] = self.learning_rate
+
+
+def build_optimisers(
+    model: Model,
+    players: Mapping[str, tuple[str, ...]],
+    settings: TrainSettings,
+    learning_rate: Tensor,
+    halted: Tensor,
+) -> dict[str, PlayerOptimiser]:
+    """Give each player an optimiser over the networks that it owns."""
+
+    def owned(networks: tuple[str, ...]) -> list[nn.Parameter]:
+        return [p for name in networks for p in model.networks[name].parameters()]
+
+    return {
+        player: PlayerOptimiser(owned(networks), settings, learning_rate, halted)
+        for player, networks in players.items()
+    }
+
+
+def learning_rate(settings: TrainSettings, epoch: float) -> float:
+    """Give the learning rate at a time in epochs: a linear warm-up, then the schedule."""
+    warmup = settings.learning_rate_warmup_epochs
+    if epoch < warmup:
+        # Never 0: the first step, at epoch 0, would be lost.
+        return settings.learning_rate * max(epoch, 1e-3) / warmup
+    done = min(1.0, (epoch - warmup) / max(1e-9, settings.epochs - warmup))
+    falling = {
+        "constant": 1.0,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "linear": 1 - done,
+    }
+    return settings.learning_rate * falling[settings.learning_rate_schedule]

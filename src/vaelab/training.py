@@ -1,0 +1,261 @@
+"""The one loop, for every objective. It waits for the device once an epoch."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vaelab.checkpoint import CheckpointFolder
+from vaelab.config import TrainSettings, UserError
+from vaelab.data.batches import ImageBatches
+from vaelab.models import Model
+from vaelab.objectives import Objective, PlayerLoss
+from vaelab.optimisers import build_optimisers, learning_rate
+from vaelab.randomness import stream
+
+VALIDATION_BATCH = 500
+# Images that freeze a fitted likelihood before each validation; all of them do at the end.
+FIT_IMAGES = 5_000
+CHECKPOINT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch (counted from 1) showed: means over images, by metric name."""
+
+    epoch: int
+    metrics: dict[str, float]
+    per_dimension: dict[str, list[float]]
+    is_best: bool
+
+
+@dataclass
+class Progress:
+    """How far training has come: all that a checkpoint holds beside tensors."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float = math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class NonFiniteLossError(UserError):
+    """The loss stopped being finite; the weights are those of the last finite one."""
+
+
+class Trainer:
+    """Minimises an objective over a split, and keeps the weights that validate best."""
+
+    def __init__(
+        self,
+        model: Model,
+        objective: Objective,
+        settings: TrainSettings,
+        train: ImageBatches,
+        validation: ImageBatches,
+    ) -> None:
+        self.model, self.objective, self.settings = model, objective, settings
+        self.train, self.validation = train, validation
+        self.device = train.device
+        model.precision = getattr(torch, settings.precision)
+        self.order = stream(settings.seed, "shuffling", self.device)
+        self.noise = stream(settings.seed, "noise", self.device)
+        self.hyper = {name: self._scalar(value) for name, value in objective.at(0).items()}
+        self.live = objective.model_copy(update=self.hyper)
+        self.learning_rate = self._scalar(settings.learning_rate)
+        # 1 once a loss was not finite: from then on fused optimisers leave the weights alone.
+        self.halted = self._scalar(0.0)
+        self.optimisers = build_optimisers(
+            model, objective.players, settings, self.learning_rate, self.halted
+        )
+        self.best = self._weights()
+        self.progress = Progress()
+
+    def fit(
+        self,
+        on_epoch: Callable[[EpochReport], None] = lambda report: None,
+        checkpoints: CheckpointFolder | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train to the end, from the last checkpoint if there is one; give the history.
+
+        Raises NonFiniteLossError, naming the term, before a loss that is not finite
+        has touched the weights.
+        """
+        self._resume(checkpoints)
+        saved = time.monotonic()
+        with self._progress_bar() as bar:
+            while not self._finished():
+                on_epoch(self._epoch(bar))
+                if checkpoints and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save(checkpoints)
+                    saved = time.monotonic()
+        self.model.load_state_dict(self.best)
+        self._fit_likelihood(limit=None)
+        return self.progress.history
+
+    def save(self, checkpoints: CheckpointFolder) -> None:
+        """Write all that is needed to continue exactly."""
+        checkpoints.save(self.progress.epoch, self._tensors(), vars(self.progress))
+
+    def _epoch(self, bar: "tqdm[Any]") -> EpochReport:
+        self.model.train()
+        totals: dict[str, Tensor] = {}
+        for step, images in enumerate(self._batches()):
+            self._set_schedule(step)
+            for name, values in self._step(images).items():
+                _accumulate(totals, name, values)
+            bar.update()
+        metrics = self._means(totals, len(self.train), "train")
+        self._refuse_non_finite(metrics)
+        return self._report(metrics, bar)
+
+    def _step(self, images: Tensor) -> dict[str, Tensor]:
+        players = list(self.objective.players)
+        together = self.objective.update_order == "together"
+        watched: dict[str, Tensor] = {}
+        for moving in [players] if together else [[player] for player in players]:
+            losses = self.live.losses(self.model, images, self.noise)
+            self._move(moving, losses)
+            for player in moving:
+                name = "loss" if len(players) == 1 else f"{player}_loss"
+                watched |= {name: losses[player].loss} | dict(losses[player].terms)
+        return watched
+
+    def _move(self, players: list[str], losses: dict[str, PlayerLoss]) -> None:
+        """Take every moving player's gradient, then move them all."""
+        for player in players:
+            loss = losses[player].loss.mean()
+            self.halted.copy_(torch.maximum(self.halted, (~loss.isfinite()).float()))
+            optimiser, last = self.optimisers[player], player == players[-1]
+            optimiser.take_gradient(loss, keep_graph=not last)
+        for player in players:
+            self.optimisers[player].move()
+
+    def _report(self, metrics: dict[str, float], bar: "tqdm[Any]") -> EpochReport:
+        progress = self.progress
+        progress.epoch += 1
+        validated, per_dimension = self._validate()
+        metrics |= validated | {"learning_rate": self.learning_rate.item()}
+        metrics |= {name: value.item() for name, value in self.hyper.items()}
+        is_best = self._keep_best(metrics)
+        progress.history.append({"epoch": progress.epoch, **metrics})
+        bar.set_postfix_str(self._headline(metrics), refresh=False)
+        return EpochReport(progress.epoch, metrics, per_dimension, is_best)
+
+    def _validate(self) -> tuple[dict[str, float], dict[str, list[float]]]:
+        self._fit_likelihood(FIT_IMAGES)
+        self.model.eval()
+        # The same noise at each epoch: epochs are compared by their weights alone.
+        noise = stream(self.settings.seed, "validation", self.device)
+        totals: dict[str, Tensor] = {}
+        with torch.inference_mode():
+            for images in self.validation.ordered(VALIDATION_BATCH, noise):
+                measured = self.live.validate_batch(self.model, images, noise)
+                for name, values in measured.items():
+                    _accumulate(totals, name, values)
+        per_dimension = {
+            name: (total / len(self.validation)).tolist()
+            for name, total in totals.items()
+            if total.dim()
+        }
+        scalars = {name: total for name, total in totals.items() if not total.dim()}
+        return self._means(scalars, len(self.validation), "validation"), per_dimension
+
+    def _fit_likelihood(self, limit: int | None) -> None:
+        noise = stream(self.settings.seed, "fit", self.device)
+        self.model.fit_likelihood(self.train.ordered(VALIDATION_BATCH, noise, limit), noise)
+
+    def _keep_best(self, metrics: dict[str, float]) -> bool:
+        """Keep the weights if they validate best so far; without a measure, the latest."""
+        selection = self.objective.selection
+        value = metrics[f"validation.{selection}"] if selection else -math.inf
+        is_best = selection is None or value < self.progress.best_value
+        if is_best:
+            self.progress.best_value, self.progress.best_epoch = value, self.progress.epoch
+            self.best = self._weights()
+        return is_best
+
+    def _finished(self) -> bool:
+        patience, progress = self.settings.early_stopping_epochs, self.progress
+        stale = patience is not None and progress.epoch - progress.best_epoch >= patience
+        return stale or progress.epoch >= self.settings.epochs
+
+    def _batches(self) -> Iterator[Tensor]:
+        return self.train.shuffled(self.settings.batch_size, self.order, self.noise)
+
+    def _set_schedule(self, step: int) -> None:
+        """Move what changes with time to its value at this step; nothing here waits."""
+        epoch = self.progress.epoch + step / self._steps()
+        self.learning_rate.fill_(learning_rate(self.settings, epoch))
+        for name, value in self.objective.at(epoch).items():
+            self.hyper[name].fill_(value)
+
+    def _steps(self) -> int:
+        return math.ceil(len(self.train) / self.settings.batch_size)
+
+    def _refuse_non_finite(self, metrics: dict[str, float]) -> None:
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise NonFiniteLossError(
+                f"epoch {self.progress.epoch + 1}: {', '.join(bad)} is not finite; the weights "
+                "were left as they were before. A lower train.learning_rate, or "
+                "train.gradient_clip_norm: 1, usually mends it"
+            )
+
+    def _resume(self, checkpoints: CheckpointFolder | None) -> None:
+        found = checkpoints.load_latest() if checkpoints else None
+        if found is None:
+            return
+        tensors, state = found
+        self.progress = Progress(**state)
+        self.model.load_state_dict(_under("model", tensors))
+        self.best = {k: v.to(self.device) for k, v in _under("best", tensors).items()}
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_tensors(_under(f"optimiser.{name}", tensors))
+        self.order.set_state(tensors["generator.order"])
+        self.noise.set_state(tensors["generator.noise"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        groups = {"model": self._weights(), "best": self.best}
+        groups |= {f"optimiser.{name}": o.tensors() for name, o in self.optimisers.items()}
+        groups["generator"] = {"order": self.order.get_state(), "noise": self.noise.get_state()}
+        return {f"{group}.{k}": v for group, tensors in groups.items() for k, v in tensors.items()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def _means(self, totals: dict[str, Tensor], count: int, prefix: str) -> dict[str, float]:
+        """Read every total at once: the epoch's only wait for the device."""
+        values = torch.stack(list(totals.values())).tolist() if totals else []
+        names = [f"{prefix}.{name}" for name in totals]
+        return {name: value / count for name, value in zip(names, values, strict=True)}
+
+    def _scalar(self, value: float) -> Tensor:
+        return torch.tensor(value, device=self.device)
+
+    def _progress_bar(self) -> "tqdm[Any]":
+        steps = self._steps()
+        done, total = self.progress.epoch * steps, self.settings.epochs * steps
+        return tqdm(total=total, initial=done, desc="train", unit="step", disable=None)
+
+    def _headline(self, metrics: dict[str, float]) -> str:
+        shown = f"validation.{self.objective.selection}" if self.objective.selection else None
+        value = f", {shown} {metrics[shown]:.2f}" if shown else ""
+        return f"epoch {self.progress.epoch}/{self.settings.epochs}{value}"
+
+
+def _accumulate(totals: dict[str, Tensor], name: str, values: Tensor) -> None:
+    # MPS has no float64.
+    dtype = torch.float32 if values.device.type == "mps" else torch.float64
+    total = values.detach().sum(0, dtype=dtype)
+    totals[name] = totals[name] + total if name in totals else total
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
