@@ -1,0 +1,127 @@
+"""The aggregate posterior q(z) = mean over images of q(z|x), and how near it is to the prior."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from numpy.typing import NDArray
+from scipy.special import chdtr, ndtr
+from torch import Tensor
+
+from vaelab.distributions import LOG_TWO_PI, DiagonalGaussian
+from vaelab.estimators import as_float64
+
+# Scales of the inverse multiquadric kernel, in units of 2 d: Tolstikhin et al. 2018's code
+MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def log_aggregate_posterior(
+    latents: Float[Tensor, "points latent"], posterior: DiagonalGaussian, block: int = 512
+) -> Float64[Tensor, "points"]:
+    """ln q(z) in nats at each latent, q(z) the mixture of N posteriors [images, latent].
+
+    Exact for this mixture, up to about 1e-16 / stddev^2 of rounding: the squares are expanded
+    into matrix products. `block` latents at a time are compared with all posteriors.
+    """
+    mean, stddev = as_float64(posterior.mean), as_float64(posterior.stddev)
+    precision = stddev**-2
+    # ln q(z|x) = -(z^2 s^-2 - 2 z m s^-2 + m^2 s^-2 + 2 ln s + ln 2 pi) / 2, summed over dimensions
+    constant = (mean**2 * precision + 2 * stddev.log() + LOG_TWO_PI).sum(-1)
+    blocks = []
+    for z in torch.split(as_float64(latents), block):
+        squares = z**2 @ precision.T - 2 * z @ (mean * precision).T + constant
+        blocks.append((-0.5 * squares).logsumexp(1))
+    return torch.cat(blocks) - math.log(len(mean))
+
+
+def mutual_information(
+    posterior: DiagonalGaussian, latents: Float[Tensor, "images latent"]
+) -> Float64[Tensor, ""]:
+    """Index-code mutual information I_q(x; z) in nats, from one latent of each image.
+
+    Hoffman & Johnson 2016. At most ln N for N images, however much the code
+    holds; a Monte Carlo estimate, so it may fall below 0 by chance.
+    """
+    wide = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
+    # I_q(x; z) = mean over i of (ln q(z_i|x_i) - ln q(z_i))
+    own = wide.log_prob(as_float64(latents))
+    return (own - log_aggregate_posterior(latents, posterior)).mean()
+
+
+def mean_variances(posterior: DiagonalGaussian) -> Float64[Tensor, "latent"]:
+    """Variance over images of each dimension's posterior mean: Burda et al. 2016.
+
+    A dimension is active where this exceeds a threshold, 0.01 in the paper. Depends on the
+    scale of the latents, which the prior fixes only while the KL loss weighs something.
+    """
+    return as_float64(posterior.mean).var(0, correction=0)
+
+
+def aggregate_moments(
+    posterior: DiagonalGaussian,
+) -> tuple[Float64[Tensor, "latent"], Float64[Tensor, "latent"]]:
+    """Mean and standard deviation of q(z) in each dimension, exact for these images."""
+    # Var z = Var_x(E[z|x]) + E_x[Var(z|x)], the law of total variance
+    within = as_float64(posterior.stddev).square().mean(0)
+    return as_float64(posterior.mean).mean(0), (mean_variances(posterior) + within).sqrt()
+
+
+def ks_statistics(latents: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Kolmogorov-Smirnov distance of each column of [points, latent] to N(0, 1), in [0, 1].
+
+    For n points of N(0, 1) itself it is above 1.95 / sqrt(n) one time in a thousand.
+    """
+    return _ks_to_uniform(ndtr(latents.astype(np.float64)))
+
+
+def squared_norm_ks_statistic(latents: NDArray[np.floating]) -> float:
+    """Kolmogorov-Smirnov distance of |z|^2 to its chi-squared law under the prior, in [0, 1].
+
+    It sees what no single dimension shows: latents on a shell, or dimensions that depend on
+    one another.
+    """
+    squared_norms = (latents.astype(np.float64) ** 2).sum(1, keepdims=True)
+    return float(_ks_to_uniform(chdtr(latents.shape[1], squared_norms))[0])
+
+
+def _ks_to_uniform(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    ordered, count = np.sort(probabilities, axis=0), len(probabilities)
+    steps = np.arange(count + 1)[:, None] / count
+    # D = max over i of max(i / n - F(z_i), F(z_i) - (i - 1) / n)
+    distances = np.maximum(steps[1:] - ordered, ordered - steps[:-1])
+    result: NDArray[np.float64] = distances.max(axis=0)
+    return result
+
+
+def mmd_squared(
+    first: Float[Tensor, "points latent"], second: Float[Tensor, "others latent"]
+) -> Float64[Tensor, ""]:
+    """Squared maximum mean discrepancy between two samples, unbiased, so it may be negative.
+
+    Gretton et al. 2012, equation 3, with the inverse multiquadric kernel of Tolstikhin et al.
+    2018, summed over seven scales: at most 14. Weak in many dimensions. Takes memory for every
+    pair. Raises ValueError for a sample of fewer than two.
+    """
+    if min(len(first), len(second)) < 2:
+        raise ValueError(f"MMD needs 2 points or more, not {len(first)} and {len(second)}")
+    x, y = as_float64(first), as_float64(second)
+    return _mean_of_pairs(x) + _mean_of_pairs(y) - 2 * _kernel(x, y).mean()
+
+
+def _mean_of_pairs(points: Float64[Tensor, "points latent"]) -> Float64[Tensor, ""]:
+    count = len(points)
+    # The kernel of a point with itself is 1 at each scale.
+    return (_kernel(points, points).sum() - len(MMD_SCALES) * count) / (count * (count - 1))
+
+
+def _kernel(
+    first: Float64[Tensor, "points latent"], second: Float64[Tensor, "others latent"]
+) -> Float64[Tensor, "points others"]:
+    squares = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist") ** 2
+    total = torch.zeros_like(squares)
+    for scale in MMD_SCALES:
+        # k(x, y) = C / (C + |x - y|^2), C = 2 d scale
+        constant = 2 * first.shape[1] * scale
+        total += constant / (constant + squares)
+    return total

@@ -1,0 +1,123 @@
+"""The log-likelihood ln p(x) by importance sampling from the posterior q(z|x)."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from vaelab.distributions import DiagonalGaussian, standard_normal
+from vaelab.estimators import as_float64
+from vaelab.likelihoods import (
+    ContinuousBernoulliLikelihood,
+    DiscretizedLogisticLikelihood,
+    GaussianLikelihood,
+    Likelihood,
+)
+from vaelab.models import Model
+
+Images = Float[Tensor, "batch channel height width"]
+
+# Numbers (images x channels x height x width) decoded at a time: 16 MiB in float32.
+DECODED_NUMBERS = 2**22
+
+
+@dataclass(frozen=True)
+class ImportanceEstimate:
+    """What K weighted samples say about ln p(x) of each image.
+
+    `log_likelihood` is ln of the mean weight, in nats: a lower bound in expectation, which
+    rises with K and whose gap tends to Var(w / p(x)) / (2 K). `log_likelihood_at_half` is the
+    same from the first K // 2 samples, None at K = 1. `effective_sample_size` is between 1 and K.
+    """
+
+    log_likelihood: Float64[Tensor, "batch"]
+    effective_sample_size: Float64[Tensor, "batch"]
+    log_likelihood_at_half: Float64[Tensor, "batch"] | None
+
+
+def log_importance_weights(
+    model: Model, images: Images, posterior: DiagonalGaussian, latents: Float[Tensor, "*any latent"]
+) -> Float64[Tensor, "samples batch"]:
+    """Give ln w in nats for latents [samples, batch, latent] drawn from the images' posterior.
+
+    Burda et al. 2016, equation 8.
+    """
+    # w = p(x|z) p(z) / q(z|x)
+    return (
+        as_float64(model.decode(latents).log_prob(images))
+        + as_float64(standard_normal(latents).log_prob(latents))
+        - as_float64(posterior.log_prob(latents))
+    )
+
+
+def importance_weighted_log_likelihood(
+    model: Model,
+    images: Images,
+    posterior: DiagonalGaussian,
+    samples: int,
+    generator: torch.Generator,
+    *,
+    decoded_numbers: int = DECODED_NUMBERS,
+    progress: Callable[[int], object] = lambda decoded_images: None,
+) -> ImportanceEstimate:
+    """Estimate ln p(x) in nats from K = `samples` draws of q(z|x): Burda et al. 2016, equation 8.
+
+    Memory does not grow with K: samples are decoded in chunks, of at most `decoded_numbers`
+    numbers or one sample of each image, and only two running sums are kept. `progress` is told
+    how many images each chunk decoded. Raises ValueError for fewer than one sample.
+    """
+    if samples < 1:
+        raise ValueError(f"importance sampling needs 1 sample or more, not {samples}")
+    sums = _LogSums(images)
+    largest = max(1, decoded_numbers // images.numel())
+
+    def draw(total: int) -> None:
+        for start in range(0, total, largest):
+            latents = posterior.rsample(generator, min(largest, total - start))
+            sums.add(log_importance_weights(model, images, posterior, latents))
+            progress(len(latents) * len(images))
+
+    draw(samples // 2)
+    at_half = sums.log_mean() if sums.count else None
+    draw(samples - samples // 2)
+    return ImportanceEstimate(sums.log_mean(), sums.effective_sample_size(), at_half)
+
+
+class _LogSums:
+    """Running ln sum w and ln sum w^2 of each image, in float64."""
+
+    def __init__(self, images: Images) -> None:
+        nothing = as_float64(torch.full((len(images),), -math.inf, device=images.device))
+        self.log_sum, self.log_sum_of_squares, self.count = nothing, nothing, 0
+
+    def add(self, log_weights: Float64[Tensor, "samples batch"]) -> None:
+        self.log_sum = torch.logaddexp(self.log_sum, log_weights.logsumexp(0))
+        squares = (2 * log_weights).logsumexp(0)
+        self.log_sum_of_squares = torch.logaddexp(self.log_sum_of_squares, squares)
+        self.count += len(log_weights)
+
+    def log_mean(self) -> Float64[Tensor, "batch"]:
+        return self.log_sum - math.log(self.count)
+
+    def effective_sample_size(self) -> Float64[Tensor, "batch"]:
+        # (sum w)^2 / sum w^2: Kong 1992
+        return (2 * self.log_sum - self.log_sum_of_squares).exp()
+
+
+def bits_per_dim(nll_nats: float, likelihood: Likelihood, pixels: int, levels: int) -> float | None:
+    """Bits for each of P pixels of an 8-bit image: Theis et al. 2016, section 3.1.
+
+    A density on [0, 1] is 1/256 of one on 0..255 a pixel; the discretised logistic gives
+    probabilities already. None where pixels are not 8-bit or the likelihood is for binary ones.
+    """
+    if levels != 256:
+        return None
+    if isinstance(likelihood, GaussianLikelihood | ContinuousBernoulliLikelihood):
+        # bits = (NLL on [0, 1] + P ln 256) / (P ln 2)
+        return (nll_nats + pixels * math.log(256)) / (pixels * math.log(2))
+    if isinstance(likelihood, DiscretizedLogisticLikelihood):
+        return nll_nats / (pixels * math.log(2))
+    return None
