@@ -1,0 +1,1 @@
+"""Images from many sources, written once in one format, read memory-mapped."""

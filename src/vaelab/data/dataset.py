@@ -1,0 +1,121 @@
+"""The prepared format: memory-mapped .npy arrays and the dataset.json that describes them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64, Shaped, UInt8
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vaelab.config import UserError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+INFO_FILE = "dataset.json"
+
+_TYPES = {"images": np.uint8, "labels": np.int64, "factors": np.int64}
+
+
+class DatasetInfo(BaseModel):
+    """What dataset.json says about the arrays beside it.
+
+    `levels` counts the grey levels that a pixel can take: 256 for 8-bit images, 2 for binary
+    ones (also where the training split is stored grey, to be drawn at each access).
+    `sha256` is keyed by file name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    image_shape: tuple[int, int, int]
+    counts: dict[SplitName, int]
+    class_names: tuple[str, ...] | None
+    factor_names: tuple[str, ...] | None
+    levels: int
+    binarization: Literal["none", "fixed", "fresh"]
+    seed: int
+    sha256: dict[str, str]
+    origin: str
+
+    def array_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each array file, by file name."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for split, count in self.counts.items():
+            shapes[array_file(split, "images")] = (count, *self.image_shape)
+            if self.class_names is not None:
+                shapes[array_file(split, "labels")] = (count,)
+            if self.factor_names is not None:
+                shapes[array_file(split, "factors")] = (count, len(self.factor_names))
+        return shapes
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A prepared data set; its arrays stay on disk until they are indexed."""
+
+    info: DatasetInfo
+    arrays: dict[str, np.ndarray]
+
+    @classmethod
+    def load(cls, folder: Path) -> "PreparedData":
+        """Open what the prepare stage wrote.
+
+        Raises UserError, in one line, where a file is missing or disagrees with dataset.json.
+        """
+        info = _load_info(folder / INFO_FILE)
+        shapes = info.array_shapes()
+        return cls(info, {name: _open(folder / name, shape) for name, shape in shapes.items()})
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether every image has a class."""
+        return self.info.class_names is not None
+
+    def images(self, split: SplitName) -> UInt8[np.ndarray, "count channel height width"]:
+        """The pixels of a split, 0 to 255."""
+        return self.arrays[array_file(split, "images")]
+
+    def labels(self, split: SplitName) -> Int64[np.ndarray, " count"] | None:
+        """The classes of a split's images, indices into `info.class_names`, where known."""
+        return self.arrays.get(array_file(split, "labels"))
+
+    def factors(self, split: SplitName) -> Int64[np.ndarray, "count factor"] | None:
+        """The known factors of a split's images, columns as `info.factor_names`, where known."""
+        return self.arrays.get(array_file(split, "factors"))
+
+
+def array_file(split: SplitName, kind: str) -> str:
+    """The name of the file of a split's `images`, `labels` or `factors`."""
+    return f"{split}_{kind}.npy"
+
+
+def _load_info(path: Path) -> DatasetInfo:
+    try:
+        return DatasetInfo.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise UserError(
+            f"{path}: describes no data set: {where}: {problem['msg']}; {_REMEDY}"
+        ) from error
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({reason}); {_REMEDY}") from error
+    wanted = np.dtype(_TYPES[path.stem.rpartition("_")[2]])
+    if (array.dtype, array.shape) != (wanted, shape):
+        raise UserError(
+            f"{path}: holds {array.dtype} {list(array.shape)}, "
+            f"{INFO_FILE} says {wanted} {list(shape)}; {_REMEDY}"
+        )
+    return array
+
+
+_REMEDY = "prepare the data again: dvc repro prepare"

@@ -1,0 +1,107 @@
+"""From an image file in any format that Pillow reads to 8-bit pixels of one size."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Literal, TypeVar
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageChops, ImageOps
+
+Size = tuple[int, int]
+"""Height and width, in pixels."""
+Resize = Literal["crop", "pad", "stretch"]
+Color = Literal["grey", "rgb"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_METHOD = Image.Resampling.BICUBIC
+
+
+def decode(file: Path | IO[bytes]) -> Image.Image:
+    """The first frame of an image file: upright, opaque (on white), 8 bits, mode L or RGB.
+
+    Raises whatever Pillow's plugins raise on a broken file, which may be any exception.
+    """
+    with Image.open(file) as image:
+        return _flatten(ImageOps.exif_transpose(image))
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image of mode L or RGB shows no colour."""
+    if image.mode == "L":
+        return True
+    red, green, blue = image.split()
+    return all(ImageChops.difference(red, other).getbbox() is None for other in (green, blue))
+
+
+def to_pixels(
+    image: Image.Image, color: Color, size: Size, how: Resize
+) -> UInt8[np.ndarray, "channel height width"]:
+    """An image of mode L or RGB as an array of the wanted channels and size."""
+    array = np.asarray(resize(image.convert("L" if color == "grey" else "RGB"), size, how))
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def resize(image: Image.Image, size: Size, how: Resize) -> Image.Image:
+    """Scale an image to `size`.
+
+    `crop` fills it and cuts off what juts out on both sides, `pad` fits the image in and leaves
+    the rest black, `stretch` gives up the aspect ratio.
+    """
+    height, width = size
+    if image.size == (width, height):
+        return image
+    if how == "crop":
+        return ImageOps.fit(image, (width, height), _METHOD)
+    if how == "stretch":
+        return image.resize((width, height), _METHOD)
+    scale = min(width / image.width, height / image.height)
+    inner = [max(1, round(side * scale)) for side in image.size]
+    canvas = Image.new(image.mode, (width, height))
+    canvas.paste(
+        image.resize((inner[0], inner[1]), _METHOD),
+        ((width - inner[0]) // 2, (height - inner[1]) // 2),
+    )
+    return canvas
+
+
+def resize_array(
+    image: UInt8[np.ndarray, "channel old_height old_width"], size: Size, how: Resize
+) -> UInt8[np.ndarray, "channel height width"]:
+    """`resize` for an array of one channel (grey) or three."""
+    grey = len(image) == 1
+    pixels = np.ascontiguousarray(image[0] if grey else image.transpose(1, 2, 0))
+    return to_pixels(Image.fromarray(pixels), "grey" if grey else "rgb", size, how)
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """`work` of each item, in order; Pillow decodes without holding Python's lock.
+
+    Pillow's warning about large images is silenced here (photographs are); its error about
+    images twice that large, which look like decompression bombs, is not.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return list(pool.map(work, items))
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floats of unknown range; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return _from_16_bits(image)
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels go beyond 16 bits; save it with 8 or 16 bits")
+    # 65535 / 255 = 257 exactly
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))

@@ -1,0 +1,105 @@
+"""Write a source's images in the prepared format, a chunk at a time."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from tqdm import tqdm
+
+from vaelab.config import DataSettings
+from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
+from vaelab.data.source import Source
+from vaelab.data.splits import Part, binarize, generator, split
+from vaelab.files import sha256, write_text
+
+_CHUNK_BYTES = 2**24
+
+
+def prepare(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
+    """Split, binarise and write a source; `folder` appears only when it is whole.
+
+    An older `folder` is replaced. Raises UserError for images that cannot be read or split.
+    """
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        info = _write(source, settings, unfinished)
+        _replace(folder, unfinished)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return info
+
+
+def summarize(info: DatasetInfo) -> str:
+    """One line for people: how many images of which shape and classes."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in info.counts.items())
+    channels, height, width = info.image_shape
+    kind = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+    names = info.class_names
+    classes = "no labels" if names is None else f"{len(names)} classes"
+    if names is not None and len(names) <= 10:
+        classes += f" ({', '.join(names)})"
+    return f"{info.name}: {counts}; {kind} images of {height}x{width} pixels; {classes}"
+
+
+def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
+    parts = split(source, settings)
+    for name, part in parts.items():
+        _write_images(folder / array_file(name, "images"), name, part, settings)
+        for kind, values in (("labels", part.images.labels), ("factors", part.images.factors)):
+            if values is not None:
+                np.save(folder / array_file(name, kind), values[part.rows], allow_pickle=False)
+    info = DatasetInfo(
+        name=source.name,
+        image_shape=source.train.shape,
+        counts={name: len(part) for name, part in parts.items()},
+        class_names=source.class_names,
+        factor_names=source.factor_names,
+        levels=source.levels if settings.binarization == "none" else 2,
+        binarization=settings.binarization,
+        seed=settings.seed,
+        sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
+        origin=source.origin,
+    )
+    write_text(folder / INFO_FILE, info.model_dump_json(indent=2) + "\n")
+    return info
+
+
+def _write_images(path: Path, name: SplitName, part: Part, settings: DataSettings) -> None:
+    shape = (len(part), *part.images.shape)
+    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    start = 0
+    for images in _chunks(name, part, settings):
+        target[start : start + len(images)] = images
+        start += len(images)
+    target.flush()
+
+
+def _chunks(
+    name: SplitName, part: Part, settings: DataSettings
+) -> Iterator[UInt8[np.ndarray, "n c h w"]]:
+    random = generator(settings.seed, f"binarize {name}")
+    drawn_once = settings.binarization == "fixed" or (
+        settings.binarization == "fresh" and name != "train"
+    )
+    size = max(1, _CHUNK_BYTES // int(np.prod(part.images.shape)))
+    with tqdm(total=len(part), desc=name, unit=" images", leave=False, disable=None) as bar:
+        for start in range(0, len(part), size):
+            images = part.images.read(part.rows[start : start + size])
+            yield binarize(images, random) if drawn_once else images
+            bar.update(len(images))
+
+
+def _replace(folder: Path, successor: Path) -> None:
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        successor.rename(folder)
+        shutil.rmtree(old)
+    else:
+        successor.rename(folder)

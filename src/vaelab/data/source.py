@@ -1,0 +1,89 @@
+"""What every source hands over: images that can be read in any order, a few at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from vaelab.config import DataSettings, UserError
+from vaelab.data.pixels import resize_array
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape]."""
+
+    count: int
+    shape: Shape
+    read: Callable[[np.ndarray], np.ndarray]
+    labels: Int64[np.ndarray, " labels"] | None = None
+    factors: Int64[np.ndarray, "rows factors"] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as its source has it; `validation` and `test` are the official ones or None.
+
+    Raises UserError where its parts disagree: no images, two shapes, as many labels as there
+    are no images, a label that is no class.
+    """
+
+    name: str
+    origin: str
+    levels: int
+    train: ImageSet
+    validation: ImageSet | None = None
+    test: ImageSet | None = None
+    class_names: tuple[str, ...] | None = None
+    factor_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for images in (self.train, self.validation, self.test):
+            if images is not None:
+                self._check(images)
+
+    def _check(self, images: ImageSet) -> None:
+        if images.count < 1:
+            raise UserError(f"{self.name}: a split of its source holds no image")
+        if images.shape != self.train.shape:
+            raise UserError(
+                f"{self.name}: images of {images.shape} beside images of {self.train.shape}; "
+                "all must have one shape"
+            )
+        if images.labels is not None:
+            self._check_labels(images.count, images.labels)
+
+    def _check_labels(self, count: int, labels: Int64[np.ndarray, " labels"]) -> None:
+        if len(labels) != count:
+            raise UserError(f"{self.name}: {count} images but {len(labels)} labels")
+        classes = len(self.class_names or ())
+        if labels.min() < 0 or labels.max() >= classes:
+            wrong = labels[(labels < 0) | (labels >= classes)][0]
+            raise UserError(f"{self.name}: label {wrong} is none of 0 to {classes - 1}")
+
+
+def is_resized(images: UInt8[np.ndarray, "n c h w"], settings: DataSettings) -> bool:
+    """Whether the settings ask for another size than the images have."""
+    return settings.image_size not in (None, images.shape[2:])
+
+
+def from_array(
+    images: UInt8[np.ndarray, "n c h w"],
+    labels: Int64[np.ndarray, " labels"] | None,
+    settings: DataSettings,
+) -> ImageSet:
+    """Images that are in memory, resized as the settings say when they are read."""
+    channels, height, width = images.shape[1:]
+    size = settings.image_size or (height, width)
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = images[rows]
+        if not is_resized(images, settings):
+            return chosen
+        return np.stack([resize_array(image, size, settings.resize) for image in chosen])
+
+    return ImageSet(len(images), (channels, *size), read, labels)
