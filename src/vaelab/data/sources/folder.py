@@ -1,0 +1,175 @@
+"""A folder of the user's own images; sub-folders, where there are any, are the labels."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from vaelab.config import DataSettings, UserError
+from vaelab.data.fetch import Fetcher
+from vaelab.data.pixels import Color, Size, decode, in_threads, is_grey, to_pixels
+from vaelab.data.source import ImageSet, Source
+
+_CHUNK = 1024
+_NAMED = 10
+"""Unreadable files named in an error; the rest is counted."""
+_NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
+"""Formats that Pillow recognises and cannot read."""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    size: Size
+    grey: bool
+
+
+def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
+    """Nothing: the images are the user's."""
+
+
+def read(settings: DataSettings, raw_folder: Path) -> Source:
+    """The images of `settings.folder` and of the folders in it, sorted by path.
+
+    Raises UserError for no folder, no images, images both beside and in sub-folders, files that
+    cannot be read (by name), and images of several sizes where no size is set.
+    """
+    files, ignored = _find(settings.folder)
+    class_names, labels = _label(settings.folder, files)
+    facts = _inspect(settings.folder, files)
+    notes = (f"{settings.folder}: ignored as no images: {ignored:,}",) if ignored else ()
+    return Source(
+        name="folder",
+        origin=f"images in {_shown(settings.folder)}",
+        levels=256,
+        train=_image_set(settings, files, facts, labels),
+        class_names=class_names,
+        notes=notes,
+    )
+
+
+def _find(folder: Path) -> tuple[list[Path], int]:
+    """The image files below a folder, sorted, and how many other entries there are."""
+    if not folder.is_dir():
+        raise UserError(f"data.folder: {folder} is no folder; it should be one that holds images")
+    formats = Image.registered_extensions()
+    readable = {
+        ending for ending, name in formats.items() if name in Image.OPEN.keys() - _NOT_DECODED
+    }
+    root = folder.resolve()
+    found: list[Path] = []
+    ignored = 0
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        skipped = [n for n in folders if n.startswith(".") or Path(parent, n).is_symlink()]
+        folders[:] = sorted(set(folders) - set(skipped))
+        paths = [Path(parent, name) for name in names]
+        images = [path for path in paths if _is_image(path, readable, root)]
+        found += images
+        ignored += len(skipped) + len(paths) - len(images)
+    if not found:
+        raise UserError(f"data.folder: {folder} holds no images (other entries: {ignored})")
+    return sorted(found, key=lambda path: path.relative_to(folder).parts), ignored
+
+
+def _is_image(path: Path, readable: set[str], root: Path) -> bool:
+    named_so = not path.name.startswith(".") and path.suffix.lower() in readable
+    inside = not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(root)
+    special = path.exists() and not path.is_file()
+    return named_so and inside and not special
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"data.folder: {error.filename} cannot be read: {error.strerror}") from error
+
+
+def _label(folder: Path, files: list[Path]) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
+    parents = [path.relative_to(folder).parts[:-1] for path in files]
+    at_top = sum(not parts for parts in parents)
+    if at_top == len(files):
+        return None, None
+    if at_top:
+        raise UserError(
+            f"data.folder: {folder} holds {at_top} images itself and {len(files) - at_top} in its "
+            "sub-folders; labelled images should all be in sub-folders, unlabelled ones in none"
+        )
+    names, labels = np.unique([parts[0] for parts in parents], return_inverse=True)
+    return tuple(_shown(name) for name in names), labels.astype(np.int64)
+
+
+def _inspect(folder: Path, files: list[Path]) -> list[_Facts]:
+    """Decode every file once, so that all that cannot be read are known before any is used."""
+    results: list[_Facts | str] = []
+    with tqdm(total=len(files), desc="reading", unit=" images", leave=False, disable=None) as bar:
+        for start in range(0, len(files), _CHUNK):
+            chunk = files[start : start + _CHUNK]
+            results += in_threads(_facts, chunk)
+            bar.update(len(chunk))
+    problems = [
+        f"{_shown(path.relative_to(folder))} ({result})"
+        for path, result in zip(files, results, strict=True)
+        if isinstance(result, str)
+    ]
+    if problems:
+        rest = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise UserError(
+            f"data.folder: {folder}: {len(problems)} of {len(files)} images cannot be read: "
+            f"{', '.join(problems[:_NAMED])}{rest}; mend or remove them"
+        )
+    return [result for result in results if isinstance(result, _Facts)]
+
+
+def _facts(path: Path) -> _Facts | str:
+    try:
+        image = decode(path)
+    except Exception as error:  # Pillow's plugins raise anything; each is reported with its file
+        return _reason(error, path)
+    return _Facts((image.height, image.width), is_grey(image))
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if path.is_file() and path.stat().st_size == 0:
+        return "an empty file"
+    if isinstance(error, UnidentifiedImageError):
+        return "in no image format that Pillow knows"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _image_set(
+    settings: DataSettings, files: list[Path], facts: list[_Facts], labels: np.ndarray | None
+) -> ImageSet:
+    size = settings.image_size or _common_size(settings.folder, facts)
+    color: Color = "rgb"
+    if settings.color == "grey" or (settings.color == "auto" and all(f.grey for f in facts)):
+        color = "grey"
+
+    def read_one(path: Path) -> np.ndarray:
+        try:
+            return to_pixels(decode(path), color, size, settings.resize)
+        except Exception as error:  # as in _facts; the file has changed since
+            raise UserError(f"{_shown(path)}: cannot be read: {error}") from error
+
+    def read_rows(rows: np.ndarray) -> np.ndarray:
+        return np.stack(in_threads(read_one, [files[row] for row in rows]))
+
+    return ImageSet(len(files), (1 if color == "grey" else 3, *size), read_rows, labels)
+
+
+def _common_size(folder: Path, facts: Sequence[_Facts]) -> Size:
+    sizes = Counter(fact.size for fact in facts)
+    (commonest, _), *others = sizes.most_common(3)
+    if others:
+        shown = ", ".join(f"{list(size)} ({count} images)" for size, count in sizes.most_common(3))
+        raise UserError(
+            f"data.folder: {folder}: its images have {len(sizes)} sizes [height, width], the "
+            f"commonest {shown}; set one, such as data.image_size: {list(commonest)}"
+        )
+    return commonest
+
+
+def _shown(name: Path | str) -> str:
+    """A name that can be printed, whatever bytes the file system holds."""
+    return str(name).encode("utf-8", "backslashreplace").decode()
