@@ -1,0 +1,26 @@
+"""Download the files of the data set that data.name says, into data/raw, and verify them."""
+
+import os
+
+from pipeline import paths, stage
+from vaelab.config import Settings
+from vaelab.data import sources
+from vaelab.data.fetch import Fetcher, mirror_urls
+
+
+def main() -> None:
+    """Run the stage."""
+    stage.run(download, __doc__)
+
+
+def download(settings: Settings) -> None:
+    """Fill data/raw; raises UserError."""
+    mirrors = mirror_urls(os.environ, settings.data.mirror)
+    fetch = Fetcher(settings.data.name, mirrors, paths.PARTIAL_DOWNLOADS)
+    sources.download(settings.data, paths.RAW, fetch)
+    for name, url in fetch.used.items():
+        print(f"{settings.data.name}: {name} from {url}")
+
+
+if __name__ == "__main__":
+    main()
