@@ -1,5 +1,6 @@
 """Every file name of the pipeline, relative to the folder of dvc.yaml."""
 
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -9,7 +10,6 @@ PREPARED = Path("data/prepared")
 PARTIAL_DOWNLOADS = Path("data/partial")
 
 MODEL = Path("models/model")
-CHECKPOINTS = Path(".checkpoints")
 
 TRAIN = Path("results/train")
 TRAIN_METRICS = TRAIN / "metrics.json"
@@ -24,3 +24,13 @@ TEST_LATENTS = EVALUATE / "test_latents.npz"
 LATENT_DIMENSIONS = EVALUATE / "latent_dimensions.csv"
 
 RENDER = Path("results/render")
+
+
+def main_copy() -> Path:
+    """Give the main working copy: `dvc exp run` may work in one that it throws away."""
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+
+
+def checkpoints() -> Path:
+    """Give the folder of unfinished trainings, one each, named by what is trained."""
+    return main_copy() / ".checkpoints"

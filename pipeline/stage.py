@@ -1,6 +1,7 @@
 """What every stage's script does around its work: the command line, the settings, the errors."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
         "--params", type=Path, default=paths.PARAMS, help="the settings (default: %(default)s)"
     )
     arguments = parser.parse_args()
+    # A termination unwinds the stack like Ctrl-C, so that runs end and locks are released.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         work(load_settings(arguments.params))
     except UserError as error:

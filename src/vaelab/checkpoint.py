@@ -1,6 +1,7 @@
 """Models and training states on disk: safetensors and JSON, whole or not there, no pickle."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,12 +30,12 @@ class ModelDescription(BaseModel):
 
     format: int = 1
     objective: str
-    objective_settings: dict[str, Any]
     networks: tuple[str, ...]
     image_shape: tuple[int, int, int]
     model: ModelSettings
     dataset: str
     levels: int
+    settings: dict[str, Any]  # as they were, by dotted name: a record, read by no one here
 
 
 def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
@@ -120,10 +121,9 @@ class CheckpointFolder:
                 warnings.warn(f"{path} is damaged ({error}); trying the one before", stacklevel=2)
         return None
 
-    def clear(self) -> None:
-        """Remove the states, once the training that they belong to has succeeded."""
-        for path in self._paths():
-            path.unlink()
+    def remove(self) -> None:
+        """Remove the folder, once the training that it belongs to has succeeded."""
+        shutil.rmtree(self.folder)
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("epoch_*.safetensors"))

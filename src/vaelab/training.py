@@ -36,12 +36,16 @@ class EpochReport:
 
 @dataclass
 class Progress:
-    """How far training has come: all that a checkpoint holds beside tensors."""
+    """How far training has come: all that a checkpoint holds beside tensors.
+
+    `history` has a row of metrics an epoch, `per_dimension` a list of values an epoch by name.
+    """
 
     epoch: int = 0
     best_epoch: int = 0
     best_value: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
+    per_dimension: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
 class NonFiniteLossError(UserError):
@@ -80,13 +84,12 @@ class Trainer:
         self,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
         checkpoints: CheckpointFolder | None = None,
-    ) -> list[dict[str, Any]]:
-        """Train to the end, from the last checkpoint if there is one; give the history.
+    ) -> Progress:
+        """Train to the end, writing a checkpoint every few seconds.
 
         Raises NonFiniteLossError, naming the term, before a loss that is not finite
         has touched the weights.
         """
-        self._resume(checkpoints)
         saved = time.monotonic()
         with self._progress_bar() as bar:
             while not self._finished():
@@ -96,7 +99,7 @@ class Trainer:
                     saved = time.monotonic()
         self.model.load_state_dict(self.best)
         self._fit_likelihood(limit=None)
-        return self.progress.history
+        return self.progress
 
     def save(self, checkpoints: CheckpointFolder) -> None:
         """Write all that is needed to continue exactly."""
@@ -144,6 +147,8 @@ class Trainer:
         metrics |= {name: value.item() for name, value in self.hyper.items()}
         is_best = self._keep_best(metrics)
         progress.history.append({"epoch": progress.epoch, **metrics})
+        for name, values in per_dimension.items():
+            progress.per_dimension.setdefault(name, []).append(values)
         bar.set_postfix_str(self._headline(metrics), refresh=False)
         return EpochReport(progress.epoch, metrics, per_dimension, is_best)
 
@@ -207,8 +212,9 @@ class Trainer:
                 "train.gradient_clip_norm: 1, usually mends it"
             )
 
-    def _resume(self, checkpoints: CheckpointFolder | None) -> None:
-        found = checkpoints.load_latest() if checkpoints else None
+    def resume(self, checkpoints: CheckpointFolder) -> None:
+        """Continue from the last checkpoint, if there is one, exactly as if never stopped."""
+        found = checkpoints.load_latest()
         if found is None:
             return
         tensors, state = found

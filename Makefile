@@ -1,0 +1,36 @@
+# Each target is enough alone on a machine with Python 3.11 or newer, git and make.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+# DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
+ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
+
+.PHONY: repro ui test check format clean help
+
+help:  ## what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("vaelab needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[pipeline,dev]'
+	touch $@
+
+repro: $(INSTALLED)  ## download, prepare, train, evaluate and render what is out of date
+	$(ENVIRONMENT) dvc repro
+
+ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for another port)
+	$(ENVIRONMENT) python -m pipeline.ui --port $(or $(PORT),5000)
+
+test: $(INSTALLED)  ## the whole test suite
+	$(ENVIRONMENT) python -m pytest
+
+check: $(INSTALLED)  ## linter, formatter and strict type checker, as in CI
+	$(ENVIRONMENT) ruff check
+	$(ENVIRONMENT) ruff format --check
+	$(ENVIRONMENT) mypy
+
+format: $(INSTALLED)  ## mend what the linter and the formatter can
+	$(ENVIRONMENT) ruff check --fix
+	$(ENVIRONMENT) ruff format

@@ -1,0 +1,86 @@
+"""Measure the trained model on the test split: its bounds in nats, and its latent space."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline import paths, stage
+from pipeline.batches import build_batches
+from pipeline.files import write_csv, write_json
+from pipeline.records import add_results, run_of_model
+from pipeline.tracking import open_store
+from vaelab.checkpoint import load_model
+from vaelab.config import Settings
+from vaelab.data.dataset import PreparedData
+from vaelab.devices import choose_device, describe
+from vaelab.evaluation import Evaluation, EvaluationData, LatentCodes
+from vaelab.evaluation import evaluate as measure
+from vaelab.files import write_atomically
+
+
+def main() -> None:
+    """Run the stage."""
+    stage.run(evaluate, __doc__)
+
+
+def evaluate(settings: Settings) -> None:
+    """Write metrics.json, the test images' latents and the table of dimensions."""
+    store = open_store(settings.tracking)
+    device = choose_device(settings.machine)
+    model, description = load_model(paths.MODEL, device)
+    data = PreparedData.load(paths.PREPARED)
+    print(f"evaluating on {describe(device)}", flush=True)
+    dequantize = bool(description.settings["data.dequantize"])
+    report = measure(model, evaluation_data(data, dequantize, device), settings.evaluate, device)
+    write_json(paths.EVALUATE_METRICS, report.metrics)
+    if report.latents:
+        write_latents(report.latents)
+    run = run_of_model(store, settings.tracking)
+    tags = settings.evaluate.model_dump()
+    add_results(run, "evaluate", tags, paths.EVALUATE, report.metrics)
+    print(summary(report))
+
+
+def evaluation_data(data: PreparedData, dequantize: bool, device: torch.device) -> EvaluationData:
+    """Give the splits that are measured, as the model was trained to see them."""
+    return EvaluationData(
+        name=data.info.name,
+        levels=data.info.levels,
+        train=build_batches(data, "train", dequantize, device),
+        test=build_batches(data, "test", dequantize, device),
+        train_labels=data.labels("train"),
+        test_labels=data.labels("test"),
+    )
+
+
+def write_latents(latents: LatentCodes) -> None:
+    """Write every test image's posterior, and what is known of each dimension."""
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, mean=latents.means, stddev=latents.stddevs)
+
+    write_atomically(paths.TEST_LATENTS, save)
+    columns = {name: column.tolist() for name, column in latents.dimensions.items()}
+    rows = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    write_csv(paths.LATENT_DIMENSIONS, rows)
+
+
+def summary(report: Evaluation) -> str:
+    """Say in one line what matters most."""
+    test, latent = report.metrics.get("test", {}), report.metrics["latent"]
+    shown = {
+        "negative ELBO (nats)": test.get("neg_elbo_nats"),
+        "NLL (nats)": test.get("nll_nats"),
+        "KL (nats)": test.get("kl_loss_nats"),
+        "active units": latent.get("active_units"),
+        "linear probe": latent.get("linear_probe_accuracy"),
+    }
+    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+
+
+if __name__ == "__main__":
+    main()

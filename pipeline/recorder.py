@@ -1,0 +1,77 @@
+"""What each epoch of a training leaves: pictures on disk, and a batch of metrics in MLflow."""
+
+import shutil
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from pipeline.tracking import BackgroundRun, Run
+from vaelab import rendering
+from vaelab.config import TrainSettings
+from vaelab.figures.tiles import progress_pairs, progress_samples
+from vaelab.randomness import stream
+from vaelab.training import EpochReport, Trainer
+
+PICTURED = 32
+LINES = 10
+
+
+class EpochRecorder:
+    """Called with each epoch's report; pictures show the same latents and images every time."""
+
+    def __init__(self, trainer: Trainer, run: Run, folder: Path, settings: TrainSettings) -> None:
+        self.model, self.settings, self.folder = trainer.model, settings, folder
+        self.background = BackgroundRun(run)
+        noise = stream(settings.seed, "pictures", trainer.device)
+        self.originals = next(trainer.validation.ordered(PICTURED, noise))
+        self.latents = self.model.prior(PICTURED, noise)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.background.close()
+
+    def __call__(self, report: EpochReport) -> None:
+        """Draw, write and log an epoch."""
+        due = report.epoch % self.settings.images_every_epochs == 0
+        images = self._draw() if due or report.epoch == self.settings.epochs else {}
+        for key, image in images.items():
+            Image.fromarray(image).save(self.folder / f"{key}_{report.epoch:04d}.png")
+        self.background.log_epoch(report.epoch, report.metrics, images)
+        if not sys.stderr.isatty():
+            self._say(report)
+
+    def keep(self, folder: Path) -> None:
+        """Move the pictures to where the pipeline wants them."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(self.folder, folder)
+
+    def _draw(self) -> dict[str, np.ndarray]:
+        self.model.eval()
+        samples = rendering.decode_means(self.model, self.latents)
+        images = {"samples": progress_samples(samples.cpu().numpy())}
+        if self.model.has("encoder"):
+            decoded = rendering.reconstructions(self.model, self.originals)
+            pair = self.originals.cpu().numpy(), decoded.cpu().numpy()
+            images["reconstructions"] = progress_pairs(*pair)
+        return images
+
+    def _say(self, report: EpochReport) -> None:
+        """Print now and then where no progress bar is shown."""
+        every = max(1, self.settings.epochs // LINES)
+        if report.epoch == 1 or report.epoch % every == 0:
+            shown = {k: v for k, v in report.metrics.items() if k.startswith("validation.")}
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+            print(f"epoch {report.epoch}/{self.settings.epochs}: {numbers}", flush=True)

@@ -1,0 +1,125 @@
+"""What the stages' files say, written to their MLflow run; made anew where it is not there."""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline import paths
+from pipeline.files import flattened, read_csv
+from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_run
+from vaelab.checkpoint import ModelDescription, load_model, weights_hash
+from vaelab.config import Settings, TrackingSettings, flatten
+from vaelab.data.dataset import DatasetInfo, PreparedData
+from vaelab.models import Model
+
+TRAINING_SECTIONS = ("data.", "model.", "train.")
+
+
+def training_settings(settings: Settings) -> dict[str, Any]:
+    """Give the settings that a trained model depends on, by dotted name."""
+    return {k: v for k, v in flatten(settings).items() if k.startswith(TRAINING_SECTIONS)}
+
+
+def start_training(run: Run, settings: Settings, info: DatasetInfo, device: str) -> None:
+    """Log what is known before the first epoch."""
+    run.log_params(training_settings(settings))
+    run.log_dataset(info)
+    run.log_tags({"device": device, **git_state()})
+
+
+def finish_training(run: Run, settings: TrackingSettings) -> None:
+    """Log the model and the files of the train stage; then tag the run with the weights' hash."""
+    run.log_files(paths.MODEL, "model_files")
+    run.log_files(paths.TRAIN, "train")
+    run.log_metrics(flattened(json.loads(paths.TIMING.read_text())))
+    if settings.log_model:
+        log_servable_model(run)
+    run.log_tags({WEIGHTS_TAG: weights_hash(paths.MODEL)})
+
+
+def run_of_model(store: Store, settings: TrackingSettings) -> Run:
+    """Find the run of the model at hand; where it is not there, fill a new one from the files."""
+    found = store.find_run(weights_hash(paths.MODEL))
+    return Run(store, found) if found else _backfill(store, settings)
+
+
+def add_results(
+    run: Run, name: str, settings: Mapping[str, Any], folder: Path, metrics: Mapping[str, Any]
+) -> None:
+    """Add a stage's files and numbers to a run that has ended; its settings become tags."""
+    run.log_tags({f"{name}.{key}": value for key, value in settings.items()})
+    run.log_metrics(flattened(metrics))
+    run.log_files(folder, name)
+
+
+def log_servable_model(run: Run) -> None:
+    """Store the model as one that MLflow loads and serves: images in, reconstructions out."""
+    model, _ = load_model(paths.MODEL, torch.device("cpu"))
+    if model.has("encoder"):
+        example = PreparedData.load(paths.PREPARED).images("validation")[:2] / np.float32(255)
+        run.log_model(Reconstruct(model), np.resize(example, (2, *model.image_shape)))
+    else:
+        run.log_model(Generate(model), np.zeros((2, model.latent_dim), np.float32))
+
+
+class Reconstruct(nn.Module):
+    """Images to the means of p(x|z) at the posterior's mean."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [batch, channel, height, width] to the same shape."""
+        return self.model.decode(self.model.encode(images).mean).mean
+
+
+class Generate(nn.Module):
+    """Latents to the means of p(x|z)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map [batch, latent] to images."""
+        return self.model.decode(latents).mean
+
+
+def git_state() -> dict[str, str]:
+    """Give the commit and whether the tree was dirty; nothing outside a git repository."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+
+def _backfill(store: Store, settings: TrackingSettings) -> Run:
+    description = ModelDescription.model_validate_json((paths.MODEL / "config.json").read_text())
+    name = f"{description.dataset} {description.objective} (from files)"
+    with active_run(store, name) as run:
+        run.log_params(description.settings)
+        run.log_dataset(PreparedData.load(paths.PREPARED).info)
+        run.log_tags({BACKFILLED_TAG: "true"})
+        rows = read_csv(paths.HISTORY)
+        run.log_history([(int(row.pop("epoch")), row) for row in rows])
+        for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
+            key, epoch = re.fullmatch(r"(\w+)_(\d+)", path.stem).groups()  # type: ignore[union-attr]
+            run.log_image(np.array(Image.open(path)), key, int(epoch))
+        finish_training(run, settings)
+    return run

@@ -1,0 +1,139 @@
+"""Train the model that params.yaml describes on the prepared data, tracked in MLflow."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import vaelab
+from pipeline import paths, stage
+from pipeline.batches import build_batches
+from pipeline.files import nested, write_csv, write_json
+from pipeline.recorder import EpochRecorder
+from pipeline.records import finish_training, start_training, training_settings
+from pipeline.tracking import Run, active_run, open_store
+from vaelab.checkpoint import CheckpointFolder, ModelDescription, save_model
+from vaelab.config import Settings
+from vaelab.data.dataset import DatasetInfo, PreparedData
+from vaelab.devices import choose_device, describe
+from vaelab.files import sha256
+from vaelab.models import build_model
+from vaelab.objectives import Objective, build_objective
+from vaelab.training import Progress, Trainer
+
+
+def main() -> None:
+    """Run the stage."""
+    stage.run(train, __doc__)
+
+
+def train(settings: Settings) -> None:
+    """Train, and write the model, the history and the pictures of each epoch."""
+    store = open_store(settings.tracking)
+    data = PreparedData.load(paths.PREPARED)
+    trainer = build_trainer(settings, data)
+    with CheckpointFolder(paths.checkpoints() / training_key(settings)) as checkpoints:
+        run_id = checkpoints.folder / "run_id"
+        resumed = run_id.read_text() if run_id.is_file() else None
+        watch = settings.tracking.system_metrics
+        with active_run(store, run_name(settings), resumed, watch=watch) as run:
+            run_id.write_text(run.run_id)
+            start_training(run, settings, data.info, describe(trainer.device))
+            fit(trainer, run, settings, checkpoints)
+            description = describe_model(settings, data.info, trainer.objective)
+            save_model(paths.MODEL, trainer.model, description)
+            write_history(trainer.progress, description.objective)
+            finish_training(run, settings.tracking)
+        checkpoints.remove()
+
+
+def build_trainer(settings: Settings, data: PreparedData) -> Trainer:
+    """Build the model and its objective on the device, over the prepared splits."""
+    device = choose_device(settings.machine)
+    objective = build_objective(settings.train)
+    shape, seed = data.info.image_shape, settings.train.seed
+    model = build_model(settings.model, shape, objective.networks(), seed).to(device)
+    train, validation = (
+        build_batches(data, split, settings.data.dequantize, device)
+        for split in ("train", "validation")
+    )
+    return Trainer(model, objective, settings.train, train, validation)
+
+
+def fit(trainer: Trainer, run: Run, settings: Settings, checkpoints: CheckpointFolder) -> None:
+    """Train from the last checkpoint, if there is one, to the end, with everything recorded."""
+    trainer.resume(checkpoints)
+    first = trainer.progress.epoch
+    start = f"from epoch {first} " if first else ""
+    print(f"training {start}on {describe(trainer.device)}", flush=True)
+    started = time.perf_counter()
+    with EpochRecorder(trainer, run, checkpoints.folder / "images", settings.train) as recorder:
+        progress = trainer.fit(recorder, checkpoints)
+        recorder.keep(paths.TRAIN_IMAGES)
+    seconds = time.perf_counter() - started
+    images = (progress.epoch - first) * len(trainer.train)
+    timing = {"seconds": seconds, "images_per_second": images / seconds}
+    write_json(paths.TIMING, timing)
+    print(summary(progress, seconds))
+
+
+def run_name(settings: Settings) -> str:
+    """Name a run by what tells it from others; an experiment of DVC's has a name already."""
+    described = f"{settings.data.name} {settings.train.objective} {settings.model.network}"
+    return os.environ.get("DVC_EXP_NAME") or f"{described} z{settings.model.latent_dim}"
+
+
+def describe_model(settings: Settings, info: DatasetInfo, objective: Objective) -> ModelDescription:
+    """Say what is needed beside the weights to use a model, and how it came about."""
+    return ModelDescription(
+        objective=settings.train.objective,
+        networks=objective.networks(),
+        image_shape=info.image_shape,
+        model=settings.model,
+        dataset=info.name,
+        levels=info.levels,
+        settings=training_settings(settings),
+    )
+
+
+def write_history(progress: Progress, objective: str) -> None:
+    """Write every epoch's metrics, the best epoch's as metrics.json, and each dimension's KL."""
+    write_csv(paths.HISTORY, progress.history)
+    best = dict(progress.history[progress.best_epoch - 1])
+    best.pop("epoch")
+    metrics: dict[str, Any] = {
+        "objective": objective,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+    }
+    write_json(paths.TRAIN_METRICS, metrics | nested(best))
+    write_csv(paths.KL_HISTORY, list(_dimension_rows(progress)))
+
+
+def training_key(settings: Settings) -> str:
+    """Name a training by the hash of what it depends on: settings, data and code."""
+    digest = hashlib.sha256()
+    for section in (settings.data, settings.model, settings.train):
+        digest.update(section.model_dump_json().encode())
+    digest.update(sha256(paths.PREPARED / "dataset.json").encode())
+    for source in sorted(Path(vaelab.__path__[0]).rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _dimension_rows(progress: Progress) -> Iterator[dict[str, float]]:
+    for epoch, values in enumerate(progress.per_dimension.get("kl_per_dimension_nats", []), 1):
+        for dimension, kl in enumerate(values):
+            yield {"epoch": epoch, "dimension": dimension, "kl_nats": kl}
+
+
+def summary(progress: Progress, seconds: float) -> str:
+    """Say in one line how training ended."""
+    best = f", best epoch {progress.best_epoch} ({progress.best_value:.2f})"
+    return f"trained {progress.epoch} epochs in {seconds:.0f} s{best}"
+
+
+if __name__ == "__main__":
+    main()
