@@ -120,8 +120,10 @@ class ContinuousBernoulli:
     def mean(self) -> Tensor:
         """Expected pixel, which is not p: p / (2p - 1) + 1 / (2 artanh(1 - 2p))."""
         far = self._away_from_half()
-        # p / (2p - 1) = 1 / (1 - e^-l)
-        exact = 1 / -torch.expm1(-far) - 1 / far
+        # p / (2p - 1) = 1 / (1 - e^-l), for l > 0: no exponential overflows
+        size = far.abs()
+        rising = 1 / -torch.expm1(-size) - 1 / size
+        exact = torch.where(far > 0, rising, 1 - rising)
         square = self.logits**2
         series = 0.5 + self.logits * (1 / 12 - square / 720 + square**2 / 30240)
         return torch.where(self._near_half(), series, exact)
@@ -134,12 +136,11 @@ class ContinuousBernoulli:
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw by inverting the distribution function."""
         uniform = torch.rand(self.logits.shape, generator=generator, device=self.logits.device)
-        far = self._away_from_half()
-        # F(x) = (e^(l x) - 1) / (e^l - 1); for l > 0 rewritten so that no exponential overflows
-        size = far.abs()
-        rising = 1 + torch.log(uniform + (1 - uniform) * torch.exp(-size)) / size
-        drawn = torch.where(far > 0, rising, 1 - rising)
-        return torch.where(self._near_half(), uniform, drawn).clamp(0, 1)
+        # x = 1 + ln(u + (1 - u) e^-l) / l inverts F(x) = (e^(l x) - 1) / (e^l - 1) for l > 0;
+        # in this form it stays accurate down to l = 0, where x = u.
+        size = self.logits.abs().clamp_min(1e-6)
+        rising = 1 + torch.log1p((1 - uniform) * torch.expm1(-size)) / size
+        return torch.where(self.logits > 0, rising, 1 - rising).clamp(0, 1)
 
 
 @dataclass(frozen=True)
