@@ -62,7 +62,10 @@ def write_latents(latents: LatentCodes) -> None:
             np.savez(file, mean=latents.means, stddev=latents.stddevs)
 
     write_atomically(paths.TEST_LATENTS, save)
-    columns = {name: column.tolist() for name, column in latents.dimensions.items()}
+    columns = {
+        name: (column.astype(int) if column.dtype == bool else column).tolist()
+        for name, column in latents.dimensions.items()
+    }
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
