@@ -1,0 +1,174 @@
+"""Pictures of images: one function lays out a labelled grid, the others say what is in it."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vaelab.figures.style import WIDTH, dimension_name, new_figure, spread_over, style
+from vaelab.figures.tiles import (
+    BREAK,
+    Canvas,
+    ImageGrid,
+    Images,
+    arrange,
+    arrange_pairs,
+    starts,
+    tile,
+)
+
+_LETTER, _LINE = 0.07, 0.16  # inches, of a label
+_LARGEST_TILE, _LARGEST_HEIGHT = 0.95, 7.5  # inches, of a tile and of all tiles
+_CANVAS_DPI = 360  # fine, so that the edges of scaled pixels stay sharp
+_CANVAS_SIDE = 6000  # pixels at most
+
+
+def image_grid(
+    images: ImageGrid,
+    title: str,
+    *,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    row_title: str = "",
+    column_title: str = "",
+    row_breaks: Sequence[int] = (),
+    column_breaks: Sequence[int] = (),
+    gap: float = 0.06,
+) -> Figure:
+    """Draw image [i, j] at row i, column j; NaN is blank.
+
+    A gap, a share of a tile's shorter side, parts the tiles; a wider one stands before each of
+    `row_breaks` and `column_breaks`. Labels that would touch one another are thinned out.
+    """
+    rows, columns, _, height, width = images.shape
+    space = gap * min(height, width)
+    across = _extent(columns, width, space, column_breaks)
+    down = _extent(rows, height, space, row_breaks)
+    left = 0.25 + _LETTER * _longest(row_labels) + _LINE * bool(row_title)
+    below = 0.15 + _LINE * (bool(column_labels) + bool(column_title))
+    inch = min((WIDTH - left) / across, _LARGEST_HEIGHT / down, _LARGEST_TILE / max(height, width))
+    scale = max(1, min(round(inch * _CANVAS_DPI), _CANVAS_SIDE // round(max(across, down))))
+    pixel_gap = round(space * scale)
+    canvas = tile(
+        images, scale=scale, gap=pixel_gap, row_breaks=row_breaks, column_breaks=column_breaks
+    )
+    with style():
+        figure = new_figure(title, inch * down + below + 0.4, max(inch * across + left, 4.5))
+        axes = _show(figure, canvas, column_title, row_title)
+        shown = spread_over(len(row_labels), int(inch * down / _LINE))
+        tops = starts(rows, height * scale, pixel_gap, row_breaks)
+        axes.set_yticks(_middles(tops, height * scale, shown), [row_labels[i] for i in shown])
+        letters = _LETTER * (_longest(column_labels) + 0.5)
+        shown = spread_over(len(column_labels), int(inch * across / letters))
+        lefts = starts(columns, width * scale, pixel_gap, column_breaks)
+        axes.set_xticks(_middles(lefts, width * scale, shown), [column_labels[i] for i in shown])
+    return figure
+
+
+def samples_figure(
+    images: Images, title: str = "Samples from the prior, z ~ N(0, I): means of p(x|z)"
+) -> Figure:
+    """Draw images that have no order, in a grid about as wide as high."""
+    return image_grid(arrange(images, math.ceil(math.sqrt(len(images)))), title)
+
+
+def reconstructions_figure(
+    originals: Images,
+    reconstructions: Images,
+    title: str = "Reconstructions, each below its original",
+) -> Figure:
+    """Draw each reconstruction below its original."""
+    grid = arrange_pairs(originals, reconstructions, math.ceil(math.sqrt(4 * len(originals))))
+    labels = ["original", "decoded"] * (len(grid) // 2)
+    return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
+
+
+def interpolations_figure(
+    first: Images,
+    second: Images,
+    decoded: ImageGrid,
+    title: str = "Interpolations between the latents of two images",
+) -> Figure:
+    """Draw the decoded ways between pairs of real images, which stand at both ends."""
+    steps = decoded.shape[1]
+    grid = np.concatenate([first[:, None], decoded, second[:, None]], axis=1)
+    labels = ["image", *(f"{t:.2f}" for t in np.linspace(0, 1, steps)), "image"]
+    return image_grid(
+        grid,
+        title,
+        column_labels=labels,
+        column_breaks=(1, steps + 1),
+        column_title="share of the way between the two posterior means",
+    )
+
+
+def traversals_figure(
+    images: ImageGrid,
+    dimensions: Sequence[int],
+    kl_per_dimension_nats: Float[np.ndarray, "latent"] | None,
+    radius: float,
+    title: str = "Traversals of single dimensions, around the prior's mean",
+) -> Figure:
+    """Draw a row a dimension, its KL beside it where it is known."""
+    kl = kl_per_dimension_nats
+    names = [dimension_name(j) for j in dimensions]
+    if kl is not None:
+        names = [f"{dimension_name(j)}   KL {kl[j]:.2f} nats" for j in dimensions]
+    return image_grid(
+        images,
+        title,
+        row_labels=names,
+        column_labels=[_signed(v) for v in np.linspace(-radius, radius, images.shape[1])],
+        column_title="value of the dimension, in the prior's standard deviations",
+    )
+
+
+def manifold_figure(
+    images: ImageGrid,
+    dimensions: Sequence[int],
+    quantiles: Float[np.ndarray, "columns"],
+    latent_dim: int,
+) -> Figure:
+    """Draw the plane that `rendering.manifold` decodes, with the latents' values beside it."""
+    names = [dimension_name(j) for j in dimensions]
+    title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
+    if latent_dim > len(dimensions):
+        title += ": the dimensions with the most KL; the others are 0"
+    labels = [_signed(value) for value in quantiles]
+    return image_grid(
+        images,
+        title,
+        column_labels=labels,
+        column_title=names[0],
+        row_labels=labels[::-1] if len(names) > 1 else (),
+        row_title=names[1] if len(names) > 1 else "",
+        gap=0,
+    )
+
+
+def _show(figure: Figure, canvas: Canvas, column_title: str, row_title: str) -> Axes:
+    axes = figure.add_subplot(anchor="NW", xlabel=column_title, ylabel=row_title)
+    axes.imshow(canvas)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, pad=3)
+    return axes
+
+
+def _middles(starts: Sequence[int], size: int, shown: Sequence[int]) -> list[float]:
+    return [starts[index] + (size - 1) / 2 for index in shown]
+
+
+def _extent(count: int, size: int, gap: float, breaks: Sequence[int]) -> float:
+    return count * size + gap * (count - 1 + BREAK * len(breaks))
+
+
+def _longest(labels: Sequence[str]) -> int:
+    return max((len(label) for label in labels), default=0)
+
+
+def _signed(value: float) -> str:
+    return f"{value:z.1f}".replace("-", "−")

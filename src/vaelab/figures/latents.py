@@ -1,0 +1,206 @@
+"""Where images lie in the latent space: a scatter plot, and histograms against the prior."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
+
+from vaelab.figures.style import (
+    BLUE,
+    CLASS_COLORS,
+    INK,
+    NATS,
+    SLATE,
+    dimension_name,
+    new_figure,
+    spread_over,
+    style,
+)
+
+Means = Float[np.ndarray, "count latent"]
+Points = Float[np.ndarray, "count 2"]
+Labels = Int[np.ndarray, "count"]
+
+_MARKERS = "os^DvPX*"
+_LEGEND_ROWS = 16
+_LONGEST_NAME = 18
+_HIGHEST_DENSITY = 1.2  # three times the prior's; what is higher leaves the frame
+_DENSE = 2000  # unlabelled points from which on a density says more than dots do
+
+
+def latent_scatter(
+    means: Means,
+    labels: Labels | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    title: str = "Latent means of the test images",
+    limit: int = 10_000,
+    seed: int = 0,
+) -> Figure:
+    """Draw each image's latent mean, coloured by class where there are labels.
+
+    Two dimensions are drawn as they are, more by their first two principal components, one
+    as a strip a class. Of more than `limit` images, that many are drawn by chance.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(means))[:limit]
+    classes = None if labels is None else labels[drawn]
+    names = _class_names(labels, class_names)
+    strip = means.shape[1] == 1
+    points, (x_name, y_name) = _strips(means, labels, seed) if strip else _plane(means, seed)
+    with style():
+        height = min(2.0 + 0.22 * max(len(names), 4), 8.0) if strip else 5.2
+        figure = new_figure(title, height)
+        axes = figure.add_subplot(xlabel=x_name, ylabel=y_name)
+        _draw_points(axes, points[drawn], classes, names, legend=not strip)
+        if strip:
+            _name_strips(axes, names)
+        else:
+            axes.set_aspect("equal", adjustable="datalim")
+        if means.shape[1] == 2:
+            _draw_prior(axes)
+    return figure
+
+
+def principal_components(means: Means, seed: int = 0) -> tuple[Points, tuple[float, float]]:
+    """Project on the two directions of most variance; give the share that each explains."""
+    from sklearn.decomposition import PCA
+
+    if len(means) < 2 or not np.ptp(means, axis=0).any():
+        return np.zeros((len(means), 2), np.float32), (0.0, 0.0)
+    fitted = PCA(2, random_state=seed).fit(means)
+    first, second = fitted.explained_variance_ratio_
+    return fitted.transform(means), (float(first), float(second))
+
+
+def aggregate_posterior_figure(
+    samples: Float[np.ndarray, "count latent"],
+    dimensions: Sequence[int],
+    title: str = "Aggregate posterior of the test images against the prior",
+) -> Figure:
+    """Draw a histogram of each dimension's posterior samples, and the density of N(0, 1)."""
+    columns = min(4, len(dimensions))
+    rows = -(-len(dimensions) // columns)
+    with style():
+        figure = new_figure(title, max(1.25 * rows + 0.8, 2.4))
+        for place, dimension in enumerate(dimensions):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            _draw_histogram(axes, samples[:, dimension], dimension_name(dimension))
+        peak = max(axes.get_ylim()[1] for axes in figure.axes)
+        for axes in figure.axes:
+            axes.set_ylim(0, min(peak, _HIGHEST_DENSITY))
+        handles, texts = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_histogram(axes: Axes, values: Float[np.ndarray, "count"], name: str) -> None:
+    edge = max(4.0, 1.2 * float(np.quantile(np.abs(values), 0.999)))
+    inside = values.clip(-edge, edge)
+    bins = int(np.clip(1.5 * math.sqrt(len(values)), 16, 64))
+    looks: dict[str, Any] = {"color": BLUE, "alpha": 0.45, "label": "q(z)"}
+    axes.hist(inside, bins=bins, range=(-edge, edge), density=True, **looks)
+    grid = np.linspace(-edge, edge, 201)
+    density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
+    axes.plot(grid, density, color=INK, linewidth=1.1, label="N(0, 1)")
+    mean, stddev = (f"{v:z.2f}".replace("-", "−") for v in (values.mean(), values.std()))
+    axes.set_title(f"{name}: mean {mean}, stddev {stddev}", fontsize=7.5)
+    axes.set(yticks=[], xlim=(-edge, edge))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+    axes.spines["left"].set_visible(False)
+
+
+def _plane(means: Means, seed: int) -> tuple[Points, tuple[str, str]]:
+    if means.shape[1] == 2:
+        return means, (f"mean of {dimension_name(0)}", f"mean of {dimension_name(1)}")
+    points, shares = principal_components(means, seed)
+    first, second = (
+        f"principal component {k} ({share:.0%} of the variance)"
+        for k, share in enumerate(shares, 1)
+    )
+    return points, (first, second)
+
+
+def _strips(means: Means, labels: Labels | None, seed: int) -> tuple[Points, tuple[str, str]]:
+    """Give one-dimensional means a second coordinate: the class, shaken so that dots part."""
+    shaken = np.random.default_rng(seed).uniform(-0.32, 0.32, len(means))
+    heights = shaken + (0 if labels is None else labels)
+    points = np.stack([means[:, 0], heights], axis=1).astype(np.float32)
+    return points, (f"mean of {dimension_name(0)}", "" if labels is None else "class")
+
+
+def _name_strips(axes: Axes, names: Sequence[str]) -> None:
+    shown = spread_over(len(names), 40)
+    axes.set_yticks(shown, [names[k] for k in shown])
+    axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(bool(names))
+
+
+def _class_names(labels: Labels | None, given: Sequence[str] | None) -> list[str]:
+    if labels is None:
+        return []
+    names = given or [str(k) for k in range(int(labels.max()) + 1)]
+    return [n if len(n) <= _LONGEST_NAME else n[: _LONGEST_NAME - 1] + "…" for n in names]
+
+
+def _draw_points(
+    axes: Axes, points: Points, classes: Labels | None, names: Sequence[str], legend: bool
+) -> None:
+    size = float(np.clip(12_000 / len(points), 5, 24))
+    looks: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.85, "rasterized": True}
+    if classes is None and len(points) > _DENSE and legend:
+        bins = axes.hexbin(*points.T, gridsize=45, mincnt=1, cmap=NATS, linewidths=0)
+        axes.figure.colorbar(bins, label="images", aspect=40)
+    elif classes is None:
+        axes.scatter(*points.T, color=BLUE, **looks)
+    elif len(names) > len(_MARKERS) * len(CLASS_COLORS):
+        dots = axes.scatter(points[:, 0], points[:, 1], c=classes, cmap="viridis", **looks)
+        axes.figure.colorbar(dots, label="class", aspect=40)
+    else:
+        _draw_classes(axes, points, classes, looks)
+        if legend:
+            _draw_legend(axes, names)
+
+
+def _draw_classes(axes: Axes, points: Points, classes: Labels, looks: dict[str, Any]) -> None:
+    """Give ten classes a colour each, the next ten the same colours and another marker."""
+    count = len(CLASS_COLORS)
+    colors = np.array(CLASS_COLORS)[classes % count]
+    for turn in np.unique(classes // count):
+        chosen = classes // count == turn
+        across, up = points[chosen].T
+        axes.scatter(across, up, c=colors[chosen], marker=_MARKERS[turn], **looks)
+
+
+def _draw_legend(axes: Axes, names: Sequence[str]) -> None:
+    count = len(CLASS_COLORS)
+    handles = [
+        Line2D([], [], linestyle="", marker=_MARKERS[k // count], color=CLASS_COLORS[k % count])
+        for k in range(len(names))
+    ]
+    axes.figure.legend(
+        handles,
+        names,
+        loc="outside right upper",
+        ncols=-(-len(names) // _LEGEND_ROWS),
+        markerscale=0.8,
+        handletextpad=0.1,
+        columnspacing=0.8,
+    )
+
+
+def _draw_prior(axes: Axes) -> None:
+    """Draw circles of one and two of the prior's standard deviations."""
+    for radius in (1, 2):
+        axes.add_patch(
+            Circle((0, 0), radius, fill=False, linestyle="--", edgecolor=SLATE, linewidth=0.7)
+        )
+    axes.update_datalim([(-2.1, -2.1), (2.1, 2.1)])
+    axes.set_title("dashed: 1 and 2 standard deviations of the prior", fontsize=8, color=SLATE)

@@ -1,0 +1,80 @@
+"""Many images in one array of bytes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Images = Float[np.ndarray, "count channel height width"]
+ImageGrid = Float[np.ndarray, "rows columns channel height width"]
+Canvas = UInt8[np.ndarray, "canvas_height canvas_width 3"]
+
+BREAK = 3  # gaps that a break adds
+_SMALLEST_TILE = 32
+
+
+def arrange(images: Images, columns: int) -> ImageGrid:
+    """Fill rows from the left with images; what is left of the last row is blank (NaN)."""
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    grid = np.full((rows * columns, *images.shape[1:]), np.nan, np.float32)
+    grid[: len(images)] = images
+    return grid.reshape(rows, columns, *images.shape[1:])
+
+
+def arrange_pairs(first: Images, second: Images, columns: int) -> ImageGrid:
+    """Fill rows as `arrange` does, each row of `second` under its row of `first`."""
+    upper, lower = arrange(first, columns), arrange(second, columns)
+    return np.stack([upper, lower], axis=1).reshape(-1, *upper.shape[1:])
+
+
+def starts(count: int, size: int, gap: int, breaks: Sequence[int] = ()) -> list[int]:
+    """Give the first pixel of each of `count` tiles; a break before a tile widens its gap."""
+    wider = [sum(index >= place for place in breaks) for index in range(count)]
+    return [index * (size + gap) + BREAK * gap * wider[index] for index in range(count)]
+
+
+def tile(
+    images: ImageGrid,
+    *,
+    scale: int = 1,
+    gap: int = 2,
+    row_breaks: Sequence[int] = (),
+    column_breaks: Sequence[int] = (),
+) -> Canvas:
+    """Lay image [i, j] at row i, column j of a white canvas, each pixel as scale x scale."""
+    pixels = _to_bytes(images).repeat(scale, axis=2).repeat(scale, axis=3)
+    rows, columns, height, width, _ = pixels.shape
+    tops = starts(rows, height, gap, row_breaks)
+    lefts = starts(columns, width, gap, column_breaks)
+    canvas = np.full((tops[-1] + height, lefts[-1] + width, 3), 255, np.uint8)
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            canvas[top : top + height, left : left + width] = pixels[i, j]
+    return canvas
+
+
+def progress_samples(images: Images, columns: int = 8) -> Canvas:
+    """Lay out samples for a look during training; a tile has at least 32 pixels a side."""
+    return tile(arrange(images, columns), scale=_scale(images))
+
+
+def progress_pairs(originals: Images, reconstructions: Images, columns: int = 8) -> Canvas:
+    """Lay out reconstructions below their originals for a look during training."""
+    grid = arrange_pairs(originals, reconstructions, columns)
+    return tile(grid, scale=_scale(originals), row_breaks=range(2, len(grid), 2))
+
+
+def _scale(images: Images) -> int:
+    height, width = images.shape[-2:]
+    scale: int = math.ceil(_SMALLEST_TILE / min(height, width))
+    return scale
+
+
+def _to_bytes(images: ImageGrid) -> UInt8[np.ndarray, "rows columns height width 3"]:
+    channels_last = np.moveaxis(images, 2, -1)
+    assert channels_last.shape[-1] in (1, 3), "images are grey or red, green, blue"
+    white = np.nan_to_num(channels_last, nan=1.0)
+    rounded = np.rint(white.clip(0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(rounded, (*rounded.shape[:-1], 3))
