@@ -21,7 +21,8 @@ class Block(nn.Module):
     def __init__(self, channels: int, activation: type[nn.Module]) -> None:
         super().__init__()
         last = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(last.weight)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         self.residual = nn.Sequential(
             activation(), nn.Conv2d(channels, channels, 3, padding=1), activation(), last
         )
