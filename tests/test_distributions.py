@@ -1,28 +1,31 @@
 """Distributions against torch's, scipy's, and numerical integrals."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
-from tests.oracles import STANDARD_ERRORS, assert_mean, integral
 from torch import Tensor
-from torch.distributions import Bernoulli as TorchBernoulli
-from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import kl_divergence
 
+from tests.oracles import STANDARD_ERRORS, assert_mean, integral
 from vaelab.distributions import (
     Bernoulli,
     ContinuousBernoulli,
     DiagonalGaussian,
     DiscretizedLogistic,
     Gaussian,
-    PixelDistribution,
     ProfiledGaussian,
     standard_normal,
 )
 from vaelab.randomness import stream
+
+# The oracles; without types, as torch leaves their methods.
+TorchBernoulli: Any = torch.distributions.Bernoulli
+TorchContinuousBernoulli: Any = torch.distributions.ContinuousBernoulli
+Normal: Any = torch.distributions.Normal
 
 # On both sides of the switch between series and closed form at 0.3, and where float32 saturates
 LOGITS = [0.0, 1e-8, -1e-3, 0.1, 0.299, -0.299, 0.301, -0.301, 1.0, -5.0, 16.0, 50.0, -50.0]
@@ -43,50 +46,49 @@ def one_pixel(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
 # The posterior
 
 
-def test_gaussian_log_prob_is_torchs_sum_over_latents() -> None:
+def test_gaussian_log_prob_is_torchs_sum_over_latents():
     q, z = posterior(), randn(4, 3, 5, seed=3)
     torch.testing.assert_close(q.log_prob(z), Normal(q.mean, q.stddev).log_prob(z).sum(-1))
 
 
-def test_kl_is_torchs() -> None:
+def test_kl_is_torchs():
     q = posterior()
     expected = kl_divergence(Normal(q.mean, q.stddev), Normal(0.0, 1.0))
     torch.testing.assert_close(q.kl_per_dimension(), expected)
     torch.testing.assert_close(q.kl(), expected.sum(-1))
 
 
-def test_kl_of_the_prior_is_zero() -> None:
+def test_kl_of_the_prior_is_zero():
     assert standard_normal(torch.empty(2, 3)).kl().tolist() == [0.0, 0.0]
 
 
-def test_kl_is_its_monte_carlo_estimate() -> None:
+def test_kl_is_its_monte_carlo_estimate():
     q = DiagonalGaussian(torch.tensor([0.7, -1.5]), torch.tensor([0.4, 2.0]))
     z = q.rsample(stream(0, "test"), 20_000)
     assert_mean(q.log_prob(z) - standard_normal(z).log_prob(z), q.kl())
 
 
-def test_kl_gradients_are_mean_and_half_of_variance_less_one() -> None:
+def test_kl_gradients_are_mean_and_half_of_variance_less_one():
     mean = randn(6).requires_grad_()
     log_variance = randn(6, seed=1).requires_grad_()
-    DiagonalGaussian(mean, (log_variance / 2).exp()).kl().backward()
-    torch.testing.assert_close(mean.grad, mean.detach())
-    torch.testing.assert_close(log_variance.grad, (log_variance.detach().exp() - 1) / 2)
+    kl = DiagonalGaussian(mean, (log_variance / 2).exp()).kl()
+    by_mean, by_log_variance = torch.autograd.grad(kl, [mean, log_variance])
+    torch.testing.assert_close(by_mean, mean.detach())
+    torch.testing.assert_close(by_log_variance, (log_variance.detach().exp() - 1) / 2)
 
 
-def test_rsample_differentiates_expectations() -> None:
+def test_rsample_differentiates_expectations():
     count, mean, stddev = 20_000, 0.8, 1.7
     means = torch.full((count, 1), mean, requires_grad=True)
     stddevs = torch.full((count, 1), stddev, requires_grad=True)
     z = DiagonalGaussian(means, stddevs).rsample(stream(0, "test"))
-    (z**2).sum().backward()
-    assert means.grad is not None
-    assert stddevs.grad is not None
+    by_mean, by_stddev = torch.autograd.grad((z**2).sum(), [means, stddevs])
     # E z^2 = mean^2 + stddev^2
-    assert_mean(means.grad[:, 0], 2 * mean)
-    assert_mean(stddevs.grad[:, 0], 2 * stddev)
+    assert_mean(by_mean[:, 0], 2 * mean)
+    assert_mean(by_stddev[:, 0], 2 * stddev)
 
 
-def test_rsample_has_the_stated_moments_and_shape() -> None:
+def test_rsample_has_the_stated_moments_and_shape():
     q = posterior()
     z = q.rsample(stream(0, "test"), 5_000)
     assert z.shape == (5_000, 4, 3, 5)
@@ -95,7 +97,7 @@ def test_rsample_has_the_stated_moments_and_shape() -> None:
     assert q.rsample(stream(0, "test")).shape == (4, 3, 5)
 
 
-def test_rsample_repeats_with_its_generator_alone() -> None:
+def test_rsample_repeats_with_its_generator_alone():
     q = posterior()
     first = q.rsample(stream(3, "noise"))
     torch.rand(7)
@@ -106,24 +108,24 @@ def test_rsample_repeats_with_its_generator_alone() -> None:
 # Bernoulli
 
 
-def test_bernoulli_is_torchs_on_binary_pixels() -> None:
+def test_bernoulli_is_torchs_on_binary_pixels():
     logits = 5 * randn(2, 3, 1, 4, 4)
     images = (randn(3, 1, 4, 4, seed=1) > 0).double()
     expected = TorchBernoulli(logits=logits).log_prob(images.expand_as(logits))
     torch.testing.assert_close(Bernoulli(logits).log_prob(images), expected.flatten(-3).sum(-1))
 
 
-def test_bernoulli_is_the_cross_entropy_on_grey_pixels() -> None:
+def test_bernoulli_is_the_cross_entropy_on_grey_pixels():
     # 0.3 ln 0.9 + 0.7 ln 0.1
     logits = one_pixel(math.log(9), torch.float64)
     log_prob = Bernoulli(logits).log_prob(one_pixel(0.3, torch.float64)).item()
     assert log_prob == pytest.approx(0.3 * math.log(0.9) + 0.7 * math.log(0.1), rel=1e-12)
 
 
-def test_bernoulli_samples_its_mean() -> None:
+def test_bernoulli_samples_its_mean():
     logits = randn(1, 1, 3, 3).float().expand(5_000, 1, 3, 3)
     drawn = Bernoulli(logits).sample(stream(0, "test"))
-    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    assert set(drawn.flatten().tolist()) == {0.0, 1.0}
     assert_mean(drawn, logits[0].sigmoid())
 
 
@@ -141,7 +143,7 @@ def continuous_moment(logit: float, power: int) -> float:
 
 
 @pytest.mark.parametrize("logit", LOGITS)
-def test_continuous_bernoulli_integrates_to_one(logit: float) -> None:
+def test_continuous_bernoulli_integrates_to_one(logit):
     pixels = ContinuousBernoulli(one_pixel(logit, torch.float64))
 
     def density(x: float) -> float:
@@ -152,14 +154,14 @@ def test_continuous_bernoulli_integrates_to_one(logit: float) -> None:
 
 
 @pytest.mark.parametrize("logit", LOGITS)
-def test_continuous_bernoulli_mean_is_its_integral(logit: float) -> None:
+def test_continuous_bernoulli_mean_is_its_integral(logit):
     mean = ContinuousBernoulli(one_pixel(logit, torch.float64)).mean.item()
     # At |logit| = 0.3 the series is cut at l^7 / 1209600 = 2e-10.
     assert mean == pytest.approx(continuous_moment(logit, 1), abs=3e-10)
 
 
 @pytest.mark.parametrize("logit", LOGITS)
-def test_continuous_bernoulli_is_accurate_in_float32(logit: float) -> None:
+def test_continuous_bernoulli_is_accurate_in_float32(logit):
     narrow, exact = ContinuousBernoulli(one_pixel(logit)), continuous_moment(logit, 1)
     wide = ContinuousBernoulli(one_pixel(logit, torch.float64))
     # The closed form of the mean is a difference of two numbers near 1 / 0.3, each good to 2e-7.
@@ -167,7 +169,7 @@ def test_continuous_bernoulli_is_accurate_in_float32(logit: float) -> None:
     assert narrow.log_normaliser().item() == pytest.approx(wide.log_normaliser().item(), abs=2e-6)
 
 
-def test_continuous_bernoulli_log_prob_is_torchs() -> None:
+def test_continuous_bernoulli_log_prob_is_torchs():
     logits, images = 3 * randn(2, 3, 1, 4, 4), torch.rand(3, 1, 4, 4).double()
     # torch's own series, used for p in (0.499, 0.501), is not tried here
     expected = TorchContinuousBernoulli(logits=logits).log_prob(images.expand_as(logits))
@@ -176,7 +178,7 @@ def test_continuous_bernoulli_log_prob_is_torchs() -> None:
     torch.testing.assert_close(log_prob, expected.flatten(-3).sum(-1), rtol=0, atol=16 * 2e-9)
 
 
-def test_continuous_bernoulli_normaliser_near_one_half() -> None:
+def test_continuous_bernoulli_normaliser_near_one_half():
     assert ContinuousBernoulli(one_pixel(0)).log_normaliser().exp().item() == pytest.approx(2)
     for epsilon in (1e-3, 1e-2, -0.03):
         p = 0.5 + epsilon
@@ -188,7 +190,7 @@ def test_continuous_bernoulli_normaliser_near_one_half() -> None:
 
 
 @pytest.mark.parametrize("logit", [*LOGITS, 100.0, -100.0, 1e4, -1e4])
-def test_continuous_bernoulli_gradients(logit: float) -> None:
+def test_continuous_bernoulli_gradients(logit):
     logits = one_pixel(logit).requires_grad_()
     pixels = ContinuousBernoulli(logits)
     (gradient,) = torch.autograd.grad(pixels.log_prob(one_pixel(0.25)).sum(), logits)
@@ -200,7 +202,7 @@ def test_continuous_bernoulli_gradients(logit: float) -> None:
 
 
 @pytest.mark.parametrize("logit", [0.0, 1e-8, 0.29, -0.29, 0.31, -2.0, 5.0, -50.0, 1e4])
-def test_continuous_bernoulli_samples_its_density(logit: float) -> None:
+def test_continuous_bernoulli_samples_its_density(logit):
     logits = one_pixel(logit).expand(40_000, 1, 1, 1)
     drawn = ContinuousBernoulli(logits).sample(stream(0, "test"))
     assert 0 <= drawn.min().item() <= drawn.max().item() <= 1
@@ -213,21 +215,21 @@ def test_continuous_bernoulli_samples_its_density(logit: float) -> None:
 # Gaussian
 
 
-def test_gaussian_pixels_are_scipys() -> None:
+def test_gaussian_pixels_are_scipys():
     mean, images, variance = randn(2, 3, 1, 4, 5), randn(3, 1, 4, 5, seed=1), 0.37
     log_prob = Gaussian(mean, torch.tensor(variance, dtype=torch.float64)).log_prob(images)
-    expected = stats.norm.logpdf(images.numpy(), mean.numpy(), math.sqrt(variance))
+    expected = np.asarray(stats.norm.logpdf(images.numpy(), mean.numpy(), math.sqrt(variance)))
     np.testing.assert_allclose(log_prob.numpy(), expected.sum((-3, -2, -1)), rtol=1e-12)
 
 
-def test_gaussian_pixels_are_drawn_with_their_variance() -> None:
+def test_gaussian_pixels_are_drawn_with_their_variance():
     mean = randn(1, 1, 2, 2).float().expand(5_000, 1, 2, 2)
     drawn = Gaussian(mean, torch.tensor(0.3)).sample(stream(0, "test"))
     assert_mean(drawn, mean[0])
     assert_mean((drawn - mean) ** 2, torch.full((1, 2, 2), 0.3))
 
 
-def test_profiled_gaussian_is_half_p_log_sse() -> None:
+def test_profiled_gaussian_is_half_p_log_sse():
     images, mean = randn(3, 1, 4, 4), randn(3, 1, 4, 4, seed=1).requires_grad_()
     loss = -ProfiledGaussian(mean).log_prob(images).sum()
     (gradient,) = torch.autograd.grad(loss, mean)
@@ -240,7 +242,7 @@ def test_profiled_gaussian_is_half_p_log_sse() -> None:
     torch.testing.assert_close(gradient, expected)
 
 
-def test_profiled_gaussian_is_the_best_fixed_variance() -> None:
+def test_profiled_gaussian_is_the_best_fixed_variance():
     images, mean = randn(3, 1, 4, 4), randn(3, 1, 4, 4, seed=1)
     best = ProfiledGaussian(mean).log_prob(images).sum()
     variance = ((images - mean) ** 2).mean()
@@ -248,13 +250,12 @@ def test_profiled_gaussian_is_the_best_fixed_variance() -> None:
         assert Gaussian(mean, factor * variance).log_prob(images).sum() < best
 
 
-def test_profiled_gaussian_survives_a_perfect_fit() -> None:
+def test_profiled_gaussian_survives_a_perfect_fit():
     mean = torch.rand(2, 1, 3, 3, requires_grad=True)
     loss = -ProfiledGaussian(mean).log_prob(mean.detach()).sum()
-    loss.backward()
+    (gradient,) = torch.autograd.grad(loss, mean)
     assert loss.isfinite()
-    assert mean.grad is not None
-    assert mean.grad.eq(0).all()
+    assert gradient.eq(0).all()
 
 
 # Discretised logistic
@@ -272,7 +273,7 @@ def logistic(mean: float, log_scale: float, dtype: torch.dtype) -> DiscretizedLo
 
 @pytest.mark.parametrize("mean", LOCATIONS)
 @pytest.mark.parametrize("log_scale", [-20.0, -7.0, -3.5, 0.0, 5.0])
-def test_discretized_logistic_sums_to_one(mean: float, log_scale: float) -> None:
+def test_discretized_logistic_sums_to_one(mean, log_scale):
     log_prob = logistic(mean, log_scale, torch.float64).log_prob(LEVELS)
     # float64 places a level to 1e-16, 5e-8 of the sharpest scale tried.
     assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-7)
@@ -283,7 +284,7 @@ def test_discretized_logistic_sums_to_one(mean: float, log_scale: float) -> None
 
 
 @pytest.mark.parametrize("mean", LOCATIONS)
-def test_discretized_logistic_is_a_difference_of_scipys_distribution_function(mean: float) -> None:
+def test_discretized_logistic_is_a_difference_of_scipys_distribution_function(mean):
     edges = np.concatenate([[-np.inf], (np.arange(255) + 0.5) / 255, [np.inf]])
     expected = np.diff(stats.logistic.cdf(edges, mean, math.exp(-3)))
     log_prob = logistic(mean, -3.0, torch.float64).log_prob(LEVELS)
@@ -292,7 +293,7 @@ def test_discretized_logistic_is_a_difference_of_scipys_distribution_function(me
 
 @pytest.mark.parametrize("mean", LOCATIONS)
 @pytest.mark.parametrize("log_scale", [-20.0, -7.0, 0.0, 5.0])
-def test_discretized_logistic_gradients_are_finite(mean: float, log_scale: float) -> None:
+def test_discretized_logistic_gradients_are_finite(mean, log_scale):
     pixels = logistic(mean, log_scale, torch.float32)
     pixels.mean.requires_grad_()
     pixels.log_scale.requires_grad_()
@@ -302,7 +303,7 @@ def test_discretized_logistic_gradients_are_finite(mean: float, log_scale: float
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_discretized_logistic_samples_its_levels() -> None:
+def test_discretized_logistic_samples_its_levels():
     count, mean, log_scale = 40_000, 0.02, -4.0
     parameters = torch.full((count, 1, 1, 1), mean), torch.full((count, 1, 1, 1), log_scale)
     drawn = DiscretizedLogistic(*parameters).sample(stream(0, "test")).flatten()
@@ -327,7 +328,7 @@ PIXELS = [
 
 
 @pytest.mark.parametrize("pixels", PIXELS, ids=lambda pixels: type(pixels).__name__)
-def test_pixels_broadcast_over_samples(pixels: PixelDistribution) -> None:
+def test_pixels_broadcast_over_samples(pixels):
     images = torch.rand(2, 3, 4, 5, generator=stream(0, "images"))
     log_prob = pixels.log_prob(images)
     assert log_prob.shape == (7, 2)

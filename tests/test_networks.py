@@ -1,0 +1,144 @@
+"""Networks of every family, for images of any shape, and the model around them."""
+
+import pytest
+import torch
+
+from tests.oracles import layer
+from vaelab.config import ModelSettings
+from vaelab.distributions import Bernoulli
+from vaelab.models import Model, build_model
+from vaelab.networks import level_sizes
+from vaelab.networks.resnet import Block
+from vaelab.randomness import stream
+
+FAMILIES = ["conv", "mlp", "resnet"]
+SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
+
+
+def build(network: str, shape: tuple[int, int, int], seed: int = 0, **settings: object) -> Model:
+    small = {"network": network, "latent_dim": 3, "channels": [4, 6], "hidden": [8]} | settings
+    return build_model(ModelSettings.model_validate(small), shape, seed=seed)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("network", FAMILIES)
+def test_any_shape_goes_in_and_comes_out(network, shape):
+    model = build(network, shape, likelihood="discretized_logistic")
+    images = torch.rand(2, *shape)
+    posterior = model.encode(images)
+    assert posterior.mean.shape == posterior.stddev.shape == (2, 3)
+    pixels = model.decode(posterior.mean)
+    assert pixels.mean.shape == (2, *shape)
+    assert pixels.log_prob(images).isfinite().all()
+
+
+@pytest.mark.parametrize("network", ["conv", "resnet"])
+@pytest.mark.parametrize("levels", [1, 3, 6])
+def test_any_number_of_levels_fits_any_size(network, levels):
+    model = build(network, (1, 5, 7), channels=[2] * levels)
+    images = torch.rand(2, 1, 5, 7)
+    assert model.decode(model.encode(images).mean).mean.shape == images.shape
+
+
+def test_level_sizes_halve_and_round_up():
+    assert level_sizes((1, 28, 5), 4) == [(28, 5), (14, 3), (7, 2), (4, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("network", FAMILIES)
+def test_an_image_does_not_see_its_neighbours(network):
+    for training in (True, False):
+        model = build(network, (2, 9, 6), likelihood="bernoulli").train(training)
+        images = torch.rand(3, 2, 9, 6, requires_grad=True)
+        posterior = model.encode(images)
+        pixels = model.decode(posterior.mean)
+        total = pixels.mean[1].sum() + posterior.stddev[1].sum()
+        (gradient,) = torch.autograd.grad(total, images)
+        assert gradient[1].abs().sum() > 0
+        assert gradient[[0, 2]].eq(0).all()
+        alone = model.encode(images[1:2])
+        torch.testing.assert_close(alone.mean, posterior.mean[1:2])
+
+
+@pytest.mark.parametrize("network", FAMILIES)
+def test_the_seed_fixes_the_weights(network):
+    first, same, other = (build(network, (1, 8, 8), seed=seed) for seed in (1, 1, 2))
+    weights = torch.nn.utils.parameters_to_vector
+    assert torch.equal(weights(first.parameters()), weights(same.parameters()))
+    assert not torch.equal(weights(first.parameters()), weights(other.parameters()))
+
+
+def test_building_leaves_the_global_random_state_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    build("conv", (1, 8, 8))
+    assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("network", FAMILIES)
+def test_samples_may_lead(network):
+    model = build(network, (1, 5, 7), likelihood="bernoulli")
+    latents = torch.randn(4, 2, 3, generator=stream(0, "latents"))
+    pixels = model.decode(latents)
+    assert pixels.mean.shape == (4, 2, 1, 5, 7)
+    torch.testing.assert_close(pixels.mean[3], model.decode(latents[3]).mean)
+    images = torch.rand(4, 2, 1, 5, 7, generator=stream(0, "images"))
+    torch.testing.assert_close(model.encode(images).mean[3], model.encode(images[3]).mean)
+
+
+def test_a_residual_block_starts_as_the_identity():
+    features = torch.randn(2, 3, 4, 4, generator=stream(0, "features"))
+    assert torch.equal(Block(3, torch.nn.ReLU)(features), features)
+
+
+def test_convolutions_have_the_blogs_sizes():
+    model = build_model(ModelSettings(latent_dim=20), (1, 28, 28))
+    shapes = [tuple(weight.shape) for weight in model.parameters() if weight.dim() > 1]
+    # 16 and 32 filters of 5x5, 28 -> 14 -> 7 pixels, mean and stddev of 20 latents; and back
+    encoder = [(16, 1, 5, 5), (32, 16, 5, 5), (40, 32 * 7 * 7)]
+    decoder = [(32 * 7 * 7, 20), (32, 16, 5, 5), (16, 1, 5, 5)]
+    assert shapes == encoder + decoder
+
+
+@pytest.mark.parametrize("raw", [-1e4, -20.0, 0.0, 1e4])
+def test_standard_deviations_stay_positive_and_kl_finite(raw):
+    model = build("mlp", (1, 2, 2), hidden=[])
+    last = layer(model, "encoder")
+    torch.nn.init.constant_(last.bias[3:].data, raw)
+    torch.nn.init.zeros_(last.weight.data)
+    posterior = model.encode(torch.rand(1, 1, 2, 2))
+    assert (posterior.stddev > 0).all()
+    assert posterior.kl().isfinite().all()
+    if raw == 0:
+        torch.testing.assert_close(posterior.stddev, torch.ones(1, 3))
+
+
+def test_low_precision_is_of_the_networks_alone():
+    model = build("conv", (1, 8, 8), likelihood="bernoulli")
+    images = torch.rand(2, 1, 8, 8, generator=stream(0, "images"))
+    exact = model.encode(images)
+    model.precision = torch.bfloat16
+    low = model.encode(images)
+    pixels = model.decode(low.mean)
+    assert isinstance(pixels, Bernoulli)
+    assert low.mean.dtype == low.stddev.dtype == pixels.logits.dtype == torch.float32
+    # bfloat16 keeps 8 bits: 2^-8 of inputs, weights and sums of order 1
+    torch.testing.assert_close(low.mean, exact.mean, rtol=0, atol=0.03)
+    assert not torch.equal(low.mean, exact.mean)
+
+
+def test_the_prior_is_standard_normal():
+    drawn = build("mlp", (1, 2, 2)).prior(5_000, stream(0, "test"))
+    assert drawn.shape == (5_000, 3)
+    # 6 standard errors of a mean, 1 / sqrt(n), and of a variance, sqrt(2 / n)
+    assert drawn.mean(0).abs().max() < 6 * 5_000**-0.5
+    assert (drawn.var(0) - 1).abs().max() < 6 * (2 / 5_000) ** 0.5
+
+
+def test_only_the_networks_asked_for_are_built():
+    model = build_model(ModelSettings(network="mlp"), (1, 2, 2), ["decoder", "discriminator"])
+    assert [model.has(name) for name in ("encoder", "decoder", "discriminator")] == [
+        False,
+        True,
+        True,
+    ]
