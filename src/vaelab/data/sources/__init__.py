@@ -4,7 +4,7 @@ import importlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from vaelab.config import DataSettings, SourceName, UserError
 from vaelab.data.fetch import Fetcher
@@ -25,6 +25,7 @@ _FAMILIES: dict[SourceName, str] = {
 _RECORD = "source.json"
 
 
+@runtime_checkable
 class Family(Protocol):
     """What a file of this folder offers."""
 

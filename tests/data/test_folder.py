@@ -1,0 +1,233 @@
+"""The user's own images, with whatever else lies in their folder."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaelab.config import DataSettings, UserError
+from vaelab.data.fetch import Fetcher
+from vaelab.data.source import Source
+from vaelab.data.sources import folder as source_folder
+
+GREY, COLOUR = 90, (200, 100, 50)
+
+
+def put(path: Path, size: tuple[int, int] = (6, 4), color=GREY) -> Path:
+    """Save an image of width x height in one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L" if isinstance(color, int) else "RGB", size, color).save(path)
+    return path
+
+
+def read(folder: Path, **settings) -> Source:
+    return source_folder.read(DataSettings(name="folder", folder=folder, **settings), folder)
+
+
+def images(source: Source) -> np.ndarray:
+    return source.train.read(np.arange(source.train.count))
+
+
+def refused(folder: Path, message: str, **settings) -> str:
+    with pytest.raises(UserError, match=message) as caught:
+        read(folder, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_grey_images_without_labels(tmp_path):
+    for index in (2, 0, 1):
+        put(tmp_path / f"{index}.png", (20, 28), 50 * index)
+    source = read(tmp_path)
+    assert source.train.shape == (1, 28, 20)
+    assert images(source)[:, 0, 0, 0].tolist() == [0, 50, 100]
+    assert source.train.labels is None
+    assert source.class_names is None
+    assert source.notes == ()
+    assert source.test is source.validation is None
+
+
+def test_sub_folders_are_labels_at_any_depth(tmp_path):
+    put(tmp_path / "dog" / "a.bmp", color=1)
+    put(tmp_path / "cat" / "young" / "b.png", color=2)
+    put(tmp_path / "cat" / "a.PNG", color=3)
+    (tmp_path / "empty").mkdir()
+    source = read(tmp_path)
+    assert source.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(source.train.labels, [0, 0, 1])
+    assert images(source)[:, 0, 0, 0].tolist() == [3, 2, 1]
+
+
+def test_rows_are_read_in_any_order(tmp_path):
+    for index in range(5):
+        put(tmp_path / f"{index}.png", color=10 * index)
+    assert read(tmp_path).train.read(np.array([4, 0, 4]))[:, 0, 0, 0].tolist() == [40, 0, 40]
+
+
+@pytest.mark.parametrize(
+    ("colors", "setting", "channels"),
+    [
+        ((GREY, GREY), "auto", 1),
+        ((GREY, (5, 5, 5)), "auto", 1),
+        ((GREY, COLOUR), "auto", 3),
+        ((GREY, GREY), "rgb", 3),
+        ((COLOUR, COLOUR), "grey", 1),
+    ],
+)
+def test_grey_or_colour(tmp_path, colors, setting, channels):
+    for index, color in enumerate(colors):
+        put(tmp_path / f"{index}.png", color=color)
+    assert images(read(tmp_path, color=setting)).shape == (2, channels, 4, 6)
+
+
+def test_colour_becomes_luma(tmp_path):
+    put(tmp_path / "a.png", color=COLOUR)
+    # ITU-R 601: 0.299 R + 0.587 G + 0.114 B = 59.8 + 58.7 + 5.7 = 124.2
+    assert images(read(tmp_path, color="grey"))[0, 0, 0, 0] == 124
+
+
+def test_many_formats_in_one_folder(tmp_path):
+    for ending in ("jpg", "png", "gif", "bmp", "tiff", "webp", "ppm", "tga"):
+        put(tmp_path / f"image.{ending}", (16, 16), COLOUR)
+    result = images(read(tmp_path))
+    assert result.shape == (8, 3, 16, 16)
+    # a gif has a palette of 256 colours, jpg and webp are lossy
+    np.testing.assert_allclose(result[:, :, 8, 8], [COLOUR] * 8, atol=6)
+
+
+def test_what_is_no_image_is_ignored_and_counted(tmp_path):
+    put(tmp_path / "a" / "image.png")
+    for name in ("notes.txt", "a/Thumbs.db", ".gitignore", "a/._image.png", "README", "a/x.pdf"):
+        (tmp_path / name).write_bytes(b"no image")
+    put(tmp_path / ".thumbnails" / "image.png")
+    source = read(tmp_path)
+    assert source.train.count == 1
+    # six files and one hidden folder
+    assert source.notes == (f"{tmp_path}: ignored as no images: 7",)
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    outside = put(tmp_path / "outside" / "image.png")
+    inside = put(tmp_path / "images" / "image.png")
+    (inside.parent / "file.png").symlink_to(outside)
+    (inside.parent / "folder").symlink_to(outside.parent)
+    (inside.parent / "twin.png").symlink_to(inside)
+    source = read(inside.parent)
+    assert source.train.count == 2
+    assert source.notes == (f"{inside.parent}: ignored as no images: 2",)
+
+
+def test_a_folder_that_is_a_link_is_followed(tmp_path):
+    put(tmp_path / "images" / "image.png")
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    assert read(tmp_path / "link").train.count == 1
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    put(tmp_path / "image.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert read(tmp_path).train.count == 1
+
+
+def test_every_unreadable_image_is_reported(tmp_path):
+    whole = put(tmp_path / "a" / "whole.png", (64, 64)).read_bytes()
+    (tmp_path / "a" / "empty.jpg").write_bytes(b"")
+    (tmp_path / "a" / "page.gif").write_bytes(b"<html>not found</html>")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "b" / "dangling.png").symlink_to(tmp_path / "b" / "gone.png")
+    (tmp_path / "b" / "loop.png").symlink_to(tmp_path / "b" / "loop.png")
+    message = refused(tmp_path, "5 of 6 images cannot be read: .*; mend or remove them")
+    assert "a/empty.jpg (an empty file)" in message
+    assert "a/page.gif (in no image format that Pillow knows)" in message
+    for name in ("cut", "dangling", "loop"):
+        assert re.search(rf"b/{name}\.png \([^)]+\)", message), name
+    assert "whole" not in message
+
+
+def test_ten_unreadable_images_are_named_and_the_rest_counted(tmp_path):
+    put(tmp_path / "zz.png")
+    for index in range(23):
+        (tmp_path / f"{index:02}.png").write_bytes(b"")
+    message = refused(tmp_path, "23 of 24 images cannot be read: .* and 13 more; mend")
+    assert message.count(".png (") == 10
+
+
+def test_a_decompression_bomb_is_reported_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    put(tmp_path / "fine.png", (9, 9))
+    put(tmp_path / "bomb.png", (21, 10))
+    refused(tmp_path, r"1 of 2 .*: bomb\.png \(Image size \(210 pixels\) exceeds limit of 200")
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9 \U0001f431.png", "new\nline.png"])
+def test_odd_names(tmp_path, name):
+    put(tmp_path / "cl\u00e4ss" / name)
+    assert read(tmp_path).class_names == ("cl\u00e4ss",)
+
+
+def test_names_that_are_no_unicode(tmp_path):
+    name = os.fsdecode(b"\xff")
+    try:
+        put(tmp_path / name / "a.png")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert read(tmp_path).class_names == (r"\udcff",)
+
+
+def test_several_sizes_need_a_setting(tmp_path):
+    for index in range(3):
+        put(tmp_path / f"a{index}.png", (20, 28))
+    put(tmp_path / "b.png", (32, 16))
+    refused(
+        tmp_path,
+        r"2 sizes \[height, width\], the commonest \[28, 20\] \(3 images\), \[16, 32\] "
+        r"\(1 images\); set one, such as data.image_size: \[28, 20\]",
+    )
+    assert images(read(tmp_path, image_size=(8, 8))).shape == (4, 1, 8, 8)
+
+
+def test_orientation_counts_for_the_size(tmp_path):
+    put(tmp_path / "a.png", (6, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (4, 6)).save(tmp_path / "b.png", exif=exif)
+    assert read(tmp_path).train.shape == (1, 4, 6)
+
+
+@pytest.mark.parametrize(("how", "corner", "middle"), [("crop", 255, 255), ("pad", 0, 255)])
+def test_resize_is_as_set(tmp_path, how, corner, middle):
+    put(tmp_path / "a.png", (40, 10), 255)
+    image = images(read(tmp_path, image_size=(10, 10), resize=how))[0, 0]
+    assert (image[0, 0], image[5, 5]) == (corner, middle)
+
+
+def test_images_beside_sub_folders_are_refused(tmp_path):
+    put(tmp_path / "a.png")
+    put(tmp_path / "cat" / "b.png")
+    put(tmp_path / "dog" / "c.png")
+    refused(tmp_path, "holds 1 images itself and 2 in its sub-folders; labelled images should all")
+
+
+def test_no_folder_and_no_images_are_errors(tmp_path):
+    refused(tmp_path / "gone", "gone is no folder; it should be one that holds images")
+    (tmp_path / "notes.txt").write_text("x")
+    refused(tmp_path / "notes.txt", "is no folder")
+    refused(tmp_path, r"holds no images \(other entries: 1\)")
+
+
+def test_a_file_that_breaks_later_is_named(tmp_path):
+    path = put(tmp_path / "a.png")
+    source = read(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"a\.png: cannot be read"):
+        images(source)
+
+
+def test_nothing_is_downloaded(tmp_path):
+    fetch = Fetcher("folder", (), tmp_path / "partial")
+    source_folder.download(DataSettings(name="folder"), tmp_path / "raw", fetch)
+    assert list(tmp_path.iterdir()) == []
