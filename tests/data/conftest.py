@@ -36,7 +36,7 @@ def fetch_from_mirror(mirror: Path, tmp_path: Path):
     """Makes the Fetcher of a source, whose official hosts do not exist."""
 
     def make(source: str) -> Fetcher:
-        return Fetcher(source, (mirror.as_uri(),), tmp_path / "partial", attempts=1, pause_s=0)
+        return Fetcher(source, (mirror.as_uri(),), tmp_path / "partial", attempts=1, pause_s=0.0)
 
     return make
 

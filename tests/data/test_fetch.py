@@ -20,7 +20,7 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fetch(tmp_path: Path) -> Fetcher:
-    return Fetcher("source", (), tmp_path / "partial", pause_s=0.001, timeout_s=5)
+    return Fetcher("source", (), tmp_path / "partial", pause_s=0.001, timeout_s=5.0)
 
 
 def left_over(fetch: Fetcher) -> list[Path]:

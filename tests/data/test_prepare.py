@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,6 +145,16 @@ def test_a_failure_leaves_older_data_alone(folder, random):
     assert list(folder.parent.iterdir()) == [folder]
 
 
+def test_a_full_disk_is_an_error(folder, random, monkeypatch):
+    # 50 images of 60 bytes
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2999))
+    with pytest.raises(UserError, match=r"do not fit on the disk.*: make room, or set a smaller"):
+        prepare(made(random), SETTINGS, folder)
+    assert list(folder.parent.iterdir()) == []
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3000))
+    prepare(made(random), SETTINGS, folder)
+
+
 def test_newer_data_replaces_older(folder, random):
     prepare(made(random), SETTINGS, folder)
     prepare(made(random, labelled=False), SETTINGS, folder)
@@ -174,6 +185,10 @@ def _change_info(folder: Path, **changes: object) -> None:
         (lambda f: (f / "dataset.json").unlink(), r"dataset\.json: cannot be read \(No such file"),
         (lambda f: (f / "dataset.json").write_text("{"), r"dataset\.json: describes no data set"),
         (lambda f: _change_info(f, name=3), r"dataset\.json: describes no data set: name: "),
+        (
+            lambda f: _change_info(f, counts={"train": 30}),
+            "counts: .*each of train, validation, te",
+        ),
         (lambda f: (f / "test_labels.npy").unlink(), r"test_labels\.npy: cannot be read .*No such"),
         (_shorten, r"train_images\.npy: cannot be read"),
         (lambda f: (f / "test_images.npy").write_bytes(b""), r"test_images\.npy: cannot be read"),

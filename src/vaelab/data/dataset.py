@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from vaelab.config import UserError
 
@@ -14,6 +14,7 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 INFO_FILE = "dataset.json"
 
+_REMEDY = "prepare the data again: dvc repro prepare"
 _TYPES = {"images": np.uint8, "labels": np.int64, "factors": np.int64}
 
 
@@ -37,6 +38,13 @@ class DatasetInfo(BaseModel):
     seed: int
     sha256: dict[str, str]
     origin: str
+
+    @field_validator("counts")
+    @classmethod
+    def _has_all_splits(cls, counts: dict[SplitName, int]) -> dict[SplitName, int]:
+        if set(counts) != set(SPLITS):
+            raise ValueError(f"must be given for each of {', '.join(SPLITS)}")
+        return counts
 
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each array file, by file name."""
@@ -116,6 +124,3 @@ def _open(path: Path, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
             f"{INFO_FILE} says {wanted} {list(shape)}; {_REMEDY}"
         )
     return array
-
-
-_REMEDY = "prepare the data again: dvc repro prepare"

@@ -7,8 +7,10 @@ import re
 import time
 import urllib.error
 import urllib.request
+import urllib.response
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,6 +23,7 @@ Verify = Callable[[Path], str | None]
 
 _RETRIED_STATUS = {408, 416, 425, 429}
 _BLOCK_BYTES = 2**16
+_Response = http.client.HTTPResponse | urllib.response.addinfourl
 
 
 class _GivenUpError(Exception):
@@ -115,7 +118,7 @@ class _Partial:
         version = self.validator.read_text(encoding="latin-1")
         return {"Range": f"bytes={self.size}-", "If-Range": version}
 
-    def start_over(self, headers: Mapping[str, str]) -> None:
+    def start_over(self, headers: Message) -> None:
         self.discard()
         tag = headers.get("ETag", "")
         version = tag if tag.startswith('"') else headers.get("Last-Modified", "")
@@ -188,7 +191,7 @@ def _transfer(url: str, partial: _Partial, timeout_s: float) -> bool:
     return resumed
 
 
-def _continues(response: http.client.HTTPResponse, partial: _Partial) -> bool:
+def _continues(response: _Response, partial: _Partial) -> bool:
     if response.status != 206:
         return False
     answered = response.headers.get("Content-Range", "")
@@ -199,7 +202,7 @@ def _continues(response: http.client.HTTPResponse, partial: _Partial) -> bool:
     raise ConnectionError(f"asked for bytes from {asked}, got {answered!r}")
 
 
-def _append(response: http.client.HTTPResponse, partial: _Partial, total: int | None) -> None:
+def _append(response: _Response, partial: _Partial, total: int | None) -> None:
     done = partial.size
     name = partial.path.stem.partition("-")[2]
     with (

@@ -1,10 +1,11 @@
 """From an image file in any format that Pillow reads to 8-bit pixels of one size."""
 
+import io
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,7 +21,7 @@ Result = TypeVar("Result")
 _METHOD = Image.Resampling.BICUBIC
 
 
-def decode(file: Path | IO[bytes]) -> Image.Image:
+def decode(file: Path | io.BytesIO) -> Image.Image:
     """The first frame of an image file: upright, opaque (on white), 8 bits, mode L or RGB.
 
     Raises whatever Pillow's plugins raise on a broken file, which may be any exception.

@@ -1,5 +1,6 @@
 """Write a source's images in the prepared format, a chunk at a time."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from vaelab.config import DataSettings
+from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
-from vaelab.data.source import Source
+from vaelab.data.source import Shape, Source
 from vaelab.data.splits import Part, binarize, generator, split
 from vaelab.files import sha256, write_text
 
@@ -48,6 +49,7 @@ def summarize(info: DatasetInfo) -> str:
 
 def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
     parts = split(source, settings)
+    _refuse_full_disk(folder, sum(len(part) for part in parts.values()), source.train.shape)
     for name, part in parts.items():
         _write_images(folder / array_file(name, "images"), name, part, settings)
         for kind, values in (("labels", part.images.labels), ("factors", part.images.factors)):
@@ -69,6 +71,16 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
     return info
 
 
+def _refuse_full_disk(folder: Path, count: int, shape: Shape) -> None:
+    """Writing to a memory map on a full disk would kill the process (SIGBUS)."""
+    needed, free = count * math.prod(shape), shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder.parent}: {needed / 1e9:.1f} GB of images do not fit on the disk, which has "
+            f"{free / 1e9:.1f} GB free: make room, or set a smaller data.image_size"
+        )
+
+
 def _write_images(path: Path, name: SplitName, part: Part, settings: DataSettings) -> None:
     shape = (len(part), *part.images.shape)
     target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
@@ -86,7 +98,7 @@ def _chunks(
     drawn_once = settings.binarization == "fixed" or (
         settings.binarization == "fresh" and name != "train"
     )
-    size = max(1, _CHUNK_BYTES // int(np.prod(part.images.shape)))
+    size = max(1, _CHUNK_BYTES // math.prod(part.images.shape))
     with tqdm(total=len(part), desc=name, unit=" images", leave=False, disable=None) as bar:
         for start in range(0, len(part), size):
             images = part.images.read(part.rows[start : start + size])

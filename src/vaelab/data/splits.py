@@ -33,8 +33,8 @@ def split(source: Source, settings: DataSettings) -> dict[SplitName, Part]:
     Raises UserError where a split would be empty.
     """
     rows = generator(settings.seed, "split").permutation(source.train.count).astype(np.int64)
-    test, rows = _take(rows, 0 if source.test else settings.test_fraction)
-    validation, rows = _take(rows, 0 if source.validation else settings.validation_fraction)
+    test, rows = _take(rows, 0.0 if source.test else settings.test_fraction)
+    validation, rows = _take(rows, 0.0 if source.validation else settings.validation_fraction)
     parts: dict[SplitName, Part] = {
         "train": Part(source.train, np.sort(rows)),
         "validation": _official(source.validation) or Part(source.train, np.sort(validation)),

@@ -37,6 +37,7 @@ _MNIST_SHA256 = {
     ),
 }
 _EMNIST_ARCHIVE = "gzip.zip"
+_AGAIN = "download it again"
 
 
 def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
@@ -138,6 +139,3 @@ def _open(folder: Path, name: str) -> Iterator[IO[bytes]]:
     else:
         with (folder / name).open("rb") as file:
             yield file
-
-
-_AGAIN = "download it again"
