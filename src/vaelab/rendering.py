@@ -70,12 +70,12 @@ def interpolate(
     # Kahan's formula is exact for small angles too, where acos(<start, end>) is not.
     apart, together = (start - end).norm(dim=-1), (start + end).norm(dim=-1)
     angle = 2 * torch.atan2(apart, together)[..., None]
-    # (sin((1 - t) a) first + sin(t a) second) / sin(a)
-    arc = torch.sin((1 - fraction) * angle) * first + torch.sin(fraction * angle) * second
-    sine = angle.sin()
     zero = (first.norm(dim=-1) * second.norm(dim=-1) == 0)[..., None]
-    straight = zero | (sine < 1e-4)
-    return torch.where(straight, line, arc / sine.masked_fill(straight, 1))
+    straight = zero | (angle.sin() < 1e-4)
+    sine = angle.sin().masked_fill(straight, 1)
+    # sin((1 - t) a) / sin(a) first + sin(t a) / sin(a) second, exact where a weight is 0 or 1
+    before, after = torch.sin((1 - fraction) * angle) / sine, torch.sin(fraction * angle) / sine
+    return torch.where(straight, line, before * first + after * second)
 
 
 def interpolations(

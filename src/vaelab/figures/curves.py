@@ -1,6 +1,7 @@
 """What happened over the epochs, and what each latent dimension costs."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -56,7 +57,8 @@ def loss_curves(
             _draw_curves(axes, epochs, curves)
             if best is not None:
                 axes.axvline(best, color=SLATE, linewidth=0.9, linestyle=":", zorder=1)
-        figure.axes[0].set_ylabel("nats per image")
+        in_nats = set(panels) <= set(_PANELS.values())
+        figure.axes[0].set_ylabel("nats per image" if in_nats else "loss")
         _draw_legend(figure, best)
     return figure
 
@@ -72,9 +74,13 @@ def kl_history_figure(
         few = len(order) <= len(CLASS_COLORS)
         figure = new_figure(title, 3.4 if few else 4.4)
         axes = figure.add_subplot(xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         draw = _draw_kl_curves if few else _draw_kl_map
-        draw(axes, epochs, kl_per_dimension_nats[:, order], [dimension_name(j) for j in order])
+        draw(
+            axes,
+            epochs,
+            kl_per_dimension_nats[:, order],
+            [dimension_name(j) for j in order.tolist()],
+        )
     return figure
 
 
@@ -100,7 +106,7 @@ def kl_bars_figure(
                 axes.stairs(heights, edges, fill=True, color=color, label=label)
             else:
                 axes.bar(edges[:-1] + 0.5, heights, 0.8, color=color, label=label)
-        _name_dimensions(axes, [dimension_name(j) for j in order])
+        _name_dimensions(axes, [dimension_name(j) for j in order.tolist()])
         middle, half = (len(order) - 1) / 2, max(len(order) + 0.5, 6) / 2
         axes.set_xlim(middle - half, middle + half)
         axes.legend(loc="upper right")
@@ -116,7 +122,7 @@ def _panels(history: Mapping[str, Column | Int[np.ndarray, "epochs"]]) -> dict[s
             columns.setdefault(f"{split}.neg_elbo_nats", parts[0] + parts[1])
     known = _group(columns, _PANELS)
     losses = [name.partition(".")[2] for name in columns if name.endswith("loss")]
-    found = known or _group(columns, {name: name for name in losses})
+    found = known or _group(columns, {name: name.replace(".", " ") for name in losses})
     if not found:
         raise ValueError(f"no losses among these columns: {', '.join(columns)}")
     return found
@@ -145,7 +151,7 @@ def _draw_curves(axes: Axes, epochs: Column, curves: Curves) -> None:
             epochs[there], values[there], color=_SPLITS[split], label=split, marker=marker, ms=4
         )
     _frame(axes, np.concatenate([v[np.isfinite(v)] for v in curves.values()]))
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+    _count_epochs(axes, epochs, ticks=4)
 
 
 def _frame(axes: Axes, values: Float[np.ndarray, "points"]) -> None:
@@ -157,7 +163,14 @@ def _frame(axes: Axes, values: Float[np.ndarray, "points"]) -> None:
     if high > limit > low:
         axes.set_ylim(low - 0.05 * (limit - low), limit)
         text = f"↑ up to {high:,.0f}"
-        axes.text(0.97, 0.97, text, transform=axes.transAxes, ha="right", va="top", color=SLATE)
+        look: Any = {"color": SLATE, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+        axes.text(0.97, 0.97, text, transform=axes.transAxes, ha="right", va="top", **look)
+
+
+def _count_epochs(axes: Axes, epochs: Column | Int[np.ndarray, "epochs"], ticks: int = 9) -> None:
+    if len(epochs) == 1:
+        axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
 
 
 def _draw_legend(figure: Figure, best: float | None) -> None:
@@ -179,6 +192,7 @@ def _draw_kl_curves(
     marker = "o" if len(epochs) == 1 else None
     for values, name, color in zip(kl.T, names, CLASS_COLORS, strict=False):
         axes.plot(epochs, values, color=color, label=name, marker=marker, ms=4)
+    _count_epochs(axes, epochs)
     axes.set_ylabel("nats per image")
     axes.set_ylim(bottom=0)
     axes.figure.legend(loc="outside right upper", title="most KL first")
@@ -194,6 +208,7 @@ def _draw_kl_map(
     top = float(np.quantile(kl.max(axis=1), 0.9))
     drawn = axes.imshow(kl.T, aspect="auto", extent=extent, cmap=NATS, vmin=0, vmax=top or 1.0)
     axes.grid(False)
+    _count_epochs(axes, epochs)
     shown = spread_over(len(names), 24)
     axes.set_yticks(shown, [names[j] for j in shown])
     axes.set_ylabel("latent dimension, most KL at the end first")

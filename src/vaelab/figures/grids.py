@@ -68,11 +68,10 @@ def image_grid(
     return figure
 
 
-def samples_figure(
-    images: Images, title: str = "Samples from the prior, z ~ N(0, I): means of p(x|z)"
-) -> Figure:
+def samples_figure(images: Images, title: str = "Samples from the prior, z ~ N(0, I)") -> Figure:
     """Draw images that have no order, in a grid about as wide as high."""
-    return image_grid(arrange(images, math.ceil(math.sqrt(len(images)))), title)
+    grid = arrange(images, math.ceil(math.sqrt(len(images))))
+    return image_grid(grid, title, column_title="means of p(x|z)")
 
 
 def reconstructions_figure(
@@ -121,7 +120,7 @@ def traversals_figure(
         images,
         title,
         row_labels=names,
-        column_labels=[_signed(v) for v in np.linspace(-radius, radius, images.shape[1])],
+        column_labels=[_signed(v) for v in np.linspace(-radius, radius, images.shape[1]).tolist()],
         column_title="value of the dimension, in the prior's standard deviations",
     )
 
@@ -137,7 +136,7 @@ def manifold_figure(
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
     if latent_dim > len(dimensions):
         title += ": the dimensions with the most KL; the others are 0"
-    labels = [_signed(value) for value in quantiles]
+    labels = [_signed(value) for value in quantiles.tolist()]
     return image_grid(
         images,
         title,
@@ -150,7 +149,9 @@ def manifold_figure(
 
 
 def _show(figure: Figure, canvas: Canvas, column_title: str, row_title: str) -> Axes:
-    axes = figure.add_subplot(anchor="NW", xlabel=column_title, ylabel=row_title)
+    axes = figure.add_subplot(anchor="NW")
+    axes.set_xlabel(column_title, loc="left")  # a long one may end beyond a narrow grid
+    axes.set_ylabel(row_title)
     axes.imshow(canvas)
     axes.grid(False)
     axes.spines[:].set_visible(False)

@@ -18,6 +18,7 @@ from vaelab.figures.style import (
     INK,
     NATS,
     SLATE,
+    WIDTH,
     dimension_name,
     new_figure,
     spread_over,
@@ -29,6 +30,7 @@ Points = Float[np.ndarray, "count 2"]
 Labels = Int[np.ndarray, "count"]
 
 _MARKERS = "os^DvPX*"
+_MOST_NAMES = len(_MARKERS) * len(CLASS_COLORS)
 _LEGEND_ROWS = 16
 _LONGEST_NAME = 18
 _HIGHEST_DENSITY = 1.2  # three times the prior's; what is higher leaves the frame
@@ -56,7 +58,7 @@ def latent_scatter(
     points, (x_name, y_name) = _strips(means, labels, seed) if strip else _plane(means, seed)
     with style():
         height = min(2.0 + 0.22 * max(len(names), 4), 8.0) if strip else 5.2
-        figure = new_figure(title, height)
+        figure = new_figure(title, height, WIDTH if strip else _width(names))
         axes = figure.add_subplot(xlabel=x_name, ylabel=y_name)
         _draw_points(axes, points[drawn], classes, names, legend=not strip)
         if strip:
@@ -110,7 +112,7 @@ def _draw_histogram(axes: Axes, values: Float[np.ndarray, "count"], name: str) -
     density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
     axes.plot(grid, density, color=INK, linewidth=1.1, label="N(0, 1)")
     mean, stddev = (f"{v:z.2f}".replace("-", "−") for v in (values.mean(), values.std()))
-    axes.set_title(f"{name}: mean {mean}, stddev {stddev}", fontsize=7.5)
+    axes.set_title(f"{name}: mean {mean}, stddev {stddev}", fontsize=7)
     axes.set(yticks=[], xlim=(-edge, edge))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
     axes.spines["left"].set_visible(False)
@@ -147,7 +149,25 @@ def _class_names(labels: Labels | None, given: Sequence[str] | None) -> list[str
     if labels is None:
         return []
     names = given or [str(k) for k in range(int(labels.max()) + 1)]
-    return [n if len(n) <= _LONGEST_NAME else n[: _LONGEST_NAME - 1] + "…" for n in names]
+    return [_shorten(name) for name in names]
+
+
+def _shorten(name: str) -> str:
+    """Leave out a long name's middle: its end often tells it from the others."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
+
+
+def _width(names: Sequence[str]) -> float:
+    """Give the width in inches that leaves as much room beside a wide legend as a narrow one."""
+    if not names or len(names) > _MOST_NAMES:
+        return WIDTH
+    legend = _legend_columns(names) * (0.3 + 0.065 * max(len(name) for name in names))
+    return max(WIDTH, 5.9 + legend)
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    return -(-len(names) // _LEGEND_ROWS)
 
 
 def _draw_points(
@@ -160,7 +180,7 @@ def _draw_points(
         axes.figure.colorbar(bins, label="images", aspect=40)
     elif classes is None:
         axes.scatter(*points.T, color=BLUE, **looks)
-    elif len(names) > len(_MARKERS) * len(CLASS_COLORS):
+    elif len(names) > _MOST_NAMES:
         dots = axes.scatter(points[:, 0], points[:, 1], c=classes, cmap="viridis", **looks)
         axes.figure.colorbar(dots, label="class", aspect=40)
     else:
@@ -189,7 +209,7 @@ def _draw_legend(axes: Axes, names: Sequence[str]) -> None:
         handles,
         names,
         loc="outside right upper",
-        ncols=-(-len(names) // _LEGEND_ROWS),
+        ncols=_legend_columns(names),
         markerscale=0.8,
         handletextpad=0.1,
         columnspacing=0.8,
@@ -199,8 +219,7 @@ def _draw_legend(axes: Axes, names: Sequence[str]) -> None:
 def _draw_prior(axes: Axes) -> None:
     """Draw circles of one and two of the prior's standard deviations."""
     for radius in (1, 2):
-        axes.add_patch(
-            Circle((0, 0), radius, fill=False, linestyle="--", edgecolor=SLATE, linewidth=0.7)
-        )
+        for look in ({"color": "white", "linewidth": 2.0}, {"color": INK, "linestyle": "--"}):
+            axes.add_patch(Circle((0, 0), radius, fill=False, zorder=3, **look))
     axes.update_datalim([(-2.1, -2.1), (2.1, 2.1)])
     axes.set_title("dashed: 1 and 2 standard deviations of the prior", fontsize=8, color=SLATE)

@@ -1,0 +1,316 @@
+"""What the figures show and where; that all of it can be read."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from vaelab.figures import curves, grids, latents, tiles
+
+NOISE = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return NOISE.standard_normal(shape).astype(np.float32)
+
+
+def pictures(count: int, channels: int = 1, height: int = 8, width: int = 8) -> np.ndarray:
+    return NOISE.random((count, channels, height, width)).astype(np.float32)
+
+
+def flat(values: np.ndarray, channels: int = 1, height: int = 2, width: int = 3) -> np.ndarray:
+    """Images of one value each."""
+    return np.broadcast_to(values[..., None, None, None], (*values.shape, channels, height, width))
+
+
+def history(epochs: int) -> dict[str, np.ndarray]:
+    falling = 100 + 50 * np.exp(-np.arange(epochs) / 5)
+    names = [
+        "train.generation_loss_nats",
+        "train.kl_loss_nats",
+        "validation.neg_elbo_nats",
+        "validation.generation_loss_nats",
+        "validation.kl_loss_nats",
+    ]
+    return {"epoch": np.arange(1, epochs + 1), **{name: falling.copy() for name in names}}
+
+
+# --- tiles
+
+
+def test_arrange_fills_rows_from_the_left_and_leaves_the_rest_blank():
+    grid = tiles.arrange(flat(np.arange(5, dtype=np.float32)), 3)
+    assert grid.shape == (2, 3, 1, 2, 3)
+    np.testing.assert_array_equal(grid[..., 0, 0, 0], [[0, 1, 2], [3, 4, np.nan]])
+
+
+def test_arrange_pairs_puts_each_second_below_its_first():
+    first = flat(np.array([1.0, 2.0, 3.0], np.float32))
+    grid = tiles.arrange_pairs(first, first / 10, 2)
+    expected = np.array([[1, 2], [0.1, 0.2], [3, np.nan], [0.3, np.nan]])
+    np.testing.assert_allclose(grid[..., 0, 0, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
+    images = pictures(6, channels, 4, 5).reshape(2, 3, channels, 4, 5)
+    canvas = tiles.tile(images, scale=2, gap=3, row_breaks=(1,), column_breaks=(2,))
+    # A tile is 8 x 10 pixels; a gap 3, with a break 3 + 9.
+    assert canvas.shape == (8 + 12 + 8, 10 + 3 + 10 + 12 + 10, 3)
+    assert canvas.dtype == np.uint8
+    for (i, top), (j, left) in itertools.product(enumerate((0, 20)), enumerate((0, 13, 35))):
+        shown = canvas[top : top + 8 : 2, left : left + 10 : 2]
+        expected = np.rint(255 * images[i, j].transpose(1, 2, 0))
+        np.testing.assert_array_equal(shown, np.broadcast_to(expected, (4, 5, 3)))
+        doubled = canvas[top + 1 : top + 8 : 2, left + 1 : left + 10 : 2]
+        np.testing.assert_array_equal(doubled, shown)
+    assert (canvas[8:20] == 255).all()
+    assert (canvas[:, 23:35] == 255).all()
+
+
+def test_blank_images_are_white():
+    assert (tiles.tile(flat(np.full((1, 1), np.nan, np.float32))) == 255).all()
+
+
+@pytest.mark.parametrize(("side", "tile_side"), [(8, 32), (28, 56), (32, 32), (64, 64)])
+def test_progress_pictures_enlarge_small_images(side, tile_side):
+    samples = tiles.progress_samples(pictures(20, 1, side, side), columns=5)
+    assert samples.shape == (4 * tile_side + 3 * 2, 5 * tile_side + 4 * 2, 3)
+
+
+def test_progress_pairs_alternate_originals_and_reconstructions():
+    bright, dark = flat(np.full(3, 0.8), 1, 32, 32), flat(np.full(3, 0.2), 1, 32, 32)
+    canvas = tiles.progress_pairs(bright, dark, columns=2)
+    # Rows of 32 pixels: original, gap 2, decoded, gap 2 + 6 for the break, and so on.
+    assert [int(canvas[y, 5, 0]) for y in (5, 39, 79, 113)] == [204, 51, 204, 51]
+
+
+# --- what figures show
+
+
+def test_a_grid_has_each_image_under_its_labels():
+    images = flat(np.arange(12, dtype=np.float32).reshape(3, 4) / 15)
+    rows, columns = ["a", "b", "c"], ["p", "q", "r", "s"]
+    figure = grids.image_grid(
+        images, "t", row_labels=rows, column_labels=columns, row_breaks=[1], column_breaks=[1, 3]
+    )
+    (axes,) = figure.axes
+    canvas = axes.get_images()[0].get_array()
+    assert canvas is not None
+    assert [label.get_text() for label in axes.get_yticklabels()] == rows
+    assert [label.get_text() for label in axes.get_xticklabels()] == columns
+    for (i, y), (j, x) in itertools.product(
+        enumerate(axes.get_yticks()), enumerate(axes.get_xticks())
+    ):
+        assert canvas[int(y), int(x), 0] == 17 * (4 * i + j)  # 255 / 15 = 17
+
+
+def test_traversals_name_dimension_kl_and_values():
+    images = pictures(6).reshape(2, 3, 1, 8, 8)
+    kl = np.array([0.1, 0.25, 1.5], np.float32)
+    (axes,) = grids.traversals_figure(images, [2, 1], kl, 3.0).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["z₂   KL 1.50 nats", "z₁   KL 0.25 nats"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["−3.0", "0.0", "3.0"]
+
+
+def test_the_manifold_says_which_plane_it_is():
+    images, quantiles = pictures(9).reshape(3, 3, 1, 8, 8), np.array([-1.0, 0, 1], np.float32)
+    full = grids.manifold_figure(images, [0, 1], quantiles, 2)
+    plane = grids.manifold_figure(images, [7, 4], quantiles, 20)
+    assert "others" not in full.get_suptitle()
+    assert "z₇ × z₄" in plane.get_suptitle()
+    assert "the others are 0" in " ".join(plane.get_suptitle().split())
+    assert [label.get_text() for label in plane.axes[0].get_yticklabels()] == ["1.0", "0.0", "−1.0"]
+
+
+def test_principal_components_explain_what_the_covariance_says():
+    means = normal(200, 4) * np.array([3.0, 2.0, 1.0, 0.1], np.float32)
+    points, shares = latents.principal_components(means)
+    eigenvalues = np.linalg.eigvalsh(np.cov(means.T))[::-1]
+    np.testing.assert_allclose(shares, eigenvalues[:2] / eigenvalues.sum(), rtol=1e-4)
+    np.testing.assert_allclose(points.var(axis=0, ddof=1), eigenvalues[:2], rtol=1e-4)
+    (axes,) = latents.latent_scatter(means).axes
+    assert axes.get_xlabel() == f"principal component 1 ({shares[0]:.0%} of the variance)"
+    assert axes.get_ylabel() == f"principal component 2 ({shares[1]:.0%} of the variance)"
+
+
+def test_two_latents_are_drawn_as_they_are_in_their_class_colours():
+    means, labels = normal(30, 2), np.arange(30) % 12
+    figure = latents.latent_scatter(means, labels, [f"class {k}" for k in range(12)])
+    axes, (legend,) = figure.axes[0], figure.legends
+    drawn = np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(means, axis=0))
+    assert len(axes.collections) == 2  # ten colours with one marker, two with another
+    assert [text.get_text() for text in legend.get_texts()] == [f"class {k}" for k in range(12)]
+    assert axes.get_xlabel() == "mean of z₀"
+
+
+def test_many_points_are_thinned_the_same_way_by_the_same_seed():
+    means, labels = normal(300, 2), np.zeros(300, np.int64)
+    drawn = [
+        np.asarray(
+            latents.latent_scatter(means, labels, limit=50, seed=seed)
+            .axes[0]
+            .collections[0]
+            .get_offsets()
+        )
+        for seed in (1, 1, 2)
+    ]
+    assert len(drawn[0]) == 50
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_histograms_come_in_the_order_given_with_their_moments():
+    samples = np.stack([np.full(100, 2.0), np.linspace(-1, 1, 100)], 1).astype(np.float32)
+    first, second = latents.aggregate_posterior_figure(samples, [1, 0]).axes
+    # The standard deviation of a uniform distribution on [-1, 1] is 1 / sqrt(3) = 0.58.
+    assert first.get_title("left") == "z₁: mean 0.00, stddev 0.58"
+    assert second.get_title("left") == "z₀: mean 2.00, stddev 0.00"
+    area = sum(bar.get_width() * bar.get_height() for bar in first.patches)  # type: ignore[attr-defined]
+    assert area == pytest.approx(1, abs=1e-5)
+
+
+def test_the_bound_is_the_sum_of_its_parts_and_its_best_epoch_is_marked():
+    columns = history(10)
+    columns["validation.neg_elbo_nats"][6] = 90
+    figure = curves.loss_curves(columns)
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles == ["Negative evidence lower bound", "Generation loss", "KL loss"]
+    train = figure.axes[0].get_lines()[0]
+    parts = columns["train.generation_loss_nats"] + columns["train.kl_loss_nats"]
+    np.testing.assert_array_equal(train.get_ydata(), parts)
+    assert "best epoch: 7" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_early_huge_values_leave_the_frame():
+    columns = history(100)
+    columns["train.generation_loss_nats"][0] = 52345
+    generation = curves.loss_curves(columns).axes[1]
+    assert generation.get_ylim()[1] < 200
+    assert [text.get_text() for text in generation.texts] == ["↑ up to 52,345"]
+
+
+def test_losses_of_other_objectives_are_drawn_and_none_is_refused():
+    other = {"epoch": np.arange(3), "train.generator.loss": np.ones(3)}
+    assert [axes.get_title("left") for axes in curves.loss_curves(other).axes] == ["generator loss"]
+    with pytest.raises(ValueError, match=r"no losses among these columns: epoch, train\.rate"):
+        curves.loss_curves({"epoch": np.arange(3), "train.rate": np.ones(3)})
+
+
+def test_missing_values_are_skipped():
+    columns = history(4)
+    columns["validation.kl_loss_nats"][[0, 2]] = np.nan
+    kl = curves.loss_curves(columns).axes[2]
+    np.testing.assert_array_equal(kl.get_lines()[1].get_xdata(), [2, 4])
+
+
+def test_kl_bars_are_sorted_and_count_the_active_ones():
+    kl = np.array([0.1, 2.0, 0.0, 1.0], np.float32)
+    figure = curves.kl_bars_figure(kl, kl > 0.5)
+    (axes,) = figure.axes
+    heights = np.array([bar.get_height() for bar in axes.patches]).reshape(2, 4).sum(0)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(heights, [2.0, 1.0, 0.1, 0.0])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["z₁", "z₃", "z₀", "z₂"]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_texts()[0].get_text() == "active: 2 of 4"
+    assert "3.1 nats" in figure.get_suptitle()
+
+
+def test_the_kl_map_has_the_dimension_with_most_kl_on_top():
+    kl = np.abs(normal(5, 12))
+    axes = curves.kl_history_figure(np.arange(1, 6), kl).axes[0]
+    shown = axes.get_images()[0].get_array()
+    np.testing.assert_array_equal(shown, kl[:, np.argsort(-kl[-1])].T)
+
+
+# --- that it can be read
+
+
+def figures() -> Iterator[tuple[str, Figure]]:
+    """Every figure at its usual size and at its extremes."""
+    yield "one sample", grids.samples_figure(pictures(1))
+    yield "samples", grids.samples_figure(pictures(100, 3, 28, 20))
+    yield "one pair", grids.reconstructions_figure(pictures(1), pictures(1))
+    yield "pairs", grids.reconstructions_figure(pictures(100), pictures(100))
+    rows = pictures(80).reshape(8, 10, 1, 8, 8)
+    yield "interpolations", grids.interpolations_figure(pictures(8), pictures(8), rows)
+    many = pictures(600).reshape(20, 30, 1, 8, 8)
+    kl = np.linspace(1, 30, 300, dtype=np.float32)
+    yield "traversals", grids.traversals_figure(many, range(280, 300), kl, 3.0)
+    yield "no KL", grids.traversals_figure(many[:1, :3], [0], None, 3.0)
+    square = pictures(400, 1, 28, 28).reshape(20, 20, 1, 28, 28)
+    quantiles = np.linspace(-2, 2, 20, dtype=np.float32)
+    yield "manifold", grids.manifold_figure(square, [137, 201], quantiles, 300)
+    yield "line", grids.manifold_figure(square[:1], [0], quantiles, 1)
+    names = [f"a rather long name of a class {k}" for k in range(62)]
+    for latent, classes in itertools.product((1, 2, 20), (None, 1, 10, 26, 62, 200)):
+        labels = None if classes is None else np.arange(400) % classes
+        given = names[:classes] if classes in (10, 62) else None
+        yield f"{latent}, {classes}", latents.latent_scatter(normal(400, latent), labels, given)
+    yield "density", latents.latent_scatter(normal(3000, 2))
+    yield "one image", latents.latent_scatter(normal(1, 5), np.zeros(1, np.int64))
+    yield "collapsed", latents.latent_scatter(np.zeros((9, 5), np.float32))
+    wide = np.concatenate([normal(50, 12) * 40, np.zeros((50, 1), np.float32)], axis=1)
+    yield "histograms", latents.aggregate_posterior_figure(wide, range(13))
+    yield "one histogram", latents.aggregate_posterior_figure(wide[:1], [0])
+    yield "losses", curves.loss_curves(history(100))
+    yield "one epoch", curves.loss_curves(history(1))
+    yield "one loss", curves.loss_curves({"train.kl_loss_nats": np.ones(3)})
+    for latent, epochs in itertools.product((1, 2, 10, 256), (1, 40)):
+        values = np.abs(normal(epochs, latent))
+        yield f"KL {latent}, {epochs}", curves.kl_history_figure(np.arange(1, epochs + 1), values)
+    for latent in (1, 20, 256):
+        values = np.abs(normal(latent))
+        yield f"KL bars {latent}", curves.kl_bars_figure(values, values > 1)
+
+
+def texts(figure: Figure) -> Iterator[Text]:
+    yield from figure.texts
+    for legend in [*figure.legends, *(a.get_legend() for a in figure.axes)]:
+        yield from () if legend is None else legend.get_texts()
+    for axes in figure.axes:
+        yield from (axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts)
+        yield axes._left_title  # type: ignore[attr-defined]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            shown = (t for t in axis.get_major_ticks() if low <= t.get_loc() <= high)
+            for tick in shown:
+                yield from (t for t in (tick.label1, tick.label2) if t.get_visible())
+
+
+def test_no_text_is_cut_off_or_overlaps_another():
+    for name, figure in figures():
+        figure.canvas.draw()
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure) if t.get_text()]
+        width, height = figure.canvas.get_width_height()
+        for text, box in boxes:
+            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
+            assert inside, f"{name}: {text!r} is cut off"
+        for (text, box), (other, second) in itertools.combinations(boxes, 2):
+            apart_x = box.x1 <= second.x0 + 1 or second.x1 <= box.x0 + 1
+            apart_y = box.y1 <= second.y0 + 1 or second.y1 <= box.y0 + 1
+            assert apart_x or apart_y, f"{name}: {text!r} and {other!r} overlap"
+
+
+def test_figures_leave_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    grids.samples_figure(pictures(4))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_neither_pyplot_nor_for_tiles_matplotlib_is_loaded():
+    check = (
+        "import sys, vaelab.figures.tiles; assert 'matplotlib' not in sys.modules;"
+        "import vaelab.figures.grids, vaelab.figures.latents, vaelab.figures.curves;"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)
