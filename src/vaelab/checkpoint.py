@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -82,7 +82,7 @@ class CheckpointFolder:
         self.keep = keep
         self.lock = FileLock(folder / "lock")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "CheckpointFolder":
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self.lock.acquire(timeout=0)

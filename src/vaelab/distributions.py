@@ -6,7 +6,7 @@ latent takes up the last ones, which `log_prob` sums over.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -53,6 +53,7 @@ def standard_normal(like: Float[Tensor, "*batch latent"]) -> DiagonalGaussian:
     return DiagonalGaussian(torch.zeros_like(like), torch.ones_like(like))
 
 
+@runtime_checkable
 class PixelDistribution(Protocol):
     """p(x|z): what `Model.decode` returns."""
 

@@ -5,7 +5,7 @@ and `decoder(latents, shape, settings)`, from latents [B, latents] to [B, *shape
 """
 
 import importlib
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from torch import nn
 
@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+@runtime_checkable
 class Family(Protocol):
     """A module of this package."""
 

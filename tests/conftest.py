@@ -1,0 +1,17 @@
+"""What all tests share: shapes and types are checked at run time, warnings are errors."""
+
+import os
+
+# Before anything imports MLflow or Matplotlib.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import torch
+from jaxtyping import install_import_hook
+
+import tests.shapes  # noqa: F401  the hook looks it up by name
+
+install_import_hook("vaelab", "tests.shapes.checked")
+
+# The networks of the tests are so small that handing work to a second thread costs more.
+torch.set_num_threads(1)

@@ -1,0 +1,316 @@
+"""The loop: it learns, it repeats itself exactly, it stops before harm, it knows no objective."""
+
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vaelab.checkpoint import CheckpointFolder
+from vaelab.config import ModelSettings, TrainSettings, UserError
+from vaelab.data.batches import ImageBatches
+from vaelab.models import Model, build_model
+from vaelab.objectives import Objective, PlayerLoss
+from vaelab.objectives.vae import Vae
+from vaelab.optimisers import learning_rate
+from vaelab.training import NonFiniteLossError, Trainer
+
+CPU = torch.device("cpu")
+SHAPE = (1, 8, 8)
+
+
+def stripes(count: int) -> np.ndarray:
+    """Images of one bright row each: as simple as a data set with something to learn gets."""
+    images = np.zeros((count, *SHAPE), np.uint8)
+    images[np.arange(count), 0, np.arange(count) % 8] = 255
+    return images
+
+
+def make_trainer(objective: Objective | None = None, **settings: object) -> Trainer:
+    train = TrainSettings.model_validate({"epochs": 3, "batch_size": 16, **settings})
+    objective = objective or Vae(kl_weight=train.kl_weight)
+    model_settings = ModelSettings(network="mlp", hidden=(32,), latent_dim=3)
+    model = build_model(model_settings, SHAPE, objective.networks(), train.seed)
+    batches = ImageBatches(stripes(64), CPU), ImageBatches(stripes(16), CPU)
+    return Trainer(model, objective, train, *batches)
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_the_validation_bound_falls() -> None:
+    history = make_trainer(epochs=30).fit().history
+    assert [row["epoch"] for row in history] == list(range(1, 31))
+    bounds = [row["validation.neg_elbo_nats"] for row in history]
+    # One of 8 rows: from a flat grey image's likelihood, far more is to be had than 20 nats.
+    assert bounds[-1] < bounds[0] - 20
+
+
+def test_epoch_means_are_weighted_by_images_not_batches() -> None:
+    """20 images in batches of 16 and 4: the mean over images, not of the two batch means."""
+
+    class Brightness(Vae):
+        selection: ClassVar[str | None] = None
+
+        def losses(
+            self, model: Model, images: Tensor, generator: torch.Generator
+        ) -> dict[str, PlayerLoss]:
+            loss = super().losses(model, images, generator)["vae"].loss
+            return {"vae": PlayerLoss(loss, {"brightness": images.flatten(1).mean(1)})}
+
+    trainer = make_trainer(Brightness(), epochs=1)
+    images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE)).astype(np.uint8)
+    trainer.train = ImageBatches(images, CPU)
+    row = trainer.fit().history[0]
+    assert row["train.brightness"] == pytest.approx(images.mean() / 255, rel=1e-6)
+
+
+def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
+    runs = [make_trainer(seed=seed) for seed in (1, 1, 2)]
+    for run in runs:
+        run.fit()
+    assert_same(weights(runs[0]), weights(runs[1]))
+    name = "networks.encoder.1.weight"
+    assert not torch.equal(weights(runs[0])[name], weights(runs[2])[name])
+
+
+@pytest.mark.parametrize("objective", [None, "adversarial"])
+def test_an_interrupted_training_ends_with_the_same_weights(
+    tmp_path: Path, objective: str | None
+) -> None:
+    options = {
+        "epochs": 6,
+        "kl_warmup_epochs": 4,
+        "learning_rate_schedule": "cosine",
+        "gradient_clip_norm": 10.0,
+    }
+
+    def make() -> Trainer:
+        chosen = Adversarial() if objective else Vae(kl_weight=2.0, kl_warmup_epochs=4)
+        return make_trainer(chosen, **options)
+
+    undisturbed = make()
+    expected = undisturbed.fit()
+
+    class KilledError(Exception):
+        pass
+
+    interrupted = make()
+    with CheckpointFolder(tmp_path) as folder:
+
+        def kill(report: object) -> None:
+            if interrupted.progress.epoch == 3:
+                interrupted.save(folder)
+            if interrupted.progress.epoch == 4:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            interrupted.fit(kill, folder)
+    resumed = make()
+    with CheckpointFolder(tmp_path) as folder:
+        resumed.resume(folder)
+        assert resumed.progress.epoch == 3
+        progress = resumed.fit(checkpoints=folder)
+    assert_same(weights(undisturbed), weights(resumed))
+    assert progress == expected
+
+
+class Explodes(Vae):
+    """A generation loss that is not finite from the third step on."""
+
+    steps: list[int] = []
+
+    def losses(
+        self, model: Model, images: Tensor, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        losses = super().losses(model, images, generator)
+        self.steps.append(1)
+        if len(self.steps) < 3:
+            return losses
+        bad = losses["vae"].loss * math.nan
+        terms = {**losses["vae"].terms, "generation_loss_nats": bad}
+        return {"vae": PlayerLoss(bad, terms)}
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> None:
+    trainer = make_trainer(Explodes(steps=[]))
+    reference = make_trainer(Vae())
+    for step, images in enumerate(reference.train.shuffled(16, reference.order, reference.noise)):
+        if step < 2:
+            reference._step(images)
+    with pytest.raises(
+        NonFiniteLossError, match=r"epoch 1: .*train.generation_loss_nats.*not finite"
+    ):
+        trainer.fit()
+    assert_same(weights(trainer), weights(reference))
+
+
+def test_the_term_that_stayed_finite_is_not_blamed() -> None:
+    with pytest.raises(NonFiniteLossError) as caught:
+        make_trainer(Explodes(steps=[])).fit()
+    assert "kl_loss_nats" not in str(caught.value)
+
+
+def test_early_stopping_counts_epochs_without_a_better_bound() -> None:
+    trainer = make_trainer(epochs=50, learning_rate=1e-12, early_stopping_epochs=4)
+    # With such a rate nothing gets better but by rounding: the first or one soon after is best.
+    progress = trainer.fit()
+    assert progress.epoch == progress.best_epoch + 4
+    assert progress.epoch < 50
+
+
+def test_the_best_weights_are_kept() -> None:
+    trainer = make_trainer(epochs=8, learning_rate=0.3)
+    kept: dict[int, dict[str, Tensor]] = {}
+    progress = trainer.fit(lambda report: kept.update({report.epoch: weights(trainer)}))
+    bounds = [row["validation.neg_elbo_nats"] for row in progress.history]
+    assert progress.best_epoch == int(np.argmin(bounds)) + 1
+    assert progress.best_epoch < 8, "a rate this high must not end at its best"
+    final, best = weights(trainer), kept[progress.best_epoch]
+    final.pop("likelihood.variance"), best.pop("likelihood.variance")
+    assert_same(final, best)
+
+
+def test_the_fitted_variance_is_the_mean_squared_error_of_the_training_split() -> None:
+    trainer = make_trainer(epochs=5)
+    trainer.fit()
+    model, squared = trainer.model.eval(), []
+    for seed in range(20):
+        noise = torch.Generator().manual_seed(seed)
+        for images in trainer.train.ordered(64, noise):
+            with torch.no_grad():
+                mean = model.decode(model.encode(images).rsample(noise)).mean
+            squared.append(float((images - mean).square().mean()))
+    error = np.std(squared) * math.sqrt(1 + 1 / len(squared))
+    assert abs(float(model.state_dict()["likelihood.variance"]) - np.mean(squared)) < 6 * error
+
+
+class Adversarial(Objective):
+    """A toy with two players that move in turn: the loop must not care."""
+
+    players = {"restorer": ("encoder", "decoder"), "critic": ("discriminator",)}
+    update_order = "in_turn"
+
+    def losses(
+        self, model: Model, images: Tensor, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        restored = model.decode(model.encode(images).rsample(generator)).mean
+        judge = model.networks["discriminator"]
+        fooled = -judge(restored).squeeze(1)
+        judged = judge(restored.detach()).squeeze(1) - judge(images).squeeze(1)
+        return {
+            "restorer": PlayerLoss(fooled, {}),
+            "critic": PlayerLoss(judged + judge(images).squeeze(1) ** 2, {"gap": judged}),
+        }
+
+
+@pytest.mark.parametrize("order", ["together", "in_turn"])
+def test_each_player_moves_its_own_networks_and_no_others(order: str) -> None:
+    class Ordered(Adversarial):
+        update_order = order
+
+    trainer = make_trainer(Ordered(), epochs=1)
+    images = next(trainer.train.ordered(16, trainer.noise))
+    before = weights(trainer)
+    losses = trainer.objective.losses(trainer.model, images, trainer.noise)
+    trainer._move(["critic"], losses)
+    after = weights(trainer)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith("networks.discriminator") for name in moved)
+
+
+def test_players_in_turn_see_each_others_new_weights() -> None:
+    def first_critic_loss(order: str) -> float:
+        class Ordered(Adversarial):
+            update_order = order
+
+        trainer = make_trainer(Ordered(), learning_rate=0.1)
+        images = next(trainer.train.ordered(16, trainer.noise))
+        return float(trainer._step(images)["critic_loss"].detach().mean())
+
+    assert first_critic_loss("together") != first_critic_loss("in_turn")
+
+
+def test_an_objective_of_several_players_trains_and_names_its_losses() -> None:
+    row = make_trainer(Adversarial(), epochs=1).fit().history[0]
+    assert {"train.restorer_loss", "train.critic_loss", "train.gap"} <= row.keys()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        # 4 epochs, 2 of them warm-up: half of the way up, the top, half of the way down, the end
+        ("constant", {1: 0.5, 2: 1.0, 3: 1.0, 4: 1.0}),
+        ("linear", {1: 0.5, 2: 1.0, 3: 0.5, 4: 0.0}),
+        ("cosine", {1: 0.5, 2: 1.0, 3: 0.5, 4: 0.0}),
+    ],
+)
+def test_learning_rate_schedules(schedule: str, expected: dict[int, float]) -> None:
+    settings = TrainSettings.model_validate(
+        {
+            "learning_rate": 1.0,
+            "epochs": 4,
+            "learning_rate_warmup_epochs": 2,
+            "learning_rate_schedule": schedule,
+        }
+    )
+    rates = {epoch: learning_rate(settings, epoch) for epoch in expected}
+    assert rates == pytest.approx(expected)
+    assert learning_rate(settings, 0) > 0
+
+
+def test_gradients_are_clipped_to_the_norm() -> None:
+    trainer = make_trainer(gradient_clip_norm=1e-3)
+    images = next(trainer.train.ordered(16, trainer.noise))
+    trainer._step(images)
+    gradients = [p.grad.norm() ** 2 for p in trainer.model.parameters() if p.grad is not None]
+    assert float(sum(gradients)) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_bfloat16_networks_give_float32_distributions_and_learn() -> None:
+    trainer = make_trainer(precision="bfloat16", epochs=20)
+    posterior = trainer.model.encode(torch.rand(2, *SHAPE))
+    assert posterior.mean.dtype == torch.float32
+    history = trainer.fit().history
+    drop = history[0]["validation.neg_elbo_nats"] - history[-1]["validation.neg_elbo_nats"]
+    assert drop > 10
+
+
+def test_a_second_trainer_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        CheckpointFolder(tmp_path),
+        pytest.raises(UserError, match="another process is training"),
+        CheckpointFolder(tmp_path),
+    ):
+        pass
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+    trainer = make_trainer(epochs=2)
+    with CheckpointFolder(tmp_path) as folder:
+        trainer.fit(lambda report: trainer.save(folder))
+        newest = sorted(tmp_path.glob("*.safetensors"))[-1]
+        newest.write_bytes(newest.read_bytes()[:100])
+        with pytest.warns(UserWarning, match="damaged"):
+            found = folder.load_latest()
+    assert found is not None
+    assert found[1]["epoch"] == 1
+
+
+def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    trainer = make_trainer(epochs=5)
+    with CheckpointFolder(tmp_path) as folder:
+        trainer.fit(lambda report: trainer.save(folder))
+        names = sorted(p.name for p in tmp_path.glob("*.safetensors"))
+    assert names == ["epoch_000004.safetensors", "epoch_000005.safetensors"]
