@@ -1,5 +1,6 @@
 """What the figures show and where; that all of it can be read."""
 
+import io
 import itertools
 import subprocess
 import sys
@@ -289,7 +290,7 @@ def texts(figure: Figure) -> Iterator[Text]:
 
 def test_no_text_is_cut_off_or_overlaps_another():
     for name, figure in figures():
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure) if t.get_text()]
         width, height = figure.canvas.get_width_height()
         for text, box in boxes:
@@ -303,7 +304,16 @@ def test_no_text_is_cut_off_or_overlaps_another():
 
 def test_figures_leave_matplotlib_as_it_was():
     before = dict(matplotlib.rcParams)
-    grids.samples_figure(pictures(4))
+    figures_drawn = [
+        grids.samples_figure(pictures(4)),
+        latents.latent_scatter(normal(9, 2), np.arange(9)),
+        latents.aggregate_posterior_figure(normal(9, 2), [0]),
+        curves.loss_curves(history(3)),
+        curves.kl_history_figure(np.arange(1, 4), np.abs(normal(3, 12))),
+        curves.kl_bars_figure(np.abs(normal(3)), np.ones(3, np.bool_)),
+    ]
+    for figure in figures_drawn:
+        figure.savefig(io.BytesIO(), format="png")
     assert dict(matplotlib.rcParams) == before
 
 

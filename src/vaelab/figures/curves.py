@@ -206,7 +206,15 @@ def _draw_kl_map(
 ) -> None:
     extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(names) - 0.5, -0.5)
     top = float(np.quantile(kl.max(axis=1), 0.9))
-    drawn = axes.imshow(kl.T, aspect="auto", extent=extent, cmap=NATS, vmin=0, vmax=top or 1.0)
+    drawn = axes.imshow(
+        kl.T,
+        aspect="auto",
+        extent=extent,
+        cmap=NATS,
+        vmin=0,
+        vmax=top or 1.0,
+        interpolation="nearest",
+    )
     axes.grid(False)
     _count_epochs(axes, epochs)
     shown = spread_over(len(names), 24)

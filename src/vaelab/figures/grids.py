@@ -57,7 +57,7 @@ def image_grid(
     )
     with style():
         figure = new_figure(title, inch * down + below + 0.4, max(inch * across + left, 4.5))
-        axes = _show(figure, canvas, column_title, row_title)
+        axes = _show(figure, canvas, inch * across, column_title, row_title)
         shown = spread_over(len(row_labels), int(inch * down / _LINE))
         tops = starts(rows, height * scale, pixel_gap, row_breaks)
         axes.set_yticks(_middles(tops, height * scale, shown), [row_labels[i] for i in shown])
@@ -130,12 +130,16 @@ def manifold_figure(
     dimensions: Sequence[int],
     quantiles: Float[np.ndarray, "columns"],
     latent_dim: int,
+    why: str = "the dimensions with the most KL",
 ) -> Figure:
-    """Draw the plane that `rendering.manifold` decodes, with the latents' values beside it."""
+    """Draw the plane that `rendering.manifold` decodes, with the latents' values beside it.
+
+    `why` says which of more dimensions these are.
+    """
     names = [dimension_name(j) for j in dimensions]
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
     if latent_dim > len(dimensions):
-        title += ": the dimensions with the most KL; the others are 0"
+        title += f": {why}; the others are 0"
     labels = [_signed(value) for value in quantiles.tolist()]
     return image_grid(
         images,
@@ -144,13 +148,15 @@ def manifold_figure(
         column_title=names[0],
         row_labels=labels[::-1] if len(names) > 1 else (),
         row_title=names[1] if len(names) > 1 else "",
-        gap=0,
+        gap=0.04,
     )
 
 
-def _show(figure: Figure, canvas: Canvas, column_title: str, row_title: str) -> Axes:
+def _show(figure: Figure, canvas: Canvas, inches: float, column_title: str, row_title: str) -> Axes:
+    """Draw the canvas, `inches` wide; a column title longer than that starts at its left."""
     axes = figure.add_subplot(anchor="NW")
-    axes.set_xlabel(column_title, loc="left")  # a long one may end beyond a narrow grid
+    fits = _LETTER * len(column_title) < inches
+    axes.set_xlabel(column_title, loc="center" if fits else "left")
     axes.set_ylabel(row_title)
     axes.imshow(canvas)
     axes.grid(False)
