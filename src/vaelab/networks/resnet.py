@@ -40,7 +40,7 @@ class Resize(nn.Module):
         super().__init__()
         self.size = size
 
-    def forward(self, features: Features) -> Features:
+    def forward(self, features: Features) -> Float[Tensor, "batch channel rows columns"]:
         """Resize the last two dimensions."""
         return functional.interpolate(features, size=self.size)
 
