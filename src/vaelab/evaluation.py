@@ -97,9 +97,9 @@ def evaluate(
             **summary.dimension_metrics(table),
             **summary.information_metrics(posterior, drawn, settings),
             **summary.prior_metrics(drawn, settings),
-            **_label_metrics(model, data, scores["mean"], settings),
         }
-    _check_finite(metrics)
+        _check_finite(metrics)
+        metrics["latent"] |= _label_metrics(model, data, scores["mean"], settings)
     means, stddevs = summary.array(posterior.mean), summary.array(posterior.stddev)
     return Evaluation(metrics, LatentCodes(means, stddevs, table))
 
