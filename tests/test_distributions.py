@@ -31,6 +31,10 @@ Normal: Any = torch.distributions.Normal
 LOGITS = [0.0, 1e-8, -1e-3, 0.1, 0.299, -0.299, 0.301, -0.301, 1.0, -5.0, 16.0, 50.0, -50.0]
 
 
+def rand(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=stream(0, "test"), dtype=torch.float64)
+
+
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=stream(seed, "test"), dtype=torch.float64)
 
@@ -170,7 +174,7 @@ def test_continuous_bernoulli_is_accurate_in_float32(logit):
 
 
 def test_continuous_bernoulli_log_prob_is_torchs():
-    logits, images = 3 * randn(2, 3, 1, 4, 4), torch.rand(3, 1, 4, 4).double()
+    logits, images = 3 * randn(2, 3, 1, 4, 4), rand(3, 1, 4, 4)
     # torch's own series, used for p in (0.499, 0.501), is not tried here
     expected = TorchContinuousBernoulli(logits=logits).log_prob(images.expand_as(logits))
     log_prob = ContinuousBernoulli(logits).log_prob(images)
@@ -251,7 +255,7 @@ def test_profiled_gaussian_is_the_best_fixed_variance():
 
 
 def test_profiled_gaussian_survives_a_perfect_fit():
-    mean = torch.rand(2, 1, 3, 3, requires_grad=True)
+    mean = rand(2, 1, 3, 3).requires_grad_()
     loss = -ProfiledGaussian(mean).log_prob(mean.detach()).sum()
     (gradient,) = torch.autograd.grad(loss, mean)
     assert loss.isfinite()
@@ -329,7 +333,7 @@ PIXELS = [
 
 @pytest.mark.parametrize("pixels", PIXELS, ids=lambda pixels: type(pixels).__name__)
 def test_pixels_broadcast_over_samples(pixels):
-    images = torch.rand(2, 3, 4, 5, generator=stream(0, "images"))
+    images = rand(2, 3, 4, 5).float()
     log_prob = pixels.log_prob(images)
     assert log_prob.shape == (7, 2)
     torch.testing.assert_close(log_prob, pixels.log_prob(images.expand(7, 2, 3, 4, 5)))

@@ -49,9 +49,9 @@ def images(count: int = 3) -> Tensor:
 def test_each_name_is_its_distribution(name, distribution, outputs):
     likelihood = build(likelihood=name)
     assert likelihood.outputs_per_channel == outputs
-    pixels = likelihood(torch.randn(2, outputs * 3, 4, 5))
+    pixels = likelihood(torch.randn(2, outputs * 3, 4, 5, generator=stream(0, "outputs")))
     assert type(pixels) is distribution
-    assert pixels.log_prob(torch.rand(2, 3, 4, 5)).shape == (2,)
+    assert pixels.log_prob(torch.rand(2, 3, 4, 5, generator=stream(0, "images"))).shape == (2,)
     assert likelihood.fitted == (name == "gaussian")
 
 

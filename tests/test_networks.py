@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.oracles import layer
 from vaelab.config import ModelSettings
@@ -15,6 +16,10 @@ FAMILIES = ["conv", "mlp", "resnet"]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
 
 
+def rand(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=stream(0, "images"))
+
+
 def build(network: str, shape: tuple[int, int, int], seed: int = 0, **settings: object) -> Model:
     small = {"network": network, "latent_dim": 3, "channels": [4, 6], "hidden": [8]} | settings
     return build_model(ModelSettings.model_validate(small), shape, seed=seed)
@@ -24,7 +29,7 @@ def build(network: str, shape: tuple[int, int, int], seed: int = 0, **settings: 
 @pytest.mark.parametrize("network", FAMILIES)
 def test_any_shape_goes_in_and_comes_out(network, shape):
     model = build(network, shape, likelihood="discretized_logistic")
-    images = torch.rand(2, *shape)
+    images = rand(2, *shape)
     posterior = model.encode(images)
     assert posterior.mean.shape == posterior.stddev.shape == (2, 3)
     pixels = model.decode(posterior.mean)
@@ -36,7 +41,7 @@ def test_any_shape_goes_in_and_comes_out(network, shape):
 @pytest.mark.parametrize("levels", [1, 3, 6])
 def test_any_number_of_levels_fits_any_size(network, levels):
     model = build(network, (1, 5, 7), channels=[2] * levels)
-    images = torch.rand(2, 1, 5, 7)
+    images = rand(2, 1, 5, 7)
     assert model.decode(model.encode(images).mean).mean.shape == images.shape
 
 
@@ -48,7 +53,7 @@ def test_level_sizes_halve_and_round_up():
 def test_an_image_does_not_see_its_neighbours(network):
     for training in (True, False):
         model = build(network, (2, 9, 6), likelihood="bernoulli").train(training)
-        images = torch.rand(3, 2, 9, 6, requires_grad=True)
+        images = rand(3, 2, 9, 6).requires_grad_()
         posterior = model.encode(images)
         pixels = model.decode(posterior.mean)
         total = pixels.mean[1].sum() + posterior.stddev[1].sum()
@@ -82,7 +87,7 @@ def test_samples_may_lead(network):
     pixels = model.decode(latents)
     assert pixels.mean.shape == (4, 2, 1, 5, 7)
     torch.testing.assert_close(pixels.mean[3], model.decode(latents[3]).mean)
-    images = torch.rand(4, 2, 1, 5, 7, generator=stream(0, "images"))
+    images = rand(4, 2, 1, 5, 7)
     torch.testing.assert_close(model.encode(images).mean[3], model.encode(images[3]).mean)
 
 
@@ -106,7 +111,7 @@ def test_standard_deviations_stay_positive_and_kl_finite(raw):
     last = layer(model, "encoder")
     torch.nn.init.constant_(last.bias[3:].data, raw)
     torch.nn.init.zeros_(last.weight.data)
-    posterior = model.encode(torch.rand(1, 1, 2, 2))
+    posterior = model.encode(rand(1, 1, 2, 2))
     assert (posterior.stddev > 0).all()
     assert posterior.kl().isfinite().all()
     if raw == 0:
@@ -115,7 +120,7 @@ def test_standard_deviations_stay_positive_and_kl_finite(raw):
 
 def test_low_precision_is_of_the_networks_alone():
     model = build("conv", (1, 8, 8), likelihood="bernoulli")
-    images = torch.rand(2, 1, 8, 8, generator=stream(0, "images"))
+    images = rand(2, 1, 8, 8)
     exact = model.encode(images)
     model.precision = torch.bfloat16
     low = model.encode(images)
