@@ -74,6 +74,6 @@ def _scale(images: Images) -> int:
 
 def _to_bytes(images: ImageGrid) -> UInt8[np.ndarray, "rows columns height width 3"]:
     assert images.shape[2] in (1, 3), "images are grey or red, green, blue"
-    white = np.nan_to_num(images, nan=1.0)
-    rounded = np.moveaxis(np.rint(white.clip(0, 1) * 255).astype(np.uint8), 2, -1)
+    white = np.fmin(images, 1.0)  # of NaN too this is 1
+    rounded = np.moveaxis(np.rint(white.clip(0) * 255).astype(np.uint8), 2, -1)
     return np.broadcast_to(rounded, (*rounded.shape[:-1], 3))
