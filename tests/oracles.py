@@ -10,9 +10,25 @@ from torch import Tensor, nn
 
 from vaelab.config import ModelSettings
 from vaelab.models import Model, build_model
+from vaelab.randomness import stream
 
 # A correct estimate is farther than this from the truth about twice in 1e9 tries.
 STANDARD_ERRORS = 6
+
+
+def rand(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform numbers, the same at each call."""
+    return torch.rand(shape, generator=stream(0, "test"), dtype=dtype)
+
+
+def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal numbers, the same at each call with a seed."""
+    return torch.randn(shape, generator=stream(seed, "test"), dtype=dtype)
+
+
+def one_pixel(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """One image of one pixel."""
+    return torch.full((1, 1, 1, 1), value, dtype=dtype)
 
 
 def assert_mean(values: Tensor, expected: Tensor | float, rounding: float = 0.0) -> None:

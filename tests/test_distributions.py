@@ -1,16 +1,17 @@
 """Distributions against torch's, scipy's, and numerical integrals."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor
 from torch.distributions import kl_divergence
 
-from tests.oracles import STANDARD_ERRORS, assert_mean, integral
+from tests import oracles
+from tests.oracles import assert_mean, one_pixel
 from vaelab.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -22,29 +23,16 @@ from vaelab.distributions import (
 )
 from vaelab.randomness import stream
 
+rand = partial(oracles.rand, dtype=torch.float64)
+randn = partial(oracles.randn, dtype=torch.float64)
+
 # The oracles; without types, as torch leaves their methods.
 TorchBernoulli: Any = torch.distributions.Bernoulli
-TorchContinuousBernoulli: Any = torch.distributions.ContinuousBernoulli
 Normal: Any = torch.distributions.Normal
-
-# On both sides of the switch between series and closed form at 0.3, and where float32 saturates
-LOGITS = [0.0, 1e-8, -1e-3, 0.1, 0.299, -0.299, 0.301, -0.301, 1.0, -5.0, 16.0, 50.0, -50.0]
-
-
-def rand(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=stream(0, "test"), dtype=torch.float64)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=stream(seed, "test"), dtype=torch.float64)
 
 
 def posterior() -> DiagonalGaussian:
     return DiagonalGaussian(randn(4, 3, 5, seed=1), randn(4, 3, 5, seed=2).exp())
-
-
-def one_pixel(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.full((1, 1, 1, 1), value, dtype=dtype)
 
 
 # The posterior
@@ -133,89 +121,6 @@ def test_bernoulli_samples_its_mean():
     assert_mean(drawn, logits[0].sigmoid())
 
 
-# Continuous Bernoulli
-
-
-def continuous_density(logit: float, x: float) -> float:
-    # p^x (1 - p)^(1 - x), up to its normaliser, is e^(l x); the larger end is made 1
-    return math.exp(logit * x - max(logit, 0.0))
-
-
-def continuous_moment(logit: float, power: int) -> float:
-    total = integral(lambda x: continuous_density(logit, x), 0, 1)
-    return integral(lambda x: x**power * continuous_density(logit, x), 0, 1) / total
-
-
-@pytest.mark.parametrize("logit", LOGITS)
-def test_continuous_bernoulli_integrates_to_one(logit):
-    pixels = ContinuousBernoulli(one_pixel(logit, torch.float64))
-
-    def density(x: float) -> float:
-        return math.exp(pixels.log_prob(one_pixel(x, torch.float64)).item())
-
-    # At |logit| = 0.3 the series is cut at 127 l^8 / 4838400 = 2e-9.
-    assert integral(density, 0, 1) == pytest.approx(1, abs=3e-9)
-
-
-@pytest.mark.parametrize("logit", LOGITS)
-def test_continuous_bernoulli_mean_is_its_integral(logit):
-    mean = ContinuousBernoulli(one_pixel(logit, torch.float64)).mean.item()
-    # At |logit| = 0.3 the series is cut at l^7 / 1209600 = 2e-10.
-    assert mean == pytest.approx(continuous_moment(logit, 1), abs=3e-10)
-
-
-@pytest.mark.parametrize("logit", LOGITS)
-def test_continuous_bernoulli_is_accurate_in_float32(logit):
-    narrow, exact = ContinuousBernoulli(one_pixel(logit)), continuous_moment(logit, 1)
-    wide = ContinuousBernoulli(one_pixel(logit, torch.float64))
-    # The closed form of the mean is a difference of two numbers near 1 / 0.3, each good to 2e-7.
-    assert narrow.mean.item() == pytest.approx(exact, abs=2e-6)
-    assert narrow.log_normaliser().item() == pytest.approx(wide.log_normaliser().item(), abs=2e-6)
-
-
-def test_continuous_bernoulli_log_prob_is_torchs():
-    logits, images = 3 * randn(2, 3, 1, 4, 4), rand(3, 1, 4, 4)
-    # torch's own series, used for p in (0.499, 0.501), is not tried here
-    expected = TorchContinuousBernoulli(logits=logits).log_prob(images.expand_as(logits))
-    log_prob = ContinuousBernoulli(logits).log_prob(images)
-    # 16 pixels, each up to 2e-9 off by the series at |logit| < 0.3
-    torch.testing.assert_close(log_prob, expected.flatten(-3).sum(-1), rtol=0, atol=16 * 2e-9)
-
-
-def test_continuous_bernoulli_normaliser_near_one_half():
-    assert ContinuousBernoulli(one_pixel(0)).log_normaliser().exp().item() == pytest.approx(2)
-    for epsilon in (1e-3, 1e-2, -0.03):
-        p = 0.5 + epsilon
-        logit = one_pixel(math.log(p / (1 - p)), torch.float64)
-        # ln C(1/2 + e) = ln 2 + 4/3 e^2 + 104/45 e^4 + O(e^6)
-        expected = math.log(2) + 4 / 3 * epsilon**2 + 104 / 45 * epsilon**4
-        value = ContinuousBernoulli(logit).log_normaliser().item()
-        assert value == pytest.approx(expected, abs=10 * epsilon**6 + 1e-15)
-
-
-@pytest.mark.parametrize("logit", [*LOGITS, 100.0, -100.0, 1e4, -1e4])
-def test_continuous_bernoulli_gradients(logit):
-    logits = one_pixel(logit).requires_grad_()
-    pixels = ContinuousBernoulli(logits)
-    (gradient,) = torch.autograd.grad(pixels.log_prob(one_pixel(0.25)).sum(), logits)
-    # An exponential family: d ln p / d logit = x - E x
-    assert gradient.item() == pytest.approx(0.25 - pixels.mean.item(), abs=5e-6)
-    (slope,) = torch.autograd.grad(pixels.mean.sum(), logits)
-    # ... and d E x / d logit = Var x, between 0 and that of the uniform distribution
-    assert -1e-6 <= slope.item() <= 1 / 12 + 1e-5
-
-
-@pytest.mark.parametrize("logit", [0.0, 1e-8, 0.29, -0.29, 0.31, -2.0, 5.0, -50.0, 1e4])
-def test_continuous_bernoulli_samples_its_density(logit):
-    logits = one_pixel(logit).expand(40_000, 1, 1, 1)
-    drawn = ContinuousBernoulli(logits).sample(stream(0, "test"))
-    assert 0 <= drawn.min().item() <= drawn.max().item() <= 1
-    # The mean of 1e4's density is 1 - 1e-4, too steep for the integral.
-    moments = [continuous_moment(logit, power) for power in (1, 2)] if logit < 1e3 else [1 - 1e-4]
-    for power, expected in enumerate(moments, start=1):
-        assert_mean(drawn.flatten() ** power, expected, rounding=1e-6)
-
-
 # Gaussian
 
 
@@ -260,65 +165,6 @@ def test_profiled_gaussian_survives_a_perfect_fit():
     (gradient,) = torch.autograd.grad(loss, mean)
     assert loss.isfinite()
     assert gradient.eq(0).all()
-
-
-# Discretised logistic
-
-LEVELS = (torch.arange(256, dtype=torch.float64) / 255).reshape(256, 1, 1, 1)
-LOCATIONS = [0.0, 0.123, 0.5, 254.4 / 255, 1.0]
-
-
-def logistic(mean: float, log_scale: float, dtype: torch.dtype) -> DiscretizedLogistic:
-    shape = (256, 1, 1, 1)
-    return DiscretizedLogistic(
-        torch.full(shape, mean, dtype=dtype), torch.full(shape, log_scale, dtype=dtype)
-    )
-
-
-@pytest.mark.parametrize("mean", LOCATIONS)
-@pytest.mark.parametrize("log_scale", [-20.0, -7.0, -3.5, 0.0, 5.0])
-def test_discretized_logistic_sums_to_one(mean, log_scale):
-    log_prob = logistic(mean, log_scale, torch.float64).log_prob(LEVELS)
-    # float64 places a level to 1e-16, 5e-8 of the sharpest scale tried.
-    assert log_prob.exp().sum().item() == pytest.approx(1, abs=1e-7)
-    if log_scale >= -7:
-        # The likelihood's sharpest: float32 places a level to 3e-8, 3e-5 of its scale.
-        log_prob = logistic(mean, log_scale, torch.float32).log_prob(LEVELS.float())
-        assert log_prob.exp().sum().item() == pytest.approx(1, abs=3e-5)
-
-
-@pytest.mark.parametrize("mean", LOCATIONS)
-def test_discretized_logistic_is_a_difference_of_scipys_distribution_function(mean):
-    edges = np.concatenate([[-np.inf], (np.arange(255) + 0.5) / 255, [np.inf]])
-    expected = np.diff(stats.logistic.cdf(edges, mean, math.exp(-3)))
-    log_prob = logistic(mean, -3.0, torch.float64).log_prob(LEVELS)
-    np.testing.assert_allclose(log_prob.exp().numpy(), expected, rtol=1e-9, atol=1e-15)
-
-
-@pytest.mark.parametrize("mean", LOCATIONS)
-@pytest.mark.parametrize("log_scale", [-20.0, -7.0, 0.0, 5.0])
-def test_discretized_logistic_gradients_are_finite(mean, log_scale):
-    pixels = logistic(mean, log_scale, torch.float32)
-    pixels.mean.requires_grad_()
-    pixels.log_scale.requires_grad_()
-    log_prob = pixels.log_prob(LEVELS.float())
-    gradients = torch.autograd.grad(log_prob.sum(), [pixels.mean, pixels.log_scale])
-    assert log_prob.isfinite().all()
-    assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-def test_discretized_logistic_samples_its_levels():
-    count, mean, log_scale = 40_000, 0.02, -4.0
-    parameters = torch.full((count, 1, 1, 1), mean), torch.full((count, 1, 1, 1), log_scale)
-    drawn = DiscretizedLogistic(*parameters).sample(stream(0, "test")).flatten()
-    levels = (drawn * 255).round().long()
-    torch.testing.assert_close(drawn, levels / 255)
-    expected = logistic(mean, log_scale, torch.float64).log_prob(LEVELS).exp()
-    errors = (expected * (1 - expected) / count).sqrt()
-    frequent = expected * count > 50
-    assert frequent.sum() > 20
-    distance = (torch.bincount(levels, minlength=256) / count - expected).abs()
-    assert (distance < STANDARD_ERRORS * errors)[frequent].all()
 
 
 # What all pixel distributions share

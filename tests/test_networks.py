@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.oracles import layer
+from tests.oracles import layer, rand
 from vaelab.config import ModelSettings
 from vaelab.distributions import Bernoulli
 from vaelab.models import Model, build_model
@@ -14,10 +13,6 @@ from vaelab.randomness import stream
 
 FAMILIES = ["conv", "mlp", "resnet"]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
-
-
-def rand(*shape: int) -> Tensor:
-    return torch.rand(shape, generator=stream(0, "images"))
 
 
 def build(network: str, shape: tuple[int, int, int], seed: int = 0, **settings: object) -> Model:

@@ -1,0 +1,52 @@
+"""A small model on digits, and its report: what the tests of the evaluation share."""
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from vaelab.config import EvaluateSettings, ModelSettings
+from vaelab.data.batches import ImageBatches
+from vaelab.evaluation import Evaluation, EvaluationData, evaluate
+from vaelab.models import Model, build_model
+
+CPU = torch.device("cpu")
+DIGITS = load_digits()
+PIXELS = (DIGITS.images * 255 / 16).round().astype(np.uint8)[:, None]
+LABELS = DIGITS.target.astype(np.int64)
+TRAIN, TEST = slice(0, 300), slice(300, 423)
+
+
+def data(levels: int = 17, labelled: bool = True, test: slice = TEST) -> EvaluationData:
+    return EvaluationData(
+        name="digits",
+        levels=levels,
+        train=ImageBatches(PIXELS[TRAIN], CPU),
+        test=ImageBatches(PIXELS[test], CPU),
+        train_labels=LABELS[TRAIN] if labelled else None,
+        test_labels=LABELS[test] if labelled else None,
+    )
+
+
+def model(**settings: object) -> Model:
+    small: dict[str, object] = {"network": "mlp", "hidden": [8], "latent_dim": 3}
+    if settings.get("likelihood", "gaussian") == "gaussian":
+        small["gaussian_variance"] = 0.05
+    chosen = ModelSettings.model_validate(small | settings)
+    return build_model(chosen, (1, 8, 8), seed=1).eval()
+
+
+def run(
+    subject: Model, subjects_data: EvaluationData | None = None, **settings: object
+) -> Evaluation:
+    chosen = EvaluateSettings.model_validate({"importance_samples": 4} | settings)
+    return evaluate(subject, subjects_data or data(), chosen, CPU)
+
+
+def number(evaluation: Evaluation, name: str) -> float:
+    group, key = name.split(".")
+    return float(evaluation.metrics[group][key])
+
+
+def images() -> Tensor:
+    return torch.from_numpy(PIXELS[TEST]).float() / 255
