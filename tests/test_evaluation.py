@@ -67,6 +67,22 @@ def test_a_collapsed_posterior_says_nothing():
     assert number(found, "latent.linear_probe_accuracy") <= share
 
 
+def test_standard_errors_are_those_of_the_images():
+    # The latent says nothing and is not listened to: each image's loss is known.
+    subject = encoder_giving(0.0, 0.0)
+    with torch.no_grad():
+        layer(subject, "decoder").weight.zero_()
+    found = run(subject)
+    mean = layer(subject, "decoder").bias.sigmoid().reshape(1, 8, 8)
+    # -log p = SSE / (2 s2) + constant
+    losses = (images() - mean).square().flatten(1).sum(1).detach().numpy() / (2 * 0.05)
+    expected = float(losses.std(ddof=1)) / math.sqrt(len(losses))
+    for name in ("neg_elbo", "nll"):
+        error = number(found, f"test.{name}_standard_error_nats")
+        assert error == pytest.approx(expected, rel=1e-5)
+    assert number(found, "test.nll_nats") == pytest.approx(number(found, "test.neg_elbo_nats"))
+
+
 def test_an_identity_fills_the_cap_and_reads_the_labels():
     # softplus(-12) is 6e-6, far below the distance of two images' means
     found = run(encoder_giving(-12.0, 1.0))
