@@ -95,10 +95,13 @@ class Generate(nn.Module):
 
 
 def git_state() -> dict[str, str]:
-    """Give the commit and whether the tree was dirty; nothing outside a git repository."""
+    """Give the commit and whether the tree was dirty; nothing outside a git repository.
+
+    dvc.lock is left out of account: DVC writes it between the stages of one run.
+    """
     try:
         commit = _git("rev-parse", "HEAD")
-        dirty = bool(_git("status", "--porcelain"))
+        dirty = bool(_git("status", "--porcelain", "--", ".", ":!dvc.lock"))
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}

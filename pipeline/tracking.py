@@ -76,7 +76,7 @@ def open_store(settings: TrackingSettings) -> Store:
     remote = uri.startswith(("http://", "https://"))
     if remote:
         _refuse_silent_server(uri)
-    mlflow.set_tracking_uri(uri)
+    _use(uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     artifacts = None if remote else (root / "mlruns").as_uri()
@@ -92,6 +92,19 @@ def open_store(settings: TrackingSettings) -> Store:
     except MlflowException as error:
         raise UserError(f"the MLflow store {uri} cannot be used: {error}") from error
     return Store(client, uri, identity)
+
+
+def _use(uri: str) -> None:
+    """Let MLflow's active runs go to a store, and leave the environment as it was.
+
+    MLflow would export its choice, which a later reader would take for the user's.
+    """
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _refuse_silent_server(uri: str) -> None:

@@ -19,6 +19,7 @@ def test_probabilistic_pca_on_digits_has_the_likelihood_of_its_formula():
     variance = eigenvalues[latents:].mean().item()
     optimum = linear_vae_optimum(flat, latents, variance, kl_weight=1.0)
     optimum.image_shape = (1, 8, 8)
+    optimum.output_offset = torch.zeros(1, 8, 8)
     optimum.networks["decoder"][1].unflattened_size = (1, 8, 8)  # type: ignore[index]
     found = run(optimum, importance_samples=8)
     log_likelihood = pca_log_likelihood(eigenvalues, latents, variance)

@@ -152,3 +152,17 @@ def test_half_the_squared_error_at_a_weight_is_a_variance():
         weighted_gradients(weight, 1.0), weighted_gradients(1.0, weight), strict=True
     ):
         torch.testing.assert_close(weight * at_one, weighted)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "discretized_logistic"])
+@pytest.mark.parametrize("gaussian_mean", ["sigmoid", "linear"])
+def test_outputs_of_zero_beside_the_start_mean_the_mean_image(likelihood, gaussian_mean):
+    settings = ModelSettings(likelihood=likelihood, gaussian_mean=gaussian_mean)
+    built = build_likelihood(settings, 12)
+    mean_image = torch.linspace(0.02, 0.98, 12).reshape(3, 2, 2)
+    torch.testing.assert_close(built(built.start(mean_image)[None]).mean[0], mean_image)
+
+
+def test_the_start_is_finite_where_pixels_are_always_black_or_white():
+    built = build_likelihood(ModelSettings(likelihood="bernoulli"), 2)
+    assert built.start(torch.tensor([[[0.0, 1.0]]])).isfinite().all()

@@ -1,7 +1,5 @@
 """From a decoder's outputs to p(x|z): what each setting of `model.likelihood` means."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from vaelab.distributions import (
 )
 
 Outputs = Float[Tensor, "*batch outputs height width"]
+MeanImage = Float[Tensor, "channel height width"]
 
 
 class Likelihood(nn.Module):
@@ -32,6 +31,14 @@ class Likelihood(nn.Module):
     def forward(self, outputs: Outputs) -> PixelDistribution:
         """Give p(x|z) for the outputs of a decoder."""
         raise AssertionError("each likelihood defines its own")
+
+    def start(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
+        """Give the outputs that mean the training split's mean image, whatever the latent.
+
+        A decoder starts from there (Burda et al. 2016, appendix C: the output bias): one that
+        first has to find out how dark most pixels are may end where a sigmoid saturates.
+        """
+        return mean_image.clamp(0.01, 0.99).logit()
 
 
 class BernoulliLikelihood(Likelihood):
@@ -55,6 +62,10 @@ class DiscretizedLogisticLikelihood(Likelihood):
 
     outputs_per_channel = 2
 
+    def start(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
+        """Give the location of the mean image; the scale is left to the decoder."""
+        return torch.cat([super().start(mean_image), torch.zeros_like(mean_image)])
+
     def forward(self, outputs: Outputs) -> DiscretizedLogistic:
         """Give the logistic; its scale stays between e^-7 and 1, half a grey level to all."""
         location, log_scale = outputs.chunk(2, dim=-3)
@@ -70,17 +81,22 @@ class GaussianLikelihood(Likelihood):
 
     variance: Tensor
 
-    def __init__(self, variance: float | None, mean: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, variance: float | None, *, linear: bool = False) -> None:
         super().__init__()
         self.fitted = variance is None
-        self.mean = mean
+        self.linear = linear
         self.register_buffer("variance", torch.tensor(1.0 if variance is None else variance))
 
     def forward(self, outputs: Outputs) -> Gaussian | ProfiledGaussian:
         """Give the Gaussian around the decoder's means."""
+        mean = outputs if self.linear else outputs.sigmoid()
         if self.training and self.fitted:
-            return ProfiledGaussian(self.mean(outputs))
-        return Gaussian(self.mean(outputs), self.variance)
+            return ProfiledGaussian(mean)
+        return Gaussian(mean, self.variance)
+
+    def start(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
+        """Give the mean image, through the inverse of the sigmoid where there is one."""
+        return mean_image if self.linear else super().start(mean_image)
 
     def fit(self, mean_squared_error: Float[Tensor, ""]) -> None:
         """Freeze the variance at its maximum-likelihood value, s2 = SSE / (N P)."""
@@ -90,8 +106,8 @@ class GaussianLikelihood(Likelihood):
 def build_likelihood(settings: ModelSettings, pixels: int) -> Likelihood:
     """Build the likelihood that `model.likelihood` names, for images of `pixels` numbers."""
     if settings.likelihood == "gaussian":
-        mean = torch.sigmoid if settings.gaussian_mean == "sigmoid" else nn.Identity()
-        return GaussianLikelihood(_gaussian_variance(settings, pixels), mean)
+        linear = settings.gaussian_mean == "linear"
+        return GaussianLikelihood(_gaussian_variance(settings, pixels), linear=linear)
     return {
         "bernoulli": BernoulliLikelihood,
         "continuous_bernoulli": ContinuousBernoulliLikelihood,

@@ -66,6 +66,7 @@ class Trainer:
         self.model, self.objective, self.settings = model, objective, settings
         self.train, self.validation = train, validation
         self.device = train.device
+        model.start_from(train.mean_image())
         model.precision = getattr(torch, settings.precision)
         self.order = stream(settings.seed, "shuffling", self.device)
         self.noise = stream(settings.seed, "noise", self.device)

@@ -57,6 +57,11 @@ class ImageBatches:
         """Give chosen images."""
         return self._prepare(self._rows(indices), noise)
 
+    def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
+        """Average the first `limit` images, in [0, 1]."""
+        mean = self.array[:limit].mean(axis=0, dtype=np.float64) / 255
+        return torch.from_numpy(mean.astype(np.float32)).to(self.device)
+
     def _slice(self, start: int, stop: int) -> Tensor:
         if self.bytes is not None:
             return self.bytes[start:stop]

@@ -1,0 +1,120 @@
+"""A copy of the repository in which DVC runs the real stages."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A working copy with a git repository of its own."""
+
+    path: Path
+
+    def run(self, *command: str, code: int = 0, **environment: str) -> str:
+        """Run a command there, give what it printed, and insist on its exit code."""
+        # What the tests' own surroundings say must not decide where the copy's runs go.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))}
+        found = subprocess.run(
+            command,
+            cwd=self.path,
+            env=inherited
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": str(self.path / "src"),
+                "GIT_CONFIG_GLOBAL": os.devnull,
+            }
+            | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        assert found.returncode == code, found.stdout
+        return found.stdout
+
+    def repro(self, *arguments: str) -> str:
+        """Run `dvc repro`."""
+        return self.run("dvc", "repro", *arguments)
+
+    def set_params(self, **changes: Any) -> None:
+        """Change settings, given as section__key, and keep the rest of params.yaml."""
+        yaml = YAML()
+        path = self.path / "params.yaml"
+        content = yaml.load(path)
+        for name, value in changes.items():
+            section, _, key = name.partition("__")
+            content[section][key] = value
+        yaml.dump(content, path)
+
+    def client(self) -> MlflowClient:
+        """Open the copy's MLflow store, the file that is there now.
+
+        MLflow keeps connections by address, to files that have been replaced since, too.
+        """
+        file = self.path / "mlflow.db"
+        slashes = "/" * (1 + file.stat().st_ino % 1000)
+        return MlflowClient(f"sqlite:///{self.path}{slashes}mlflow.db")
+
+    def runs(self) -> list[Run]:
+        """Give all runs, newest first."""
+        experiment = self.client().get_experiment_by_name("vaelab")
+        assert experiment is not None
+        return list(self.client().search_runs([experiment.experiment_id]))
+
+    def commit(self) -> None:
+        """Commit all that is there."""
+        self.run("git", "add", "-A")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "state")
+
+
+# So little of everything that five stages take seconds; each is still done for real.
+SMALL: Mapping[str, Any] = {
+    "train__epochs": 2,
+    "evaluate__importance_samples": 2,
+    "model__latent_dim": 3,
+    "render__manifold_size": 3,
+    "render__samples": 4,
+    "render__dpi": 40,
+    "machine__threads": 1,
+}
+
+
+def make_copy(path: Path, **changes: Any) -> Copy:
+    """Copy the repository's own files, as they are now, and set params.yaml small."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("dvc.lock"):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, path / name)
+    copy = Copy(path)
+    copy.run("git", "init", "-q")
+    copy.set_params(**{**SMALL, **changes})
+    copy.commit()
+    return copy
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy in which `dvc repro` has run; tests leave its outputs valid."""
+    copy = make_copy(tmp_path_factory.mktemp("built"))
+    copy.repro()
+    return copy

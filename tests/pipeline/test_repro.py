@@ -1,0 +1,177 @@
+"""The pipeline from nothing: what it leaves, what it does not do twice, where it is recorded."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.pipeline.conftest import Copy
+from vaelab.checkpoint import load_model, weights_hash
+from vaelab.data.dataset import PreparedData
+from vaelab.rendering import decode_means, reconstructions
+
+pytestmark = pytest.mark.pipeline
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    content: dict[str, dict[str, Any]] = json.loads(path.read_text())
+    return content
+
+
+def test_every_promised_file_is_there(built: Copy) -> None:
+    names = {str(p.relative_to(built.path)) for p in built.path.rglob("*") if p.is_file()}
+    prepared = {
+        f"{s}_{k}.npy" for s in ("train", "validation", "test") for k in ("images", "labels")
+    }
+    assert {f"data/prepared/{name}" for name in prepared | {"dataset.json"}} <= names
+    assert {"models/model/weights.safetensors", "models/model/config.json"} <= names
+    assert {"results/train/history.csv", "results/train/metrics.json"} <= names
+    assert {"results/evaluate/metrics.json", "results/evaluate/test_latents.npz"} <= names
+    assert len(list((built.path / "results/train/images").glob("*.png"))) == 2 * 2
+    assert not any((built.path / ".checkpoints").iterdir()), "a finished training leaves nothing"
+
+
+def test_git_sees_nothing_but_the_lock_and_no_output(built: Copy) -> None:
+    assert built.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
+
+
+def test_figures_are_drawn(built: Copy) -> None:
+    figures = {p.stem: np.asarray(Image.open(p)) for p in built.path.glob("results/render/*.png")}
+    assert figures.keys() >= {
+        "samples",
+        "reconstructions",
+        "interpolations",
+        "traversals",
+        "manifold",
+        "latent_scatter",
+        "aggregate_posterior",
+        "losses",
+        "kl_history",
+        "kl_per_dimension",
+    }
+    for name, pixels in figures.items():
+        assert pixels.std() > 5, f"{name} is blank"
+
+
+def test_the_metrics_have_their_names_and_agree(built: Copy) -> None:
+    metrics = read(built.path / "results/evaluate/metrics.json")
+    test, latent = metrics["test"], metrics["latent"]
+    assert test["neg_elbo_nats"] == pytest.approx(
+        test["generation_loss_nats"] + test["kl_loss_nats"]
+    )
+    # Burda et al. 2016, theorem 1: more samples never loosen the bound in expectation.
+    slack = 6 * (test["neg_elbo_standard_error_nats"] + test["nll_standard_error_nats"])
+    assert test["nll_nats"] < test["neg_elbo_nats"] + slack
+    assert test["nll_importance_samples"] == 2
+    assert 1 <= test["nll_effective_sample_size"] <= 2
+    assert 0 <= latent["active_units"] <= latent["dimensions"] == 3
+    assert 0 < latent["linear_probe_accuracy"] <= 1
+    assert 0 < latent["knn_accuracy"] <= 1
+    assert metrics["dataset"]["name"] == "digits"
+    # 17 grey levels are no 8-bit pixels.
+    assert "bits_per_dim" not in test
+
+
+def test_an_image_is_restored_from_its_stored_latent(built: Copy) -> None:
+    model, _ = load_model(built.path / "models/model", torch.device("cpu"))
+    stored = np.load(built.path / "results/evaluate/test_latents.npz", allow_pickle=False)
+    images = PreparedData.load(built.path / "data/prepared").images("test")
+    index = 7
+    image = torch.from_numpy(images[index : index + 1] / np.float32(255))
+    restored = decode_means(model, torch.from_numpy(stored["mean"][index : index + 1]))
+    torch.testing.assert_close(restored, reconstructions(model, image), atol=1e-5, rtol=0)
+    assert stored["stddev"].shape == stored["mean"].shape == (len(images), 3)
+
+
+def test_nothing_to_do_runs_nothing(built: Copy) -> None:
+    assert "Running stage" not in built.repro()
+
+
+def test_a_render_setting_renders_only_and_onto_the_same_run(built: Copy) -> None:
+    before = built.runs()[0]
+    built.set_params(render__samples=9)
+    printed = built.repro()
+    assert "Running stage 'render'" in printed
+    assert printed.count("Running stage") == 1
+    (after,) = built.runs()
+    assert after.info.run_id == before.info.run_id
+    assert (after.info.status, after.info.end_time) == ("FINISHED", before.info.end_time)
+    assert after.data.tags["render.samples"] == "9"
+    artifacts = built.client().list_artifacts(after.info.run_id, "render")
+    assert "render/samples.png" in {artifact.path for artifact in artifacts}
+
+
+def test_the_run_has_settings_metrics_pictures_data_and_model(built: Copy) -> None:
+    (run,) = built.runs()
+    assert run.data.params["train.epochs"] == "2"
+    assert run.data.params["model.latent_dim"] == "3"
+    assert run.data.params["data.name"] == "digits"
+    assert run.data.tags["vaelab.weights_sha256"] == weights_hash(built.path / "models/model")
+    assert len(run.data.tags["mlflow.source.git.commit"]) == 40
+    assert run.data.tags["git.dirty"] == "false"
+    assert "cpu" in run.data.tags["device"]
+    epochs = built.client().get_metric_history(run.info.run_id, "validation.neg_elbo_nats")
+    assert [metric.step for metric in epochs] == [1, 2]
+    assert {"test.nll_nats", "latent.active_units", "images_per_second"} <= run.data.metrics.keys()
+    assert run.inputs is not None
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    pictures = built.client().list_artifacts(run.info.run_id, "images")
+    # MLflow's grid keeps each picture and a smaller copy of it: 2 keys, 2 epochs.
+    assert len([p for p in pictures if p.path.endswith(".png")]) == 4
+
+
+def test_the_logged_model_loads_and_takes_any_batch(built: Copy, tmp_path: Path) -> None:
+    (run,) = built.runs()
+    script = (
+        "import sys, torch, mlflow.pytorch\n"
+        "model = mlflow.pytorch.load_model(sys.argv[1])\n"
+        "print('shape', list(model(torch.rand(5, 1, 8, 8)).shape))\n"
+    )
+    printed = built.run(
+        "python",
+        "-c",
+        script,
+        f"runs:/{run.info.run_id}/model",
+        MLFLOW_TRACKING_URI=f"sqlite:///{built.path}/mlflow.db",
+        MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false",
+    )
+    assert "shape [5, 1, 8, 8]" in printed
+
+
+def test_a_lost_store_is_filled_again_from_the_files(built: Copy) -> None:
+    (before,) = built.runs()
+    os.replace(built.path / "mlflow.db", built.path / "mlflow.db.lost")
+    shutil.rmtree(built.path / "mlruns")
+    built.repro("--force", "--single-item", "render")
+    (after,) = built.runs()
+    assert after.data.tags["vaelab.backfilled"] == "true"
+    assert after.info.status == "FINISHED"
+    assert after.data.params == before.data.params
+    trained = {k for k in before.data.metrics if k.startswith(("train.", "validation."))}
+    assert {k: after.data.metrics[k] for k in trained} == {
+        k: before.data.metrics[k] for k in trained
+    }
+    history = built.client().get_metric_history(after.info.run_id, "train.loss")
+    assert [metric.step for metric in history] == [1, 2]
+    assert "Running stage" not in built.repro(), "back-filling must not make a stage look changed"
+
+
+def test_dvc_shows_metrics_and_plots(built: Copy) -> None:
+    shown = built.run("dvc", "metrics", "show", "--json")
+    assert "neg_elbo_nats" in shown
+    page = built.run("dvc", "plots", "show", "--out", "plots")
+    assert "index.html" in page
+    assert "train.kl_loss_nats" in (built.path / "plots/index.html").read_text()
+    shutil.rmtree(built.path / "plots")
+
+
+@pytest.mark.parametrize("stage", ["download", "prepare", "train", "evaluate", "render"])
+def test_every_stage_explains_itself(built: Copy, stage: str) -> None:
+    printed = built.run("python", "-m", f"pipeline.{stage}", "--help")
+    assert "--params" in printed

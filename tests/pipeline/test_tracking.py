@@ -1,0 +1,127 @@
+"""The store: where it is, who may come first, and what happens when it is not there."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+
+from pipeline import tracking
+from tests.pipeline.conftest import ROOT
+from vaelab.config import TrackingSettings, UserError
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+
+def test_the_store_is_the_environments_then_the_settings_then_the_main_copys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = tmp_path / "main"
+    main.mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(main))
+    assert tracking.open_store(TrackingSettings()).uri == f"sqlite:///{main}/mlflow.db"
+    chosen = f"sqlite:///{tmp_path}/chosen.db"
+    assert tracking.open_store(TrackingSettings(uri=chosen)).uri == chosen
+    first = f"sqlite:///{tmp_path}/first.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", first)
+    assert tracking.open_store(TrackingSettings(uri=chosen)).uri == first
+
+
+def test_artifacts_lie_in_the_main_copy(tmp_path: Path) -> None:
+    store = tracking.open_store(TrackingSettings())
+    experiment = store.client.get_experiment(store.experiment_id)
+    assert experiment.artifact_location == (tmp_path / "mlruns").as_uri()
+
+
+def test_a_server_that_does_not_answer_is_found_out_in_seconds() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"MLflow server 127.0.0.1:.* does not answer.*start it"):
+        tracking.open_store(TrackingSettings(uri=uri))
+    assert time.monotonic() - started < 10
+
+
+def test_simultaneous_first_uses_of_one_store_all_work(tmp_path: Path) -> None:
+    script = (
+        "from pipeline import tracking\n"
+        "from vaelab.config import TrackingSettings\n"
+        "print('experiment', tracking.open_store(TrackingSettings()).experiment_id)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for _ in range(3)
+    ]
+    results = [process.communicate(timeout=120) for process in processes]
+    assert {out.strip() for out, _ in results} == {"experiment 1"}, results
+
+
+def test_a_store_that_goes_away_costs_no_training(capsys: pytest.CaptureFixture[str]) -> None:
+    class GoneRun:
+        calls = 0
+
+        def log_metrics(self, metrics: object, step: int) -> None:
+            self.calls += 1
+            raise MlflowException("connection refused")
+
+    run = GoneRun()
+    background = tracking.BackgroundRun(run)  # type: ignore[arg-type]
+    for epoch in (1, 2, 3):
+        background.log_epoch(epoch, {"train.loss": 1.0}, {})
+    background.close()
+    assert background.lost
+    assert run.calls == 1, "what is gone is not asked again and again"
+    assert "MLflow no longer answers (connection refused)" in capsys.readouterr().out
+
+
+def test_more_metrics_and_params_than_a_batch_holds() -> None:
+    store = tracking.open_store(TrackingSettings())
+    with tracking.active_run(store, "many") as run:
+        run.log_params({f"p{i}": i for i in range(250)})
+        run.log_history([(step, {f"m{i}": float(i) for i in range(30)}) for step in range(100)])
+        run.log_image(np.zeros((4, 4, 3), np.uint8), "picture", 0)
+    found = store.client.get_run(run.run_id)
+    assert len(found.data.params) == 250
+    assert len(found.data.metrics) == 30
+    assert len(store.client.get_metric_history(run.run_id, "m7")) == 100
+    assert found.info.status == "FINISHED"
+
+
+def test_an_exception_leaves_the_run_failed() -> None:
+    store = tracking.open_store(TrackingSettings())
+    with (
+        pytest.raises(ZeroDivisionError),
+        tracking.active_run(store, "fails") as run,
+    ):
+        raise ZeroDivisionError
+    assert store.client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_the_newest_run_of_a_model_is_found() -> None:
+    store = tracking.open_store(TrackingSettings())
+    for _ in range(2):
+        with tracking.active_run(store, "same") as run:
+            run.log_tags({tracking.WEIGHTS_TAG: "abc"})
+        time.sleep(0.01)
+    assert store.find_run("abc") == run.run_id
+    assert store.find_run("other") is None
