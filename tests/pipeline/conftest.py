@@ -92,8 +92,11 @@ SMALL: Mapping[str, Any] = {
 }
 
 
-def make_copy(path: Path, **changes: Any) -> Copy:
-    """Copy the repository's own files, as they are now, and set params.yaml small."""
+def make_copy(path: Path, cache_of: Copy | None = None, **changes: Any) -> Copy:
+    """Copy the repository's own files, as they are now, and set params.yaml small.
+
+    `cache_of` is another copy, whose DVC cache is taken along.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -106,6 +109,8 @@ def make_copy(path: Path, **changes: Any) -> Copy:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
     copy = Copy(path)
+    if cache_of:
+        shutil.copytree(cache_of.path / ".dvc/cache", path / ".dvc/cache")
     copy.run("git", "init", "-q")
     copy.set_params(**{**SMALL, **changes})
     copy.commit()

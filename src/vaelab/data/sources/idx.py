@@ -69,7 +69,7 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
         levels=256,
         train=load("train"),
         test=load("t10k"),
-        class_names=tuple(dataset.classes),
+        class_names=tuple(name.partition(" - ")[0] for name in dataset.classes),
     )
 
 
