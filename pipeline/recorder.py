@@ -16,7 +16,8 @@ from vaelab.figures.tiles import progress_pairs, progress_samples
 from vaelab.randomness import stream
 from vaelab.training import EpochReport, Trainer
 
-PICTURED = 32
+# Images in a picture: as many as 32 of 64 x 64 pixels take up, and from 8 to 32.
+PIXELS = 32 * 64 * 64
 LINES = 10
 
 
@@ -27,8 +28,10 @@ class EpochRecorder:
         self.model, self.settings, self.folder = trainer.model, settings, folder
         self.background = BackgroundRun(run)
         noise = stream(settings.seed, "pictures", trainer.device)
-        self.originals = next(trainer.validation.ordered(PICTURED, noise))
-        self.latents = self.model.prior(PICTURED, noise)
+        height, width = self.model.image_shape[1:]
+        pictured = min(32, max(8, PIXELS // (height * width)))
+        self.originals = next(trainer.validation.ordered(pictured, noise))
+        self.latents = self.model.prior(pictured, noise)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)

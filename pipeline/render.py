@@ -55,10 +55,10 @@ def figures(
         model, settings.samples, stream(settings.seed, "samples", test.device)
     )
     yield "samples", grids.samples_figure(_array(samples))
-    if model.has("encoder"):
-        table = LatentTable.read()
+    table = LatentTable.read() if model.has("encoder") else None
+    yield from _explored(model, table, settings)
+    if table:
         yield from _restored(model, test, settings)
-        yield from _explored(model, table, settings)
         yield from _latent_space(data, table, settings)
     yield from _training()
 
@@ -93,21 +93,32 @@ def _restored(model: Model, test: ImageBatches, settings: RenderSettings) -> Nam
     decoded = rendering.reconstructions(model, originals)
     yield "reconstructions", grids.reconstructions_figure(_array(originals), _array(decoded))
     pairs = min(settings.interpolations, len(test) // 2)
+    if not pairs:
+        return
     first, second = test.take(order[: 2 * pairs], noise).chunk(2)
     between = rendering.interpolations(model, first, second, settings.interpolation_steps)
     figure = grids.interpolations_figure(_array(first), _array(second), _array(between))
     yield "interpolations", figure
 
 
-def _explored(model: Model, table: LatentTable, settings: RenderSettings) -> Named:
-    chosen = table.most_kl(settings.traversal_dimensions)
+def _explored(model: Model, table: LatentTable | None, settings: RenderSettings) -> Named:
+    """Move through the latent space; without an encoder no dimension is known to matter more."""
+    dimensions = range(model.latent_dim)
+    chosen, plane, kl = (
+        list(dimensions)[: settings.traversal_dimensions],
+        list(dimensions)[:2],
+        None,
+    )
+    if table:
+        chosen, kl = table.most_kl(settings.traversal_dimensions), table.kl_nats
+        plane = plane if model.latent_dim == 2 else table.most_kl(2)
     radius = settings.traversal_range
     moved = rendering.traversals(model, chosen, settings.traversal_steps, radius)
-    yield "traversals", grids.traversals_figure(_array(moved), chosen, table.kl_nats, radius)
-    plane = list(range(2)) if model.latent_dim == 2 else table.most_kl(2)
+    yield "traversals", grids.traversals_figure(_array(moved), chosen, kl, radius)
     images = rendering.manifold(model, settings.manifold_size, plane)
     quantiles = rendering.gaussian_quantiles(settings.manifold_size).numpy()
-    figure = grids.manifold_figure(_array(images), plane, quantiles, model.latent_dim)
+    why = "the dimensions with the most KL" if table else "the first two dimensions"
+    figure = grids.manifold_figure(_array(images), plane, quantiles, model.latent_dim, why)
     yield "manifold", figure
 
 

@@ -1,0 +1,82 @@
+"""What only a GPU can show; skipped, with the reason, where there is none.
+
+On a machine with one: `make test`, or this file alone, `pytest tests/test_gpu.py`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.test_training import SHAPE, assert_same, stripes, weights
+from vaelab.checkpoint import CheckpointFolder
+from vaelab.config import MachineSettings, ModelSettings, TrainSettings
+from vaelab.data.batches import ImageBatches
+from vaelab.devices import choose_device, describe
+from vaelab.models import build_model
+from vaelab.objectives.vae import Vae
+from vaelab.training import Trainer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+
+
+def make_trainer(device: torch.device, **settings: object) -> Trainer:
+    train = TrainSettings.model_validate({"epochs": 3, "batch_size": 16, **settings})
+    model = build_model(ModelSettings(latent_dim=3), SHAPE).to(device)
+    batches = ImageBatches(stripes(64), device), ImageBatches(stripes(16), device)
+    return Trainer(model, Vae(), train, *batches)
+
+
+@pytest.fixture
+def gpu() -> torch.device:
+    return choose_device(MachineSettings())
+
+
+def test_the_gpu_is_chosen_and_named(gpu: torch.device) -> None:
+    assert gpu.type == "cuda"
+    assert torch.cuda.get_device_name() in describe(gpu)
+
+
+def test_the_data_lie_on_the_gpu_as_bytes(gpu: torch.device) -> None:
+    batches = make_trainer(gpu).train
+    assert batches.bytes is not None
+    assert (batches.bytes.device.type, batches.bytes.dtype) == ("cuda", torch.uint8)
+
+
+def test_no_step_waits_for_the_gpu(gpu: torch.device) -> None:
+    trainer = make_trainer(gpu, gradient_clip_norm=1.0)
+    trainer._step(next(trainer._batches()))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step, images in enumerate(trainer._batches()):
+            trainer._set_schedule(step)
+            trainer._step(images)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_the_gpu_learns_what_the_cpu_learns(gpu: torch.device) -> None:
+    def final(device: torch.device) -> float:
+        history = make_trainer(device, epochs=40, learning_rate=0.01).fit().history
+        return float(np.mean([row["train.loss"] for row in history[-5:]]))
+
+    on_gpu, on_cpu = final(gpu), final(torch.device("cpu"))
+    # Other noise, the same problem: what is left to differ is the end of a noisy descent.
+    assert abs(on_gpu - on_cpu) < 0.1 * abs(on_cpu) + 5
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_interrupted_training_continues(
+    gpu: torch.device, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    whole = make_trainer(gpu, epochs=4, precision=precision)
+    whole.fit()
+    half = make_trainer(gpu, epochs=2, precision=precision)
+    with CheckpointFolder(tmp_path) as folder:
+        half.fit(lambda report: half.save(folder))
+        rest = make_trainer(gpu, epochs=4, precision=precision)
+        rest.resume(folder)
+        rest.fit()
+    assert_same(weights(whole), weights(rest))
