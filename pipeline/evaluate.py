@@ -3,17 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from pipeline import paths, stage
-from pipeline.batches import build_batches
 from pipeline.files import write_csv, write_json
 from pipeline.records import add_results, run_of_model
 from pipeline.tracking import open_store
-from vaelab.checkpoint import load_model
+from pipeline.trained import Trained
 from vaelab.config import Settings
-from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device, describe
+from vaelab.devices import describe
 from vaelab.evaluation import Evaluation, EvaluationData, LatentCodes
 from vaelab.evaluation import evaluate as measure
 from vaelab.files import write_atomically
@@ -27,28 +24,27 @@ def main() -> None:
 def evaluate(settings: Settings) -> None:
     """Write metrics.json, the test images' latents and the table of dimensions."""
     store = open_store(settings.tracking)
-    device = choose_device(settings.machine)
-    model, description = load_model(paths.MODEL, device)
-    data = PreparedData.load(paths.PREPARED)
-    print(f"evaluating on {describe(device)}", flush=True)
-    dequantize = bool(description.settings["data.dequantize"])
-    report = measure(model, evaluation_data(data, dequantize, device), settings.evaluate, device)
+    trained = Trained.load(settings.machine)
+    print(f"evaluating on {describe(trained.device)}", flush=True)
+    report = measure(trained.model, evaluation_data(trained), settings.evaluate, trained.device)
     write_json(paths.EVALUATE_METRICS, report.metrics)
     if report.latents:
         write_latents(report.latents)
     run = run_of_model(store, settings.tracking)
     tags = settings.evaluate.model_dump()
-    add_results(run, "evaluate", tags, paths.EVALUATE, report.metrics)
+    measured = {group: v for group, v in report.metrics.items() if group != "dataset"}
+    add_results(run, "evaluate", tags, paths.EVALUATE, measured)
     print(summary(report))
 
 
-def evaluation_data(data: PreparedData, dequantize: bool, device: torch.device) -> EvaluationData:
-    """Give the splits that are measured, as the model was trained to see them."""
+def evaluation_data(trained: Trained) -> EvaluationData:
+    """Give the splits that are measured."""
+    data = trained.data
     return EvaluationData(
         name=data.info.name,
         levels=data.info.levels,
-        train=build_batches(data, "train", dequantize, device),
-        test=build_batches(data, "test", dequantize, device),
+        train=trained.batches("train"),
+        test=trained.batches("test"),
         train_labels=data.labels("train"),
         test_labels=data.labels("test"),
     )

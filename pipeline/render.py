@@ -9,16 +9,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pipeline import paths, stage
-from pipeline.batches import build_batches
 from pipeline.files import read_csv
 from pipeline.records import add_results, run_of_model
 from pipeline.tracking import open_store
+from pipeline.trained import Trained
 from vaelab import rendering
-from vaelab.checkpoint import load_model
 from vaelab.config import RenderSettings, Settings
 from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device
 from vaelab.figures import curves, grids, latents
 from vaelab.models import Model
 from vaelab.randomness import stream
@@ -34,13 +32,10 @@ def main() -> None:
 def render(settings: Settings) -> None:
     """Write a PNG a figure, and add them to the model's run."""
     store = open_store(settings.tracking)
-    device = choose_device(settings.machine)
-    model, description = load_model(paths.MODEL, device)
-    data = PreparedData.load(paths.PREPARED)
-    dequantize = bool(description.settings["data.dequantize"])
-    test = build_batches(data, "test", dequantize, device)
+    trained = Trained.load(settings.machine)
+    test = trained.batches("test")
     paths.RENDER.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(model, data, test, settings.render):
+    for name, figure in figures(trained.model, trained.data, test, settings.render):
         figure.savefig(paths.RENDER / f"{name}.png", dpi=settings.render.dpi)
     run = run_of_model(store, settings.tracking)
     add_results(run, "render", settings.render.model_dump(), paths.RENDER, {})

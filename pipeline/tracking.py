@@ -86,7 +86,8 @@ def open_store(settings: TrackingSettings) -> Store:
             client = MlflowClient(uri)
             experiment = client.get_experiment_by_name(settings.experiment)
             if experiment is None:
-                identity = client.create_experiment(settings.experiment, artifacts)
+                tags = {"mlflow.experimentKind": "custom_model_development"}  # not "GenAI"
+                identity = client.create_experiment(settings.experiment, artifacts, tags)
             else:
                 identity = experiment.experiment_id
     except MlflowException as error:

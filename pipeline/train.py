@@ -74,8 +74,8 @@ def fit(trainer: Trainer, run: Run, settings: Settings, checkpoints: CheckpointF
         recorder.keep(paths.TRAIN_IMAGES)
     seconds = time.perf_counter() - started
     images = (progress.epoch - first) * len(trainer.train)
-    timing = {"seconds": seconds, "images_per_second": images / seconds}
-    write_json(paths.TIMING, timing)
+    timing = {"training_seconds": seconds, "training_images_per_second": images / seconds}
+    write_json(paths.TIMING, {"timing": timing})
     print(summary(progress, seconds))
 
 

@@ -118,7 +118,11 @@ def test_the_run_has_settings_metrics_pictures_data_and_model(built: Copy) -> No
     assert "cpu" in run.data.tags["device"]
     epochs = built.client().get_metric_history(run.info.run_id, "validation.neg_elbo_nats")
     assert [metric.step for metric in epochs] == [1, 2]
-    assert {"test.nll_nats", "latent.active_units", "images_per_second"} <= run.data.metrics.keys()
+    assert {
+        "test.nll_nats",
+        "latent.active_units",
+        "timing.training_seconds",
+    } <= run.data.metrics.keys()
     assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     pictures = built.client().list_artifacts(run.info.run_id, "images")

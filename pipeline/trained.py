@@ -1,0 +1,36 @@
+"""A trained model and the prepared data, as evaluation and rendering take them up."""
+
+from dataclasses import dataclass
+
+import torch
+
+from pipeline import paths
+from pipeline.batches import build_batches
+from vaelab.checkpoint import load_model
+from vaelab.config import MachineSettings
+from vaelab.data.batches import ImageBatches
+from vaelab.data.dataset import PreparedData, SplitName
+from vaelab.devices import choose_device
+from vaelab.models import Model
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model on its device, and the data drawn as it was trained to see them."""
+
+    model: Model
+    data: PreparedData
+    dequantize: bool
+    device: torch.device
+
+    @classmethod
+    def load(cls, settings: MachineSettings) -> "Trained":
+        """Read what the train and prepare stages wrote; raises UserError."""
+        device = choose_device(settings)
+        model, description = load_model(paths.MODEL, device)
+        data = PreparedData.load(paths.PREPARED)
+        return cls(model, data, bool(description.settings["data.dequantize"]), device)
+
+    def batches(self, split: SplitName) -> ImageBatches:
+        """Open a split."""
+        return build_batches(self.data, split, self.dequantize, self.device)
