@@ -29,10 +29,14 @@ def stripes(count: int) -> np.ndarray:
     return images
 
 
-def make_trainer(objective: Objective | None = None, **settings: object) -> Trainer:
+def make_trainer(
+    objective: Objective | None = None, network: str = "mlp", **settings: object
+) -> Trainer:
     train = TrainSettings.model_validate({"epochs": 3, "batch_size": 16, **settings})
     objective = objective or Vae(kl_weight=train.kl_weight)
-    model_settings = ModelSettings(network="mlp", hidden=(32,), latent_dim=3)
+    model_settings = ModelSettings.model_validate(
+        {"network": network, "hidden": (32,), "channels": (4, 8), "latent_dim": 3}
+    )
     model = build_model(model_settings, SHAPE, objective.networks(), train.seed)
     batches = ImageBatches(stripes(64), CPU), ImageBatches(stripes(16), CPU)
     return Trainer(model, objective, train, *batches)
@@ -84,9 +88,12 @@ def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
     assert not torch.equal(weights(runs[0])[name], weights(runs[2])[name])
 
 
-@pytest.mark.parametrize("objective", [None, "adversarial"])
+@pytest.mark.parametrize(
+    ("network", "objective"),
+    [("mlp", "vae"), ("conv", "vae"), ("resnet", "vae"), ("mlp", "adversarial")],
+)
 def test_an_interrupted_training_ends_with_the_same_weights(
-    tmp_path: Path, objective: str | None
+    tmp_path: Path, network: str, objective: str
 ) -> None:
     options = {
         "epochs": 6,
@@ -96,8 +103,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     }
 
     def make() -> Trainer:
-        chosen = Adversarial() if objective else Vae(kl_weight=2.0, kl_warmup_epochs=4)
-        return make_trainer(chosen, **options)
+        vae = Vae(kl_weight=2.0, kl_warmup_epochs=4)
+        return make_trainer(vae if objective == "vae" else Adversarial(), network, **options)
 
     undisturbed = make()
     expected = undisturbed.fit()

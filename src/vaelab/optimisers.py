@@ -57,10 +57,17 @@ class PlayerOptimiser:
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             index, _, name = key.partition(".")
-            state.setdefault(int(index), {})[name] = tensor
+            state.setdefault(int(index), {})[name] = _laid_out(tensor, self.parameters[int(index)])
         self.adam.load_state_dict(self.adam.state_dict() | {"state": state})
         # Loading copies the rate; the schedule moves this one.
         self.adam.param_groups[0]["lr"] = self.learning_rate
+
+
+def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Give a moment the memory layout of its parameter: fused kernels pair them by place."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
 
 
 def build_optimisers(
