@@ -17,6 +17,7 @@ from vaelab.models import Model
 from vaelab.objectives import Objective, PlayerLoss
 from vaelab.optimisers import build_optimisers, learning_rate
 from vaelab.randomness import stream
+from vaelab.totals import Totals
 
 VALIDATION_BATCH = 500
 # Images that freeze a fitted likelihood before each validation; all of them do at the end.
@@ -108,13 +109,12 @@ class Trainer:
 
     def _epoch(self, bar: "tqdm[Any]") -> EpochReport:
         self.model.train()
-        totals: dict[str, Tensor] = {}
+        totals = Totals()
         for step, images in enumerate(self._batches()):
             self._set_schedule(step)
-            for name, values in self._step(images).items():
-                _accumulate(totals, name, values)
+            totals.add(self._step(images))
             bar.update()
-        metrics = self._means(totals, len(self.train), "train")
+        metrics = _prefixed("train", totals.means()[0])
         self._refuse_non_finite(metrics)
         return self._report(metrics, bar)
 
@@ -158,19 +158,12 @@ class Trainer:
         self.model.eval()
         # The same noise at each epoch: epochs are compared by their weights alone.
         noise = stream(self.settings.seed, "validation", self.device)
-        totals: dict[str, Tensor] = {}
+        totals = Totals()
         with torch.inference_mode():
             for images in self.validation.ordered(VALIDATION_BATCH, noise):
-                measured = self.live.validate_batch(self.model, images, noise)
-                for name, values in measured.items():
-                    _accumulate(totals, name, values)
-        per_dimension = {
-            name: (total / len(self.validation)).tolist()
-            for name, total in totals.items()
-            if total.dim()
-        }
-        scalars = {name: total for name, total in totals.items() if not total.dim()}
-        return self._means(scalars, len(self.validation), "validation"), per_dimension
+                totals.add(self.live.validate_batch(self.model, images, noise))
+        scalars, per_dimension = totals.means()
+        return _prefixed("validation", scalars), per_dimension
 
     def _fit_likelihood(self, limit: int | None) -> None:
         noise = stream(self.settings.seed, "fit", self.device)
@@ -236,12 +229,6 @@ class Trainer:
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
-    def _means(self, totals: dict[str, Tensor], count: int, prefix: str) -> dict[str, float]:
-        """Read every total at once: the epoch's only wait for the device."""
-        values = torch.stack(list(totals.values())).tolist() if totals else []
-        names = [f"{prefix}.{name}" for name in totals]
-        return {name: value / count for name, value in zip(names, values, strict=True)}
-
     def _scalar(self, value: float) -> Tensor:
         return torch.tensor(value, device=self.device)
 
@@ -256,11 +243,8 @@ class Trainer:
         return f"epoch {self.progress.epoch}/{self.settings.epochs}{value}"
 
 
-def _accumulate(totals: dict[str, Tensor], name: str, values: Tensor) -> None:
-    # MPS has no float64.
-    dtype = torch.float32 if values.device.type == "mps" else torch.float64
-    total = values.detach().sum(0, dtype=dtype)
-    totals[name] = totals[name] + total if name in totals else total
+def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{prefix}.{name}": value for name, value in metrics.items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,38 @@
+"""Sums over images that stay on the device until they are read."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Totals:
+    """Sums by name of values [batch] or [batch, dimension]; nothing waits until `means`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add a batch; all values have its length."""
+        for name, tensor in values.items():
+            # MPS has no float64.
+            dtype = torch.float32 if tensor.device.type == "mps" else torch.float64
+            total = tensor.detach().sum(0, dtype=dtype)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+        self.count += len(next(iter(values.values()), ()))
+
+    def means(self) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """Give means over all images, in one wait: of numbers, and of lists by dimension."""
+        if not self.sums:
+            return {}, {}
+        flat = torch.cat([total.flatten() for total in self.sums.values()]) / self.count
+        values = iter(flat.tolist())
+        scalars: dict[str, float] = {}
+        lists: dict[str, list[float]] = {}
+        for name, total in self.sums.items():
+            if total.dim():
+                lists[name] = [next(values) for _ in range(len(total))]
+            else:
+                scalars[name] = next(values)
+        return scalars, lists
