@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline import paths, stage
 from pipeline.files import write_csv, write_json
-from pipeline.records import add_results, run_of_model
+from pipeline.records import add_evaluation, run_of_model
 from pipeline.tracking import open_store
 from pipeline.trained import Trained
 from vaelab.config import Settings
@@ -30,10 +30,7 @@ def evaluate(settings: Settings) -> None:
     write_json(paths.EVALUATE_METRICS, report.metrics)
     if report.latents:
         write_latents(report.latents)
-    run = run_of_model(store, settings.tracking)
-    tags = settings.evaluate.model_dump()
-    measured = {group: v for group, v in report.metrics.items() if group != "dataset"}
-    add_results(run, "evaluate", tags, paths.EVALUATE, measured)
+    add_evaluation(run_of_model(store, settings), settings)
     print(summary(report))
 
 

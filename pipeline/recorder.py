@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from pipeline.tracking import BackgroundRun, Run
+from pipeline.tracking import BackgroundRun
 from vaelab import rendering
 from vaelab.config import TrainSettings
 from vaelab.figures.tiles import progress_pairs, progress_samples
@@ -24,9 +24,11 @@ LINES = 10
 class EpochRecorder:
     """Called with each epoch's report; pictures show the same latents and images every time."""
 
-    def __init__(self, trainer: Trainer, run: Run, folder: Path, settings: TrainSettings) -> None:
+    def __init__(
+        self, trainer: Trainer, background: BackgroundRun, folder: Path, settings: TrainSettings
+    ) -> None:
         self.model, self.settings, self.folder = trainer.model, settings, folder
-        self.background = BackgroundRun(run)
+        self.background = background
         noise = stream(settings.seed, "pictures", trainer.device)
         height, width = self.model.image_shape[1:]
         pictured = min(32, max(8, PIXELS // (height * width)))
@@ -56,10 +58,9 @@ class EpochRecorder:
             self._say(report)
 
     def keep(self, folder: Path) -> None:
-        """Move the pictures to where the pipeline wants them."""
+        """Copy the pictures to where the pipeline wants them; an interruption may still come."""
         shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(self.folder, folder)
+        shutil.copytree(self.folder, folder)
 
     def _draw(self) -> dict[str, np.ndarray]:
         self.model.eval()

@@ -1,7 +1,6 @@
 """What the stages' files say, written to their MLflow run; made anew where it is not there."""
 
 import json
-import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from pipeline import paths
 from pipeline.files import flattened, read_csv
 from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_run
-from vaelab.checkpoint import ModelDescription, load_model, weights_hash
+from vaelab.checkpoint import load_model, weights_hash
 from vaelab.config import Settings, TrackingSettings, flatten
 from vaelab.data.dataset import DatasetInfo, PreparedData
 from vaelab.models import Model
@@ -35,8 +34,13 @@ def start_training(run: Run, settings: Settings, info: DatasetInfo, device: str)
     run.log_tags({"device": device, **git_state()})
 
 
-def finish_training(run: Run, settings: TrackingSettings) -> None:
-    """Log the model and the files of the train stage; then tag the run with the weights' hash."""
+def finish_training(run: Run, settings: TrackingSettings, logged: set[int]) -> None:
+    """Log what the files have and the run has not; then tag it with the weights' hash.
+
+    `logged` names the epochs that the run has. Raises one of tracking.STORE_ERRORS if the
+    store is gone: the run is then not tagged, and another is filled when it is needed.
+    """
+    _log_epochs(run, logged)
     run.log_files(paths.MODEL, "model_files")
     run.log_files(paths.TRAIN, "train")
     run.log_metrics(flattened(json.loads(paths.TIMING.read_text())))
@@ -45,10 +49,17 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     run.log_tags({WEIGHTS_TAG: weights_hash(paths.MODEL)})
 
 
-def run_of_model(store: Store, settings: TrackingSettings) -> Run:
+def run_of_model(store: Store, settings: Settings) -> Run:
     """Find the run of the model at hand; where it is not there, fill a new one from the files."""
     found = store.find_run(weights_hash(paths.MODEL))
     return Run(store, found) if found else _backfill(store, settings)
+
+
+def add_evaluation(run: Run, settings: Settings) -> None:
+    """Add what the evaluate stage wrote."""
+    metrics = json.loads(paths.EVALUATE_METRICS.read_text())
+    measured = {group: values for group, values in metrics.items() if group != "dataset"}
+    add_results(run, "evaluate", settings.evaluate.model_dump(), paths.EVALUATE, measured)
 
 
 def add_results(
@@ -112,17 +123,24 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
-def _backfill(store: Store, settings: TrackingSettings) -> Run:
-    description = ModelDescription.model_validate_json((paths.MODEL / "config.json").read_text())
+def _log_epochs(run: Run, logged: set[int]) -> None:
+    rows = [(int(row.pop("epoch")), row) for row in read_csv(paths.HISTORY)]
+    run.log_history([(epoch, row) for epoch, row in rows if epoch not in logged])
+    for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
+        key, _, epoch = path.stem.rpartition("_")
+        if int(epoch) not in logged:
+            run.log_image(np.array(Image.open(path)), key, int(epoch))
+
+
+def _backfill(store: Store, settings: Settings) -> Run:
+    _, description = load_model(paths.MODEL, torch.device("cpu"))
     name = f"{description.dataset} {description.objective} (from files)"
     with active_run(store, name) as run:
+        run.forget_source()
         run.log_params(description.settings)
         run.log_dataset(PreparedData.load(paths.PREPARED).info)
         run.log_tags({BACKFILLED_TAG: "true"})
-        rows = read_csv(paths.HISTORY)
-        run.log_history([(int(row.pop("epoch")), row) for row in rows])
-        for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
-            key, epoch = re.fullmatch(r"(\w+)_(\d+)", path.stem).groups()  # type: ignore[union-attr]
-            run.log_image(np.array(Image.open(path)), key, int(epoch))
-        finish_training(run, settings)
+        if paths.EVALUATE_METRICS.is_file():
+            add_evaluation(run, settings)
+        finish_training(run, settings.tracking, logged=set())
     return run

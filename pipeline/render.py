@@ -1,5 +1,6 @@
 """Draw what the model learnt: images it restores and invents, its latent space, its training."""
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from pipeline.records import add_results, run_of_model
 from pipeline.tracking import open_store
 from pipeline.trained import Trained
 from vaelab import rendering
-from vaelab.config import RenderSettings, Settings
+from vaelab.config import RenderSettings, Settings, UserError
 from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
 from vaelab.figures import curves, grids, latents
@@ -37,7 +38,7 @@ def render(settings: Settings) -> None:
     paths.RENDER.mkdir(parents=True, exist_ok=True)
     for name, figure in figures(trained.model, trained.data, test, settings.render):
         figure.savefig(paths.RENDER / f"{name}.png", dpi=settings.render.dpi)
-    run = run_of_model(store, settings.tracking)
+    run = run_of_model(store, settings)
     add_results(run, "render", settings.render.model_dump(), paths.RENDER, {})
     print(f"drew {len(list(paths.RENDER.glob('*.png')))} figures in {paths.RENDER}")
 
@@ -71,8 +72,13 @@ class LatentTable:
     def read(cls) -> "LatentTable":
         """Read the files of the evaluate stage."""
         rows = read_csv(paths.LATENT_DIMENSIONS)
-        with np.load(paths.TEST_LATENTS, allow_pickle=False) as file:
-            mean, stddev = file["mean"], file["stddev"]
+        try:
+            with np.load(paths.TEST_LATENTS, allow_pickle=False) as file:
+                mean, stddev = file["mean"], file["stddev"]
+        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{paths.TEST_LATENTS}: no latents ({error}); `dvc repro -s -f evaluate` makes them"
+            ) from error
         kl = np.array([row["kl_nats"] for row in rows], np.float32)
         return cls(mean, stddev, kl, np.array([row["active"] == 1 for row in rows]))
 

@@ -24,5 +24,15 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
     try:
         work(load_settings(arguments.params))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_say(str(error), 2))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(_say(f"{error.filename}: {error.strerror}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; `dvc repro` goes on from here", 130))
+
+
+def _say(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code

@@ -6,6 +6,7 @@ where it is not there, it is made anew from the files.
 """
 
 import hashlib
+import http.client
 import json
 import logging
 import os
@@ -43,6 +44,8 @@ from vaelab.data.dataset import DatasetInfo
 
 WEIGHTS_TAG = "vaelab.weights_sha256"
 BACKFILLED_TAG = "vaelab.backfilled"
+# What a store that has gone away makes the client raise; requests' errors are OSErrors.
+STORE_ERRORS = (MlflowException, OSError)
 BATCH_METRICS = 1_000
 BATCH_PARAMS = 100
 
@@ -64,6 +67,13 @@ class Store:
             max_results=1,
         )
         return found[0].info.run_id if found else None
+
+    def has_run(self, run_id: str) -> bool:
+        """Tell whether a run is there, and not deleted."""
+        try:
+            return str(self.client.get_run(run_id).info.lifecycle_stage) == "active"
+        except MlflowException:
+            return False
 
 
 def open_store(settings: TrackingSettings) -> Store:
@@ -111,7 +121,9 @@ def _use(uri: str) -> None:
 def _refuse_silent_server(uri: str) -> None:
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
-    except (urllib.error.URLError, OSError) as error:
+    except urllib.error.HTTPError as error:
+        error.close()  # it answers; whether it lets us in, MLflow's credentials will tell
+    except (OSError, http.client.HTTPException, ValueError) as error:
         host = urlsplit(uri).netloc
         raise UserError(
             f"the MLflow server {host} does not answer ({error}); start it, or unset "
@@ -149,6 +161,16 @@ class Run:
         ]
         for start in range(0, len(entries), BATCH_METRICS):
             self.client.log_batch(self.run_id, metrics=entries[start : start + BATCH_METRICS])
+
+    def logged_steps(self, metric: str) -> set[int]:
+        """Give the steps at which a metric has been logged."""
+        return {entry.step for entry in self.client.get_metric_history(self.run_id, metric)}
+
+    def forget_source(self) -> None:
+        """Remove what MLflow noted of the code at hand, which is not the code of the run."""
+        for tag in ("mlflow.source.git.commit", "mlflow.source.git.branch"):
+            if tag in self.client.get_run(self.run_id).data.tags:
+                self.client.delete_tag(self.run_id, tag)
 
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
         """Add a picture, uint8 [height, width, 3], to the grid of a key by step."""
@@ -193,17 +215,29 @@ class Run:
 def active_run(
     store: Store, name: str, resumed: str | None = None, watch: bool = False
 ) -> Iterator[Run]:
-    """Start a run, or go on with one; it ends FINISHED, or FAILED with an exception.
+    """Start a run, or go on with one; it ends FINISHED, KILLED if interrupted, or FAILED.
 
     `watch` records the load of CPU, memory and GPU while it is active.
     """
-    with mlflow.start_run(
+    active = mlflow.start_run(
         run_id=resumed,
         experiment_id=store.experiment_id,
         run_name=None if resumed else name,
         log_system_metrics=watch,
-    ) as active:
+    )
+    try:
         yield Run(store, active.info.run_id)
+    except BaseException as error:
+        _end("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        raise
+    _end("FINISHED")
+
+
+def _end(status: str) -> None:
+    try:
+        mlflow.end_run(status)
+    except STORE_ERRORS as error:
+        print(f"warning: MLflow was not told that the run is {status} ({error})", flush=True)
 
 
 def _digest(info: DatasetInfo) -> str:
@@ -214,19 +248,22 @@ def _digest(info: DatasetInfo) -> str:
 class BackgroundRun:
     """Logs epochs in a thread of its own, so that training does not wait for the store.
 
-    A store that goes away costs no training: what was lost is said once, and `lost` is true.
+    A store that goes away costs no training: it is said once, and asked no more. `logged` has
+    the epochs that arrived; the others are in the files.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, logged: set[int]) -> None:
         self.run = run
+        self.logged = logged
         self.lost = False
         self._queue = ThreadPoolExecutor(max_workers=1)
 
     def log_epoch(
         self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
     ) -> None:
-        """Log an epoch's metrics in one batch, and its pictures, soon."""
-        self._queue.submit(self._log_epoch, epoch, metrics, images)
+        """Log an epoch's metrics in one batch, and its pictures, soon; none is logged twice."""
+        if epoch not in self.logged:
+            self._queue.submit(self._log_epoch, epoch, metrics, images)
 
     def close(self) -> None:
         """Wait until all is logged."""
@@ -238,10 +275,10 @@ class BackgroundRun:
         if self.lost:
             return
         try:
-            self.run.log_metrics(metrics, epoch)
             for key, image in images.items():
                 self.run.log_image(image, key, epoch)
-        except (MlflowException, OSError) as error:
+            self.run.log_metrics(metrics, epoch)
+            self.logged.add(epoch)
+        except Exception as error:  # whatever it is, training is worth more
             self.lost = True
-            print(f"warning: MLflow no longer answers ({error}); training goes on, and a "
-                  "new run will be filled from its files", flush=True)  # fmt: skip
+            print(f"warning: MLflow no longer answers ({error}); training goes on", flush=True)

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import vaelab
 from pipeline import paths, stage
 from pipeline.batches import build_batches
 from pipeline.files import nested, write_csv, write_json
 from pipeline.recorder import EpochRecorder
 from pipeline.records import finish_training, start_training, training_settings
-from pipeline.tracking import Run, active_run, open_store
+from pipeline.tracking import STORE_ERRORS, BackgroundRun, Store, active_run, open_store
 from vaelab.checkpoint import CheckpointFolder, ModelDescription, save_model
 from vaelab.config import Settings
 from vaelab.data.dataset import DatasetInfo, PreparedData
@@ -22,6 +24,8 @@ from vaelab.files import sha256
 from vaelab.models import build_model
 from vaelab.objectives import Objective, build_objective
 from vaelab.training import Progress, Trainer
+
+RUN_ID = "run_id"
 
 
 def main() -> None:
@@ -34,19 +38,32 @@ def train(settings: Settings) -> None:
     store = open_store(settings.tracking)
     data = PreparedData.load(paths.PREPARED)
     trainer = build_trainer(settings, data)
-    with CheckpointFolder(paths.checkpoints() / training_key(settings)) as checkpoints:
-        run_id = checkpoints.folder / "run_id"
-        resumed = run_id.read_text() if run_id.is_file() else None
+    key = training_key(settings, trainer.device)
+    with CheckpointFolder(paths.checkpoints() / key) as checkpoints:
+        resumed = unfinished_run(store, checkpoints.folder)
         watch = settings.tracking.system_metrics
         with active_run(store, run_name(settings), resumed, watch=watch) as run:
-            run_id.write_text(run.run_id)
+            (checkpoints.folder / RUN_ID).write_text(run.run_id)
             start_training(run, settings, data.info, describe(trainer.device))
-            fit(trainer, run, settings, checkpoints)
+            log = BackgroundRun(run, run.logged_steps("learning_rate"))
+            fit(trainer, log, settings, checkpoints)
             description = describe_model(settings, data.info, trainer.objective)
             save_model(paths.MODEL, trainer.model, description)
             write_history(trainer.progress, description.objective)
-            finish_training(run, settings.tracking)
+            try:
+                finish_training(run, settings.tracking, log.logged)
+            except STORE_ERRORS as error:
+                print(
+                    f"warning: the run in MLflow is incomplete ({error}); evaluation fills another"
+                )
         checkpoints.remove()
+
+
+def unfinished_run(store: Store, folder: Path) -> str | None:
+    """Give the run of an interrupted training, if it is still there."""
+    noted = folder / RUN_ID
+    run_id = noted.read_text() if noted.is_file() else None
+    return run_id if run_id and store.has_run(run_id) else None
 
 
 def build_trainer(settings: Settings, data: PreparedData) -> Trainer:
@@ -62,14 +79,16 @@ def build_trainer(settings: Settings, data: PreparedData) -> Trainer:
     return Trainer(model, objective, settings.train, train, validation)
 
 
-def fit(trainer: Trainer, run: Run, settings: Settings, checkpoints: CheckpointFolder) -> None:
+def fit(
+    trainer: Trainer, log: BackgroundRun, settings: Settings, checkpoints: CheckpointFolder
+) -> None:
     """Train from the last checkpoint, if there is one, to the end, with everything recorded."""
     trainer.resume(checkpoints)
     first = trainer.progress.epoch
     start = f"from epoch {first} " if first else ""
     print(f"training {start}on {describe(trainer.device)}", flush=True)
     started = time.perf_counter()
-    with EpochRecorder(trainer, run, checkpoints.folder / "images", settings.train) as recorder:
+    with EpochRecorder(trainer, log, checkpoints.folder / "images", settings.train) as recorder:
         progress = trainer.fit(recorder, checkpoints)
         recorder.keep(paths.TRAIN_IMAGES)
     seconds = time.perf_counter() - started
@@ -112,9 +131,9 @@ def write_history(progress: Progress, objective: str) -> None:
     write_csv(paths.KL_HISTORY, list(_dimension_rows(progress)))
 
 
-def training_key(settings: Settings) -> str:
-    """Name a training by the hash of what it depends on: settings, data and code."""
-    digest = hashlib.sha256()
+def training_key(settings: Settings, device: torch.device) -> str:
+    """Name a training by the hash of what it depends on: settings, data, code and device."""
+    digest = hashlib.sha256(device.type.encode())
     for section in (settings.data, settings.model, settings.train):
         digest.update(section.model_dump_json().encode())
     digest.update(sha256(paths.PREPARED / "dataset.json").encode())

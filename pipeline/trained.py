@@ -29,7 +29,7 @@ class Trained:
         device = choose_device(settings)
         model, description = load_model(paths.MODEL, device)
         data = PreparedData.load(paths.PREPARED)
-        return cls(model, data, bool(description.settings["data.dequantize"]), device)
+        return cls(model, data, bool(description.settings.get("data.dequantize")), device)
 
     def batches(self, split: SplitName) -> ImageBatches:
         """Open a split."""

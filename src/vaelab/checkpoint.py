@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from vaelab.config import ModelSettings, UserError
@@ -41,7 +42,8 @@ class ModelDescription(BaseModel):
 def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
     """Write a model's weights and description; give the SHA-256 of the weights file."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    content = serialise(tensors)
+    write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
     write_text(folder / CONFIG, description.model_dump_json(indent=2) + "\n")
     return weights_hash(folder)
 
@@ -63,7 +65,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
         description = ModelDescription.model_validate_json(text)
         model = build_model(description.model, description.image_shape, description.networks)
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{folder}: no loadable model ({reason}); `dvc repro -f train` makes it anew"
@@ -106,7 +108,8 @@ class CheckpointFolder:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"state": json.dumps(state)}
         path = self.folder / f"epoch_{epoch:06d}.safetensors"
-        write_atomically(path, lambda temporary: save_file(whole, temporary, metadata))
+        content = serialise(whole, metadata)
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
         for old in self._paths()[: -self.keep]:
             old.unlink()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from vaelab.config import EvaluateSettings
+from vaelab.config import EvaluateSettings, UserError
 from vaelab.data.batches import ImageBatches
 from vaelab.distributions import DiagonalGaussian
 from vaelab.estimators import as_float64, probes, summary
@@ -74,7 +74,7 @@ def evaluate(
     """Measure a model in evaluation mode, a fitted variance already frozen.
 
     The same seed, batch size and device give the same metrics. Raises ValueError for a model
-    in training mode, an empty test split, or a metric that is not finite.
+    in training mode or an empty test split, UserError for a metric that is not finite.
     """
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() before evaluating it")
@@ -203,4 +203,4 @@ def _check_finite(metrics: Metrics) -> None:
     for group, values in metrics.items():
         for name, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{group}.{name} is {value}: the model's outputs are not finite")
+                raise UserError(f"{group}.{name} is {value}: the model's outputs are not finite")

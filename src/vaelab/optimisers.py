@@ -26,6 +26,7 @@ class PlayerOptimiser:
     ) -> None:
         self.parameters = parameters
         self.learning_rate = learning_rate
+        self.halted = halted
         self.clip_norm = settings.gradient_clip_norm
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
         self.adam = kind(
@@ -36,12 +37,14 @@ class PlayerOptimiser:
         self.adam.grad_scale = None
 
     def take_gradient(self, loss: Tensor, *, keep_graph: bool) -> None:
-        """Hold the gradient of a scalar loss by this player's parameters."""
+        """Hold the gradient of a scalar loss by this player's parameters; halt if not finite."""
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.halted.copy_(torch.maximum(self.halted, (~norm.isfinite()).float()))
         if self.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
 
     def move(self) -> None:
         """Take the step."""

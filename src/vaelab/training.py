@@ -74,7 +74,7 @@ class Trainer:
         self.hyper = {name: self._scalar(value) for name, value in objective.at(0).items()}
         self.live = objective.model_copy(update=self.hyper)
         self.learning_rate = self._scalar(settings.learning_rate)
-        # 1 once a loss was not finite: from then on fused optimisers leave the weights alone.
+        # 1 once a loss or gradient was not finite: then fused optimisers leave the weights alone.
         self.halted = self._scalar(0.0)
         self.optimisers = build_optimisers(
             model, objective.players, settings, self.learning_rate, self.halted
@@ -142,8 +142,9 @@ class Trainer:
 
     def _report(self, metrics: dict[str, float], bar: "tqdm[Any]") -> EpochReport:
         progress = self.progress
-        progress.epoch += 1
         validated, per_dimension = self._validate()
+        self._refuse_non_finite(validated)
+        progress.epoch += 1
         metrics |= validated | {"learning_rate": self.learning_rate.item()}
         metrics |= {name: value.item() for name, value in self.hyper.items()}
         is_best = self._keep_best(metrics)
@@ -154,20 +155,20 @@ class Trainer:
         return EpochReport(progress.epoch, metrics, per_dimension, is_best)
 
     def _validate(self) -> tuple[dict[str, float], dict[str, list[float]]]:
-        self._fit_likelihood(FIT_IMAGES)
+        self._fit_likelihood(limit=FIT_IMAGES)
         self.model.eval()
         # The same noise at each epoch: epochs are compared by their weights alone.
         noise = stream(self.settings.seed, "validation", self.device)
         totals = Totals()
         with torch.inference_mode():
             for images in self.validation.ordered(VALIDATION_BATCH, noise):
-                totals.add(self.live.validate_batch(self.model, images, noise))
+                totals.add(self.objective.validate_batch(self.model, images, noise))
         scalars, per_dimension = totals.means()
         return _prefixed("validation", scalars), per_dimension
 
     def _fit_likelihood(self, limit: int | None) -> None:
         noise = stream(self.settings.seed, "fit", self.device)
-        self.model.fit_likelihood(self.train.ordered(VALIDATION_BATCH, noise, limit), noise)
+        self.model.fit_likelihood(self.train.spread(VALIDATION_BATCH, noise, limit), noise)
 
     def _keep_best(self, metrics: dict[str, float]) -> bool:
         """Keep the weights if they validate best so far; without a measure, the latest."""
@@ -199,10 +200,12 @@ class Trainer:
 
     def _refuse_non_finite(self, metrics: dict[str, float]) -> None:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if not bad and self.halted.item():
+            bad = ["the gradient"]
         if bad:
             raise NonFiniteLossError(
-                f"epoch {self.progress.epoch + 1}: {', '.join(bad)} is not finite; the weights "
-                "were left as they were before. A lower train.learning_rate, or "
+                f"epoch {self.progress.epoch + 1}: {', '.join(bad)} is not finite; training "
+                "stopped before the weights were touched. A lower train.learning_rate, or "
                 "train.gradient_clip_norm: 1, usually mends it"
             )
 

@@ -85,12 +85,13 @@ def test_a_store_that_goes_away_costs_no_training(capsys: pytest.CaptureFixture[
             raise MlflowException("connection refused")
 
     run = GoneRun()
-    background = tracking.BackgroundRun(run)  # type: ignore[arg-type]
-    for epoch in (1, 2, 3):
+    background = tracking.BackgroundRun(run, {1})  # type: ignore[arg-type]
+    for epoch in (1, 2, 3, 4):
         background.log_epoch(epoch, {"train.loss": 1.0}, {})
     background.close()
     assert background.lost
-    assert run.calls == 1, "what is gone is not asked again and again"
+    assert run.calls == 1, "epoch 1 is there already, and what is gone is not asked again"
+    assert background.logged == {1}
     assert "MLflow no longer answers (connection refused)" in capsys.readouterr().out
 
 

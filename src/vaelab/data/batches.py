@@ -57,9 +57,18 @@ class ImageBatches:
         """Give chosen images."""
         return self._prepare(self._rows(indices), noise)
 
+    def spread(
+        self, batch_size: int, noise: torch.Generator, limit: int | None = None
+    ) -> Iterator[Images]:
+        """Give about `limit` images, or all, spread evenly over the files: these may be sorted."""
+        step = max(1, self.count // (limit or self.count))
+        for rows in torch.split(torch.arange(0, self.count, step), batch_size):
+            yield self.take(rows, noise)
+
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
-        """Average the first `limit` images, in [0, 1]."""
-        mean = self.array[:limit].mean(axis=0, dtype=np.float64) / 255
+        """Average about `limit` images, spread evenly over the files, in [0, 1]."""
+        step = max(1, self.count // limit)
+        mean = self.array[::step].mean(axis=0, dtype=np.float64) / 255
         return torch.from_numpy(mean.astype(np.float32)).to(self.device)
 
     def _slice(self, start: int, stop: int) -> Tensor:

@@ -40,6 +40,14 @@ def family(name: str) -> Family:
     return cast(Family, importlib.import_module(f"vaelab.networks.{name}"))
 
 
+def stride(size: tuple[int, int]) -> int:
+    """Give the stride of a level that starts from a size: a single pixel is left alone.
+
+    (There stride 2 means the same, but PyTorch 2.14 gives it wrong bfloat16 gradients on CPUs.)
+    """
+    return 1 if size == (1, 1) else 2
+
+
 def level_sizes(shape: Shape, levels: int) -> list[tuple[int, int]]:
     """Give the heights and widths after 0, 1, ... `levels` convolutions of stride 2."""
     sizes = [shape[1:]]

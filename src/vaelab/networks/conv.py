@@ -5,16 +5,18 @@ from itertools import pairwise
 from torch import nn
 
 from vaelab.config import ModelSettings
-from vaelab.networks import ACTIVATIONS, Shape, level_sizes
+from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride
 
 
 def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
     """Build a stride-2 convolution a level, then a linear map to the outputs."""
     activation = ACTIVATIONS[settings.activation]
     layers: list[nn.Module] = []
-    for inputs, filters in pairwise((shape[0], *settings.channels)):
-        layers += [_down(inputs, filters, settings.kernel_size), activation()]
-    height, width = level_sizes(shape, len(settings.channels))[-1]
+    *sizes, (height, width) = level_sizes(shape, len(settings.channels))
+    for size, (inputs, filters) in zip(
+        sizes, pairwise((shape[0], *settings.channels)), strict=True
+    ):
+        layers += [_down(inputs, filters, settings.kernel_size, stride(size)), activation()]
     flat = settings.channels[-1] * height * width
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, outputs))
 
@@ -32,8 +34,8 @@ def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def _down(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)
+def _down(inputs: int, outputs: int, kernel: int, step: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride=step, padding=kernel // 2)
 
 
 def _up(
@@ -42,5 +44,5 @@ def _up(
     # An odd kernel padded by half of itself turns n pixels into 2n - 1 and the output padding.
     missing = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
     return nn.ConvTranspose2d(
-        inputs, outputs, kernel, stride=2, padding=kernel // 2, output_padding=missing
+        inputs, outputs, kernel, stride=stride(large), padding=kernel // 2, output_padding=missing
     )

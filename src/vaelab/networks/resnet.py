@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaelab.config import ModelSettings
-from vaelab.networks import ACTIVATIONS, Shape, level_sizes
+from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride
 
 Features = Float[Tensor, "batch channel height width"]
 
@@ -49,9 +49,12 @@ def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
     """Build a stride-2 convolution and a residual block a level, then a linear map."""
     activation = ACTIVATIONS[settings.activation]
     layers: list[nn.Module] = []
-    for inputs, filters in pairwise((shape[0], *settings.channels)):
-        layers += [nn.Conv2d(inputs, filters, 3, stride=2, padding=1), Block(filters, activation)]
-    height, width = level_sizes(shape, len(settings.channels))[-1]
+    *sizes, (height, width) = level_sizes(shape, len(settings.channels))
+    for size, (inputs, filters) in zip(
+        sizes, pairwise((shape[0], *settings.channels)), strict=True
+    ):
+        halve = nn.Conv2d(inputs, filters, 3, stride=stride(size), padding=1)
+        layers += [halve, Block(filters, activation)]
     flat = settings.channels[-1] * height * width
     return nn.Sequential(*layers, activation(), nn.Flatten(), nn.Linear(flat, outputs))
 

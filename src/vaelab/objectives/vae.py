@@ -5,6 +5,7 @@ loss = generation_loss + kl_weight * kl_loss, in nats per image, where the gener
 other than 1 is the beta-VAE (Higgins et al. 2017, equation 4).
 """
 
+import math
 from typing import ClassVar
 
 import torch
@@ -19,7 +20,7 @@ class Vae(Objective):
     """Minimise the negative evidence lower bound, with a weight on the KL loss."""
 
     players = {"vae": ("encoder", "decoder")}
-    selection: ClassVar[str | None] = "neg_elbo_nats"
+    selection: ClassVar[str | None] = "loss"
 
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: int = Field(default=0, ge=0)
@@ -45,11 +46,16 @@ class Vae(Objective):
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure the bound at weight 1, without free bits, and the KL of each dimension."""
+        """Measure the bound, at weight 1, its parts, and the KL of each dimension.
+
+        `loss` is what the best weights are chosen by: at the full weight, however far the
+        warm-up has come, and without free bits. At weight 1 it is the bound.
+        """
         posterior = model.encode(images)
         pixels = model.decode(posterior.rsample(generator))
         generation, kl = -pixels.log_prob(images), posterior.kl_per_dimension()
         return {
+            "loss": generation + self.at(math.inf)["kl_weight"] * kl.sum(-1),
             "neg_elbo_nats": generation + kl.sum(-1),
             "generation_loss_nats": generation,
             "kl_loss_nats": kl.sum(-1),

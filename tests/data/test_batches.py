@@ -1,0 +1,106 @@
+"""Batches: every image once, the same numbers from the device and from the disk."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vaelab.data import batches
+from vaelab.data.batches import ImageBatches
+from vaelab.randomness import stream
+
+CPU = torch.device("cpu")
+
+
+def numbered(count: int) -> np.ndarray:
+    """Images whose first pixel is their number."""
+    images = np.zeros((count, 1, 2, 2), np.uint8)
+    images[:, 0, 0, 0] = np.arange(count)
+    return images
+
+
+def numbers(images: Tensor) -> list[int]:
+    return [round(float(value)) for value in images[:, 0, 0, 0] * 255]
+
+
+@pytest.fixture(params=["resident", "streamed"])
+def open_batches(request, monkeypatch, tmp_path: Path):
+    """Open images so that they lie on the device, or are read from a memory map batch by batch."""
+
+    def open_them(images: np.ndarray, **options: object) -> ImageBatches:
+        if request.param == "streamed":
+            monkeypatch.setattr(batches, "_free_host_memory", lambda: images.nbytes)
+            np.save(tmp_path / "images.npy", images)
+            images = np.load(tmp_path / "images.npy", mmap_mode="r")
+        opened = ImageBatches(images, CPU, **options)  # type: ignore[arg-type]
+        assert (opened.bytes is None) == (request.param == "streamed")
+        return opened
+
+    return open_them
+
+
+def test_an_epoch_gives_every_image_once_in_a_new_order(open_batches) -> None:
+    opened = open_batches(numbered(23))
+    order, noise = stream(0, "order"), stream(0, "noise")
+    epochs = [
+        [n for images in opened.shuffled(5, order, noise) for n in numbers(images)] for _ in "ab"
+    ]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(23))
+    assert epochs[0] != epochs[1]
+    again = [n for b in opened.shuffled(5, stream(0, "order"), noise) for n in numbers(b)]
+    assert again == epochs[0]
+
+
+def test_ordered_batches_follow_the_files(open_batches) -> None:
+    opened = open_batches(numbered(7))
+    found = [numbers(images) for images in opened.ordered(3, stream(0, "noise"))]
+    assert found == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_share_is_spread_over_files_that_may_be_sorted(open_batches) -> None:
+    opened = open_batches(numbered(100))
+    found = [n for b in opened.spread(4, stream(0, "noise"), limit=10) for n in numbers(b)]
+    assert found == list(range(0, 100, 10))
+    whole = [n for b in opened.spread(64, stream(0, "noise")) for n in numbers(b)]
+    assert whole == list(range(100))
+
+
+def test_taken_images_come_in_the_order_asked_for(open_batches) -> None:
+    opened = open_batches(numbered(10))
+    assert numbers(opened.take(torch.tensor([7, 2, 7, 0]), stream(0, "noise"))) == [7, 2, 7, 0]
+
+
+def test_the_mean_image(open_batches) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 5)).astype(np.uint8)
+    mean = open_batches(images).mean_image()
+    np.testing.assert_allclose(mean.numpy(), images.mean(0) / 255, rtol=1e-6)
+
+
+def test_fresh_binarisation_has_the_grey_mean_and_is_drawn_each_time(open_batches) -> None:
+    grey = 0.3
+    images = np.full((200, 1, 8, 8), round(grey * 255), np.uint8)
+    opened = open_batches(images, binarize=True)
+    noise = stream(0, "noise")
+    (first,), (second,) = opened.ordered(200, noise), opened.ordered(200, noise)
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(first, second)
+    p = round(grey * 255) / 255
+    error = math.sqrt(p * (1 - p) / first.numel())
+    assert abs(float(first.mean()) - p) < 6 * error
+
+
+@pytest.mark.parametrize("levels", [17, 256])
+def test_dequantised_pixels_fill_each_grey_level_evenly(open_batches, levels: int) -> None:
+    stored = np.round(np.arange(levels) * 255 / (levels - 1)).astype(np.uint8)
+    images = np.repeat(stored.reshape(-1, 1, 1, 1), 400, axis=2)
+    opened = open_batches(images, dequantize_levels=levels)
+    (drawn,) = opened.ordered(levels, stream(0, "noise"))
+    within = drawn * levels - torch.arange(levels).reshape(-1, 1, 1, 1)
+    # Rounding in float32 may reach a level's edge.
+    assert float(within.min()) >= -1e-4
+    assert float(within.max()) <= 1 + 1e-4
+    error = math.sqrt(1 / 12 / within.numel())
+    assert abs(float(within.mean()) - 0.5) < 6 * error
