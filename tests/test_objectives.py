@@ -60,7 +60,8 @@ def test_losses_and_terms_are_finite_values_an_image(name):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_validation_measures_an_image_or_its_dimensions(name):
-    objective, model = build(name)
+    _, model = build(name)
+    objective = build_objective(TrainSettings.model_validate({"objective": name}))
     measured = objective.validate_batch(model.eval(), digits(5), stream(0, "noise"))
     assert objective.selection is None or objective.selection in measured
     for values in measured.values():
@@ -202,8 +203,9 @@ def test_free_bits_are_of_the_batch_mean():
 
 
 def test_vae_validates_the_bound_without_weight_or_free_bits():
-    plain, model = build("vae")
-    weighted, _ = build("vae", kl_weight=7.0, free_bits_nats=5.0, kl_warmup_epochs=1000)
+    _, model = build("vae")
+    plain = Vae()
+    weighted = Vae(kl_weight=7.0, free_bits_nats=5.0, kl_warmup_epochs=1000)
     expected = plain.validate_batch(model.eval(), digits(5), stream(0, "noise"))
     measured = weighted.validate_batch(model, digits(5), stream(0, "noise"))
     for name, values in expected.items():

@@ -61,7 +61,10 @@ class Objective(BaseModel):
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure a batch that is not trained on: metrics [batch] or [batch, dimension]."""
+        """Measure a batch that is not trained on: metrics [batch] or [batch, dimension].
+
+        Called on the objective as it was set, whatever the schedule of its fields.
+        """
         return {}
 
 
