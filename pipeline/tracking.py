@@ -10,6 +10,7 @@ import http.client
 import json
 import logging
 import os
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -237,7 +238,12 @@ def _end(status: str) -> None:
     try:
         mlflow.end_run(status)
     except STORE_ERRORS as error:
-        print(f"warning: MLflow was not told that the run is {status} ({error})", flush=True)
+        print(f"warning: MLflow was not told that the run is {status} ({brief(error)})", flush=True)
+
+
+def brief(error: Exception) -> str:
+    """Give the start of a message; the client's go on for a page."""
+    return textwrap.shorten(str(error), 160)
 
 
 def _digest(info: DatasetInfo) -> str:
@@ -281,4 +287,6 @@ class BackgroundRun:
             self.logged.add(epoch)
         except Exception as error:  # whatever it is, training is worth more
             self.lost = True
-            print(f"warning: MLflow no longer answers ({error}); training goes on", flush=True)
+            print(
+                f"warning: MLflow no longer answers ({brief(error)}); training goes on", flush=True
+            )

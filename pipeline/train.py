@@ -15,7 +15,14 @@ from pipeline.batches import build_batches
 from pipeline.files import nested, write_csv, write_json
 from pipeline.recorder import EpochRecorder
 from pipeline.records import finish_training, start_training, training_settings
-from pipeline.tracking import STORE_ERRORS, BackgroundRun, Store, active_run, open_store
+from pipeline.tracking import (
+    STORE_ERRORS,
+    BackgroundRun,
+    Store,
+    active_run,
+    brief,
+    open_store,
+)
 from vaelab.checkpoint import CheckpointFolder, ModelDescription, save_model
 from vaelab.config import Settings
 from vaelab.data.dataset import DatasetInfo, PreparedData
@@ -53,9 +60,7 @@ def train(settings: Settings) -> None:
             try:
                 finish_training(run, settings.tracking, log.logged)
             except STORE_ERRORS as error:
-                print(
-                    f"warning: the run in MLflow is incomplete ({error}); evaluation fills another"
-                )
+                print(f"warning: the run is incomplete ({brief(error)}); evaluation fills another")
         checkpoints.remove()
 
 
