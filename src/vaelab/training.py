@@ -1,4 +1,4 @@
-"""The one loop, for every objective. It waits for the device once an epoch."""
+"""The one loop, for every objective. It waits for the device between epochs only."""
 
 import math
 import time

@@ -12,6 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
+from pipeline.train import unfinished_run
 from tests.pipeline.conftest import ROOT
 from vaelab.config import TrackingSettings, UserError
 
@@ -116,6 +117,24 @@ def test_an_exception_leaves_the_run_failed() -> None:
     ):
         raise ZeroDivisionError
     assert store.client.get_run(run.run_id).info.status == "FAILED"
+
+
+def test_a_run_that_is_gone_is_not_gone_on_with(tmp_path: Path) -> None:
+    store = tracking.open_store(TrackingSettings())
+    with tracking.active_run(store, "interrupted") as run:
+        (tmp_path / "run_id").write_text(run.run_id)
+    assert unfinished_run(store, tmp_path) == run.run_id
+    store.client.delete_run(run.run_id)
+    assert unfinished_run(store, tmp_path) is None
+    (tmp_path / "run_id").write_text("0" * 32)
+    assert unfinished_run(store, tmp_path) is None
+
+
+def test_an_interruption_leaves_the_run_killed() -> None:
+    store = tracking.open_store(TrackingSettings())
+    with pytest.raises(KeyboardInterrupt), tracking.active_run(store, "stopped") as run:
+        raise KeyboardInterrupt
+    assert store.client.get_run(run.run_id).info.status == "KILLED"
 
 
 def test_the_newest_run_of_a_model_is_found() -> None:
