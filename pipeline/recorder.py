@@ -3,7 +3,6 @@
 import shutil
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -39,12 +38,7 @@ class EpochRecorder:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.background.close()
 
     def __call__(self, report: EpochReport) -> None:

@@ -31,8 +31,6 @@ class EpochReport:
 
     epoch: int
     metrics: dict[str, float]
-    per_dimension: dict[str, list[float]]
-    is_best: bool
 
 
 @dataclass
@@ -147,12 +145,12 @@ class Trainer:
         progress.epoch += 1
         metrics |= validated | {"learning_rate": self.learning_rate.item()}
         metrics |= {name: value.item() for name, value in self.hyper.items()}
-        is_best = self._keep_best(metrics)
+        self._keep_best(metrics)
         progress.history.append({"epoch": progress.epoch, **metrics})
         for name, values in per_dimension.items():
             progress.per_dimension.setdefault(name, []).append(values)
         bar.set_postfix_str(self._headline(metrics), refresh=False)
-        return EpochReport(progress.epoch, metrics, per_dimension, is_best)
+        return EpochReport(progress.epoch, metrics)
 
     def _validate(self) -> tuple[dict[str, float], dict[str, list[float]]]:
         self._fit_likelihood(limit=FIT_IMAGES)
@@ -170,15 +168,13 @@ class Trainer:
         noise = stream(self.settings.seed, "fit", self.device)
         self.model.fit_likelihood(self.train.spread(VALIDATION_BATCH, noise, limit), noise)
 
-    def _keep_best(self, metrics: dict[str, float]) -> bool:
+    def _keep_best(self, metrics: dict[str, float]) -> None:
         """Keep the weights if they validate best so far; without a measure, the latest."""
         selection = self.objective.selection
         value = metrics[f"validation.{selection}"] if selection else -math.inf
-        is_best = selection is None or value < self.progress.best_value
-        if is_best:
+        if selection is None or value < self.progress.best_value:
             self.progress.best_value, self.progress.best_epoch = value, self.progress.epoch
             self.best = self._weights()
-        return is_best
 
     def _finished(self) -> bool:
         patience, progress = self.settings.early_stopping_epochs, self.progress

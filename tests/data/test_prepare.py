@@ -47,7 +47,7 @@ def test_what_is_written_is_read(folder, random):
     assert data.info == info
     assert data.info.counts == {"train": 30, "validation": 10, "test": 10}
     assert data.info.image_shape == (3, 4, 5)
-    assert data.has_labels
+    assert data.labels("train") is not None
     original = source.train.read(np.arange(COUNT))
     seen = []
     for split in SPLITS:
@@ -75,7 +75,7 @@ def test_hashes_are_those_of_the_files(folder, random):
 def test_without_labels_there_are_none(folder, random):
     prepare(made(random, labelled=False), SETTINGS, folder)
     data = PreparedData.load(folder)
-    assert not data.has_labels
+    assert data.labels("train") is None
     assert data.labels("train") is data.factors("test") is None
     assert not list(folder.glob("*labels*"))
 
@@ -158,7 +158,7 @@ def test_a_full_disk_is_an_error(folder, random, monkeypatch):
 def test_newer_data_replaces_older(folder, random):
     prepare(made(random), SETTINGS, folder)
     prepare(made(random, labelled=False), SETTINGS, folder)
-    assert not PreparedData.load(folder).has_labels
+    assert PreparedData.load(folder).labels("train") is None
     assert list(folder.parent.iterdir()) == [folder]
 
 

@@ -92,7 +92,7 @@ def test_grey_pngs_without_labels(random, capsys):
     data = run({"name": "folder", "folder": "scans"})
     assert data.info.image_shape == (1, 28, 20)
     assert data.info.counts == {"train": 15, "validation": 1, "test": 4}
-    assert not data.has_labels
+    assert data.labels("train") is None
     assert capsys.readouterr().out.splitlines()[-1] == "scans: ignored as no images: 1"
 
 

@@ -75,11 +75,6 @@ class PreparedData:
         shapes = info.array_shapes()
         return cls(info, {name: _open(folder / name, shape) for name, shape in shapes.items()})
 
-    @property
-    def has_labels(self) -> bool:
-        """Whether every image has a class."""
-        return self.info.class_names is not None
-
     def images(self, split: SplitName) -> UInt8[np.ndarray, "count channel height width"]:
         """The pixels of a split, 0 to 255."""
         return self.arrays[array_file(split, "images")]

@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import nn
 
 from vaelab.config import ModelSettings
-from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride
+from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride, unfold_latents
 
 
 def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
@@ -25,9 +25,7 @@ def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
     """Build a linear map, then a transposed convolution a level, back through the same sizes."""
     activation = ACTIVATIONS[settings.activation]
     sizes = level_sizes(shape, len(settings.channels))[::-1]
-    start = (settings.channels[-1], *sizes[0])
-    flat = start[0] * start[1] * start[2]
-    layers: list[nn.Module] = [nn.Linear(latents, flat), nn.Unflatten(1, start)]
+    layers = unfold_latents(latents, settings.channels[-1], sizes[0])
     filters = (*reversed(settings.channels), shape[0])
     for (inputs, outputs), (small, large) in zip(pairwise(filters), pairwise(sizes), strict=True):
         layers += [activation(), _up(inputs, outputs, settings.kernel_size, small, large)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaelab.config import ModelSettings
-from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride
+from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride, unfold_latents
 
 Features = Float[Tensor, "batch channel height width"]
 
@@ -63,9 +63,7 @@ def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
     """Build a linear map, then a residual block and an enlargement a level."""
     activation = ACTIVATIONS[settings.activation]
     sizes = level_sizes(shape, len(settings.channels))[::-1]
-    start = (settings.channels[-1], *sizes[0])
-    flat = start[0] * start[1] * start[2]
-    layers: list[nn.Module] = [nn.Linear(latents, flat), nn.Unflatten(1, start)]
+    layers = unfold_latents(latents, settings.channels[-1], sizes[0])
     filters = (*reversed(settings.channels), settings.channels[0])
     for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
         layers += [
