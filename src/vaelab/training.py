@@ -48,7 +48,10 @@ class Progress:
 
 
 class NonFiniteLossError(UserError):
-    """The loss stopped being finite; the weights are those of the last finite one."""
+    """A loss, a gradient or a validation metric stopped being finite.
+
+    If it was in training, the weights are those from before that step.
+    """
 
 
 class Trainer:
@@ -200,9 +203,9 @@ class Trainer:
             bad = ["the gradient"]
         if bad:
             raise NonFiniteLossError(
-                f"epoch {self.progress.epoch + 1}: {', '.join(bad)} is not finite; training "
-                "stopped before the weights were touched. A lower train.learning_rate, or "
-                "train.gradient_clip_norm: 1, usually mends it"
+                f"epoch {self.progress.epoch + 1}: {', '.join(bad)} is not finite; training has "
+                "stopped and written no weights since the last checkpoint. A lower "
+                "train.learning_rate, or train.gradient_clip_norm: 1, usually mends it"
             )
 
     def resume(self, checkpoints: CheckpointFolder) -> None:
