@@ -1,0 +1,168 @@
+"""Typed settings: what params.yaml may say, each value with its range."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vaelab.config.section import Section, UserError
+from vaelab.config.sections import (
+    DataSettings,
+    EvaluateSettings,
+    MachineSettings,
+    ModelSettings,
+    RenderSettings,
+    SourceName,
+    TrackingSettings,
+    TrainSettings,
+)
+from vaelab.config.tune import SearchRange, TuneSettings
+
+__all__ = [
+    "DataSettings",
+    "EvaluateSettings",
+    "MachineSettings",
+    "ModelSettings",
+    "RenderSettings",
+    "SearchRange",
+    "Section",
+    "Settings",
+    "SourceName",
+    "TrackingSettings",
+    "TrainSettings",
+    "TuneSettings",
+    "UserError",
+    "flatten",
+    "load_settings",
+    "parse_settings",
+    "with_changes",
+]
+
+
+class Settings(Section):
+    """Everything that params.yaml says."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    render: RenderSettings = RenderSettings()
+    tune: TuneSettings = TuneSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _pixels_fit_likelihood(self) -> "Settings":
+        likelihood = self.model.likelihood
+        if self.data.dequantize and likelihood not in ("gaussian", "continuous_bernoulli"):
+            raise ValueError(
+                f"data.dequantize needs a density on [0, 1]: model.likelihood is {likelihood}, "
+                "which would have to be gaussian or continuous_bernoulli"
+            )
+        if self.data.dequantize and self.data.binarization != "none":
+            raise ValueError("data.dequantize and data.binarization exclude each other")
+        if likelihood == "discretized_logistic" and self.data.binarization != "none":
+            raise ValueError(
+                "model.likelihood: discretized_logistic is for 8-bit pixels; "
+                "binary ones need bernoulli, or data.binarization: none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ends_of_the_search_are_settings(self) -> "Settings":
+        for name, entry in self.tune.search_space.items():
+            for value in entry.examples():
+                _check_setting(self, name, value)
+        return self
+
+
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Give the settings with some replaced, by dotted name. Raises UserError."""
+    content = settings.model_dump()
+    for name, value in changes.items():
+        section, _, key = name.partition(".")
+        content[section][key] = value
+    return parse_settings(content)
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a params.yaml.
+
+    Raises UserError, in one line, for a file that cannot be read, is no YAML, or says
+    something that is no setting or lies out of its range.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    except YAMLError as error:
+        raise UserError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
+    return parse_settings(content if content is not None else {}, str(path))
+
+
+def parse_settings(content: object, origin: str = "settings") -> Settings:
+    """Check a mapping of sections; `origin` names it in errors. Raises UserError."""
+    if not isinstance(content, Mapping):
+        raise UserError(f"{origin}: must be a mapping of sections, such as 'train:'")
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {'; '.join(_explain(error))}") from error
+
+
+def flatten(settings: Settings) -> dict[str, Any]:
+    """Every setting by its dotted name, such as `train.kl_weight`, in plain JSON types."""
+    return {
+        f"{section}.{key}": value
+        for section, values in settings.model_dump(mode="json").items()
+        for key, value in values.items()
+    }
+
+
+def _check_setting(settings: Settings, name: str, value: object) -> None:
+    section, _, key = name.partition(".")
+    present = getattr(settings, section)
+    if key not in type(present).model_fields:
+        raise ValueError(f"tune.search_space: {_unknown(name)}")
+    try:
+        type(present).model_validate(present.model_dump() | {key: value})
+    except ValidationError as error:
+        reasons = "; ".join(_explain(error))
+        raise ValueError(f"tune.search_space: {name} cannot be {value!r}: {reasons}") from error
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"] if not _is_union_branch(part))
+        if problem["type"] == "extra_forbidden":
+            yield _unknown(name)
+        else:
+            value = problem["input"]
+            given = f" (it is {value!r})" if not isinstance(value, Mapping | Section) else ""
+            message = problem["msg"].removeprefix("Value error, ")
+            yield f"{name}: {message}{given}" if name else message
+
+
+def _is_union_branch(part: str | int) -> bool:
+    """Pydantic names the branch of a union that it tried; no user wrote that."""
+    return isinstance(part, str) and (
+        part.startswith(("literal[", "constrained-"))
+        or part in ("float", "function-after[_odd(), int]")
+    )
+
+
+def _unknown(name: str) -> str:
+    section, _, key = name.rpartition(".")
+    model: type[BaseModel] = Settings
+    for part in filter(None, section.split(".")):
+        annotation = model.model_fields[part].annotation
+        model = next(c for c in (annotation, *get_args(annotation)) if isinstance(c, type))
+    valid = list(model.model_fields)
+    prefix = f"{section}." if section else ""
+    near = difflib.get_close_matches(key, valid, n=1)
+    hint = f"did you mean {prefix}{near[0]}? " if near else ""
+    return f"{name} is no setting; {hint}valid here: {', '.join(valid)}"

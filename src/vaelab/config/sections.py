@@ -1,0 +1,126 @@
+"""The sections of params.yaml, each value with its range."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from vaelab.config.section import Positive, Section, Seed
+
+SourceName = Literal[
+    "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba", "folder"
+]
+
+
+class DataSettings(Section):
+    """Which images, and how they become arrays."""
+
+    name: SourceName = "digits"
+    mirror: str | None = Field(default=None, pattern=r"^(https?|file)://")
+    folder: Path = Path("data/images")
+    image_size: tuple[Positive, Positive] | None = None
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    color: Literal["auto", "grey", "rgb"] = "auto"
+    emnist_split: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = (
+        "balanced"
+    )
+    validation_fraction: float = Field(default=0.05, gt=0, lt=0.5)
+    test_fraction: float = Field(default=0.2, gt=0, le=0.5)
+    binarization: Literal["none", "fixed", "fresh"] = "none"
+    dequantize: bool = False
+    seed: Seed = 0
+
+
+class ModelSettings(Section):
+    """The networks, the size of the latent and the likelihood of the pixels."""
+
+    network: Literal["conv", "mlp", "resnet"] = "conv"
+    latent_dim: int = Field(default=20, ge=1, le=65536)
+    channels: tuple[Positive, ...] = Field(default=(16, 32), min_length=1, max_length=10)
+    kernel_size: int = Field(default=5, ge=1, le=31)
+    hidden: tuple[Positive, ...] = (500, 500)
+    activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"] = "relu"
+    likelihood: Literal["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"] = (
+        "gaussian"
+    )
+    gaussian_variance: Literal["fitted", "mean_squared_error"] | Annotated[float, Field(gt=0)] = (
+        "fitted"
+    )
+    gaussian_mean: Literal["sigmoid", "linear"] = "sigmoid"
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("must be odd, so that a stride halves the image exactly")
+        return value
+
+
+class TrainSettings(Section):
+    """The objective, its weights, and how it is minimised."""
+
+    objective: Literal["vae"] = "vae"
+    kl_weight: float = Field(default=1.0, ge=0)
+    kl_warmup_epochs: int = Field(default=0, ge=0)
+    free_bits_nats: float = Field(default=0.0, ge=0)
+    epochs: Positive = 100
+    batch_size: Positive = 100
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    learning_rate_schedule: Literal["constant", "cosine", "linear"] = "constant"
+    learning_rate_warmup_epochs: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    gradient_clip_norm: float | None = Field(default=None, gt=0)
+    early_stopping_epochs: Positive | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    images_every_epochs: Positive = 1
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _weight_decay_needs_adamw(self) -> "TrainSettings":
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError("weight_decay needs optimizer: adamw, where it is decoupled")
+        return self
+
+
+class EvaluateSettings(Section):
+    """How exactly the trained model is measured."""
+
+    importance_samples: Positive = 100
+    batch_size: Positive = 500
+    active_unit_threshold: float = Field(default=0.01, gt=0)
+    neighbours: Positive = 10
+    max_pairs_images: int = Field(default=10_000, ge=2)
+    seed: Seed = 0
+
+
+class RenderSettings(Section):
+    """What is drawn, and how much of it."""
+
+    reconstructions: int = Field(default=16, ge=1, le=1000)
+    samples: int = Field(default=100, ge=1, le=10_000)
+    interpolations: int = Field(default=8, ge=1, le=100)
+    interpolation_steps: int = Field(default=10, ge=2, le=100)
+    traversal_dimensions: int = Field(default=10, ge=1, le=200)
+    traversal_steps: int = Field(default=11, ge=2, le=100)
+    traversal_range: float = Field(default=3.0, gt=0, le=10)
+    manifold_size: int = Field(default=20, ge=2, le=100)
+    histogram_dimensions: int = Field(default=12, ge=1, le=200)
+    dpi: int = Field(default=120, ge=30, le=600)
+    seed: Seed = 0
+
+
+class TrackingSettings(Section):
+    """Where MLflow keeps what was learnt."""
+
+    uri: str | None = Field(default=None, min_length=1)
+    experiment: str = Field(default="vaelab", min_length=1, max_length=500)
+    log_model: bool = True
+    system_metrics: bool = True
+
+
+class MachineSettings(Section):
+    """What runs the arithmetic; no result is meant to depend on it."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    threads: Positive | None = None
