@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from pipeline.tracking import BackgroundRun
+from pipeline.background import BackgroundRun
 from vaelab import rendering
 from vaelab.config import TrainSettings
 from vaelab.figures.tiles import progress_pairs, progress_samples

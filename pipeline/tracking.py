@@ -16,11 +16,10 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -38,6 +37,7 @@ import mlflow.pytorch
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from pipeline.paths import main_copy
 from vaelab.config import TrackingSettings, UserError
@@ -75,6 +75,13 @@ class Store:
             return str(self.client.get_run(run_id).info.lifecycle_stage) == "active"
         except MlflowException:
             return False
+
+    def create_run(self, name: str, tags: Mapping[str, Any], parent: str | None = None) -> "Run":
+        """Start a run that no process has to keep active; `Run.end` ends it."""
+        nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+        texts = {key: str(value) for key, value in tags.items()} | nested
+        run = self.client.create_run(self.experiment_id, tags=texts, run_name=name)
+        return Run(self, run.info.run_id)
 
 
 def open_store(settings: TrackingSettings) -> Store:
@@ -137,6 +144,10 @@ class Run:
 
     def __init__(self, store: Store, run_id: str) -> None:
         self.client, self.run_id = store.client, run_id
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Set its status, and its end to now."""
+        self.client.set_terminated(self.run_id, status)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log settings; nothing may have been logged under their names with another value."""
@@ -249,44 +260,3 @@ def brief(error: Exception) -> str:
 def _digest(info: DatasetInfo) -> str:
     """Hash the hashes of a data set's arrays, to as many characters as MLflow keeps."""
     return hashlib.sha256(json.dumps(info.sha256, sort_keys=True).encode()).hexdigest()[:36]
-
-
-class BackgroundRun:
-    """Logs epochs in a thread of its own, so that training does not wait for the store.
-
-    A store that goes away costs no training: it is said once, and asked no more. `logged` has
-    the epochs that arrived; the others are in the files.
-    """
-
-    def __init__(self, run: Run, logged: set[int]) -> None:
-        self.run = run
-        self.logged = logged
-        self.lost = False
-        self._queue = ThreadPoolExecutor(max_workers=1)
-
-    def log_epoch(
-        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
-    ) -> None:
-        """Log an epoch's metrics in one batch, and its pictures, soon; none is logged twice."""
-        if epoch not in self.logged:
-            self._queue.submit(self._log_epoch, epoch, metrics, images)
-
-    def close(self) -> None:
-        """Wait until all is logged."""
-        self._queue.shutdown(wait=True)
-
-    def _log_epoch(
-        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
-    ) -> None:
-        if self.lost:
-            return
-        try:
-            for key, image in images.items():
-                self.run.log_image(image, key, epoch)
-            self.run.log_metrics(metrics, epoch)
-            self.logged.add(epoch)
-        except Exception as error:  # whatever it is, training is worth more
-            self.lost = True
-            print(
-                f"warning: MLflow no longer answers ({brief(error)}); training goes on", flush=True
-            )

@@ -11,13 +11,13 @@ import torch
 
 import vaelab
 from pipeline import paths, stage
+from pipeline.background import BackgroundRun
 from pipeline.batches import build_batches
 from pipeline.files import nested, write_csv, write_json
 from pipeline.recorder import EpochRecorder
 from pipeline.records import finish_training, start_training, training_settings
 from pipeline.tracking import (
     STORE_ERRORS,
-    BackgroundRun,
     Store,
     active_run,
     brief,

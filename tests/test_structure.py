@@ -15,7 +15,7 @@ LAYERS = [
     {"likelihoods"},
     {"models", "optimisers", "checkpoint"},
     {"objectives", "estimators", "rendering", "figures"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "scoring"},
 ]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 

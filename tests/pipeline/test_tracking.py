@@ -12,6 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
+from pipeline.background import BackgroundRun
 from pipeline.train import unfinished_run
 from tests.pipeline.conftest import ROOT
 from vaelab.config import TrackingSettings, UserError
@@ -86,7 +87,7 @@ def test_a_store_that_goes_away_costs_no_training(capsys: pytest.CaptureFixture[
             raise MlflowException("connection refused")
 
     run = GoneRun()
-    background = tracking.BackgroundRun(run, {1})  # type: ignore[arg-type]
+    background = BackgroundRun(run, {1})  # type: ignore[arg-type]
     for epoch in (1, 2, 3, 4):
         background.log_epoch(epoch, {"train.loss": 1.0}, {})
     background.close()

@@ -12,7 +12,6 @@ Scalar = bool | int | float | str | None
 Range = TypeVar("Range", "IntRange", "FloatRange")
 
 
-
 def _check_ends(entry: Range) -> Range:
     if not entry.low < entry.high:
         raise ValueError(f"low must be below high (they are {entry.low} and {entry.high})")
