@@ -25,6 +25,8 @@ LATENT_DIMENSIONS = EVALUATE / "latent_dimensions.csv"
 
 RENDER = Path("results/render")
 
+TUNE = Path("results/tune")
+
 
 def main_copy() -> Path:
     """Give the main working copy: `dvc exp run` may work in one that it throws away."""
@@ -34,3 +36,8 @@ def main_copy() -> Path:
 def checkpoints() -> Path:
     """Give the folder of unfinished trainings, one each, named by what is trained."""
     return main_copy() / ".checkpoints"
+
+
+def study_models() -> Path:
+    """Give the folder of the models that studies trained, each named by what it depends on."""
+    return main_copy() / ".study"

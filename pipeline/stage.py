@@ -1,4 +1,4 @@
-"""What every stage's script does around its work: the command line, the settings, the errors."""
+"""What every script does around its work: the command line, the settings, the errors."""
 
 import argparse
 import signal
@@ -12,17 +12,31 @@ from vaelab.config import Settings, UserError, load_settings
 
 def run(work: Callable[[Settings], None], description: str | None) -> None:
     """Read params.yaml and do a stage's work; what a user can mend is one line and exit 2."""
-    parser = argparse.ArgumentParser(
-        description=description, epilog="`dvc repro` runs all stages that are out of date."
+    arguments = parser(
+        description, "`dvc repro` runs all stages that are out of date."
+    ).parse_args()
+    run_command(
+        lambda: work(load_settings(arguments.params)), again="`dvc repro` goes on from here"
     )
-    parser.add_argument(
+
+
+def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Give a command line that names the settings file."""
+    made = argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
         "--params", type=Path, default=paths.PARAMS, help="the settings (default: %(default)s)"
     )
-    arguments = parser.parse_args()
+    return made
+
+
+def run_command(work: Callable[[], None], again: str) -> None:
+    """Do a command's work; `again` says how to go on after an interruption."""
     # A termination unwinds the stack like Ctrl-C, so that runs end and locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        work(load_settings(arguments.params))
+        work()
     except UserError as error:
         sys.exit(_say(str(error), 2))
     except OSError as error:
@@ -30,7 +44,7 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
             raise
         sys.exit(_say(f"{error.filename}: {error.strerror}", 2))
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted; `dvc repro` goes on from here", 130))
+        sys.exit(_say(f"interrupted; {again}", 130))
 
 
 def _say(message: str, code: int) -> int:

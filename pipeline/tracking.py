@@ -76,6 +76,13 @@ class Store:
         except MlflowException:
             return False
 
+    def unfinished_runs(self, tag: str, value: str) -> list["Run"]:
+        """Give the runs with a tag that nobody ended."""
+        found = self.client.search_runs(
+            [self.experiment_id], f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
+        )
+        return [Run(self, run.info.run_id) for run in found]
+
     def create_run(self, name: str, tags: Mapping[str, Any], parent: str | None = None) -> "Run":
         """Start a run that no process has to keep active; `Run.end` ends it."""
         nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
@@ -148,6 +155,10 @@ class Run:
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Set its status, and its end to now."""
         self.client.set_terminated(self.run_id, status)
+
+    def reopen(self) -> None:
+        """Let it be running again."""
+        self.client.update_run(self.run_id, status="RUNNING")
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log settings; nothing may have been logged under their names with another value."""

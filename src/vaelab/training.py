@@ -87,6 +87,8 @@ class Trainer:
         self,
         on_epoch: Callable[[EpochReport], None] = lambda report: None,
         checkpoints: CheckpointFolder | None = None,
+        *,
+        show_progress: bool = True,
     ) -> Progress:
         """Train to the end, writing a checkpoint every few seconds.
 
@@ -94,7 +96,7 @@ class Trainer:
         has touched the weights.
         """
         saved = time.monotonic()
-        with self._progress_bar() as bar:
+        with self._progress_bar(show_progress) as bar:
             while not self._finished():
                 on_epoch(self._epoch(bar))
                 if checkpoints and time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -234,10 +236,10 @@ class Trainer:
     def _scalar(self, value: float) -> Tensor:
         return torch.tensor(value, device=self.device)
 
-    def _progress_bar(self) -> "tqdm[Any]":
+    def _progress_bar(self, show: bool) -> "tqdm[Any]":
         steps = self._steps()
         done, total = self.progress.epoch * steps, self.settings.epochs * steps
-        return tqdm(total=total, initial=done, desc="train", unit="step", disable=None)
+        return tqdm(total=total, initial=done, desc="train", unit="step", disable=not show or None)
 
     def _headline(self, metrics: dict[str, float]) -> str:
         shown = f"validation.{self.objective.selection}" if self.objective.selection else None

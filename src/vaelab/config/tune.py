@@ -92,7 +92,7 @@ SearchRange = Annotated[
 class TuneSettings(Section):
     """A study: what is tried, how it is judged, when it ends, where it is kept."""
 
-    study: str | None = Field(default=None, min_length=1, max_length=200)
+    study: str | None = Field(default=None, pattern=r"^[^\s'\"`][^'\"`\n]{0,199}$")
     storage: str | None = Field(default=None, pattern=r"^[a-z0-9+_]+://")
     objective: str = Field(default="nll", min_length=1)
     direction: Literal["auto", "minimize", "maximize"] = "auto"
@@ -110,8 +110,9 @@ class TuneSettings(Section):
     pruner: Literal["median", "hyperband", "none"] = "median"
     startup_trials: Positive = 10
     finalists: Positive = 3
-    seeds: Positive = 3
+    seeds: int = Field(default=3, ge=0)
     importance_samples: Positive = 100
+    final_importance_samples: Positive = 500
     heartbeat_seconds: Positive = 5
     seed: Seed = 0
 

@@ -1,0 +1,1 @@
+"""The study's parts; pipeline/tune.py is its command."""

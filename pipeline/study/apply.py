@@ -1,0 +1,42 @@
+"""Write a study's winner into params.yaml, where nothing else changes."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline import paths
+from pipeline.yaml_edit import difference, edited
+from vaelab.config import UserError, load_settings, with_changes
+from vaelab.files import write_atomically
+
+CHOICES = ("best", "smallest")
+
+
+def apply_winner(params: Path, choice: str) -> None:
+    """Change params.yaml to a winner's settings, and show the difference.
+
+    Raises UserError, and leaves the file as it was, if there is no winner or it does not fit.
+    """
+    changes = read_winner(choice)
+    with_changes(load_settings(params), changes)
+    with params.open(encoding="utf-8", newline="") as file:
+        before = file.read()
+    after = edited(before, changes)
+    write_atomically(params, lambda temporary: temporary.write_bytes(after.encode()))
+    print(difference(before, after, params.name) or f"{params} has these settings already")
+    print("`dvc repro` builds it")
+
+
+def read_winner(choice: str) -> dict[str, Any]:
+    """Give the settings that a study chose, by dotted name."""
+    path = paths.TUNE / f"{choice}.yaml"
+    if not path.is_file():
+        missing = "; no latent size was compared" if choice == "smallest" else ""
+        raise UserError(f"{path}: not found{missing}; `make tune` makes it")
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return {f"{s}.{key}": value for s, keys in content.items() for key, value in keys.items()}
+    except (YAMLError, AttributeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not as `make tune` writes it; run that again") from error

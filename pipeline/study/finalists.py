@@ -1,0 +1,148 @@
+"""The best few trials, trained again with other seeds, so that the answer has an error.
+
+A trial that won among many was lucky as well as good, so its own value is left out: only the
+new trainings count.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.study.queue import counts, finished_trials
+from pipeline.study.storage import study_directions, study_lock
+from vaelab.config import TuneSettings
+
+LATENT = "model.latent_dim"
+# What a training of a finalist is: the trial's number in the search, and the seed's distance.
+PAIR = {"trial": (0, 2**31 - 1), "seed": (0, 2**31 - 1)}
+# Prefix of the keys of their runs.
+FINALIST = "finalist "
+METRICS, GROUPS = "metrics", "groups"
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A trial and what its settings gave with new seeds; errors are standard errors.
+
+    `difference` is its mean value less the best finalist's; its error counts the seeds of both
+    and the images, compared in pairs.
+    """
+
+    trial: FrozenTrial
+    values: list[float]
+    mean: float
+    error: float | None
+    difference: float = 0.0
+    difference_error: float | None = None
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """Give what trials are ranked by: the value, or the negative ELBO where there are two."""
+    values = trial.values
+    assert values is not None
+    return float(sum(values))
+
+
+def ranked(study: Study) -> list[FrozenTrial]:
+    """Give the completed trials, best first."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(completed, key=lambda trial: sign(study) * value_of(trial))
+
+
+def sign(study: Study) -> float:
+    """Give 1 where low is better, -1 where high is."""
+    return -1.0 if study.directions[0].name == "MAXIMIZE" else 1.0
+
+
+def choose(study: Study, tune: TuneSettings) -> list[FrozenTrial]:
+    """Choose the best few trials, of each latent size the best only."""
+    best: dict[Any, FrozenTrial] = {}
+    for trial in ranked(study):
+        best.setdefault(trial.params.get(LATENT, trial.number), trial)
+    return list(best.values())[: tune.finalists]
+
+
+def finalists_name(study: Study) -> str:
+    """Name the study of a study's finalists."""
+    return f"{study.study_name} finalists"
+
+
+def open_finalists(study: Study, tune: TuneSettings) -> tuple[Study, int]:
+    """Give the study of the finalists' trainings, all queued, and how many there are."""
+    with study_lock():
+        finalists = optuna.create_study(
+            storage=study._storage,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            study_name=finalists_name(study),
+            load_if_exists=True,
+            directions=study_directions(tune),
+        )
+        present = {pair_of(trial) for trial in finalists.trials if counts(trial)}
+        for trial in choose(study, tune):
+            for seed in range(1, tune.seeds + 1):
+                if (trial.number, seed) not in present:
+                    finalists.enqueue_trial({"trial": trial.number, "seed": seed})
+    return finalists, sum(map(counts, finalists.trials))
+
+
+def pair_of(trial: FrozenTrial) -> tuple[int, int]:
+    """Give the number in the search and the seed of a finalist's training."""
+    params = trial.system_attrs.get("fixed_params", {}) | trial.params
+    return params.get("trial", -1), params.get("seed", -1)
+
+
+def compare(study: Study, finalists: Study | None, tune: TuneSettings) -> list[Finalist]:
+    """Compare the finalists, best first; without new trainings, by the search's own values."""
+    trained = finished_trials(finalists) if finalists else []
+    groups: dict[int, np.ndarray] = {}
+    entries = []
+    for trial in choose(study, tune):
+        own = [t for t in trained if pair_of(t)[0] == trial.number and t.values]
+        entries.append(_finalist(trial, [value_of(t) for t in own]))
+        groups[trial.number] = np.array([t.user_attrs.get(GROUPS, []) for t in own])
+    entries.sort(key=lambda entry: sign(study) * entry.mean)
+    return [_against(entry, entries[0], groups) for entry in entries]
+
+
+def smallest(entries: Sequence[Finalist], factor: float) -> Finalist | None:
+    """Give the finalist of the smallest latent size within one standard error of the best.
+
+    None where latent sizes were not searched or there is no error. `factor` is `sign`'s.
+    """
+    near = [
+        entry
+        for entry in entries
+        if LATENT in entry.trial.params
+        and entry.difference_error is not None
+        and factor * entry.difference <= entry.difference_error
+    ]
+    return min(near, key=lambda entry: entry.trial.params[LATENT], default=None)
+
+
+def _finalist(trial: FrozenTrial, values: list[float]) -> Finalist:
+    if not values:
+        return Finalist(trial, [], value_of(trial), None)
+    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return Finalist(trial, values, float(np.mean(values)), error)
+
+
+def _against(entry: Finalist, best: Finalist, groups: dict[int, np.ndarray]) -> Finalist:
+    difference = entry.mean - best.mean
+    if entry.error is None or best.error is None:
+        return Finalist(entry.trial, entry.values, entry.mean, entry.error, difference)
+    if entry is best:
+        return Finalist(entry.trial, entry.values, entry.mean, entry.error, 0.0, 0.0)
+    variance = entry.error**2 + best.error**2
+    ours, theirs = groups[entry.trial.number], groups[best.trial.number]
+    if ours.size and theirs.size:
+        # The same images in both: their paired differences, over groups of them.
+        paired = ours.mean(0) - theirs.mean(0)
+        variance += paired.var(ddof=1) / len(paired) if len(paired) > 1 else 0.0
+    error = math.sqrt(variance)
+    return Finalist(entry.trial, entry.values, entry.mean, entry.error, difference, error)

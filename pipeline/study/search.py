@@ -1,0 +1,136 @@
+"""What a worker does: trials of the search, then the finalists' trainings with other seeds."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from optuna import Study, TrialPruned
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from pipeline.study.finalists import (
+    FINALIST,
+    GROUPS,
+    METRICS,
+    PAIR,
+    open_finalists,
+    pair_of,
+    ranked,
+    value_of,
+)
+from pipeline.study.laboratory import Laboratory
+from pipeline.study.queue import FAILURE, Queue, finished_trials
+from pipeline.study.runs import StudyRuns, TrialRun
+from pipeline.study.samplers import settings_of, suggest, total_trials
+from pipeline.study.storage import MISSED_HEARTBEATS
+from vaelab.config import Settings, with_changes
+from vaelab.models import Model
+from vaelab.training import EpochReport, NonFiniteLossError, Trainer
+
+
+def trial_settings(settings: Settings, changes: Mapping[str, Any], seed: int = 0) -> Settings:
+    """Give a trial's settings: what it changes, its epochs, and a seed counted from the base's."""
+    train = settings.train
+    fixed = {"train.epochs": settings.tune.epochs or train.epochs, "train.seed": train.seed + seed}
+    return with_changes(settings, {**changes, **fixed})
+
+
+def settings_of_trial(settings: Settings, trial: FrozenTrial, seed: int = 0) -> Settings:
+    """Give the settings of a trial that has been."""
+    return trial_settings(settings, settings_of(trial.params, settings.tune), seed)
+
+
+class Worker:
+    """Takes part in a study until nothing is left to train, or the time is over."""
+
+    def __init__(
+        self, settings: Settings, study: Study, laboratory: Laboratory, runs: StudyRuns
+    ) -> None:
+        self.settings, self.study = settings, study
+        self.laboratory, self.judge = laboratory, laboratory.judge
+        self.runs, self.open_runs = runs, dict[int, TrialRun]()
+
+    def work(self, deadline: float | None) -> None:
+        """Do trials, then finalists, beside any other workers."""
+        patience = MISSED_HEARTBEATS * self.settings.tune.heartbeat_seconds
+        total = total_trials(self.settings.tune)
+        queue = Queue(self.study, total, patience, deadline)
+        queue.work(self._search, lambda trial: self._end_search(trial, total))
+        if len(finished_trials(self.study)) < total:
+            return
+        finalists, pairs = open_finalists(self.study, self.settings.tune)
+        queue = Queue(finalists, pairs, patience, deadline)
+        queue.work(self._train_finalist, self._end_finalist)
+
+    def _search(self, trial: Trial) -> tuple[float, ...]:
+        changes = suggest(trial, self.settings.tune)
+        settings = trial_settings(self.settings, changes)
+        run = self.runs.start(f"trial {trial.number}", str(trial.number), changes)
+        self.open_runs[trial.number] = run
+
+        def on_epoch(trainer: Trainer, report: EpochReport) -> None:
+            run.log_epoch(report.epoch, report.metrics)
+            standing = self.judge.standing(trainer, report)
+            if standing is not None:
+                trial.report(standing, report.epoch)
+                if trial.should_prune():
+                    raise TrialPruned
+
+        return self._judged(trial, *self.laboratory.train(settings, on_epoch))
+
+    def _train_finalist(self, trial: Trial) -> tuple[float, ...]:
+        number, seed = (trial.suggest_int(name, *bounds) for name, bounds in PAIR.items())
+        winner = self.study.get_trials(deepcopy=False)[number]
+        settings = settings_of_trial(self.settings, winner, seed)
+        changes = settings_of(winner.params, self.settings.tune) | {"train.seed": seed}
+        name = f"finalist {number}, seed {settings.train.seed}"
+        run = self.runs.start(name, f"{FINALIST}{trial.number}", changes)
+        self.open_runs[trial.number] = run
+
+        def on_epoch(trainer: Trainer, report: EpochReport) -> None:
+            run.log_epoch(report.epoch, report.metrics)
+
+        return self._judged(trial, *self.laboratory.train(settings, on_epoch), groups=True)
+
+    def _judged(
+        self, trial: Trial, model: Model, epochs: int, *, groups: bool = False
+    ) -> tuple[float, ...]:
+        verdict = self.judge.verdict(model)
+        if not all(math.isfinite(value) for value in verdict.values):
+            raise NonFiniteLossError(f"its score is {verdict.values}")
+        trial.set_user_attr(METRICS, verdict.metrics | {"epochs": epochs})
+        if groups:
+            trial.set_user_attr(GROUPS, verdict.groups)
+        return verdict.values
+
+    def _end_search(self, trial: FrozenTrial, total: int) -> None:
+        self._end_run(trial)
+        done = len(finished_trials(self.study))
+        best = next(iter(ranked(self.study)), None)
+        leader = f" (best {value_of(best):.5g}, trial {best.number})" if best else ""
+        changes = settings_of(trial.params, self.settings.tune)
+        shown = ", ".join(f"{k.partition('.')[2]} {_brief(v)}" for k, v in changes.items())
+        print(f"{done}/{total} trial {trial.number}: {shown}: {outcome(trial)}{leader}", flush=True)
+
+    def _end_finalist(self, trial: FrozenTrial) -> None:
+        self._end_run(trial)
+        number, seed = pair_of(trial)
+        print(f"finalist {number}, new seed {seed}: {outcome(trial)}", flush=True)
+
+    def _end_run(self, trial: FrozenTrial) -> None:
+        values = {f"value_{i}": v for i, v in enumerate(trial.values or [])}
+        values = {"value": trial.values[0]} if len(values) == 1 and trial.values else values
+        self.open_runs.pop(trial.number).end(trial, values | trial.user_attrs.get(METRICS, {}))
+
+
+def outcome(trial: FrozenTrial) -> str:
+    """Say in a few words how a trial ended."""
+    seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else "no time"
+    if trial.state == TrialState.PRUNED:
+        return f"pruned after epoch {trial.last_step}, {seconds}"
+    if trial.values is None:
+        return f"failed: {trial.user_attrs.get(FAILURE, 'interrupted')}"
+    return f"{' and '.join(f'{value:.5g}' for value in trial.values)}, {seconds}"
+
+
+def _brief(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
