@@ -1,9 +1,8 @@
 """Open optuna-dashboard on the storage of the studies."""
 
 import argparse
-import os
-import sys
 
+from optuna_dashboard import run_server
 from sqlalchemy import make_url
 
 from pipeline import stage
@@ -12,7 +11,7 @@ from vaelab.config import load_settings
 
 
 def main() -> None:
-    """Make sure that the storage is there, then become `optuna-dashboard`."""
+    """Run the command."""
     parser = stage.parser(__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port (default: %(default)s)")
@@ -21,14 +20,11 @@ def main() -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Start the dashboard in this process's place."""
+    """Serve it until it is interrupted."""
     tune = load_settings(arguments.params).tune
-    open_storage(tune)
-    url = storage_url(tune)
-    shown = make_url(url).render_as_string()
+    storage, shown = open_storage(tune), make_url(storage_url(tune)).render_as_string()
     print(f"studies on http://{arguments.host}:{arguments.port}, of {shown}", flush=True)
-    command = [url, "--host", arguments.host, "--port", str(arguments.port)]
-    os.execv(sys.executable, [sys.executable, "-m", "optuna_dashboard", *command])
+    run_server(storage, arguments.host, arguments.port)
 
 
 if __name__ == "__main__":

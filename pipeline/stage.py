@@ -23,7 +23,10 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """Give a command line that names the settings file."""
     made = argparse.ArgumentParser(
-        description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m {spec.name}" if (spec := sys.modules["__main__"].__spec__) else None,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
         "--params", type=Path, default=paths.PARAMS, help="the settings (default: %(default)s)"

@@ -131,7 +131,7 @@ def _suggest(trial: Trial, name: str, entry: IntRange | FloatRange | Choices) ->
     if isinstance(entry, IntRange):
         return trial.suggest_int(name, entry.low, entry.high, log=entry.log)
     if isinstance(entry, FloatRange):
-        return trial.suggest_float(name, entry.low, entry.high, log=entry.log)
+        return _decoded(trial.suggest_float(name, entry.low, entry.high, log=entry.log), entry)
     drawn = trial.suggest_categorical(name, [_encoded(choice) for choice in entry.choices])
     return _decoded(drawn, entry)
 
@@ -144,6 +144,9 @@ def _encoded(choice: object) -> Any:
 def _decoded(value: object, entry: object) -> Any:
     if isinstance(entry, Choices):
         return next((c for c in entry.choices if _encoded(c) == value), value)
+    if isinstance(entry, FloatRange):
+        # Four digits, which people can read, and which the trial is trained with.
+        return min(max(float(f"{value:.4g}"), entry.low), entry.high)
     return value
 
 
