@@ -1,32 +1,28 @@
 """Change settings in the text of a params.yaml, and nothing else in it."""
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.composer import ComposerError
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.tokens import ScalarToken
 
+from pipeline.yaml_scalar import literal, quoted, safe_yaml
 from vaelab.config import UserError
 
-Scalar = bool | int | float | str | None
-NOT_FINITE = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}
+Value = bool | int | float | str | list[Any] | None
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+\Z")
 COLON = re.compile(r" *:")
 COMMENT = re.compile(r"[^#\r\n]*?( +)#")  # the one that ends a line
-# Line separators, byte order marks and what no YAML may hold as it is.
-ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 ANY_COLUMN = 2**31
 
 
-def edited(text: str, changes: Mapping[str, Scalar | list[Any]]) -> str:
+def edited(text: str, changes: Mapping[str, Value]) -> str:
     """Give YAML text with settings, by dotted name such as `train.kl_weight`, set to new values.
 
     Every other byte stays, and a setting that has its new value already is not written anew.
@@ -56,13 +52,9 @@ def difference(before: str, after: str, name: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)
-
-
 def _content(text: str) -> dict[str, Any]:
     try:
-        content = _yaml().load(text)
+        content = safe_yaml().load(text)
     except (YAMLError, ValueError) as error:
         raise UserError(_explanation(error)) from error
     if not isinstance(content, dict | None):
@@ -98,7 +90,7 @@ def _get(content: Any, path: list[str]) -> Any:
     return content
 
 
-def _set(content: dict[str, Any], path: list[str], value: Scalar | list[Any]) -> None:
+def _set(content: dict[str, Any], path: list[str], value: Value) -> None:
     for section in path[:-1]:
         content = content.setdefault(section, {})
     content[path[-1]] = value
@@ -128,7 +120,7 @@ class _Source:
     @classmethod
     def of(cls, text: str) -> "_Source":
         bare = text
-        for token in _yaml().scan(text):
+        for token in safe_yaml().scan(text):
             if isinstance(token, ScalarToken):
                 start, end = token.start_mark.index, token.end_mark.index
                 if token.style in ("|", ">"):  # a comment may follow this sign
@@ -171,11 +163,11 @@ def _is_behind(line: str, column: int) -> bool:
     return not code or (code.startswith("#") and len(line) - len(code) < column)
 
 
-def _changed(text: str, path: list[str], value: Scalar | list[Any]) -> str:
+def _changed(text: str, path: list[str], value: Value) -> str:
     """Walk to the setting; replace its value, or add what is missing of the way."""
     if not all(path):
         raise UserError("no name of a setting, which would be such as train.kl_weight")
-    source, node = _Source.of(text), _yaml().compose(text)
+    source, node = _Source.of(text), safe_yaml().compose(text)
     if not isinstance(node, MappingNode):  # nothing but comments
         return source.with_lines(len(text), _lines(path, value, 0, 2))
     for depth, key in enumerate(path):
@@ -184,7 +176,7 @@ def _changed(text: str, path: list[str], value: Scalar | list[Any]) -> str:
         if not found:
             return _added(source, section, path[depth:], value)
         place, node = found[0]
-    return _replaced(source, place, node, _literal(value, section.flow_style))
+    return _replaced(source, place, node, literal(value, section.flow_style))
 
 
 def _is_key(node: Node, key: str) -> bool:
@@ -199,9 +191,7 @@ def _checked(node: Node, where: str) -> MappingNode:
     return node
 
 
-def _added(
-    source: _Source, section: MappingNode, path: list[str], value: Scalar | list[Any]
-) -> str:
+def _added(source: _Source, section: MappingNode, path: list[str], value: Value) -> str:
     if section.flow_style:
         return _added_in_flow(source, section, _entry(path, value))
     column = section.value[0][0].start_mark.column
@@ -213,15 +203,15 @@ def _added(
     return source.with_lines(source.block_end(section, column), lines)
 
 
-def _lines(path: list[str], value: Scalar | list[Any], column: int, step: int) -> list[str]:
-    keys = [" " * (column + step * i) + f"{_quoted(p, True)}:" for i, p in enumerate(path)]
-    return [*keys[:-1], f"{keys[-1]} {_literal(value, False)}"]
+def _lines(path: list[str], value: Value, column: int, step: int) -> list[str]:
+    keys = [" " * (column + step * i) + f"{quoted(p, True)}:" for i, p in enumerate(path)]
+    return [*keys[:-1], f"{keys[-1]} {literal(value, False)}"]
 
 
-def _entry(path: list[str], value: Scalar | list[Any]) -> str:
+def _entry(path: list[str], value: Value) -> str:
     key, *rest = path
-    inner = f"{{{_entry(rest, value)}}}" if rest else _literal(value, True)
-    return f"{_quoted(key, True)}: {inner}"
+    inner = f"{{{_entry(rest, value)}}}" if rest else literal(value, True)
+    return f"{quoted(key, True)}: {inner}"
 
 
 def _added_in_flow(source: _Source, section: MappingNode, entry: str) -> str:
@@ -256,37 +246,3 @@ def _replaced(source: _Source, key: Node, value: Node, new: str) -> str:
     if not (colon := COLON.match(source.bare, key.end_mark.index)):
         raise UserError("has no colon behind its key: write it as 'key: value'")
     return source.spliced(colon.end(), colon.end(), f" {new}")
-
-
-def _literal(value: Any, flow: bool) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_literal(item, True) for item in value)}]"
-    if isinstance(value, str):
-        return _quoted(value, flow)
-    if isinstance(value, float):
-        return _number(value)
-    if value is None or isinstance(value, int):
-        return json.dumps(value)
-    raise UserError(f"{value!r} is no number, text, true, false, null or list of these")
-
-
-def _number(value: float) -> str:
-    """Write the shortest decimals; with a point, as YAML 1.1 takes 1e-05 for text."""
-    text = repr(value)
-    return text if "." in text else NOT_FINITE.get(text) or text.replace("e", ".0e")
-
-
-def _quoted(text: str, flow: bool) -> str:
-    """Quote text as little as it needs to be read as it is."""
-    single = "'" + text.replace("'", "''") + "'"
-    double = json.dumps(text, ensure_ascii=False)
-    double = ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", double)
-    return next((sign for sign in (text, single) if _reads_as(sign, text, flow)), double)
-
-
-def _reads_as(sign: str, text: str, flow: bool) -> bool:
-    try:
-        content = _yaml().load(f"{{k: {sign}}}" if flow else f"k: {sign}")
-    except (YAMLError, ValueError):
-        return False
-    return not ESCAPED.search(text) and content == {"k": text}

@@ -19,7 +19,8 @@ from matplotlib.tri import TriContourSet
 
 from tests.test_figures import texts
 from vaelab.figures import front, study, style
-from vaelab.figures.study import Parameter, StudyTable
+from vaelab.figures.marks import SHADES
+from vaelab.figures.trials import Parameter, StudyTable, number, usual_span
 
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 LATENTS = (2, 16, 4, 32, 8, 64)
@@ -146,7 +147,7 @@ def test_an_awful_trial_leaves_the_heights_useful(sign):
     ],
 )
 def test_the_usual_span_ends_where_trials_are_far_worse_than_the_better_half(losses, span):
-    assert study.usual_span(np.array(losses)) == span
+    assert usual_span(np.array(losses)) == span
 
 
 # --- importances
@@ -334,7 +335,7 @@ def test_weights_are_coloured_by_another_parameter_on_its_scale():
     assert ticks(bar.yaxis) == pytest.approx({t: math.log10(float(t)) for t in ("3", "10", "30")})
     # 2, 4, 8, ..., 64 are at equal distances of a logarithmic scale.
     places = (np.log10(LATENTS) - math.log10(2)) / math.log10(32)
-    np.testing.assert_allclose(dots.get_facecolor(), study.SHADES(places), atol=0.02)
+    np.testing.assert_allclose(dots.get_facecolor(), SHADES(places), atol=0.02)
 
 
 def test_a_colour_that_a_trial_has_none_of_is_grey():
@@ -391,7 +392,7 @@ def test_tables_that_show_nothing_are_refused():
     ],
 )
 def test_numbers_are_written_as_people_do(value, digits, text):
-    assert study.number(value, digits) == text
+    assert number(value, digits) == text
 
 
 @pytest.mark.parametrize(
@@ -495,7 +496,7 @@ def test_chosen_letters_stand_below_and_left_of_their_points():
 def test_trials_have_the_colour_of_their_weight_and_grey_without_one():
     axes = plane(weights=np.array([0.01, 10.0, 0.1, 0.0, 1.0, math.nan]))
     on_front = labelled(axes)["on the front"].get_facecolor()  # of weights 0.01, 10, 0.1 and 1
-    np.testing.assert_allclose(on_front, study.SHADES(np.array([0, 1, 1 / 3, 2 / 3])), atol=0.02)
+    np.testing.assert_allclose(on_front, SHADES(np.array([0, 1, 1 / 3, 2 / 3])), atol=0.02)
     for color in labelled(axes)["other trial"].get_facecolor():
         assert tuple(color) == pytest.approx(to_rgba(style.MIST))
     bar = axes.figure.axes[1]

@@ -20,12 +20,13 @@ from vaelab import rendering
 from vaelab.config.tune import Choices
 from vaelab.figures import front
 from vaelab.figures import study as drawn
+from vaelab.figures.trials import Parameter, State, StudyTable
 from vaelab.pareto import on_front
 from vaelab.randomness import stream
 
 Named = Iterator[tuple[str, Figure]]
 WEIGHT = "train.kl_weight"
-STATES: dict[TrialState, drawn.State] = {
+STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
@@ -54,19 +55,19 @@ def figures(outcome: Outcome, laboratory: Laboratory) -> Named:
     yield from _front(outcome, laboratory)
 
 
-def table_of(outcome: Outcome) -> drawn.StudyTable:
+def table_of(outcome: Outcome) -> StudyTable:
     """Give the finished trials as the figures take them."""
     trials = finished_trials(outcome.study)
     tune = outcome.settings.tune
     changes = [settings_of(trial.params, tune) for trial in trials]
-    return drawn.StudyTable(
+    return StudyTable(
         measure=outcome.label,
         minimize=sign(outcome.study) > 0,
         numbers=tuple(trial.number for trial in trials),
         values=tuple(value_of(trial) if trial.values else math.nan for trial in trials),
         states=tuple(STATES[trial.state] for trial in trials),
         parameters=tuple(
-            drawn.Parameter(
+            Parameter(
                 name,
                 tuple(_plain(row.get(name)) for row in changes),
                 log=not isinstance(entry, Choices) and entry.log,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -13,23 +13,21 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from vaelab.figures.grids import image_grid
-from vaelab.figures.study import (
+from vaelab.figures.marks import Colors, add_legend, add_parameter_bar, draw_star
+from vaelab.figures.style import BLUE, INK, MIST, SLATE, new_figure, style
+from vaelab.figures.tiles import ImageGrid
+from vaelab.figures.trials import (
     STEPS,
+    Chosen,
+    Column,
     Parameter,
     Span,
-    add_legend,
-    add_parameter_bar,
-    draw_star,
     number,
     tick_texts,
     usual_span,
     widen,
 )
-from vaelab.figures.style import BLUE, INK, MIST, SLATE, new_figure, style
-from vaelab.figures.tiles import ImageGrid
 
-Column = Float[np.ndarray, "trials"]
-Chosen = Bool[np.ndarray, "trials"]
 Points = Float[np.ndarray, "points 2"]  # rate and distortion
 
 _LONGEST_LABEL = 44
@@ -126,9 +124,7 @@ def _draw_equal_bounds(axes: Axes) -> None:
     axes.grid(False)
 
 
-def _draw_trials(
-    axes: Axes, points: Points, others: Chosen, front: Chosen, colors: Float[np.ndarray, "points 4"]
-) -> None:
+def _draw_trials(axes: Axes, points: Points, others: Chosen, front: Chosen, colors: Colors) -> None:
     along = points[front][np.argsort(points[front, 0])]
     if len(along):
         axes.plot(*along.T, color=INK, linewidth=1.0, zorder=1.5)

@@ -1,0 +1,178 @@
+"""A study's trials as its figures show them: places, ticks, spans, and numbers as text."""
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from vaelab.figures.style import spread_over
+
+State = Literal["complete", "pruned", "failed"]
+Column = Float[np.ndarray, "trials"]
+Chosen = Bool[np.ndarray, "trials"]
+Values = Float[np.ndarray, "points"]
+Span = tuple[float, float]
+
+STEPS = (1, 2, 5, 10)  # between ticks
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A setting that was searched, and its value in each trial; strings are categories."""
+
+    name: str
+    values: tuple[float | int | str | None, ...]  # None where a trial has none
+    log: bool = False
+
+    @property
+    def categories(self) -> list[str]:
+        """Name the categories in the order of their places; a numeric setting has none."""
+        if not any(isinstance(value, str | bool) for value in self.values):
+            return []
+        return sorted({str(value) for value in self.values if value is not None})
+
+    def places(self) -> Column:
+        """Give each trial's place on an axis: log10 if `log`, a category's index, NaN for none."""
+        index = {name: float(k) for k, name in enumerate(self.categories)}
+        values = [np.nan if v is None else index[str(v)] if index else v for v in self.values]
+        places = np.array(values, np.float64)
+        return np.log10(np.where(places > 0, places, np.nan)) if self.log and not index else places
+
+    def ends(self, places: Values) -> Span:
+        """Give the ends of an axis, or of a colour bar, that shows `places`."""
+        names, there = self.categories, places[np.isfinite(places)]
+        if names or not len(there):
+            return -0.5, max(len(names), 1) - 0.5
+        return widen((float(there.min()), float(there.max())))
+
+    def ticks(self, places: Values) -> tuple[list[float], list[str]]:
+        """Choose the ticks of an axis that shows `places`: where they stand and what they say."""
+        names, there = self.categories, places[np.isfinite(places)]
+        if names or not len(there):
+            shown = spread_over(len(names), 12)
+            return [float(k) for k in shown], [fold(names[k], 14) for k in shown]
+        low, high = float(there.min()), float(there.max())
+        if self.log:
+            values = _log_ticks(10**low, 10**high)
+            return [math.log10(value) for value in values], [number(value) for value in values]
+        values = _ticks(low, high, integer=all(isinstance(v, int | None) for v in self.values))
+        return values, tick_texts(values)
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """The trials of a study in the order of their numbers, and what was measured in each."""
+
+    measure: str  # with its unit, such as "validation NLL, nats per image"
+    minimize: bool
+    numbers: tuple[int, ...]
+    values: tuple[float, ...]  # of a pruned trial what it had reached; NaN for none
+    states: tuple[State, ...]
+    parameters: tuple[Parameter, ...]
+
+    def parameter(self, name: str) -> Parameter:
+        """Find a parameter by its name; raises ValueError if there is none of that name."""
+        found = {parameter.name: parameter for parameter in self.parameters}
+        if name not in found:
+            raise ValueError(f"no parameter {name!r} among: {', '.join(found) or 'none'}")
+        return found[name]
+
+    def complete(self, *parameters: Parameter) -> Chosen:
+        """Tell which trials are complete, finite and have `parameters`.
+
+        Raises ValueError if none is.
+        """
+        columns = [self.column(), *(p.places() for p in parameters)]
+        chosen = np.isfinite(columns).all(axis=0) & self.pick("complete")
+        if not chosen.any():
+            names = " and ".join(p.name for p in parameters)
+            which = f"has {names}" if names else f"among {len(self.numbers)}"
+            raise ValueError(f"no complete trial {which}")
+        return chosen
+
+    def pick(self, state: State) -> Chosen:
+        """Tell which trials are in this state."""
+        return np.array([found == state for found in self.states], np.bool_)
+
+    def column(self) -> Column:
+        """Give the values as an array."""
+        return np.array(self.values, np.float64)
+
+    def losses(self) -> Column:
+        """Give the values so that less is better."""
+        return self.column() if self.minimize else -self.column()
+
+    def best(self, chosen: Chosen) -> int:
+        """Give the row of the best among the chosen trials."""
+        return int(np.where(chosen, self.losses(), np.inf).argmin())
+
+    def name_best(self, chosen: Chosen) -> str:
+        """Say what the best among the chosen trials reached, and which one it is."""
+        row = self.best(chosen)
+        return f"{number(self.values[row])} in trial {self.numbers[row]}"
+
+    def span(self) -> Span:
+        """Give the range of the complete trials without those far worse than most."""
+        low, high = widen(usual_span(self.losses()[self.complete()]))
+        return (low, high) if self.minimize else (-high, -low)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Write a number as people do: 0.031, −82.31, 1,234.5, 52,345."""
+    text = f"{value:.{digits}g}"
+    if min(10**digits, 1000) <= abs(value) < 1e7:
+        tenth = digits > 3 and abs(value) < 1e4
+        text = f"{value:,.1f}".removesuffix(".0") if tenth else f"{value:,.0f}"
+    return text.replace("-", "−")
+
+
+def tick_texts(values: Sequence[float] | Values) -> list[str]:
+    """Write all numbers with as many decimals as tell them apart."""
+    formatter = ScalarFormatter(useOffset=False)
+    formatter.set_scientific(False)
+    formatter.create_dummy_axis()
+    return formatter.format_ticks(list(values))
+
+
+def usual_span(losses: Values) -> Span:
+    """Give the range of the losses without those far worse than the better half."""
+    ordered = np.sort(losses)
+    low, usual = ordered[0], ordered[(len(ordered) - 1) // 2]
+    limit = usual + 4 * (usual - low) if usual > low else np.inf
+    return float(low), float(ordered[ordered <= limit][-1])
+
+
+def widen(span: Span) -> Span:
+    """Give a span of one value some width."""
+    low, high = span
+    half = 0.0 if high > low else 0.05 * abs(low) or 0.5
+    return low - half, high + half
+
+
+def fold(text: str, letters: int) -> str:
+    """Break a long name into lines: after its dots, then at its spaces and underscores."""
+    parts = re.split(r"(?<=\.)(?=[a-z])", text) if len(text) > letters else [text]
+    lines = [textwrap.fill(part.replace("_", "_\0 "), letters) for part in parts]
+    return "\n".join(lines).replace("\0 ", "").replace("\0", "")
+
+
+def _ticks(low: float, high: float, integer: bool = False) -> list[float]:
+    near = 1e-6 * (high - low)
+    found = np.asarray(MaxNLocator(5, integer=integer, steps=STEPS).tick_values(low, high))
+    return [value for value in found.tolist() if low - near <= value <= high + near] or [low]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        found = [step * 10.0**decade for decade in decades for step in steps]
+        found = [value for value in found if low * (1 - 1e-6) <= value <= high * (1 + 1e-6)]
+        if len(found) > 2:
+            return [found[k] for k in spread_over(len(found), 5)]
+    return _ticks(low, high)
