@@ -92,11 +92,13 @@ def build_pruner(tune: TuneSettings, train: TrainSettings) -> BasePruner:
     """Build the pruner that `tune.pruner` names; two objectives cannot be pruned."""
     if tune.objective == "rate_distortion" or tune.pruner == "none":
         return NopPruner()
-    if tune.pruner == "hyperband":
-        return HyperbandPruner(min_resource=1, max_resource=train.epochs, reduction_factor=3)
-    # While a weight or a learning rate grows, trials are not what they will be.
+    epochs = tune.epochs or train.epochs
+    # A small weight looks worse at first, however good it becomes; so does one that grows.
     warmup = max(train.kl_warmup_epochs, train.learning_rate_warmup_epochs)
-    return MedianPruner(n_startup_trials=min(5, tune.startup_trials), n_warmup_steps=warmup)
+    first = min(max(1, warmup, math.ceil(tune.pruning_after * epochs)), epochs)
+    if tune.pruner == "hyperband":
+        return HyperbandPruner(min_resource=first, max_resource=epochs, reduction_factor=3)
+    return MedianPruner(n_startup_trials=min(5, tune.startup_trials), n_warmup_steps=first)
 
 
 def total_trials(tune: TuneSettings) -> int:

@@ -108,6 +108,7 @@ class TuneSettings(Section):
     epochs: Positive | None = None
     sampler: Literal["tpe", "gp", "nsga2", "random", "qmc", "grid"] = "tpe"
     pruner: Literal["median", "hyperband", "none"] = "median"
+    pruning_after: float = Field(default=0.3, ge=0, lt=1)
     startup_trials: Positive = 10
     finalists: Positive = 3
     seeds: int = Field(default=3, ge=0)
