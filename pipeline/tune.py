@@ -6,11 +6,11 @@ It ends with the best settings in results/tune (report.md, best.yaml, trials.csv
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 
-import optuna
 import torch
 
 from pipeline import paths, stage
@@ -56,8 +56,9 @@ def command(arguments: argparse.Namespace) -> None:
     if arguments.workers < 1:
         raise UserError(f"--workers: must be 1 or more (it is {arguments.workers})")
     settings = load_settings(arguments.params)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     if arguments.worker is not None:
+        # Ctrl-C reaches the whole group; the command ends its workers by SIGTERM, once.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         Launch(settings).work(arguments.worker)
         return
     prepare()
@@ -111,6 +112,8 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         raise
     with study_lock():
         results.write(launch.study, launch.laboratory, launch.parent)
+    if limit and time.time() > deadline:
+        print(f"ended by tune.time_limit_minutes: {limit:g}; the same command goes on from here")
 
 
 def one_of(settings: Settings, workers: int) -> Settings:

@@ -8,7 +8,17 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"config", "distributions", "networks", "data", "files", "randomness", "devices", "totals", "pareto"}
+LEAVES = {
+    "config",
+    "distributions",
+    "networks",
+    "data",
+    "files",
+    "randomness",
+    "devices",
+    "totals",
+    "pareto",
+}
 # A layer may import the ones before it, and itself.
 LAYERS = [
     LEAVES,

@@ -56,6 +56,8 @@ class Judge:
         self.train, self.validation = self.open("train"), self.open("validation")
         self.directions = study_directions(self.tune)
         self.metric: str | None = None
+        if "encoder" not in build_objective(settings.train).networks():
+            raise UserError(f"tune: objective {settings.train.objective} has no encoder to score")
         if self.tune.objective not in ("nll", "rate_distortion"):
             self.metric = self._metric_named(self.tune.objective)
 
@@ -92,8 +94,6 @@ class Judge:
 
     def _judge(self, model: Model, images: ImageBatches, split: SplitName, samples: int) -> Verdict:
         two = self.tune.objective == "rate_distortion"
-        if not model.has("encoder"):
-            raise UserError(f"tune.objective: {self.tune.objective} needs a model with an encoder")
         weighed = samples if self.tune.objective == "nll" or split == "test" else 1
         with normalised(model, self.train, self.tune.seed) as variance:
             scores = score_images(model, images, weighed, self.tune.seed)

@@ -1,7 +1,7 @@
 """What a study leaves in results/tune, and in MLflow on its parent run."""
 
 import shutil
-from functools import partial
+from io import StringIO
 from pathlib import Path
 
 from optuna import Study
@@ -16,7 +16,7 @@ from pipeline.study.outcome import Outcome, outcome_of, trial_rows
 from pipeline.study.queue import finished_trials
 from pipeline.study.samplers import total_trials
 from pipeline.tracking import STORE_ERRORS, Run, brief
-from vaelab.files import write_atomically, write_text
+from vaelab.files import write_text
 
 
 def write(study: Study, laboratory: Laboratory, parent: Run) -> None:
@@ -27,32 +27,34 @@ def write(study: Study, laboratory: Laboratory, parent: Run) -> None:
     if outcome is None:
         print("no trial was trained to its end: there is nothing to report yet")
         return
+    unfinished = paths.TUNE.with_name(f"{paths.TUNE.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write_files(unfinished, outcome, laboratory)
     shutil.rmtree(paths.TUNE, ignore_errors=True)
-    write_csv(paths.TUNE / "trials.csv", trial_rows(outcome))
-    write_settings("best", outcome, outcome.best)
-    if outcome.smallest:
-        write_settings("smallest", outcome, outcome.smallest)
-    names = []
-    for name, figure in pictures.figures(outcome, laboratory):
-        path = paths.TUNE / f"{name}.png"
-        write_atomically(path, partial(figure.savefig, format="png"))
-        names.append(name)
-    write_text(paths.TUNE / "report.md", report.text(outcome, names))
+    unfinished.rename(paths.TUNE)
     print(report.summary(outcome))
     track(parent, outcome, complete)
 
 
-def write_settings(name: str, outcome: Outcome, finalist: Finalist) -> None:
+def write_files(folder: Path, outcome: Outcome, laboratory: Laboratory) -> None:
+    """Write everything into a new folder."""
+    write_csv(folder / "trials.csv", trial_rows(outcome))
+    write_settings(folder / "best.yaml", outcome, outcome.best)
+    if outcome.smallest:
+        write_settings(folder / "smallest.yaml", outcome, outcome.smallest)
+    names = []
+    for name, figure in pictures.figures(outcome, laboratory):
+        figure.savefig(folder / f"{name}.png")
+        names.append(name)
+    write_text(folder / "report.md", report.text(outcome, names))
+
+
+def write_settings(path: Path, outcome: Outcome, finalist: Finalist) -> None:
     """Write settings as params.yaml has them; `--apply` reads them back."""
-    yaml = YAML()
-    header = f"# {report.named(outcome, finalist)}, study {outcome.study.study_name!r}\n"
-
-    def write(path: Path) -> None:
-        with path.open("w", encoding="utf-8") as file:
-            file.write(header)
-            yaml.dump(nested(outcome.changes(finalist.trial)), file)
-
-    write_atomically(paths.TUNE / f"{name}.yaml", write)
+    text = StringIO()
+    text.write(f"# {report.named(outcome, finalist)}, study {outcome.study.study_name!r}\n")
+    YAML().dump(nested(outcome.changes(finalist.trial)), text)
+    write_text(path, text.getvalue())
 
 
 def track(parent: Run, outcome: Outcome, complete: bool) -> None:

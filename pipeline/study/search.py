@@ -7,6 +7,7 @@ from typing import Any
 from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.records import training_settings
 from pipeline.study.finalists import (
     FINALIST,
     GROUPS,
@@ -64,7 +65,9 @@ class Worker:
     def _search(self, trial: Trial) -> tuple[float, ...]:
         changes = suggest(trial, self.settings.tune)
         settings = trial_settings(self.settings, changes)
-        run = self.runs.start(f"trial {trial.number}", str(trial.number), changes)
+        run = self.runs.start(
+            f"trial {trial.number}", str(trial.number), training_settings(settings)
+        )
         self.open_runs[trial.number] = run
 
         def on_epoch(trainer: Trainer, report: EpochReport) -> None:
@@ -81,9 +84,8 @@ class Worker:
         number, seed = (trial.suggest_int(name, *bounds) for name, bounds in PAIR.items())
         winner = self.study.get_trials(deepcopy=False)[number]
         settings = settings_of_trial(self.settings, winner, seed)
-        changes = settings_of(winner.params, self.settings.tune) | {"train.seed": seed}
         name = f"finalist {number}, seed {settings.train.seed}"
-        run = self.runs.start(name, f"{FINALIST}{trial.number}", changes)
+        run = self.runs.start(name, f"{FINALIST}{trial.number}", training_settings(settings))
         self.open_runs[trial.number] = run
 
         def on_epoch(trainer: Trainer, report: EpochReport) -> None:

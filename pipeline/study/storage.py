@@ -41,6 +41,7 @@ def study_lock() -> FileLock:
 def open_storage(tune: TuneSettings) -> RDBStorage:
     """Open the database. Raises UserError, without a password, if it cannot be used."""
     url = storage_url(tune)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         parsed = sqlalchemy.make_url(url)
     except sqlalchemy.exc.ArgumentError as error:
@@ -111,6 +112,7 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
         del content[section][key]
     judged = {"search_space", "objective", "direction", "importance_samples"}
     content["tune"] = settings.tune.model_dump(mode="json", include=judged)
+    content["train"]["epochs"] = settings.tune.epochs or settings.train.epochs
     content["data"] = [info.sha256, info.binarization, settings.data.dequantize]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

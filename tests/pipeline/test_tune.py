@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+
 from tests.pipeline import postgresql
 from tests.pipeline.conftest import Copy, make_copy
 

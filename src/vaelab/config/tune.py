@@ -117,6 +117,12 @@ class TuneSettings(Section):
     heartbeat_seconds: Positive = 5
     seed: Seed = 0
 
+    @model_validator(mode="after")
+    def _direction_is_a_metrics(self) -> "TuneSettings":
+        if self.direction != "auto" and self.objective in ("nll", "rate_distortion"):
+            raise ValueError(f"direction is for a metric; {self.objective} is minimised")
+        return self
+
     @field_validator("search_space")
     @classmethod
     def _only_what_a_trial_can_vary(cls, space: dict[str, SearchRange]) -> dict[str, SearchRange]:
