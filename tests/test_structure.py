@@ -94,6 +94,15 @@ def test_imports_point_one_way(path: Path) -> None:
     assert {vaelab_part(p) for p in library} <= allowed
 
 
+def test_only_the_study_imports_optuna() -> None:
+    importers = {
+        str(path.relative_to(ROOT / "pipeline"))
+        for path in (ROOT / "pipeline").rglob("*.py")
+        if any(name.split(".")[0].startswith("optuna") for name in imported_names(path))
+    }
+    assert {name.partition("/")[0] for name in importers} == {"study", "dashboard.py"}
+
+
 def test_only_tracking_imports_mlflow() -> None:
     importers = {
         path.name

@@ -10,8 +10,8 @@ def on_front(points: Points) -> Bool[np.ndarray, "points"]:
     """Tell which points are on the Pareto front: none is as good in both and better in one."""
     no_worse = (points[None] <= points[:, None]).all(-1)
     better = (points[None] < points[:, None]).any(-1)
-    front: np.ndarray = ~(no_worse & better).any(1)
-    return front
+    beaten: np.ndarray = np.any(no_worse & better, axis=1)
+    return ~beaten
 
 
 def hypervolume(points: Points, reference: Float[np.ndarray, "2"]) -> float:
