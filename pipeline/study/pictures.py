@@ -99,7 +99,7 @@ def _front(outcome: Outcome, laboratory: Laboratory) -> Named:
     points = np.array([_rate_and_distortion(trial) for trial in trials])
     best = on_front(points)
     weights = [trial.params.get(WEIGHT) for trial in trials]
-    chosen = _along(points, best)
+    chosen = _along(points, best, trials.index(outcome.best.trial))
     yield (
         "rate_distortion",
         front.rate_distortion_figure(
@@ -120,13 +120,13 @@ def _rate_and_distortion(trial: FrozenTrial) -> tuple[float, float]:
     return metrics["kl_loss_nats"], metrics["generation_loss_nats"]
 
 
-def _along(points: np.ndarray, chosen: np.ndarray) -> list[int]:
-    """Choose a few points of the front, as evenly spread in rate as they lie."""
-    order = [int(i) for i in np.argsort(points[:, 0]) if chosen[i]]
+def _along(points: np.ndarray, front: np.ndarray, winner: int) -> list[int]:
+    """Choose a few points of the front, as evenly spread in rate as they lie, and the winner."""
+    order = [int(i) for i in np.argsort(points[:, 0]) if front[i]]
     rates = points[order, 0]
     wanted = np.linspace(rates[0], rates[-1], SHOWN)
-    nearest = [int(np.abs(rates - rate).argmin()) for rate in wanted]
-    return [order[index] for index in dict.fromkeys(nearest)]
+    chosen = {order[int(np.abs(rates - rate).argmin())] for rate in wanted} | {winner}
+    return sorted(chosen, key=lambda index: float(points[index, 0]))
 
 
 def _lettered(chosen: Sequence[int]) -> Iterator[tuple[int, str]]:

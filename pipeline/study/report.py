@@ -1,5 +1,6 @@
 """A study's outcome in words."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.study.finalists import METRICS, Finalist, value_of
 from pipeline.study.outcome import Outcome, epochs_spent
 from pipeline.study.pictures import WEIGHT, importances
 from pipeline.study.queue import finished_trials
+from vaelab.config.tune import Choices
 from vaelab.pareto import hypervolume
 
 CAPTIONS = {
@@ -48,6 +50,10 @@ def summary(outcome: Outcome) -> str:
     small = outcome.smallest
     if small and small is not outcome.best:
         lines.append(f"smallest within one standard error: {named(outcome, small)}")
+    lines += [
+        f"{name} lies at an end of its range; a wider one may hold a better one"
+        for name in edges(outcome)
+    ]
     lines.append(
         "results/tune/report.md says more; `make tune APPLY=1` writes the best into params.yaml"
     )
@@ -65,6 +71,19 @@ def with_error(value: float, error: float | None) -> str:
     return f"{value:.5g}" if error is None else f"{value:.5g} ± {error:.2g}"
 
 
+def edges(outcome: Outcome) -> list[str]:
+    """Name the winner's settings that lie in the outer twentieth of their ranges."""
+    found = []
+    for name, entry in outcome.settings.tune.search_space.items():
+        value = outcome.changes(outcome.best.trial).get(name)
+        if not isinstance(entry, Choices) and value is not None:
+            scale = math.log if entry.log else float
+            low, here, high = scale(entry.low), scale(value), scale(entry.high)
+            if not 0.05 < (here - low) / (high - low) < 0.95:
+                found.append(name)
+    return found
+
+
 def _answer(outcome: Outcome) -> Iterator[str]:
     yield f"**Best**: {named(outcome, outcome.best)}."
     small = outcome.smallest
@@ -73,6 +92,11 @@ def _answer(outcome: Outcome) -> Iterator[str]:
             f"**Smallest latent size within one standard error of it**: {named(outcome, small)}. "
             "Dimensions that are not needed switch themselves off, so the measure is flat there; "
             "`python -m pipeline.tune --apply smallest` takes this one."
+        )
+    for name in edges(outcome):
+        yield (
+            f"**{name} lies at an end of its range** in tune.search_space: a wider one may hold "
+            "a better one."
         )
     if outcome.test:
         shown = {name: value for name, value in outcome.test.items() if name.endswith("_nats")}
