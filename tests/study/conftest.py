@@ -1,0 +1,93 @@
+"""What the tests of studies share: a folder and a database each, and a tiny prepared data set."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna import Study
+from optuna.storages import RDBStorage
+from sqlalchemy import event
+
+from pipeline.study.storage import open_storage
+from vaelab.config import TuneSettings
+from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
+from vaelab.files import sha256, write_text
+
+Join = Callable[..., Study]
+
+SIDE, LATENTS, NOISE = 3, 2, 0.08
+COUNTS = {"train": 300, "validation": 120, "test": 90}
+
+
+def prepare(folder: Path, test_seed: int = 0) -> None:
+    """Write the data of a linear-Gaussian model with two dimensions as the prepare stage does.
+
+    An image's class is the sign of its first dimension.
+    """
+    folder.mkdir(parents=True)
+    axes, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((SIDE * SIDE, SIDE * SIDE)))
+    mixing = axes[:, :LATENTS] * [0.3, 0.2]
+    for number, split in enumerate(SPLITS):
+        rng = np.random.default_rng((number, test_seed if split == "test" else 0))
+        latents = rng.standard_normal((COUNTS[split], LATENTS))
+        noise = NOISE * rng.standard_normal((COUNTS[split], SIDE * SIDE))
+        pixels = np.rint(255 * (0.5 + latents @ mixing.T + noise).clip(0, 1)).astype(np.uint8)
+        np.save(folder / array_file(split, "images"), pixels.reshape(-1, 1, SIDE, SIDE))
+        np.save(folder / array_file(split, "labels"), (latents[:, 0] > 0).astype(np.int64))
+    info = DatasetInfo(
+        name="folder",
+        image_shape=(1, SIDE, SIDE),
+        counts=COUNTS,
+        class_names=("left", "right"),
+        factor_names=None,
+        levels=256,
+        binarization="none",
+        seed=0,
+        sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
+        origin="a linear-Gaussian model",
+    )
+    write_text(folder / "dataset.json", info.model_dump_json())
+
+
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let everything that a study leaves lie in a folder, whatever the surroundings say."""
+    for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "DVC_EXP_NAME"):
+        patch.delenv(name, raising=False)
+    patch.chdir(folder)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own, which is the current one."""
+    enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RDBStorage]:
+    """One database for the studies of all tests: to make its tables takes a second."""
+    folder = tmp_path_factory.mktemp("optuna")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        storage = open_storage(TuneSettings(heartbeat_seconds=1))
+    event.listen(storage.engine, "connect", _wait_for_no_disk)
+    yield storage
+    storage.engine.dispose()
+
+
+def _wait_for_no_disk(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture
+def join(workplace: Path, database: RDBStorage) -> Join:
+    """Opens the test's own study as one more worker does, who remembers nothing of it."""
+
+    def open_study(**options: object) -> Study:
+        given: dict[str, object] = {"study_name": str(workplace), "load_if_exists": True, **options}
+        return optuna.create_study(storage=database, **given)  # type: ignore[arg-type]
+
+    return open_study
