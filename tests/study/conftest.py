@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from pipeline.study.storage import open_storage
 from vaelab.config import TuneSettings
-from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
+from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
 from vaelab.files import sha256, write_text
 
 Join = Callable[..., Study]
@@ -64,6 +64,14 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the test's own, which is the current one."""
     enter(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """The tiny data set, prepared."""
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    prepare(folder)
+    return PreparedData.load(folder)
 
 
 @pytest.fixture(scope="session")
