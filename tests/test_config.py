@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from vaelab.config import Settings, UserError, flatten, load_settings, parse_settings
+from vaelab.config import (
+    Settings,
+    TuneSettings,
+    UserError,
+    flatten,
+    load_settings,
+    parse_settings,
+    with_changes,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -113,3 +121,149 @@ def test_yaml_reads_numbers_as_dvc_does(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {learning_rate: 1e-3, kl_weight: 4}\n")
     settings = load_settings(tmp_path / "params.yaml")
     assert (settings.train.learning_rate, settings.train.kl_weight) == (0.001, 4.0)
+
+
+WEIGHT = {"type": "float", "low": 0.01, "high": 10.0, "log": True}
+
+
+@pytest.mark.parametrize(
+    ("tune", "message"),
+    [
+        ({"trials": 0}, r"tune.trials: .* greater than or equal to 1 \(it is 0\)"),
+        ({"seeds": -1}, "tune.seeds: .* greater than or equal to 0"),
+        ({"sampler": "tpa"}, "tune.sampler: .*'tpe'.*'grid'"),
+        ({"pruner": "halving"}, "tune.pruner: .*'hyperband'"),
+        ({"pruning_after": 1}, "tune.pruning_after: .* less than 1"),
+        ({"time_limit_minutes": 0}, "tune.time_limit_minutes: .* greater than 0"),
+        ({"storage": "optuna.db"}, "tune.storage: .*pattern"),
+        ({"study": "a'b"}, "tune.study: .*pattern"),
+        ({"objective": ""}, "tune.objective: .*at least 1"),
+        ({"trails": 3}, "tune.trails is no setting; did you mean tune.trials[?]"),
+        (
+            {"direction": "maximize"},
+            "tune: direction is for a metric; nll is minimised",
+        ),
+        (
+            {"objective": "rate_distortion", "direction": "minimize"},
+            "tune: direction is for a metric; rate_distortion is minimised",
+        ),
+        ({"search_space": {}}, "tune.search_space: .* at least 1"),
+        ({"search_space": {"train.kl_weight": 3}}, r"search_space.train.kl_weight: needs type:.*3"),
+        ({"search_space": {"train.kl_weight": {"low": 1, "high": 2}}}, "needs type: int or float"),
+        pytest.param(
+            {"search_space": {"train.kl_weight": {**WEIGHT, "step": 2}}},
+            "tune.search_space.train.kl_weight.step is no setting",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="the unknown key's section is looked up among those of Settings",
+                raises=AttributeError,
+            ),
+        ),
+        (
+            {"search_space": {"train.kl_weight": {**WEIGHT, "high": 0.01}}},
+            r"low must be below high \(they are 0.01 and 0.01\)",
+        ),
+        (
+            {"search_space": {"train.kl_weight": {**WEIGHT, "low": 0.0}}},
+            r"log needs a low above 0 \(it is 0.0\)",
+        ),
+        (
+            {"search_space": {"model.hidden": {"type": "categorical", "choices": []}}},
+            "choices: .* at least 1",
+        ),
+        (
+            {"search_space": {"model.hidden": {"type": "categorical", "choices": [[3], [3]]}}},
+            "the same choice stands there twice",
+        ),
+        (
+            {"search_space": {"train.kl_weigth": WEIGHT}},
+            "tune.search_space: train.kl_weigth is no setting; did you mean train.kl_weight[?]",
+        ),
+        ({"search_space": {"data.seed": WEIGHT}}, "data.seed cannot be searched"),
+        ({"search_space": {"train.seed": WEIGHT}}, "train.seed cannot be searched; .* but for"),
+        ({"search_space": {"train.epochs": WEIGHT}}, "train.epochs cannot be searched"),
+        (
+            {"search_space": {"model.latent_dim": {"type": "int", "low": 0, "high": 9}}},
+            "tune.search_space: model.latent_dim cannot be 0: .* greater than or equal to 1",
+        ),
+        (
+            {"search_space": {"train.learning_rate": {**WEIGHT, "high": 11.0}}},
+            "train.learning_rate cannot be 11.0: .* less than or equal to 10",
+        ),
+        (
+            {"search_space": {"model.latent_dim": {"type": "float", "low": 2, "high": 9}}},
+            r"model.latent_dim cannot be 4\..*: .* integer",
+        ),
+        (
+            {"search_space": {"model.network": {"type": "categorical", "choices": ["mpl"]}}},
+            "model.network cannot be 'mpl': .*'mlp'",
+        ),
+        (
+            {"search_space": {"train.weight_decay": {"type": "float", "low": 0, "high": 0.1}}},
+            "train.weight_decay cannot be 0.03.*: weight_decay needs optimizer: adamw",
+        ),
+    ],
+)
+def test_a_bad_study_is_refused_in_one_line(tune: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        parse_settings({"tune": tune}, "params.yaml")
+    assert str(caught.value).startswith("params.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"tune": {"search_space": {"model.kernel_size": {"type": "int", "low": 3, "high": 7}}}},
+            "only the ends of whole-number ranges are tried: 4 is refused in the first trial",
+        ),
+        (
+            {
+                "data": {"dequantize": True},
+                "tune": {
+                    "search_space": {
+                        "model.likelihood": {
+                            "type": "categorical",
+                            "choices": ["gaussian", "bernoulli"],
+                        }
+                    }
+                },
+            },
+            "choices are checked within their section, not against data.dequantize",
+        ),
+    ],
+)
+def test_a_search_space_with_settings_that_no_trial_can_have_is_refused(
+    settings: dict[str, object], reason: str, request: pytest.FixtureRequest
+) -> None:
+    request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+    with pytest.raises(UserError, match="search_space"):
+        parse_settings(settings)
+
+
+def test_a_changed_setting_is_checked_and_the_others_stay() -> None:
+    before = parse_settings({"train": {"epochs": 7}, "model": {"hidden": [3]}})
+    after = with_changes(before, {"train.kl_weight": 4, "model.hidden": (2, 2)})
+    assert (after.train.kl_weight, after.train.epochs, after.model.hidden) == (4.0, 7, (2, 2))
+    assert with_changes(after, {"train.kl_weight": 1.0, "model.hidden": (3,)}) == before
+    with pytest.raises(UserError, match=r"model.latent_dim: .*greater than or equal to 1"):
+        with_changes(before, {"model.latent_dim": 0})
+    with pytest.raises(UserError, match=r"model.latent_dims is no setting; did you mean"):
+        with_changes(before, {"model.latent_dims": 3})
+
+
+def test_a_search_space_keeps_its_order_and_types() -> None:
+    space = {
+        "train.kl_weight": WEIGHT,
+        "model.hidden": {"type": "categorical", "choices": [[], [16], None, 0.5, "a", True]},
+        "model.latent_dim": {"type": "int", "low": 2, "high": 64},
+    }
+    tune = TuneSettings.model_validate({"search_space": space})
+    assert list(tune.search_space) == list(space)
+    hidden = tune.search_space["model.hidden"]
+    assert list(map(repr, hidden.examples())) == ["()", "(16,)", "None", "0.5", "'a'", "True"]
+    assert tune.search_space["model.latent_dim"].examples() == (2, 64)
+    low, between, high = map(str, tune.search_space["train.kl_weight"].examples())
+    assert (low, high) == ("0.01", "10.0")
+    assert 0.01 < float(between) < 10
