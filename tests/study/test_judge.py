@@ -12,9 +12,9 @@ import torch
 from pipeline.batches import build_batches
 from pipeline.study.judge import GROUPS, REPORTS, Judge
 from pipeline.study.laboratory import Laboratory
-from pipeline.study.storage import study_directions
+from pipeline.study.storage import fingerprint, study_directions
 from tests.study.conftest import SIDE, prepare
-from vaelab.config import Settings, TuneSettings, UserError, parse_settings
+from vaelab.config import EvaluateSettings, Settings, TuneSettings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.likelihoods import GaussianLikelihood
@@ -341,3 +341,62 @@ def test_a_metric_that_is_accepted_can_be_measured(data: PreparedData) -> None:
     judge_, standings = judge(data, "nll_change_on_doubling_nats"), []
     trained(judge_, lambda *given: standings.append(judge_.standing(*given)))
     assert all(math.isfinite(standing) for standing in standings if standing is not None)
+
+
+# --- which trials compare
+
+
+def test_trials_of_the_same_data_settings_and_judge_compare(data: PreparedData) -> None:
+    same = [
+        settings(),
+        settings(trials=99, sampler="random", pruner="none", finalists=1, seeds=0),
+        settings({"kl_weight": 0.3}),  # every trial has its own
+        settings(epochs=2),
+    ]
+    assert len({fingerprint(found, data.info) for found in same}) == 1
+    weight = {"train.kl_weight": {"type": "float", "low": 0.01, "high": 10.0}}
+    other = [
+        settings({"learning_rate": 0.01}),
+        settings({"epochs": 3}),
+        settings(epochs=5),
+        settings(importance_samples=4),
+        settings(objective="rate_distortion"),
+        settings(search_space=weight),
+        settings({"kl_weight": 0.3}, search_space={"model.latent_dim": LATENT_RANGE}),
+        settings(search_space={"model.latent_dim": LATENT_RANGE}),
+    ]
+    names = {fingerprint(found, data.info) for found in [*same, *other]}
+    assert len(names) == 1 + len(other)
+    renewed = data.info.model_copy(update={"sha256": {"train_images.npy": "0" * 64}})
+    assert fingerprint(settings(), renewed) not in names
+
+
+LATENT_RANGE = {"type": "int", "low": 1, "high": 4}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="what the evaluate section says of a metric is not in the fingerprint"
+)
+def test_trials_whose_metric_was_measured_otherwise_do_not_compare(
+    data: PreparedData, model: Model
+) -> None:
+    few, many = (
+        settings(objective="knn_accuracy").model_copy(
+            update={"evaluate": EvaluateSettings(neighbours=neighbours)}
+        )
+        for neighbours in (1, 100)
+    )
+    values = [Judge(found, data, CPU).verdict(model).values for found in (few, many)]
+    assert values[0] != values[1]
+    assert fingerprint(few, data.info) != fingerprint(many, data.info)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="tune.seed is the sampler's, but also that of the noise that judges trials"
+)
+def test_trials_that_were_judged_with_other_noise_do_not_compare(
+    data: PreparedData, model: Model
+) -> None:
+    verdicts = [judge(data, seed=seed).verdict(model).values for seed in (0, 1)]
+    names = [fingerprint(settings(seed=seed), data.info) for seed in (0, 1)]
+    assert (verdicts[0] == verdicts[1]) == (names[0] == names[1])
