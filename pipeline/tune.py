@@ -24,7 +24,7 @@ from pipeline.study.samplers import total_trials
 from pipeline.study.search import Worker
 from pipeline.study.storage import open_storage, open_study, study_lock
 from pipeline.tracking import Run, Store, open_store
-from vaelab.config import MachineSettings, Settings, UserError, load_settings
+from vaelab.config import Settings, UserError, load_settings
 from vaelab.data.dataset import PreparedData
 from vaelab.devices import choose_device, describe
 
@@ -92,19 +92,17 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
     """Search with as many workers as were asked for, then report."""
     limit = settings.tune.time_limit_minutes
     deadline = time.time() + 60 * limit if limit else float("inf")
-    if arguments.workers > 1:
-        settings = one_of(settings, arguments.workers)
     launch = Launch(settings)
     total = total_trials(settings.tune)
     done = len(finished_trials(launch.study))
     print(
-        f"study {launch.study.study_name}: {done} of {total} trials are there; training on "
-        f"{arguments.workers} x {describe(launch.device)}",
+        f"study {launch.study.study_name}: {done} of {total} trials are there; "
+        f"{arguments.workers} at a time on {describe(launch.device)}",
         flush=True,
     )
     try:
         if arguments.workers > 1:
-            run_workers(arguments, settings, deadline)
+            run_workers(arguments, deadline)
         launch.work(deadline)
     except (KeyboardInterrupt, SystemExit):
         print("interrupted; writing what there is", flush=True)
@@ -116,16 +114,11 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         print(f"ended by tune.time_limit_minutes: {limit:g}; the same command goes on from here")
 
 
-def one_of(settings: Settings, workers: int) -> Settings:
-    """Share the CPU's threads among workers: more threads than cores make each far slower."""
-    threads = settings.machine.threads or max(1, torch.get_num_threads() // workers)
-    machine = MachineSettings(device=settings.machine.device, threads=threads)
-    return settings.model_copy(update={"machine": machine})
-
-
-def run_workers(arguments: argparse.Namespace, settings: Settings, deadline: float) -> None:
+def run_workers(arguments: argparse.Namespace, deadline: float) -> None:
     """Start worker processes and wait for them; one that dies is said, the others go on."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(settings.machine.threads)}
+    # More threads than cores would make each far slower; machine.threads, if set, goes first.
+    threads = max(1, torch.get_num_threads() // arguments.workers)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "pipeline.tune", "--params", str(arguments.params)]
     command += ["--worker", str(deadline)]
     processes = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]
