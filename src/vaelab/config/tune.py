@@ -113,7 +113,7 @@ class TuneSettings(Section):
     finalists: Positive = 3
     seeds: int = Field(default=3, ge=0)
     importance_samples: Positive = 100
-    final_importance_samples: Positive = 500
+    final_importance_samples: Positive = 100
     heartbeat_seconds: Positive = 5
     seed: Seed = 0
 
