@@ -91,6 +91,13 @@ def open_finalists(study: Study, tune: TuneSettings) -> tuple[Study, int]:
     return finalists, sum(map(counts, finalists.trials))
 
 
+def are_trained(study: Study, finalists: Study | None, tune: TuneSettings) -> bool:
+    """Tell whether every finalist was trained with every new seed."""
+    wanted = {(t.number, s) for t in choose(study, tune) for s in range(1, tune.seeds + 1)}
+    trained = finished_trials(finalists) if finalists else []
+    return wanted <= {pair_of(trial) for trial in trained}
+
+
 def pair_of(trial: FrozenTrial) -> tuple[int, int]:
     """Give the number in the search and the seed of a finalist's training."""
     params = trial.system_attrs.get("fixed_params", {}) | trial.params

@@ -80,7 +80,7 @@ class Judge:
         if len(self.directions) > 1 or report.epoch % every:
             return None
         if self.metric:
-            return self._measure(trainer.model, self.validation, "validation", 1)[self.metric]
+            return self._measure(trainer.model, self.validation, "validation", 2)[self.metric]
         pixels = math.prod(trainer.model.image_shape)
         return normalised_bound(report.metrics, trainer.model.likelihood, pixels)
 
@@ -95,8 +95,8 @@ class Judge:
     def _judge(self, model: Model, images: ImageBatches, split: SplitName, samples: int) -> Verdict:
         two = self.tune.objective == "rate_distortion"
         weighed = samples if self.tune.objective == "nll" or split == "test" else 1
-        with normalised(model, self.train, self.tune.seed) as variance:
-            scores = score_images(model, images, weighed, self.tune.seed)
+        with normalised(model, self.train, self.evaluate.seed) as variance:
+            scores = score_images(model, images, weighed, self.evaluate.seed)
         weight = closed_form_weight(model.likelihood, variance)
         metrics = scores.means() | {"closed_form_kl_weight": weight}
         if variance is not None:
@@ -113,7 +113,9 @@ class Judge:
         self, model: Model, images: ImageBatches, split: SplitName, samples: int
     ) -> Mapping[str, float]:
         """Evaluate on a split as the evaluate stage does on the test split."""
-        needed = samples if "nll" in (self.metric or "nll") or "bits" in (self.metric or "") else 1
+        weighed = "nll" in (self.metric or "") or "bits" in (self.metric or "")
+        # Two: with one sample there is no change on doubling it.
+        needed = max(2, samples) if weighed else 2
         settings = self.evaluate.model_copy(update={"importance_samples": needed})
         return self._evaluated(model, images, self.data.labels(split), settings)
 

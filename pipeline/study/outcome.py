@@ -12,6 +12,7 @@ from pipeline.study.finalists import (
     FINALIST,
     METRICS,
     Finalist,
+    are_trained,
     compare,
     finalists_name,
     sign,
@@ -23,7 +24,7 @@ from pipeline.study.queue import FAILURE, finished_trials, is_finished, retried_
 from pipeline.study.samplers import settings_of, total_trials
 from pipeline.study.search import settings_of_trial
 from pipeline.study.storage import study_lock
-from vaelab.config import Settings
+from vaelab.config import Settings, TuneSettings
 
 TEST = "test"
 
@@ -58,12 +59,19 @@ class Outcome:
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def outcome_of(study: Study, laboratory: Laboratory, *, final: bool) -> Outcome | None:
+def is_complete(study: Study, tune: TuneSettings) -> bool:
+    """Tell whether nothing is left to train, neither in the search nor of the finalists."""
+    searched = len(finished_trials(study)) >= total_trials(tune)
+    return searched and are_trained(study, _finalists(study), tune)
+
+
+def outcome_of(study: Study, laboratory: Laboratory) -> Outcome | None:
     """Sum a study up; None before any trial is complete.
 
     The test split is read here only, for the winner of a finished study, once.
     """
     settings, judge = laboratory.judge.settings, laboratory.judge
+    final = is_complete(study, settings.tune)
     entries = compare(study, _finalists(study), settings.tune)
     if not entries:
         return None

@@ -37,7 +37,8 @@ SHOWN, COLUMNS = 6, 12
 def figures(outcome: Outcome, laboratory: Laboratory) -> Named:
     """Draw all that applies, one figure at a time."""
     table = table_of(outcome)
-    numeric = [p.name for p in table.parameters if not p.categories]
+    space = outcome.settings.tune.search_space
+    numeric = [name for name, entry in space.items() if not isinstance(entry, Choices)]
     yield "history", drawn.history_figure(table)
     yield "slice", drawn.slice_figure(table)
     if len(table.parameters) > 1:

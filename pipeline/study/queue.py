@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import optuna
 import torch
-from optuna import Study
+from optuna import Study, TrialPruned
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -25,11 +25,14 @@ FAILURE, SURPLUS, STARTED = "failure", "surplus", "started"
 FAILURES = (NonFiniteLossError, torch.OutOfMemoryError)
 POLL_SECONDS = 0.5
 
-Objective = Callable[[Trial], float | Sequence[float]]
-
 
 class SurplusTrialError(Exception):
     """Two machines took the last trial at once; this one gives way."""
+
+
+EXPECTED = (*FAILURES, SurplusTrialError)
+
+Objective = Callable[[Trial], float | Sequence[float]]
 
 
 def is_finished(trial: FrozenTrial) -> bool:
@@ -92,22 +95,41 @@ class Queue:
     def _run(self, objective: Objective) -> int | None:
         """Take the next trial under the lock, and run it without."""
         taken: list[int] = []
+        raised: list[BaseException] = []
 
         def run(trial: Trial) -> float | Sequence[float]:
             self.lock.release(force=True)
             taken.append(trial.number)
-            self._refuse_surplus(trial)
-            trial.set_user_attr(STARTED, trial.number)
-            return _with_reason(objective, trial)
+            try:
+                self._refuse_surplus(trial)
+                trial.set_user_attr(STARTED, trial.number)
+                return _with_reason(objective, trial)
+            except BaseException as error:
+                raised.append(error)
+                raise
 
         try:
-            self.study.optimize(run, n_trials=1, catch=(*FAILURES, SurplusTrialError))
-        except UpdateFinishedTrialError:
-            print(f"warning: trial {taken[0]} was taken for dead, and is run again", flush=True)
-        except (KeyboardInterrupt, SystemExit):
-            self._give_back(taken)
-            raise
+            self.study.optimize(run, n_trials=1, catch=EXPECTED)
+        except BaseException as error:
+            # Optuna's complaint of a trial that has ended elsewhere hides what came first.
+            self._explain(taken, raised[0] if raised else error, told=not raised)
         return taken[0] if taken else None
+
+    def _explain(self, taken: Sequence[int], cause: BaseException, *, told: bool) -> None:
+        """Give an interrupted trial back, pass over one taken for dead, raise all else."""
+        if isinstance(cause, KeyboardInterrupt | SystemExit):
+            with self.lock:
+                for number in taken:
+                    self._fail(self._trial(number))
+            raise cause
+        expected = told or isinstance(cause, (*EXPECTED, TrialPruned, UpdateFinishedTrialError))
+        if not (taken and expected and self._is_dead(taken[0])):
+            raise cause
+        print(f"warning: trial {taken[0]} was taken for dead, and is run again", flush=True)
+
+    def _is_dead(self, number: int) -> bool:
+        trial = self._trial(number)
+        return trial.state == TrialState.FAIL and not is_finished(trial)
 
     def _refuse_surplus(self, trial: Trial) -> None:
         """Give way if others have taken all trials; the lock sees to that on one machine."""
@@ -116,19 +138,16 @@ class Queue:
             trial.set_user_attr(SURPLUS, True)
             raise SurplusTrialError
 
-    def _give_back(self, taken: Sequence[int]) -> None:
-        for number in taken:
-            self._fail(self._trial(number))
-
     def _look_after_others(self) -> None:
         """Fail, and queue again, the trials of workers that died."""
-        fail_stale(self.study)
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            # Without a heartbeat yet it never goes stale; no clock but our own tells its age.
-            if trial.user_attrs.get(STARTED) != trial.number:
-                since = self.first_seen.setdefault(trial.number, time.monotonic())
-                if time.monotonic() - since > self.patience:
-                    self._fail(trial)
+        with self.lock:
+            fail_stale(self.study)
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                # Without a heartbeat yet it never goes stale; no clock but ours tells its age.
+                if trial.user_attrs.get(STARTED) != trial.number:
+                    since = self.first_seen.setdefault(trial.number, time.monotonic())
+                    if time.monotonic() - since > self.patience:
+                        self._fail(trial)
 
     def _fail(self, trial: FrozenTrial) -> None:
         """Fail a trial that will not end, and queue it again; nothing if it did end."""

@@ -14,16 +14,13 @@ from pipeline.study.finalists import METRICS, Finalist
 from pipeline.study.laboratory import Laboratory
 from pipeline.study.outcome import Outcome, outcome_of, trial_rows
 from pipeline.study.queue import finished_trials
-from pipeline.study.samplers import total_trials
 from pipeline.tracking import STORE_ERRORS, Run, brief
 from vaelab.files import write_text
 
 
 def write(study: Study, laboratory: Laboratory, parent: Run) -> None:
     """Write the report, the tables, the winner's settings and the figures."""
-    tune = laboratory.judge.settings.tune
-    complete = len(finished_trials(study)) >= total_trials(tune)
-    outcome = outcome_of(study, laboratory, final=complete)
+    outcome = outcome_of(study, laboratory)
     if outcome is None:
         print("no trial was trained to its end: there is nothing to report yet")
         return
@@ -33,7 +30,7 @@ def write(study: Study, laboratory: Laboratory, parent: Run) -> None:
     shutil.rmtree(paths.TUNE, ignore_errors=True)
     unfinished.rename(paths.TUNE)
     print(report.summary(outcome))
-    track(parent, outcome, complete)
+    track(parent, outcome)
 
 
 def write_files(folder: Path, outcome: Outcome, laboratory: Laboratory) -> None:
@@ -57,7 +54,7 @@ def write_settings(path: Path, outcome: Outcome, finalist: Finalist) -> None:
     write_text(path, text.getvalue())
 
 
-def track(parent: Run, outcome: Outcome, complete: bool) -> None:
+def track(parent: Run, outcome: Outcome) -> None:
     """Put everything on the study's run, and end it."""
     best = outcome.best
     metrics = {"best.value": best.mean, "finished_trials": len(finished_trials(outcome.study))}
@@ -67,6 +64,6 @@ def track(parent: Run, outcome: Outcome, complete: bool) -> None:
         parent.log_metrics(metrics)
         parent.log_tags({f"best.{k}": v for k, v in outcome.changes(best.trial).items()})
         parent.log_files(paths.TUNE, "study")
-        parent.end("FINISHED" if complete else "KILLED")
+        parent.end("FINISHED" if outcome.test is not None else "KILLED")
     except STORE_ERRORS as error:
         print(f"warning: the study's MLflow run is incomplete ({brief(error)})", flush=True)

@@ -3,15 +3,17 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from optuna import Study, samplers
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from vaelab.config import TrainSettings, TuneSettings
 from vaelab.config.tune import Choices, FloatRange, IntRange
@@ -56,16 +58,6 @@ class SeededByTrial(BaseSampler):
         """Ask the trial's own sampler."""
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Tell the trial's own sampler."""
-        self.inner.after_trial(study, trial, state, values)
-
 
 def build_sampler(tune: TuneSettings) -> BaseSampler:
     """Build the sampler that `tune.sampler` names."""
@@ -75,13 +67,7 @@ def build_sampler(tune: TuneSettings) -> BaseSampler:
         "gp": lambda seed: samplers.GPSampler(n_startup_trials=startup, seed=seed),
         "nsga2": lambda seed: samplers.NSGAIISampler(population_size=_population(tune), seed=seed),
         "random": lambda seed: samplers.RandomSampler(seed=seed),
-        # All workers draw from one sequence, which is its seed's; the storage counts along.
-        "qmc": lambda seed: samplers.QMCSampler(
-            scramble=True,
-            seed=tune.seed,
-            independent_sampler=samplers.RandomSampler(seed=seed),
-            warn_independent_sampling=False,
-        ),
+        "qmc": lambda seed: _quasi_random(tune.seed, seed),
         # The storage knows which of one list of points are taken.
         "grid": lambda seed: samplers.GridSampler(grid(tune), seed=tune.seed),
     }
@@ -136,6 +122,18 @@ def _suggest(trial: Trial, name: str, entry: IntRange | FloatRange | Choices) ->
         return _decoded(trial.suggest_float(name, entry.low, entry.high, log=entry.log), entry)
     drawn = trial.suggest_categorical(name, [_encoded(choice) for choice in entry.choices])
     return _decoded(drawn, entry)
+
+
+def _quasi_random(sequence: int, seed: int) -> BaseSampler:
+    """Let all workers draw from one sequence, which is its seed's; the storage counts along."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return samplers.QMCSampler(
+            scramble=True,
+            seed=sequence,
+            independent_sampler=samplers.RandomSampler(seed=seed),
+            warn_independent_sampling=False,
+        )
 
 
 def _encoded(choice: object) -> Any:

@@ -1,5 +1,6 @@
 """Where a study is kept, and which one it is."""
 
+import copy
 import hashlib
 import json
 import os
@@ -74,7 +75,8 @@ def queue_again(study: Study, trial: FrozenTrial) -> None:
     """Let the settings of a trial that never ended be tried again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        RetryHeartbeatStaleTrialCallback()(study, trial)
+        # It appends to a list that the trial at hand would share.
+        RetryHeartbeatStaleTrialCallback()(study, copy.deepcopy(trial))
 
 
 def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> Study:
@@ -113,6 +115,10 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     judged = {"search_space", "objective", "direction", "importance_samples"}
     content["tune"] = settings.tune.model_dump(mode="json", include=judged)
     content["train"]["epochs"] = settings.tune.epochs or settings.train.epochs
+    measured = settings.evaluate.model_dump(mode="json", exclude={"importance_samples"})
+    if settings.tune.objective in ("nll", "rate_distortion"):
+        measured = {"seed": settings.evaluate.seed}
+    content["evaluate"] = measured
     content["data"] = [info.sha256, info.binarization, settings.data.dequantize]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -52,13 +52,13 @@ def normalised(model: Model, train: ImageBatches, seed: int) -> Iterator[float |
     Gives that variance, the mean squared error of a pixel; None for other likelihoods.
     """
     likelihood, variance = model.likelihood, None
-    if isinstance(likelihood, GaussianLikelihood):
-        fitted = GaussianLikelihood(None, linear=likelihood.linear)
-        model.likelihood = fitted.to(train.device).eval()
-        noise = stream(seed, "scoring/fit", train.device)
-        model.fit_likelihood(train.spread(BATCH, noise, FIT_IMAGES), noise)
-        variance = model.likelihood.variance.item()
     try:
+        if isinstance(likelihood, GaussianLikelihood):
+            fitted = GaussianLikelihood(None, linear=likelihood.linear)
+            model.likelihood = fitted.to(train.device).eval()
+            noise = stream(seed, "scoring/fit", train.device)
+            model.fit_likelihood(train.spread(BATCH, noise, FIT_IMAGES), noise)
+            variance = fitted.variance.item()
         yield variance
     finally:
         model.likelihood = likelihood

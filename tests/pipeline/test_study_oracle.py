@@ -99,7 +99,7 @@ def closed_form(images: np.ndarray) -> float:
 def test_the_study_finds_the_weight_and_the_latent_size(train_images: np.ndarray) -> None:
     launch = Launch(settings())
     launch.work(math.inf)
-    outcome = outcome_of(launch.study, launch.laboratory, final=True)
+    outcome = outcome_of(launch.study, launch.laboratory)
     assert outcome is not None
     assert outcome.smallest is not None
     expected = closed_form(train_images)

@@ -85,7 +85,7 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     content = settings.model_dump()
     for name, value in changes.items():
         section, _, key = name.partition(".")
-        content[section][key] = value
+        content.setdefault(section, {})[key] = value
     return parse_settings(content)
 
 
