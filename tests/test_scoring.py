@@ -233,7 +233,6 @@ def test_a_model_gets_its_likelihood_back(variance):
     assert own.variance.item() == before != best
 
 
-@pytest.mark.xfail(strict=True, reason="the likelihood is exchanged before the try begins")
 def test_a_model_gets_its_likelihood_back_if_the_fit_fails():
     model = untrained()
     own = model.likelihood

@@ -206,7 +206,8 @@ def test_a_verdict_is_always_of_one_noise(data: PreparedData, model: Model) -> N
         torch.manual_seed(seed)
         found.append(judge(data).verdict(model))
     assert found[0] == found[1]
-    assert judge(data, seed=1).verdict(model).values != found[0].values
+    other = settings().model_copy(update={"evaluate": EvaluateSettings(seed=1)})
+    assert Judge(other, data, CPU).verdict(model).values != found[0].values
 
 
 def test_a_verdict_leaves_the_model_as_it_was(data: PreparedData, model: Model) -> None:
@@ -332,11 +333,6 @@ def test_two_objectives_stand_nowhere(data: PreparedData) -> None:
     assert standings == [None, None]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="trials are measured with K = 1, which has no such metric; its name is tried with K = 2",
-    raises=KeyError,
-)
 def test_a_metric_that_is_accepted_can_be_measured(data: PreparedData) -> None:
     judge_, standings = judge(data, "nll_change_on_doubling_nats"), []
     trained(judge_, lambda *given: standings.append(judge_.standing(*given)))
@@ -374,9 +370,6 @@ def test_trials_of_the_same_data_settings_and_judge_compare(data: PreparedData) 
 LATENT_RANGE = {"type": "int", "low": 1, "high": 4}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what the evaluate section says of a metric is not in the fingerprint"
-)
 def test_trials_whose_metric_was_measured_otherwise_do_not_compare(
     data: PreparedData, model: Model
 ) -> None:
@@ -391,9 +384,6 @@ def test_trials_whose_metric_was_measured_otherwise_do_not_compare(
     assert fingerprint(few, data.info) != fingerprint(many, data.info)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tune.seed is the sampler's, but also that of the noise that judges trials"
-)
 def test_trials_that_were_judged_with_other_noise_do_not_compare(
     data: PreparedData, model: Model
 ) -> None:

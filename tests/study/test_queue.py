@@ -15,6 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 from optuna import Study
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import text
 
@@ -54,9 +55,9 @@ def work(
     patience: float = PATIENCE,
     deadline: float | None = None,
 ) -> list[FrozenTrial]:
-    """Take part in a study, and give the trials that ended here."""
+    """Take part in a study, for a minute at most, and give the trials that ended here."""
     ended: list[FrozenTrial] = []
-    Queue(study, total, patience, deadline).work(objective, ended.append)
+    Queue(study, total, patience, deadline or time.monotonic() + 60).work(objective, ended.append)
     return ended
 
 
@@ -132,7 +133,7 @@ def test_several_workers_do_them_all_and_no_more(join: Join) -> None:
         time.sleep(0.01 * (trial.number % 3))
         return draw(trial)
 
-    ended = together(*(lambda s=study: work(s, 10, slow) for study in studies))
+    ended = together(*(lambda s=study: work(s, 10, slow, 60) for study in studies))
     assert_all_is_done(studies[0], 10)
     assert len(studies[0].trials) == 10, "none gave way on one machine"
     assert sorted(number for part in ended for number in numbers(part)) == list(range(10))
@@ -150,7 +151,7 @@ def test_several_workers_of_which_one_is_interrupted_and_one_trial_fails(join: J
             raise SystemExit(143)
         return x
 
-    ended = together(*(lambda s=study: work(s, 7, objective) for study in studies))
+    ended = together(*(lambda s=study: work(s, 7, objective, 60) for study in studies))
     assert [type(part) for part in ended].count(SystemExit) == 1
     assert_total(studies[0], 7)
     (again,) = (trial for trial in studies[0].trials if retried_numbers(trial))
@@ -273,19 +274,7 @@ def test_an_interrupted_trial_is_put_back(join: Join, interruption: type[BaseExc
     assert_all_is_done(study, 3)
 
 
-@pytest.mark.parametrize(
-    "interruption",
-    [
-        SystemExit,
-        pytest.param(
-            KeyboardInterrupt,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="the retry callback appends to a list that the dead trial in memory shares",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_a_trial_that_is_interrupted_twice_knows_which_ones_it_runs_again(
     join: Join, interruption: type[BaseException]
 ) -> None:
@@ -305,11 +294,8 @@ def test_a_trial_that_is_interrupted_twice_knows_which_ones_it_runs_again(
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("last", [0, 2, 3])
 def test_an_interrupted_point_of_a_grid_is_run_again(
-    join: Join, interruption: type[BaseException], last: int, request: pytest.FixtureRequest
+    join: Join, interruption: type[BaseException], last: int
 ) -> None:
-    if interruption is SystemExit and last == 3:
-        reason = "GridSampler.after_trial calls Study.stop() for the last point, outside optimize"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason, raises=RuntimeError))
     tune = TuneSettings(sampler="grid", trials=4)
 
     def objective(trial: Trial) -> float:
@@ -371,21 +357,50 @@ def test_a_worker_that_gives_signs_of_life_is_left_alone(join: Join) -> None:
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
-def test_several_workers_queue_a_dead_one_again_once(join: Join) -> None:
+def test_several_workers_run_dead_ones_again(join: Join) -> None:
     study, workers = join(), [join() for _ in range(3)]
     for heartbeat in ("none yet", "stopped", "none yet"):
         abandon(study, heartbeat=heartbeat)
-    together(*(lambda s=worker: work(s, 4) for worker in workers))
-    assert_total(study, 4)
-    again = [retried_numbers(trial) for trial in study.trials if retried_numbers(trial)]
-    assert sorted(again) == [[0], [1], [2]]
+    together(*(lambda s=worker: work(s, 4, patience=1) for worker in workers))
+    assert len(finished_trials(study)) == 4
+    assert not study.get_trials(states=(TrialState.RUNNING,))
+    assert {retried_numbers(trial)[-1] for trial in study.trials if retried_numbers(trial)} == {
+        0,
+        1,
+        2,
+    }
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a dead trial is failed and queued again without the lock: another worker sees room "
-    "between the two, draws a new trial, and the dead one's settings are not run",
-)
+@pytest.mark.parametrize("heartbeat", ["none yet", "stopped"])
+def test_two_workers_that_find_a_dead_one_at_once_queue_it_again_once(
+    join: Join, heartbeat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, side_by_side = join(), threading.Barrier(2)
+    abandon(study, heartbeat=heartbeat)
+
+    def after(function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let what was found out be old when it is acted upon: wait for the other worker."""
+
+        def slow(*given: Any) -> Any:
+            found = function(*given)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                side_by_side.wait(2)
+            return found
+
+        return slow
+
+    def look(worker: Queue) -> None:
+        for _ in range(2):
+            worker._look_after_others()
+            time.sleep(0.01)
+
+    for owner, name in ((RDBStorage, "check_trial_is_updatable"), (Queue, "_is_queued_again")):
+        monkeypatch.setattr(owner, name, after(getattr(owner, name)))
+    workers = [Queue(join(), 1, patience=0) for _ in range(2)]
+    together(*(lambda w=worker: look(w) for worker in workers))
+    assert [retried_numbers(trial) for trial in study.trials] == [[], [0]]
+
+
 @pytest.mark.parametrize("ending", ["dead", "interrupted"])
 def test_no_other_trial_takes_the_place_of_one_that_is_run_again(
     join: Join, ending: str, monkeypatch: pytest.MonkeyPatch
@@ -417,11 +432,6 @@ def test_no_other_trial_takes_the_place_of_one_that_is_run_again(
     assert finished_trials(study)[0].params == study.trials[0].params
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="GridSampler.after_trial calls Study.stop() for the last point, outside optimize",
-    raises=RuntimeError,
-)
 def test_the_last_point_of_a_grid_is_run_again_if_its_worker_died(join: Join) -> None:
     tune = TuneSettings(sampler="grid", trials=4)
     study = join(sampler=build_sampler(tune))
@@ -460,12 +470,6 @@ def prune(trial: Trial, x: float) -> float:
     raise optuna.TrialPruned
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Study.optimize raises ValueError ('Cannot tell a FAIL trial') or AssertionError, "
-    "not UpdateFinishedTrialError, so the worker dies",
-    raises=(ValueError, AssertionError),
-)
 @pytest.mark.parametrize("late", [give, note, report, fail, prune])
 def test_what_comes_after_a_trial_was_taken_for_dead_is_dropped(
     join: Join, late: Callable[[Trial, float], float], capsys: pytest.CaptureFixture[str]
@@ -488,6 +492,23 @@ def test_what_comes_after_a_trial_was_taken_for_dead_is_dropped(
     assert dead.state == TrialState.FAIL
     assert not is_finished(dead)
     assert [retried_numbers(trial) for trial in study.trials].count([0]) == 1
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_does_not_queue_a_trial_that_others_have_queued(
+    join: Join, interruption: type[BaseException]
+) -> None:
+    study = join()
+
+    def stalled(trial: Trial) -> float:
+        draw(trial)
+        stop_hearts(study)
+        Queue(join(), 1, PATIENCE)._look_after_others()
+        raise interruption
+
+    with pytest.raises(interruption):
+        work(study, 1, stalled)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 # --- more trials than were asked for

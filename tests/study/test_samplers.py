@@ -99,20 +99,7 @@ def test_another_seed_gives_other_points(sampler: str) -> None:
     assert found[0] != found[1]
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        *(name for name in SAMPLERS if name != "qmc"),
-        pytest.param(
-            "qmc",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="every trial warns that Optuna's QMCSampler is experimental",
-                raises=optuna.exceptions.ExperimentalWarning,
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sampler_warns_of_nothing(sampler: str) -> None:
     tune = tuned(sampler=sampler)
     with warnings.catch_warnings():
