@@ -16,7 +16,8 @@ from vaelab.pareto import hypervolume
 
 CAPTIONS = {
     "history": "Every trial in its order, and the best so far.",
-    "weight": "The KL weight that was measured best, beside the closed form's.",
+    "weight": "The KL weight of the best single trial, beside the closed form's; the finalists' "
+    "new seeds may have chosen another.",
     "contour": "The measure over two settings.",
     "slice": "The measure over each setting alone.",
     "parallel_coordinates": "Each trial as a line through its settings.",
