@@ -80,7 +80,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RDBStorage]:
     folder = tmp_path_factory.mktemp("optuna")
     with pytest.MonkeyPatch.context() as patch:
         enter(folder, patch)
-        storage = open_storage(TuneSettings(heartbeat_seconds=1))
+        # A trial gives one sign of life, as it begins, and is dead if that was a day ago.
+        storage = open_storage(TuneSettings(heartbeat_seconds=4 * 3600))
     event.listen(storage.engine, "connect", _wait_for_no_disk)
     yield storage
     storage.engine.dispose()
