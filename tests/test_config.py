@@ -153,11 +153,6 @@ WEIGHT = {"type": "float", "low": 0.01, "high": 10.0, "log": True}
         pytest.param(
             {"search_space": {"train.kl_weight": {**WEIGHT, "step": 2}}},
             "tune.search_space.train.kl_weight.step is no setting",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="the unknown key's section is looked up among those of Settings",
-                raises=AttributeError,
-            ),
         ),
         (
             {"search_space": {"train.kl_weight": {**WEIGHT, "high": 0.01}}},
@@ -212,11 +207,11 @@ def test_a_bad_study_is_refused_in_one_line(tune: dict[str, object], message: st
 
 
 @pytest.mark.parametrize(
-    ("settings", "reason"),
+    ("settings", "message"),
     [
         (
             {"tune": {"search_space": {"model.kernel_size": {"type": "int", "low": 3, "high": 7}}}},
-            "only the ends of whole-number ranges are tried: 4 is refused in the first trial",
+            "model.kernel_size cannot be 4: kernel_size: must be odd",
         ),
         (
             {
@@ -230,15 +225,14 @@ def test_a_bad_study_is_refused_in_one_line(tune: dict[str, object], message: st
                     }
                 },
             },
-            "choices are checked within their section, not against data.dequantize",
+            "model.likelihood cannot be 'bernoulli': data.dequantize needs a density",
         ),
     ],
 )
 def test_a_search_space_with_settings_that_no_trial_can_have_is_refused(
-    settings: dict[str, object], reason: str, request: pytest.FixtureRequest
+    settings: dict[str, object], message: str
 ) -> None:
-    request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    with pytest.raises(UserError, match="search_space"):
+    with pytest.raises(UserError, match=f"search_space: {message}"):
         parse_settings(settings)
 
 
@@ -263,7 +257,7 @@ def test_a_search_space_keeps_its_order_and_types() -> None:
     assert list(tune.search_space) == list(space)
     hidden = tune.search_space["model.hidden"]
     assert list(map(repr, hidden.examples())) == ["()", "(16,)", "None", "0.5", "'a'", "True"]
-    assert tune.search_space["model.latent_dim"].examples() == (2, 64)
+    assert set(tune.search_space["model.latent_dim"].examples()) == set(range(2, 65))
     low, between, high = map(str, tune.search_space["train.kl_weight"].examples())
     assert (low, high) == ("0.01", "10.0")
     assert 0.01 < float(between) < 10

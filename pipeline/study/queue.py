@@ -16,13 +16,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.study.storage import FAILURE as FAILURE
 from pipeline.study.storage import queue_again, study_lock
-from vaelab.training import NonFiniteLossError
+from vaelab.config import UserError
 
 # Attributes of a trial.
-FAILURE, SURPLUS, STARTED = "failure", "surplus", "started"
+SURPLUS, STARTED = "surplus", "started"
 # What a trial's settings can bring about; anything else is a defect, and ends the worker.
-FAILURES = (NonFiniteLossError, torch.OutOfMemoryError)
+FAILURES = (UserError, torch.OutOfMemoryError)
 POLL_SECONDS = 0.5
 
 

@@ -69,7 +69,7 @@ def build_sampler(tune: TuneSettings) -> BaseSampler:
         "random": lambda seed: samplers.RandomSampler(seed=seed),
         "qmc": lambda seed: _quasi_random(tune.seed, seed),
         # The storage knows which of one list of points are taken.
-        "grid": lambda seed: samplers.GridSampler(grid(tune), seed=tune.seed),
+        "grid": lambda seed: samplers.GridSampler(grid(tune), seed=0),
     }
     return SeededByTrial(makers[tune.sampler], tune.seed)
 

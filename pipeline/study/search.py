@@ -135,4 +135,4 @@ def outcome(trial: FrozenTrial) -> str:
 
 
 def _brief(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return str(list(value) if isinstance(value, tuple) else value)

@@ -22,7 +22,8 @@ from vaelab.data.dataset import DatasetInfo
 
 Direction = Literal["minimize", "maximize"]
 
-FINGERPRINT = "fingerprint"
+# Attributes: of a study, what it tunes; of a trial, why its settings failed.
+FINGERPRINT, FAILURE = "fingerprint", "failure"
 # A worker is dead when it missed this many signs of life.
 MISSED_HEARTBEATS = 6
 BUSY_SECONDS = 60
@@ -72,7 +73,9 @@ def open_storage(tune: TuneSettings) -> RDBStorage:
 
 
 def queue_again(study: Study, trial: FrozenTrial) -> None:
-    """Let the settings of a trial that never ended be tried again."""
+    """Let the settings of a trial that never ended be tried again; one that failed did end."""
+    if FAILURE in trial.user_attrs:
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         # It appends to a list that the trial at hand would share.
@@ -119,6 +122,8 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     if settings.tune.objective in ("nll", "rate_distortion"):
         measured = {"seed": settings.evaluate.seed}
     content["evaluate"] = measured
+    if settings.tune.sampler == "grid":
+        content["grid"] = settings.tune.trials  # points of another grid are others
     content["data"] = [info.sha256, info.binarization, settings.data.dequantize]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -444,9 +444,6 @@ def test_the_last_point_of_a_grid_is_run_again_if_its_worker_died(join: Join) ->
     assert len({tuple(trial.params.values()) for trial in finished_trials(study)}) == 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the seed shuffles the list of points, of which the storage has the numbers"
-)
 def test_every_point_of_a_grid_is_visited_whatever_seed_a_later_launch_has(join: Join) -> None:
     for seed, total in ((0, 5), (3, 9)):
         tune = TuneSettings(sampler="grid", trials=9, seed=seed)
@@ -458,9 +455,6 @@ def test_every_point_of_a_grid_is_visited_whatever_seed_a_later_launch_has(join:
     assert len({tuple(trial.params.values()) for trial in finished_trials(join())}) == 9
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a trial that said why it failed is queued again all the same"
-)
 def test_a_trial_whose_worker_died_after_it_had_failed_is_not_run_again(join: Join) -> None:
     study = join()
     failed = abandon(study, heartbeat="beats")

@@ -57,19 +57,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _pixels_fit_likelihood(self) -> "Settings":
-        likelihood = self.model.likelihood
-        if self.data.dequantize and likelihood not in ("gaussian", "continuous_bernoulli"):
-            raise ValueError(
-                f"data.dequantize needs a density on [0, 1]: model.likelihood is {likelihood}, "
-                "which would have to be gaussian or continuous_bernoulli"
-            )
-        if self.data.dequantize and self.data.binarization != "none":
-            raise ValueError("data.dequantize and data.binarization exclude each other")
-        if likelihood == "discretized_logistic" and self.data.binarization != "none":
-            raise ValueError(
-                "model.likelihood: discretized_logistic is for 8-bit pixels; "
-                "binary ones need bernoulli, or data.binarization: none"
-            )
+        _check_pixels(self.data, self.model)
         return self
 
     @model_validator(mode="after")
@@ -123,15 +111,33 @@ def flatten(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _check_pixels(data: DataSettings, model: ModelSettings) -> None:
+    likelihood = model.likelihood
+    if data.dequantize and likelihood not in ("gaussian", "continuous_bernoulli"):
+        raise ValueError(
+            f"data.dequantize needs a density on [0, 1]: model.likelihood is {likelihood}, "
+            "which would have to be gaussian or continuous_bernoulli"
+        )
+    if data.dequantize and data.binarization != "none":
+        raise ValueError("data.dequantize and data.binarization exclude each other")
+    if likelihood == "discretized_logistic" and data.binarization != "none":
+        raise ValueError(
+            "model.likelihood: discretized_logistic is for 8-bit pixels; "
+            "binary ones need bernoulli, or data.binarization: none"
+        )
+
+
 def _check_setting(settings: Settings, name: str, value: object) -> None:
     section, _, key = name.partition(".")
     present = getattr(settings, section)
     if key not in type(present).model_fields:
         raise ValueError(f"tune.search_space: {_unknown(name)}")
     try:
-        type(present).model_validate(present.model_dump() | {key: value})
-    except ValidationError as error:
-        reasons = "; ".join(_explain(error))
+        changed = type(present).model_validate(present.model_dump() | {key: value})
+        if isinstance(changed, ModelSettings):
+            _check_pixels(settings.data, changed)
+    except ValueError as error:
+        reasons = "; ".join(_explain(error)) if isinstance(error, ValidationError) else str(error)
         raise ValueError(f"tune.search_space: {name} cannot be {value!r}: {reasons}") from error
 
 
@@ -157,12 +163,19 @@ def _is_union_branch(part: str | int) -> bool:
 
 def _unknown(name: str) -> str:
     section, _, key = name.rpartition(".")
-    model: type[BaseModel] = Settings
+    model: type[BaseModel] | None = Settings
     for part in filter(None, section.split(".")):
-        annotation = model.model_fields[part].annotation
-        model = next(c for c in (annotation, *get_args(annotation)) if isinstance(c, type))
+        field = model.model_fields.get(part) if model else None
+        classes = (field.annotation, *get_args(field.annotation)) if field else ()
+        model = next((c for c in classes if _is_section(c)), None)
+    if model is None:
+        return f"{name} is no setting"
     valid = list(model.model_fields)
     prefix = f"{section}." if section else ""
     near = difflib.get_close_matches(key, valid, n=1)
     hint = f"did you mean {prefix}{near[0]}? " if near else ""
     return f"{name} is no setting; {hint}valid here: {', '.join(valid)}"
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

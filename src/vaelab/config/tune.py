@@ -33,8 +33,8 @@ class IntRange(Section):
         return _check_ends(self)
 
     def examples(self) -> tuple[int, ...]:
-        """Give values that the setting has to allow."""
-        return self.low, self.high
+        """Give values that the setting has to allow: all, if they are few."""
+        return (*range(self.low, min(self.high, self.low + 100)), self.high)
 
 
 class FloatRange(Section):
