@@ -57,8 +57,6 @@ def command(arguments: argparse.Namespace) -> None:
         raise UserError(f"--workers: must be 1 or more (it is {arguments.workers})")
     settings = load_settings(arguments.params)
     if arguments.worker is not None:
-        # Ctrl-C reaches the whole group; the command ends its workers by SIGTERM, once.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         Launch(settings).work(arguments.worker)
         return
     prepare()
@@ -121,7 +119,10 @@ def run_workers(arguments: argparse.Namespace, deadline: float) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "pipeline.tune", "--params", str(arguments.params)]
     command += ["--worker", str(deadline)]
+    # Ctrl-C reaches the whole group: workers inherit to ignore it, and are ended by SIGTERM, once.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]
+    signal.signal(signal.SIGINT, handler)
     try:
         for process in processes:
             if process.wait() != 0:
