@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +28,26 @@ class Copy:
         """Run a command there, give what it printed, and insist on its exit code."""
         # What the tests' own surroundings say must not decide where the copy's runs go.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))}
-        found = subprocess.run(
-            command,
-            cwd=self.path,
-            env=inherited
-            | {
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "PYTHONPATH": str(self.path / "src"),
-                "GIT_CONFIG_GLOBAL": os.devnull,
-            }
-            | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        assert found.returncode == code, found.stdout
-        return found.stdout
+        # A file, not a pipe: daemons that a command leaves behind would keep that open.
+        with tempfile.TemporaryFile("w+") as output:
+            found = subprocess.run(
+                command,
+                cwd=self.path,
+                env=inherited
+                | {
+                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                    "PYTHONPATH": str(self.path / "src"),
+                    "GIT_CONFIG_GLOBAL": os.devnull,
+                }
+                | environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=600,
+            )
+            output.seek(0)
+            printed = output.read()
+        assert found.returncode == code, printed
+        return printed
 
     def repro(self, *arguments: str) -> str:
         """Run `dvc repro`."""

@@ -42,7 +42,7 @@ def test_queued_experiments_by_two_workers_all_reach_the_main_store(
         if status.count("Success") == 3:
             break
         time.sleep(1)
-    copy.run("dvc", "queue", "stop")
+    copy.run("dvc", "queue", "stop", "--kill")
     runs = {run.info.run_name: run for run in copy.runs()}
     assert runs.keys() == {"seed-1", "seed-2", "seed-3"}
     for run in runs.values():
