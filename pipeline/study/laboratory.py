@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.study.judge import Judge
 from pipeline.train import describe_model, training_key
-from vaelab.checkpoint import load_model, save_model
+from vaelab.checkpoint import CONFIG, load_model, save_model
 from vaelab.config import Settings
 from vaelab.models import Model, build_model
 from vaelab.objectives import build_objective
@@ -42,7 +42,7 @@ class Laboratory:
     def recall(self, settings: Settings) -> Model:
         """Give the model of a trial, trained again, to the same, if it is not on this machine."""
         folder = self._folder(settings)
-        if folder.is_dir():
+        if (folder / CONFIG).is_file():  # written last
             model, _ = load_model(folder, self.device)
             return model
         print("a model is not here, or is of other code: training it again", flush=True)

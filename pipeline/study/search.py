@@ -23,7 +23,7 @@ from pipeline.study.queue import FAILURE, Queue, finished_trials
 from pipeline.study.runs import StudyRuns, TrialRun
 from pipeline.study.samplers import settings_of, suggest, total_trials
 from pipeline.study.storage import MISSED_HEARTBEATS
-from vaelab.config import Settings, with_changes
+from vaelab.config import Settings, UserError, with_changes
 from vaelab.models import Model
 from vaelab.training import EpochReport, NonFiniteLossError, Trainer
 
@@ -64,11 +64,13 @@ class Worker:
 
     def _search(self, trial: Trial) -> tuple[float, ...]:
         changes = suggest(trial, self.settings.tune)
-        settings = trial_settings(self.settings, changes)
-        run = self.runs.start(
-            f"trial {trial.number}", str(trial.number), training_settings(settings)
-        )
-        self.open_runs[trial.number] = run
+        name, key = f"trial {trial.number}", str(trial.number)
+        try:
+            settings = trial_settings(self.settings, changes)
+        except UserError:  # a combination that cannot be: it fails, and has a run that says so
+            self.open_runs[trial.number] = self.runs.start(name, key, changes)
+            raise
+        run = self.open_runs[trial.number] = self.runs.start(name, key, training_settings(settings))
 
         def on_epoch(trainer: Trainer, report: EpochReport) -> None:
             run.log_epoch(report.epoch, report.metrics)
