@@ -69,12 +69,15 @@ class Settings(Section):
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Give the settings with some replaced, by dotted name. Raises UserError."""
-    content = settings.model_dump()
+    """Give the settings with some, none of `tune`, replaced by dotted name. Raises UserError.
+
+    The search space stays as it was checked: it need not fit a trial's own settings.
+    """
+    content = settings.model_dump(exclude={"tune"})
     for name, value in changes.items():
         section, _, key = name.partition(".")
         content.setdefault(section, {})[key] = value
-    return parse_settings(content)
+    return parse_settings(content).model_copy(update={"tune": settings.tune})
 
 
 def load_settings(path: Path) -> Settings:
