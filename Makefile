@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro tune dashboard ui test check format clean help
+.PHONY: repro compare tune dashboard ui test check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 repro: $(INSTALLED)  ## download, prepare, train, evaluate and render what is out of date
 	$(ENVIRONMENT) dvc repro
+
+compare: $(INSTALLED)  ## objectives side by side, in numbers (pipeline/comparison/params.yaml)
+	$(ENVIRONMENT) dvc repro pipeline/comparison/dvc.yaml
 
 tune: $(INSTALLED)  ## a study of the settings in tune.search_space (WORKERS=4; APPLY=1 takes its winner)
 	$(ENVIRONMENT) python -m pipeline.tune $(if $(WORKERS),--workers $(WORKERS)) \

@@ -1,6 +1,7 @@
 """Download the files of the data set that data.name says, into data/raw, and verify them."""
 
 import os
+from pathlib import Path
 
 from pipeline import paths, stage
 from vaelab.config import Settings
@@ -13,11 +14,11 @@ def main() -> None:
     stage.run(download, __doc__)
 
 
-def download(settings: Settings) -> None:
-    """Fill data/raw; raises UserError."""
+def download(settings: Settings, raw: Path = paths.RAW) -> None:
+    """Fill data/raw, or another folder; raises UserError."""
     mirrors = mirror_urls(os.environ, settings.data.mirror)
     fetch = Fetcher(settings.data.name, mirrors, paths.PARTIAL_DOWNLOADS)
-    sources.download(settings.data, paths.RAW, fetch)
+    sources.download(settings.data, raw, fetch)
     for name, url in fetch.used.items():
         print(f"{settings.data.name}: {name} from {url}")
 

@@ -28,8 +28,7 @@ def evaluate(settings: Settings) -> None:
     print(f"evaluating on {describe(trained.device)}", flush=True)
     report = measure(trained.model, evaluation_data(trained), settings.evaluate, trained.device)
     write_json(paths.EVALUATE_METRICS, report.metrics)
-    if report.latents:
-        write_latents(report.latents)
+    write_latents(report.latents)
     add_evaluation(run_of_model(store, settings), settings)
     print(summary(report))
 
@@ -47,17 +46,21 @@ def evaluation_data(trained: Trained) -> EvaluationData:
     )
 
 
-def write_latents(latents: LatentCodes) -> None:
-    """Write every test image's posterior, and what is known of each dimension."""
+def write_latents(latents: LatentCodes | None) -> None:
+    """Write every test image's posterior, and what is known of each dimension.
+
+    Without an encoder there is nothing in the files: no array, no row. DVC needs them to be there.
+    """
+    arrays = {"mean": latents.means, "stddev": latents.stddevs} if latents else {}
 
     def save(path: Path) -> None:
         with path.open("wb") as file:
-            np.savez(file, mean=latents.means, stddev=latents.stddevs)
+            np.savez(file, allow_pickle=False, **arrays)
 
     write_atomically(paths.TEST_LATENTS, save)
     columns = {
         name: (column.astype(int) if column.dtype == bool else column).tolist()
-        for name, column in latents.dimensions.items()
+        for name, column in (latents.dimensions if latents else {}).items()
     }
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)

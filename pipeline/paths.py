@@ -27,6 +27,19 @@ RENDER = Path("results/render")
 
 TUNE = Path("results/tune")
 
+COMPARISON_PARAMS = Path("pipeline/comparison/params.yaml")
+COMPARISON_RAW = Path("data/comparison/raw")
+COMPARISON_PREPARED = Path("data/comparison/prepared")
+COMPARISON_MODELS = Path("models/comparison")
+CLASSIFIER = COMPARISON_MODELS / "classifier"
+COMPARISON = Path("results/comparison")
+COMPARISON_TRAINED = COMPARISON / "trained"
+COMPARISON_MEASURED = COMPARISON / "measured"
+FLOOR = COMPARISON / "floor.json"
+COMPARISON_TABLE = COMPARISON / "table.csv"
+COMPARISON_REPORT = COMPARISON / "table.md"
+COMPARISON_FIGURE = COMPARISON / "comparison.png"
+
 
 def main_copy() -> Path:
     """Give the main working copy: `dvc exp run` may work in one that it throws away."""

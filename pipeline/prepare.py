@@ -1,5 +1,7 @@
 """Turn the downloaded files, or a folder of images, into the arrays of data/prepared."""
 
+from pathlib import Path
+
 from pipeline import paths, stage
 from vaelab.config import Settings
 from vaelab.data import sources
@@ -11,10 +13,10 @@ def main() -> None:
     stage.run(work, __doc__)
 
 
-def work(settings: Settings) -> None:
-    """Fill data/prepared; raises UserError."""
-    source = sources.read(settings.data, paths.RAW)
-    print(summarize(prepare(source, settings.data, paths.PREPARED)))
+def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPARED) -> None:
+    """Fill data/prepared, or another folder; raises UserError."""
+    source = sources.read(settings.data, raw)
+    print(summarize(prepare(source, settings.data, prepared)))
     for note in source.notes:
         print(note)
 

@@ -32,7 +32,7 @@ class EpochRecorder:
         height, width = self.model.image_shape[1:]
         pictured = min(32, max(8, PIXELS // (height * width)))
         self.originals = next(trainer.validation.ordered(pictured, noise))
-        self.latents = self.model.prior(pictured, noise)
+        self.pictured = pictured
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,9 @@ class EpochRecorder:
 
     def _draw(self) -> dict[str, np.ndarray]:
         self.model.eval()
-        samples = rendering.decode_means(self.model, self.latents)
+        # The same noise each time, through a prior that may have learned since.
+        noise = stream(self.settings.seed, "pictures/prior", self.originals.device)
+        samples = rendering.prior_samples(self.model, self.pictured, noise)
         images = {"samples": progress_samples(samples.cpu().numpy())}
         if self.model.has("encoder"):
             decoded = rendering.reconstructions(self.model, self.originals)

@@ -15,21 +15,14 @@ from pipeline import paths
 from pipeline.files import flattened, read_csv
 from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_run
 from vaelab.checkpoint import load_model, weights_hash
-from vaelab.config import Settings, TrackingSettings, flatten
+from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
 from vaelab.models import Model
 
-TRAINING_SECTIONS = ("data.", "model.", "train.")
 
-
-def training_settings(settings: Settings) -> dict[str, Any]:
-    """Give the settings that a trained model depends on, by dotted name."""
-    return {k: v for k, v in flatten(settings).items() if k.startswith(TRAINING_SECTIONS)}
-
-
-def start_training(run: Run, settings: Settings, info: DatasetInfo, device: str) -> None:
+def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, device: str) -> None:
     """Log what is known before the first epoch."""
-    run.log_params(training_settings(settings))
+    run.log_params(params)
     run.log_dataset(info)
     run.log_tags({"device": device, **git_state()})
 

@@ -15,14 +15,22 @@ from pipeline.records import add_results, run_of_model
 from pipeline.tracking import open_store
 from pipeline.trained import Trained
 from vaelab import rendering
+from vaelab.asking import Asking
 from vaelab.config import RenderSettings, Settings, UserError
 from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
 from vaelab.figures import curves, grids, latents
+from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.models import Model
 from vaelab.randomness import stream
 
 Named = Iterator[tuple[str, Figure]]
+MOST_CLASSES = 10
+OFF_PRIOR = {
+    "title": "Traversals of single dimensions, around the mean latent",
+    "column_title": "value of the dimension, in standard deviations of the latents",
+}
+STEPS = (0.0, 0.5, 1.0, 1.5)  # multiples of an attribute's direction
 
 
 def main() -> None:
@@ -34,39 +42,43 @@ def render(settings: Settings) -> None:
     """Write a PNG a figure, and add them to the model's run."""
     store = open_store(settings.tracking)
     trained = Trained.load(settings.machine)
-    test = trained.batches("test")
     paths.RENDER.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(trained.model, trained.data, test, settings.render):
+    for name, figure in figures(trained, settings.render):
         figure.savefig(paths.RENDER / f"{name}.png", dpi=settings.render.dpi)
     run = run_of_model(store, settings)
     add_results(run, "render", settings.render.model_dump(), paths.RENDER, {})
     print(f"drew {len(list(paths.RENDER.glob('*.png')))} figures in {paths.RENDER}")
 
 
-def figures(
-    model: Model, data: PreparedData, test: ImageBatches, settings: RenderSettings
-) -> Named:
+def figures(trained: Trained, settings: RenderSettings) -> Named:
     """Draw all that applies to the model, one figure at a time."""
+    model, data, test = trained.model, trained.data, trained.batches("test")
     samples = rendering.prior_samples(
         model, settings.samples, stream(settings.seed, "samples", test.device)
     )
-    yield "samples", grids.samples_figure(_array(samples))
+    title = f"Samples from the prior, {model.prior_name}"
+    yield "samples", grids.samples_figure(_array(samples), title)
     table = LatentTable.read() if model.has("encoder") else None
-    yield from _explored(model, table, settings)
+    # Between codes there are no latents to move through.
+    if not model.is_discrete:
+        yield from _explored(model, table, settings)
     if table:
         yield from _restored(model, test, settings)
-        yield from _latent_space(data, table, settings)
+        yield from _latent_space(model, data, table, settings)
+        yield from _asked(trained, test, settings)
     yield from _training()
 
 
 @dataclass(frozen=True)
 class LatentTable:
-    """What evaluation stored: each test image's posterior, [images, latent], and each dimension."""
+    """What evaluation stored: each test image's posterior, [images, latent], and each dimension.
+
+    `columns` has what was measured of each dimension, by name.
+    """
 
     mean: np.ndarray
     stddev: np.ndarray
-    kl_nats: np.ndarray
-    active: np.ndarray
+    columns: Mapping[str, np.ndarray]
 
     @classmethod
     def read(cls) -> "LatentTable":
@@ -79,12 +91,24 @@ class LatentTable:
             raise UserError(
                 f"{paths.TEST_LATENTS}: no latents ({error}); `dvc repro -s -f evaluate` makes them"
             ) from error
-        kl = np.array([row["kl_nats"] for row in rows], np.float32)
-        return cls(mean, stddev, kl, np.array([row["active"] == 1 for row in rows]))
+        return cls(mean, stddev, _columns(rows))
 
-    def most_kl(self, count: int) -> list[int]:
-        """Name the dimensions with the most KL, most first."""
-        return rendering.most_kl(torch.from_numpy(self.kl_nats), count)
+    @property
+    def kl_nats(self) -> np.ndarray | None:
+        """KL of each dimension, where there is one."""
+        return self.columns.get("kl_nats")
+
+    def foremost(self, count: int) -> list[int]:
+        """Name the dimensions with the most KL, or else the most variance, most first."""
+        size = self.columns.get("kl_nats", self.columns["mean_variance"])
+        return rendering.most_kl(torch.from_numpy(size), count)
+
+    def frame(self, device: torch.device) -> rendering.Frame:
+        """Say where the latents lie."""
+        centre, scale = (self.columns[f"aggregate_{name}"] for name in ("mean", "stddev"))
+        return rendering.Frame(
+            torch.from_numpy(centre).to(device), torch.from_numpy(scale).to(device)
+        )
 
 
 def _restored(model: Model, test: ImageBatches, settings: RenderSettings) -> Named:
@@ -104,33 +128,57 @@ def _restored(model: Model, test: ImageBatches, settings: RenderSettings) -> Nam
 
 def _explored(model: Model, table: LatentTable | None, settings: RenderSettings) -> Named:
     """Move through the latent space; without an encoder no dimension is known to matter more."""
-    dimensions = range(model.latent_dim)
-    chosen, plane, kl = (
-        list(dimensions)[: settings.traversal_dimensions],
-        list(dimensions)[:2],
-        None,
-    )
-    if table:
-        chosen, kl = table.most_kl(settings.traversal_dimensions), table.kl_nats
-        plane = plane if model.latent_dim == 2 else table.most_kl(2)
-    radius = settings.traversal_range
-    moved = rendering.traversals(model, chosen, settings.traversal_steps, radius)
-    yield "traversals", grids.traversals_figure(_array(moved), chosen, kl, radius)
-    images = rendering.manifold(model, settings.manifold_size, plane)
+    count, radius, size = settings.traversal_dimensions, settings.traversal_range, model.latent_dim
+    frame = None if model.has_standard_prior or not table else table.frame(_device(model))
+    chosen = table.foremost(count) if table else list(range(size))[:count]
+    plane = table.foremost(2) if table and size != 2 else list(range(size))[:2]
+    moved = rendering.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
+    texts = {} if frame is None else OFF_PRIOR
+    kl = table.kl_nats if table else None
+    yield "traversals", grids.traversals_figure(_array(moved), chosen, kl, radius, **texts)
+    images = rendering.manifold(model, settings.manifold_size, plane, frame)
     quantiles = rendering.gaussian_quantiles(settings.manifold_size).numpy()
-    why = "the dimensions with the most KL" if table else "the first two dimensions"
+    most = "KL" if kl is not None else "variance"
+    why = f"the dimensions with the most {most}" if table else "the first two dimensions"
     figure = grids.manifold_figure(_array(images), plane, quantiles, model.latent_dim, why)
     yield "manifold", figure
 
 
-def _latent_space(data: PreparedData, table: LatentTable, settings: RenderSettings) -> Named:
+def _latent_space(
+    model: Model, data: PreparedData, table: LatentTable, settings: RenderSettings
+) -> Named:
     labels, names = data.labels("test"), data.info.class_names
-    yield "latent_scatter", latents.latent_scatter(table.mean, labels, names, seed=settings.seed)
-    noise = np.random.default_rng(settings.seed).standard_normal(table.mean.shape, np.float32)
-    drawn = table.mean + table.stddev * noise
-    chosen = table.most_kl(settings.histogram_dimensions)
-    yield "aggregate_posterior", latents.aggregate_posterior_figure(drawn, chosen)
-    yield "kl_per_dimension", curves.kl_bars_figure(table.kl_nats, table.active)
+    standard, kl = model.has_standard_prior, table.kl_nats
+    yield (
+        "latent_scatter",
+        latents.latent_scatter(
+            table.mean, labels, names, seed=settings.seed, standard_prior=standard
+        ),
+    )
+    if standard:
+        noise = np.random.default_rng(settings.seed).standard_normal(table.mean.shape, np.float32)
+        drawn = table.mean + table.stddev * noise
+        chosen = table.foremost(settings.histogram_dimensions)
+        yield "aggregate_posterior", latents.aggregate_posterior_figure(drawn, chosen)
+    if kl is not None:
+        active = table.columns["active"] == 1
+        yield "kl_per_dimension", curves.kl_bars_figure(kl, active)
+
+
+def _asked(trained: Trained, test: ImageBatches, settings: RenderSettings) -> Named:
+    classes, factors = trained.data.info.class_names, trained.data.info.factor_names
+    if classes is None and factors is None:
+        return
+    train = trained.batches("train")
+    asking = Asking.start(trained.model, trained.data, train, test, settings.seed)
+    if classes is not None and (table := asking.classes(MOST_CLASSES)):
+        own, asked = ([classes[label] for label in chosen] for chosen in (table.own, table.asked))
+        yield "classes", class_arithmetic_figure(_array(table.pictures), own, asked)
+    if factors is not None and (rows := asking.attributes(settings.attributes, STEPS)):
+        names = [factors[column] for column in rows.columns]
+        given, taken = _array(rows.given), _array(rows.taken)
+        figure = attribute_arithmetic_figure(given, taken, STEPS, names, rows.effect_sizes)
+        yield "attributes", figure
 
 
 def _training() -> Named:
@@ -147,6 +195,10 @@ def _training() -> Named:
 def _columns(rows: list[dict[str, float]]) -> Mapping[str, np.ndarray]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {k: np.array([row.get(k, np.nan) for row in rows], np.float32) for k in names}
+
+
+def _device(model: Model) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _array(images: Tensor) -> np.ndarray:

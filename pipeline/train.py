@@ -1,21 +1,19 @@
 """Train the model that params.yaml describes on the prepared data, tracked in MLflow."""
 
-import hashlib
+import math
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import vaelab
 from pipeline import paths, stage
 from pipeline.background import BackgroundRun
 from pipeline.batches import build_batches
+from pipeline.described import describe_model, training_key, training_settings
 from pipeline.files import nested, write_csv, write_json
 from pipeline.recorder import EpochRecorder
-from pipeline.records import finish_training, start_training, training_settings
+from pipeline.records import finish_training, start_training
 from pipeline.tracking import (
     STORE_ERRORS,
     Store,
@@ -23,13 +21,11 @@ from pipeline.tracking import (
     brief,
     open_store,
 )
-from vaelab.checkpoint import CheckpointFolder, ModelDescription, save_model
+from vaelab.assembly import build_trainer
+from vaelab.checkpoint import CheckpointFolder, save_model
 from vaelab.config import Settings
-from vaelab.data.dataset import DatasetInfo, PreparedData
+from vaelab.data.dataset import PreparedData
 from vaelab.devices import choose_device, describe
-from vaelab.files import sha256
-from vaelab.models import build_model
-from vaelab.objectives import Objective, build_objective
 from vaelab.training import Progress, Trainer
 
 RUN_ID = "run_id"
@@ -44,17 +40,17 @@ def train(settings: Settings) -> None:
     """Train, and write the model, the history and the pictures of each epoch."""
     store = open_store(settings.tracking)
     data = PreparedData.load(paths.PREPARED)
-    trainer = build_trainer(settings, data)
+    trainer = prepared_trainer(settings, data)
     key = training_key(settings, trainer.device)
     with CheckpointFolder(paths.checkpoints() / key) as checkpoints:
         resumed = unfinished_run(store, checkpoints.folder)
         watch = settings.tracking.system_metrics
         with active_run(store, run_name(settings), resumed, watch=watch) as run:
             (checkpoints.folder / RUN_ID).write_text(run.run_id)
-            start_training(run, settings, data.info, describe(trainer.device))
+            start_training(run, training_settings(settings), data.info, describe(trainer.device))
             log = BackgroundRun(run, run.logged_steps("learning_rate"))
             fit(trainer, log, settings, checkpoints)
-            description = describe_model(settings, data.info, trainer.objective)
+            description = describe_model(settings, data.info, trainer)
             save_model(paths.MODEL, trainer.model, description)
             write_history(trainer.progress, description.objective)
             try:
@@ -71,17 +67,14 @@ def unfinished_run(store: Store, folder: Path) -> str | None:
     return run_id if run_id and store.has_run(run_id) else None
 
 
-def build_trainer(settings: Settings, data: PreparedData) -> Trainer:
-    """Build the model and its objective on the device, over the prepared splits."""
+def prepared_trainer(settings: Settings, data: PreparedData) -> Trainer:
+    """Build the loop over the prepared splits, on the device."""
     device = choose_device(settings.machine)
-    objective = build_objective(settings.train)
-    shape, seed = data.info.image_shape, settings.train.seed
-    model = build_model(settings.model, shape, objective.networks(), seed).to(device)
     train, validation = (
         build_batches(data, split, settings.data.dequantize, device)
         for split in ("train", "validation")
     )
-    return Trainer(model, objective, settings.train, train, validation)
+    return build_trainer(settings, train, validation, device)
 
 
 def fit(
@@ -109,19 +102,6 @@ def run_name(settings: Settings) -> str:
     return os.environ.get("DVC_EXP_NAME") or f"{described} z{settings.model.latent_dim}"
 
 
-def describe_model(settings: Settings, info: DatasetInfo, objective: Objective) -> ModelDescription:
-    """Say what is needed beside the weights to use a model, and how it came about."""
-    return ModelDescription(
-        objective=settings.train.objective,
-        networks=objective.networks(),
-        image_shape=info.image_shape,
-        model=settings.model,
-        dataset=info.name,
-        levels=info.levels,
-        settings=training_settings(settings),
-    )
-
-
 def write_history(progress: Progress, objective: str) -> None:
     """Write every epoch's metrics, the best epoch's as metrics.json, and each dimension's KL."""
     write_csv(paths.HISTORY, progress.history)
@@ -136,17 +116,6 @@ def write_history(progress: Progress, objective: str) -> None:
     write_csv(paths.KL_HISTORY, list(_dimension_rows(progress)))
 
 
-def training_key(settings: Settings, device: torch.device) -> str:
-    """Name a training by the hash of what it depends on: settings, data, code and device."""
-    digest = hashlib.sha256(device.type.encode())
-    for section in (settings.data, settings.model, settings.train):
-        digest.update(section.model_dump_json().encode())
-    digest.update(sha256(paths.PREPARED / "dataset.json").encode())
-    for source in sorted(Path(vaelab.__path__[0]).rglob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def _dimension_rows(progress: Progress) -> Iterator[dict[str, float]]:
     for epoch, values in enumerate(progress.per_dimension.get("kl_per_dimension_nats", []), 1):
         for dimension, kl in enumerate(values):
@@ -155,7 +124,8 @@ def _dimension_rows(progress: Progress) -> Iterator[dict[str, float]]:
 
 def summary(progress: Progress, seconds: float) -> str:
     """Say in one line how training ended."""
-    best = f", best epoch {progress.best_epoch} ({progress.best_value:.2f})"
+    kept = f", best epoch {progress.best_epoch} ({progress.best_value:.2f})"
+    best = kept if math.isfinite(progress.best_value) else ""
     return f"trained {progress.epoch} epochs in {seconds:.0f} s{best}"
 
 

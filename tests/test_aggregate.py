@@ -102,7 +102,7 @@ def test_information_and_marginal_kl_are_their_integrals():
     own = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
     terms = own.log_prob(latents.double()) - log_aggregate_posterior(latents, posterior)
     assert_mean(terms, expected)
-    found = information_metrics(posterior, latents, EvaluateSettings())
+    found = information_metrics(posterior, latents, posterior.kl(), EvaluateSettings())
     assert found["mutual_information_nats"] == pytest.approx(terms.mean().item(), abs=1e-12)
     rate = found["mutual_information_nats"] + found["marginal_kl_nats"]
     assert rate == pytest.approx(mean_over_images(posterior.kl()), abs=1e-12)
@@ -122,7 +122,7 @@ def test_rate_is_information_and_correlation_and_dimension_wise_kl():
     assert posterior.kl().mean().item() == pytest.approx(total.item(), abs=1e-5)
     assert correlation.item() > 0.02
     latents = posterior.rsample(stream(0, "test"))
-    found = information_metrics(posterior, latents, EvaluateSettings())
+    found = information_metrics(posterior, latents, posterior.kl(), EvaluateSettings())
     # Per image the estimate is a difference of two chi-squared of 3 degrees, of variance below 3;
     # a mixture of N images for the Gaussian itself is off by about e^information / N.
     tolerance = STANDARD_ERRORS * math.sqrt(3 / count) + math.exp(information) / count
@@ -134,7 +134,7 @@ def test_rate_is_information_and_correlation_and_dimension_wise_kl():
 def test_information_is_measured_on_at_most_so_many_images():
     posterior = identity(64)
     latents = posterior.rsample(stream(0, "test"))
-    found = information_metrics(posterior, latents, EvaluateSettings(max_pairs_images=10))
+    found = information_metrics(posterior, latents, posterior.kl(), EvaluateSettings(max_pairs_images=10))
     assert found["mutual_information_cap_nats"] == math.log(10)
     assert found["mutual_information_nats"] == pytest.approx(math.log(10), abs=1e-7)
 
@@ -213,9 +213,9 @@ def test_mmd_of_points():
 
 
 def test_prior_metrics_of_one_image_leave_out_what_needs_two():
-    assert set(prior_metrics(randn(1, 2), EvaluateSettings())) == {"squared_norm_ks_statistic"}
+    assert set(prior_metrics(randn(1, 2), None, EvaluateSettings())) == {"squared_norm_ks_statistic"}
     both = {"squared_norm_ks_statistic", "mmd_squared"}
-    assert set(prior_metrics(randn(2, 2), EvaluateSettings())) == both
+    assert set(prior_metrics(randn(2, 2), None, EvaluateSettings())) == both
 
 
 def test_images_are_chosen_once_each_by_the_seed():

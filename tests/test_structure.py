@@ -23,8 +23,8 @@ LEAVES = {
 LAYERS = [
     LEAVES,
     {"likelihoods"},
-    {"models", "optimisers", "checkpoint"},
-    {"objectives", "estimators", "rendering", "figures"},
+    {"models", "optimisers", "checkpoint", "classifier"},
+    {"objectives", "estimators", "rendering", "attributes", "asking", "figures"},
     {"training", "evaluation", "scoring"},
 ]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]

@@ -11,12 +11,12 @@ import torch
 from pipeline.batches import build_batches
 from pipeline.files import flattened
 from pipeline.study.storage import study_directions
+from vaelab.assembly import build
 from vaelab.config import EvaluateSettings, Settings, UserError
 from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
-from vaelab.models import Model, build_model
-from vaelab.objectives import build_objective
+from vaelab.models import Model
 from vaelab.scoring import (
     ImageScores,
     closed_form_weight,
@@ -31,6 +31,8 @@ GROUPS = 50
 # How often a trial says how it stands, at most.
 REPORTS = 20
 CHECK_IMAGES = 200
+# Judgements in nats, which need a bound on the likelihood.
+BOUNDED = ("nll", "rate_distortion")
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,8 @@ class Judge:
         self.train, self.validation = self.open("train"), self.open("validation")
         self.directions = study_directions(self.tune)
         self.metric: str | None = None
-        if "encoder" not in build_objective(settings.train).networks():
-            raise UserError(f"tune: objective {settings.train.objective} has no encoder to score")
-        if self.tune.objective not in ("nll", "rate_distortion"):
+        self._refuse_unscored()
+        if self.tune.objective not in BOUNDED:
             self.metric = self._metric_named(self.tune.objective)
 
     @property
@@ -130,10 +131,21 @@ class Judge:
         data = EvaluationData(info.name, info.levels, self.train, images, train_labels, labels)
         return flattened(evaluate(model, data, settings, self.device).metrics)
 
+    def _refuse_unscored(self) -> None:
+        objective, model = build(self.settings, self.data.info.image_shape)
+        name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
+        if "encoder" not in objective.networks():
+            raise UserError(f"tune: objective {name} has no encoder to score")
+        if bounded and not model.has_bound:
+            raise UserError(
+                f"tune.objective: {self.tune.objective} needs a bound on the likelihood, which "
+                f"objective {name} has not; a metric such as mean_squared_error would do"
+            )
+
     def _metric_named(self, name: str) -> str:
         """Find the metric, by its name in metrics.json or the end of it. Raises UserError."""
-        shape, objective = self.data.info.image_shape, build_objective(self.settings.train)
-        model = build_model(self.settings.model, shape, objective.networks()).to(self.device).eval()
+        _, built = build(self.settings, self.data.info.image_shape)
+        model = built.to(self.device).eval()
         some = ImageBatches(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
         labels = self.data.labels("validation")
         few = self.evaluate.model_copy(update={"importance_samples": 2})

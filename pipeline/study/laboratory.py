@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import paths
+from pipeline.described import describe_model, training_key
 from pipeline.study.judge import Judge
-from pipeline.train import describe_model, training_key
+from vaelab.assembly import build_trainer
 from vaelab.checkpoint import CONFIG, load_model, save_model
 from vaelab.config import Settings
-from vaelab.models import Model, build_model
-from vaelab.objectives import build_objective
+from vaelab.models import Model
 from vaelab.training import EpochReport, Trainer
 
 
@@ -21,11 +21,7 @@ class Laboratory:
 
     def trainer(self, settings: Settings) -> Trainer:
         """Build a model and its loop on the splits at hand."""
-        objective = build_objective(settings.train)
-        shape, seed = self.data.info.image_shape, settings.train.seed
-        model = build_model(settings.model, shape, objective.networks(), seed).to(self.device)
-        splits = self.judge.train, self.judge.validation
-        return Trainer(model, objective, settings.train, *splits)
+        return build_trainer(settings, self.judge.train, self.judge.validation, self.device)
 
     def train(
         self,
@@ -35,7 +31,7 @@ class Laboratory:
         """Train to the end, keep the model, and give it and its number of epochs."""
         trainer = self.trainer(settings)
         progress = trainer.fit(lambda report: on_epoch(trainer, report), show_progress=False)
-        description = describe_model(settings, self.data.info, trainer.objective)
+        description = describe_model(settings, self.data.info, trainer)
         save_model(self._folder(settings), trainer.model, description)
         return trainer.model.eval(), progress.epoch
 

@@ -7,7 +7,7 @@ from typing import Any
 from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pipeline.records import training_settings
+from pipeline.described import training_settings
 from pipeline.study.finalists import (
     FINALIST,
     GROUPS,

@@ -19,6 +19,7 @@ from pipeline.paths import main_copy
 from pipeline.study.samplers import build_pruner, build_sampler
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
+from vaelab.objectives import own_settings
 
 Direction = Literal["minimize", "maximize"]
 
@@ -112,9 +113,12 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
 def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     """Hash what makes trials comparable: data, settings, search space and objective."""
     content = settings.model_dump(mode="json", include={"model", "train"})
+    content |= own_settings(settings)
     for name in settings.tune.search_space:
         section, _, key = name.partition(".")
-        del content[section][key]
+        (content if section == "objectives" else content[section]).pop(
+            name if section == "objectives" else key
+        )
     judged = {"search_space", "objective", "direction", "importance_samples"}
     content["tune"] = settings.tune.model_dump(mode="json", include=judged)
     content["train"]["epochs"] = settings.tune.epochs or settings.train.epochs

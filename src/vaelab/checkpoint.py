@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vaelab.config import ModelSettings, UserError
 from vaelab.files import sha256, write_atomically, write_text
-from vaelab.models import Model, build_model
+from vaelab.models import Model, PosteriorKind, build_model
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
@@ -31,6 +31,7 @@ class ModelDescription(BaseModel):
     format: int = 1
     objective: str
     networks: tuple[str, ...]
+    posterior: PosteriorKind = "gaussian"
     image_shape: tuple[int, int, int]
     model: ModelSettings
     dataset: str
@@ -62,7 +63,12 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
     try:
         text = (folder / CONFIG).read_text(encoding="utf-8")
         description = ModelDescription.model_validate_json(text)
-        model = build_model(description.model, description.image_shape, description.networks)
+        model = build_model(
+            description.model,
+            description.image_shape,
+            description.networks,
+            posterior=description.posterior,
+        )
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())

@@ -48,6 +48,26 @@ class DiagonalGaussian:
         return self.kl_per_dimension().sum(-1)
 
 
+@dataclass(frozen=True)
+class PointMass:
+    """A latent without noise: what the encoder of an autoencoder gives."""
+
+    mean: Float[Tensor, "*batch latent"]
+
+    def rsample(
+        self, generator: torch.Generator | None = None, samples: int | None = None
+    ) -> Float[Tensor, "*samples_batch latent"]:
+        """Give the point; `samples` puts a dimension of copies in front."""
+        return self.mean if samples is None else self.mean.expand(samples, *self.mean.shape)
+
+    def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
+        """Log probability of the point itself, 0 nats: what the bound of discrete codes needs."""
+        return torch.zeros_like(latents[..., 0])
+
+
+Posterior = DiagonalGaussian | PointMass
+
+
 def standard_normal(like: Float[Tensor, "*batch latent"]) -> DiagonalGaussian:
     """Give the prior N(0, I) in the shape, type and place of `like`."""
     return DiagonalGaussian(torch.zeros_like(like), torch.ones_like(like))

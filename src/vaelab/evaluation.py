@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vaelab.config import EvaluateSettings, UserError
 from vaelab.data.batches import ImageBatches
-from vaelab.distributions import DiagonalGaussian
+from vaelab.distributions import DiagonalGaussian, PointMass, Posterior
 from vaelab.estimators import as_float64, probes, summary
 from vaelab.estimators import mean_over_images as mean
 from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
@@ -88,27 +88,50 @@ def evaluate(
         return Evaluation(metrics, None)
     with torch.inference_mode():
         scores = _score(model, data.test, settings, device)
-        posterior = DiagonalGaussian(scores["mean"], scores["stddev"])
-        # One latent of each image: together a sample of the aggregate posterior.
-        drawn = posterior.rsample(stream(settings.seed, "evaluation/aggregate", device))
-        table = summary.dimension_table(posterior, drawn, settings.active_unit_threshold)
         metrics["test"] = {**_test_metrics(scores, settings), **_bits(scores, model, data.levels)}
-        metrics["latent"] |= {
-            **summary.dimension_metrics(table),
-            **summary.information_metrics(posterior, drawn, settings),
-            **summary.prior_metrics(drawn, settings),
-        }
+        posterior = _posterior(scores)
+        table, described = _describe_latents(model, posterior, scores, settings, device)
+        metrics["latent"] |= described
         _check_finite(metrics)
         metrics["latent"] |= _label_metrics(model, data, scores["mean"], settings)
-    means, stddevs = summary.array(posterior.mean), summary.array(posterior.stddev)
-    return Evaluation(metrics, LatentCodes(means, stddevs, table))
+    stddevs = scores.get("stddev", torch.zeros_like(posterior.mean))
+    codes = LatentCodes(summary.array(posterior.mean), summary.array(stddevs), table)
+    return Evaluation(metrics, codes)
+
+
+def _posterior(scores: Scores) -> Posterior:
+    if "stddev" in scores:
+        return DiagonalGaussian(scores["mean"], scores["stddev"])
+    return PointMass(scores["mean"])
+
+
+def _describe_latents(
+    model: Model,
+    posterior: Posterior,
+    scores: Scores,
+    settings: EvaluateSettings,
+    device: torch.device,
+) -> tuple[dict[str, NDArray[Any]], dict[str, float | int]]:
+    """Give the table of dimensions, and the metrics of the latent space that apply."""
+    # One latent of each image: together a sample of the aggregate posterior.
+    drawn = posterior.rsample(stream(settings.seed, "evaluation/aggregate", device))
+    standard, noise = model.has_standard_prior, stream(settings.seed, "evaluation/prior", device)
+    threshold = settings.active_unit_threshold
+    table = summary.dimension_table(posterior, drawn, threshold, standard_prior=standard)
+    metrics = summary.dimension_metrics(table)
+    if isinstance(posterior, DiagonalGaussian):
+        rate = scores["kl_loss"] if model.has_bound else model.kl(posterior, drawn)
+        metrics |= summary.information_metrics(posterior, drawn, rate, settings)
+    prior = None if standard else model.prior(summary.MMD_POINTS, noise)
+    return table, metrics | summary.prior_metrics(drawn, prior, settings)
 
 
 def _score(
     model: Model, test: ImageBatches, settings: EvaluateSettings, device: torch.device
 ) -> Scores:
     """Give every test image's values, [images] or [images, latent], by name."""
-    samples = settings.importance_samples
+    # Codes are the same at each draw.
+    samples = settings.importance_samples if model.posterior == "gaussian" else 1
     noise = stream(settings.seed, "evaluation/noise", device)
     pixels = stream(settings.seed, "evaluation/test-pixels", device)
     with tqdm(
@@ -129,35 +152,43 @@ def _score_batch(
     progress: Callable[[int], object],
 ) -> Scores:
     posterior = model.encode(images)
-    decoded = model.decode(posterior.rsample(noise))
+    latents = posterior.rsample(noise)
+    decoded = model.decode(latents)
+    scores = {
+        "mean": posterior.mean,
+        "mean_squared_error": (decoded.mean - images).square().flatten(1).mean(1),
+    }
+    if not model.has("discriminator"):
+        scores["generation_loss"] = -decoded.log_prob(images)
+    if isinstance(posterior, DiagonalGaussian):
+        scores["stddev"] = posterior.stddev
+    if not model.has_bound:
+        return scores
+    scores["kl_loss"] = model.kl(posterior, latents)
     estimate = importance_weighted_log_likelihood(
         model, images, posterior, samples, noise, progress=progress
     )
-    scores = {
-        "mean": posterior.mean,
-        "stddev": posterior.stddev,
-        "kl_loss": posterior.kl(),
-        "generation_loss": -decoded.log_prob(images),
-        "mean_squared_error": (decoded.mean - images).square().flatten(1).mean(1),
-        "nll": -estimate.log_likelihood,
-        "effective_sample_size": estimate.effective_sample_size,
-    }
+    scores["nll"] = -estimate.log_likelihood
+    scores["effective_sample_size"] = estimate.effective_sample_size
     if estimate.log_likelihood_at_half is not None:
         scores["nll_at_half"] = -estimate.log_likelihood_at_half
     return scores
 
 
 def _test_metrics(scores: Scores, settings: EvaluateSettings) -> dict[str, float | int]:
+    metrics: dict[str, float | int] = {"mean_squared_error": mean(scores["mean_squared_error"])}
+    if "generation_loss" in scores:
+        metrics["generation_loss_nats"] = mean(scores["generation_loss"])
+    if "nll" not in scores:
+        return metrics
     # negative ELBO = generation loss + KL loss: Kingma & Welling 2014, equation 3
     neg_elbo = as_float64(scores["generation_loss"]) + as_float64(scores["kl_loss"])
-    metrics: dict[str, float | int] = {
+    metrics |= {
         "neg_elbo_nats": mean(neg_elbo),
-        "generation_loss_nats": mean(scores["generation_loss"]),
         "kl_loss_nats": mean(scores["kl_loss"]),
         "nll_nats": mean(scores["nll"]),
-        "nll_importance_samples": settings.importance_samples,
+        "nll_importance_samples": settings.importance_samples if "stddev" in scores else 1,
         "nll_effective_sample_size": mean(scores["effective_sample_size"]),
-        "mean_squared_error": mean(scores["mean_squared_error"]),
     }
     if "nll_at_half" in scores:
         # NLL at K samples less that at K // 2: seldom above 0, and near it where K is enough
@@ -170,6 +201,8 @@ def _test_metrics(scores: Scores, settings: EvaluateSettings) -> dict[str, float
 
 def _bits(scores: Scores, model: Model, levels: int) -> dict[str, float]:
     pixels = math.prod(model.image_shape)
+    if "nll" not in scores:
+        return {}
     bits = bits_per_dim(mean(scores["nll"]), model.likelihood, pixels, levels)
     return {} if bits is None else {"bits_per_dim": bits}
 

@@ -1,8 +1,10 @@
 """A model: the networks that an objective asks for, read as distributions."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -10,22 +12,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaelab.config import ModelSettings
-from vaelab.distributions import DiagonalGaussian, PixelDistribution
+from vaelab.distributions import DiagonalGaussian, PixelDistribution, PointMass, Posterior
 from vaelab.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
 from vaelab.networks import Shape, family
+from vaelab.networks.discriminator import discriminator, latent_discriminator
+from vaelab.priors import Prior, build_prior
+from vaelab.priors.codebook import Codebook
+from vaelab.priors.standard_normal import StandardNormal
 from vaelab.randomness import stream
 
 Images = Float[Tensor, "*batch channel height width"]
 Latents = Float[Tensor, "*batch latent"]
 
+PosteriorKind = Literal["gaussian", "point"]
+
 # softplus(0 + this) = 1: a new encoder's standard deviations start near the prior's
 _UNIT_STDDEV = math.log(math.e - 1)
 
 
-class Model(nn.Module):
-    """Networks by name, the likelihood of the decoder's outputs, and the latent's prior.
+@dataclass(frozen=True)
+class Judgement:
+    """What a discriminator makes of images: its features, and the logit of a real image."""
 
-    `precision` is that of the networks alone; every distribution is float32.
+    features: Float[Tensor, "*batch feature"]
+    logits: Float[Tensor, "*batch"]
+
+
+class Model(nn.Module):
+    """Networks by name, the latent's prior among them, and the likelihood of decoded pixels.
+
+    `precision` is that of the networks alone; every distribution is float32. `posterior` says
+    what the encoder gives: a Gaussian, or a point without noise.
     """
 
     networks: nn.ModuleDict
@@ -37,9 +54,12 @@ class Model(nn.Module):
         likelihood: Likelihood,
         latent_dim: int,
         image_shape: Shape,
+        posterior: PosteriorKind = "gaussian",
     ) -> None:
         super().__init__()
-        self.networks = nn.ModuleDict(networks)
+        unit = {} if "prior" in networks else {"prior": StandardNormal(latent_dim)}
+        self.networks = nn.ModuleDict({**networks, **unit})
+        self.posterior = posterior
         self.likelihood = likelihood
         self.latent_dim = latent_dim
         self.image_shape = image_shape
@@ -51,9 +71,38 @@ class Model(nn.Module):
         """Tell whether the model has a network, such as an encoder."""
         return network in self.networks
 
-    def encode(self, images: Images) -> DiagonalGaussian:
-        """q(z|x), with mean and standard deviation [*batch, latent]."""
-        mean, raw_stddev = self.apply_network("encoder", images, 3).chunk(2, dim=-1)
+    @property
+    def has_standard_prior(self) -> bool:
+        """Whether p(z) = N(0, I)."""
+        return isinstance(self.networks["prior"], StandardNormal)
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether encoder, prior and decoder bound -ln p(x): for Gaussian posteriors and codes.
+
+        Not beside a discriminator: its features replace the likelihood of pixels.
+        """
+        judged = self.has("discriminator") or not self.has("encoder")
+        return not judged and (self.posterior == "gaussian" or self.is_discrete)
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether latents are codes."""
+        return isinstance(self.networks["prior"], Codebook)
+
+    @property
+    def prior_name(self) -> str:
+        """Say in words what new latents are drawn from."""
+        return self._prior.name
+
+    def encode(self, images: Images) -> Posterior:
+        """q(z|x), with mean and standard deviation [*batch, latent], or the point alone."""
+        outputs = self.apply_network("encoder", images, 3)
+        if self.is_discrete:
+            return PointMass(cast(Codebook, self._prior).quantise(outputs))
+        if self.posterior == "point":
+            return PointMass(outputs)
+        mean, raw_stddev = outputs.chunk(2, dim=-1)
         # The floor keeps ln(stddev) finite where softplus underflows.
         stddev = functional.softplus(raw_stddev + _UNIT_STDDEV).clamp_min(1e-6)
         return DiagonalGaussian(mean, stddev)
@@ -64,18 +113,30 @@ class Model(nn.Module):
         distribution: PixelDistribution = self.likelihood(outputs)
         return distribution
 
-    def start_from(self, mean_image: Float[Tensor, "channel height width"]) -> None:
-        """Let the decoder's outputs, before training, stand for the mean training image."""
+    def discriminate(self, images: Images) -> Judgement:
+        """Let the discriminator judge images [*batch, channel, height, width]."""
+        outputs = self.apply_network("discriminator", images, 3)
+        return Judgement(outputs[..., :-1], outputs[..., -1])
+
+    def start_from(self, mean_image: Float[Tensor, "channel height width"], images: Images) -> None:
+        """Let the decoder's outputs, before training, stand for the mean training image.
+
+        A prior that is made of images starts from `images`.
+        """
         self.output_offset.copy_(self.likelihood.start(mean_image))
+        self._prior.start_from(images)
 
     @torch.no_grad()
     def fit_likelihood(self, batches: Iterable[Images], generator: torch.Generator) -> None:
         """Freeze a likelihood's fitted parameter at its best value for some images.
 
         The Gaussian's variance is the mean squared error of reconstructions from z ~ q(z|x),
-        the noise of the posterior included. Other likelihoods are left alone.
+        the noise of the posterior included. Other likelihoods are left alone, and so is a
+        model without an encoder.
         """
         if not (isinstance(self.likelihood, GaussianLikelihood) and self.likelihood.fitted):
+            return
+        if not self.has("encoder"):
             return
         self.eval()
         total = torch.zeros((), device=self.likelihood.variance.device)
@@ -86,10 +147,37 @@ class Model(nn.Module):
             count += images.numel()
         self.likelihood.fit(total / count)
 
-    def prior(self, count: int, generator: torch.Generator | None = None) -> Latents:
-        """Draw `count` latents from N(0, I)."""
-        device = next(self.parameters()).device
-        return torch.randn(count, self.latent_dim, generator=generator, device=device)
+    @torch.no_grad()
+    def fit_prior(self, batches: Iterable[Images], generator: torch.Generator) -> None:
+        """Set a fitted prior from one latent of each image; other priors are left alone."""
+        if not self._prior.fitted:
+            return
+        self.eval()
+        latents = [self.encode(images).rsample(generator) for images in batches]
+        self._prior.fit(torch.cat(latents), generator.initial_seed())
+
+    def prior(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "count latent"]:
+        """Draw `count` latents from p(z)."""
+        return self._prior.sample(count, generator, self.encode)
+
+    def log_prior(self, latents: Latents) -> Float[Tensor, "*batch"]:
+        """ln p(z) in nats."""
+        return self._prior.log_prob(latents, self.encode)
+
+    def kl(self, posterior: Posterior, latents: Latents) -> Float[Tensor, "*batch"]:
+        """KL(q(z|x) || p(z)) in nats: in closed form for N(0, I), else estimated from `latents`.
+
+        The estimate, ln q(z|x) - ln p(z) at one draw of the posterior, has no bias.
+        """
+        if self.has_standard_prior and isinstance(posterior, DiagonalGaussian):
+            return posterior.kl()
+        return posterior.log_prob(latents) - self.log_prior(latents)
+
+    @property
+    def _prior(self) -> Prior:
+        return cast(Prior, self.networks["prior"])
 
     def apply_network(self, name: str, inputs: Tensor, item_dims: int) -> Tensor:
         """Apply a network to inputs with any leading dimensions; the result is float32."""
@@ -108,19 +196,24 @@ def build_model(
     image_shape: Shape,
     networks: Iterable[str] = ("encoder", "decoder"),
     seed: int = 0,
+    posterior: PosteriorKind = "gaussian",
 ) -> Model:
     """Build the networks named, for images of a shape; `seed` fixes the first weights."""
     builders = family(settings.network)
     likelihood = build_likelihood(settings, math.prod(image_shape))
     outputs = (likelihood.outputs_per_channel * image_shape[0], *image_shape[1:])
+    is_gaussian = posterior == "gaussian" and settings.prior != "codebook"
+    codes = 2 * settings.latent_dim if is_gaussian else settings.latent_dim
+    built: dict[str, Callable[[], nn.Module]] = {
+        "encoder": lambda: builders.encoder(image_shape, codes, settings),
+        "decoder": lambda: builders.decoder(settings.latent_dim, outputs, settings),
+        "discriminator": lambda: discriminator(image_shape, settings),
+        "latent_discriminator": lambda: latent_discriminator(settings.latent_dim, settings),
+        "prior": lambda: build_prior(settings, image_shape),
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "initialisation").initial_seed())
-        built = {
-            "encoder": lambda: builders.encoder(image_shape, 2 * settings.latent_dim, settings),
-            "decoder": lambda: builders.decoder(settings.latent_dim, outputs, settings),
-            "discriminator": lambda: builders.encoder(image_shape, 1, settings),
-        }
-        chosen = {name: built[name]() for name in networks}
-    model = Model(chosen, likelihood, settings.latent_dim, image_shape)
+        chosen = {name: built[name]() for name in dict.fromkeys((*networks, "prior"))}
+    model = Model(chosen, likelihood, settings.latent_dim, image_shape, posterior)
     # Convolutions run faster on pixels whose channels lie side by side; others do not mind.
     return model.to(memory_format=torch.channels_last)

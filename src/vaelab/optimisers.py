@@ -2,12 +2,21 @@
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from vaelab.config import TrainSettings
 from vaelab.models import Model
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """What an optimiser asks of an objective: who owns which networks, and Adam's decay rates."""
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]]
+    adam_betas: ClassVar[tuple[float, float]]
 
 
 class PlayerOptimiser:
@@ -23,6 +32,7 @@ class PlayerOptimiser:
         settings: TrainSettings,
         learning_rate: Tensor,
         halted: Tensor,
+        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.parameters = parameters
         self.learning_rate = learning_rate
@@ -30,10 +40,13 @@ class PlayerOptimiser:
         self.clip_norm = settings.gradient_clip_norm
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
         self.adam = kind(
-            parameters, lr=learning_rate, weight_decay=settings.weight_decay, fused=True
+            parameters,
+            lr=learning_rate,
+            betas=betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
-        # The fused kernels' own switch, which gradient scalers use for the same purpose.
-        self.adam.found_inf = halted
+        # `found_inf` is the fused kernels' own switch, which gradient scalers use in the same way.
         self.adam.grad_scale = None
 
     def take_gradient(self, loss: Tensor, *, keep_graph: bool) -> None:
@@ -46,8 +59,10 @@ class PlayerOptimiser:
         if self.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
 
-    def move(self) -> None:
-        """Take the step."""
+    def move(self, active: Tensor | None = None) -> None:
+        """Take the step, unless `active` is 0."""
+        waits = self.halted if active is None else torch.maximum(self.halted, 1 - active)
+        self.adam.found_inf = waits
         self.adam.step()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -75,7 +90,7 @@ def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 def build_optimisers(
     model: Model,
-    players: Mapping[str, tuple[str, ...]],
+    objective: Moves,
     settings: TrainSettings,
     learning_rate: Tensor,
     halted: Tensor,
@@ -86,8 +101,10 @@ def build_optimisers(
         return [p for name in networks for p in model.networks[name].parameters()]
 
     return {
-        player: PlayerOptimiser(owned(networks), settings, learning_rate, halted)
-        for player, networks in players.items()
+        player: PlayerOptimiser(
+            owned(networks), settings, learning_rate, halted, objective.adam_betas
+        )
+        for player, networks in objective.players.items()
     }
 
 

@@ -5,6 +5,7 @@ Pictures are the means of p(x|z), without the likelihood's noise. Only `reconstr
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,6 +19,14 @@ Images = Float[Tensor, "count channel height width"]
 ImageGrid = Float[Tensor, "rows columns channel height width"]
 LatentGrid = Float[Tensor, "rows columns latent"]
 Path = Literal["spherical", "linear"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where latents lie, for models whose prior is not N(0, I): z = centre + scale * coordinate."""
+
+    centre: Float[Tensor, "latent"]
+    scale: Float[Tensor, "latent"]
 
 
 def _by_part(function: Callable[[Tensor], Tensor], items: Tensor, batch_size: int = 500) -> Tensor:
@@ -46,7 +55,9 @@ def reconstructions(model: Model, images: Images) -> Images:
 
 def prior_samples(model: Model, count: int, generator: torch.Generator) -> Images:
     """Decode latents drawn from the prior."""
-    return decode_means(model, model.prior(count, generator))
+    with torch.no_grad():
+        latents = model.prior(count, generator)
+    return decode_means(model, latents)
 
 
 def interpolate(
@@ -111,11 +122,20 @@ def traversals(
     steps: int,
     radius: float = 3.0,
     image: Float[Tensor, "channel height width"] | None = None,
+    frame: Frame | None = None,
 ) -> ImageGrid:
-    """Decode a traversal of each dimension, around an image's posterior mean or the prior's."""
+    """Decode a traversal of each dimension, around an image's posterior mean or the prior's.
+
+    With a frame `radius` counts its scale, and the way leads through its centre.
+    """
     origin = torch.zeros(model.latent_dim, device=next(model.parameters()).device)
     centre = origin if image is None else encode_means(model, image[None])[0]
-    return decode_means(model, traversal_latents(centre, dimensions, steps, radius))
+    latents = traversal_latents(centre, dimensions, steps, radius)
+    return decode_means(model, _placed(latents, frame))
+
+
+def _placed(latents: LatentGrid, frame: Frame | None) -> LatentGrid:
+    return latents if frame is None else frame.centre + frame.scale * latents
 
 
 def gaussian_quantiles(size: int) -> Float[Tensor, "size"]:
@@ -139,7 +159,9 @@ def manifold_latents(size: int, latent_dim: int, dimensions: Sequence[int]) -> L
     return latents
 
 
-def manifold(model: Model, size: int, dimensions: Sequence[int]) -> ImageGrid:
-    """Decode a plane of the latent space at the Gaussian's quantiles."""
+def manifold(
+    model: Model, size: int, dimensions: Sequence[int], frame: Frame | None = None
+) -> ImageGrid:
+    """Decode a plane of the latent space at the Gaussian's quantiles, in a frame if given."""
     latents = manifold_latents(size, model.latent_dim, dimensions)
-    return decode_means(model, latents.to(next(model.parameters()).device))
+    return decode_means(model, _placed(latents.to(next(model.parameters()).device), frame))

@@ -16,7 +16,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from vaelab.data.batches import ImageBatches
-from vaelab.distributions import DiagonalGaussian
 from vaelab.estimators import as_float64
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.likelihoods import GaussianLikelihood, Likelihood
@@ -80,10 +79,12 @@ def score_images(model: Model, images: ImageBatches, samples: int, seed: int) ->
 def _score(
     model: Model, images: Tensor, samples: int, noise: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    posterior: DiagonalGaussian = model.encode(images)
+    posterior = model.encode(images)
     estimate = importance_weighted_log_likelihood(model, images, posterior, samples, noise)
-    generation = -model.decode(posterior.rsample(noise)).log_prob(images)
-    return -estimate.log_likelihood, as_float64(generation), as_float64(posterior.kl())
+    latents = posterior.rsample(noise)
+    generation = -model.decode(latents).log_prob(images)
+    kl = model.kl(posterior, latents)
+    return -estimate.log_likelihood, as_float64(generation), as_float64(kl)
 
 
 def normalised_bound(

@@ -65,10 +65,11 @@ class Trainer:
         train: ImageBatches,
         validation: ImageBatches,
     ) -> None:
-        self.model, self.objective, self.settings = model, objective, settings
+        self.model, self.settings = model, settings
+        self.objective = objective = objective.for_images(len(train))
         self.train, self.validation = train, validation
         self.device = train.device
-        model.start_from(train.mean_image())
+        model.start_from(train.mean_image(), self._some_images())
         model.precision = getattr(torch, settings.precision)
         self.order = stream(settings.seed, "shuffling", self.device)
         self.noise = stream(settings.seed, "noise", self.device)
@@ -78,7 +79,7 @@ class Trainer:
         # 1 once a loss or gradient was not finite: then fused optimisers leave the weights alone.
         self.halted = self._scalar(0.0)
         self.optimisers = build_optimisers(
-            model, objective.players, settings, self.learning_rate, self.halted
+            model, objective, settings, self.learning_rate, self.halted
         )
         self.best = self._weights()
         self.progress = Progress()
@@ -104,6 +105,8 @@ class Trainer:
                     saved = time.monotonic()
         self.model.load_state_dict(self.best)
         self._fit_likelihood(limit=None)
+        noise = stream(self.settings.seed, "fit", self.device)
+        self.model.fit_prior(self.train.spread(VALIDATION_BATCH, noise), noise)
         return self.progress
 
     def save(self, checkpoints: CheckpointFolder) -> None:
@@ -141,7 +144,7 @@ class Trainer:
             optimiser, last = self.optimisers[player], player == players[-1]
             optimiser.take_gradient(loss, keep_graph=not last)
         for player in players:
-            self.optimisers[player].move()
+            self.optimisers[player].move(losses[player].active)
 
     def _report(self, metrics: dict[str, float], bar: "tqdm[Any]") -> EpochReport:
         progress = self.progress
@@ -185,6 +188,11 @@ class Trainer:
         patience, progress = self.settings.early_stopping_epochs, self.progress
         stale = patience is not None and progress.epoch - progress.best_epoch >= patience
         return stale or progress.epoch >= self.settings.epochs
+
+    def _some_images(self) -> Tensor:
+        noise = stream(self.settings.seed, "start", self.device)
+        parts = self.train.spread(VALIDATION_BATCH, noise, VALIDATION_BATCH)
+        return torch.cat(list(parts))
 
     def _batches(self) -> Iterator[Tensor]:
         return self.train.shuffled(self.settings.batch_size, self.order, self.noise)

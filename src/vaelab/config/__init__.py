@@ -3,12 +3,13 @@
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from vaelab.config.objectives import check_objective, objective_names
 from vaelab.config.section import Section, UserError
 from vaelab.config.sections import (
     DataSettings,
@@ -38,9 +39,15 @@ __all__ = [
     "UserError",
     "flatten",
     "load_settings",
+    "objective_names",
+    "parse_section",
     "parse_settings",
+    "read_yaml",
     "with_changes",
 ]
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class Settings(Section):
@@ -49,6 +56,7 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
+    objectives: dict[Annotated[str, AfterValidator(check_objective)], dict[str, Any]] = {}
     evaluate: EvaluateSettings = EvaluateSettings()
     render: RenderSettings = RenderSettings()
     tune: TuneSettings = TuneSettings()
@@ -75,8 +83,11 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """
     content = settings.model_dump(exclude={"tune"})
     for name, value in changes.items():
-        section, _, key = name.partition(".")
-        content.setdefault(section, {})[key] = value
+        *sections, key = name.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
     return parse_settings(content).model_copy(update={"tune": settings.tune})
 
 
@@ -86,21 +97,31 @@ def load_settings(path: Path) -> Settings:
     Raises UserError, in one line, for a file that cannot be read, is no YAML, or says
     something that is no setting or lies out of its range.
     """
+    return parse_settings(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """Read a YAML file; nothing in it is {}. Raises UserError, in one line."""
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     except YAMLError as error:
         raise UserError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
-    return parse_settings(content if content is not None else {}, str(path))
+    return content if content is not None else {}
 
 
 def parse_settings(content: object, origin: str = "settings") -> Settings:
     """Check a mapping of sections; `origin` names it in errors. Raises UserError."""
     if not isinstance(content, Mapping):
         raise UserError(f"{origin}: must be a mapping of sections, such as 'train:'")
+    return parse_section(Settings, content, origin)
+
+
+def parse_section(section: type[AnySection], content: object, origin: str) -> AnySection:
+    """Check a group of settings; `origin` names it in errors. Raises UserError."""
     try:
-        return Settings.model_validate(content)
+        return section.model_validate(content)
     except ValidationError as error:
         raise UserError(f"{origin}: {'; '.join(_explain(error))}") from error
 
@@ -132,6 +153,8 @@ def _check_pixels(data: DataSettings, model: ModelSettings) -> None:
 
 def _check_setting(settings: Settings, name: str, value: object) -> None:
     section, _, key = name.partition(".")
+    if section == "objectives":
+        return _check_own_setting(settings, name)
     present = getattr(settings, section)
     if key not in type(present).model_fields:
         raise ValueError(f"tune.search_space: {_unknown(name)}")
@@ -142,6 +165,13 @@ def _check_setting(settings: Settings, name: str, value: object) -> None:
     except ValueError as error:
         reasons = "; ".join(_explain(error)) if isinstance(error, ValidationError) else str(error)
         raise ValueError(f"tune.search_space: {name} cannot be {value!r}: {reasons}") from error
+
+
+def _check_own_setting(settings: Settings, name: str) -> None:
+    """Its range is checked when the objective is built: only its file knows it."""
+    objective = settings.train.objective
+    if not name.startswith(f"objectives.{objective}."):
+        raise ValueError(f"tune.search_space: {name} is not read with train.objective: {objective}")
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from vaelab.config.objectives import check_objective
 from vaelab.config.section import Positive, Section, Seed
 
 SourceName = Literal[
@@ -47,6 +48,14 @@ class ModelSettings(Section):
         "fitted"
     )
     gaussian_mean: Literal["sigmoid", "linear"] = "sigmoid"
+    prior: Literal["auto", "standard_normal", "vamp", "flow", "mixture", "codebook"] = "auto"
+    pseudo_inputs: Positive = 100
+    flow_layers: Positive = 6
+    flow_width: Positive = 128
+    mixture_components: Positive = 10
+    codebook_size: int = Field(default=64, ge=2)
+    code_dimensions: Positive = 2
+    spectral_norm: bool = True
 
     @field_validator("kernel_size")
     @classmethod
@@ -59,7 +68,7 @@ class ModelSettings(Section):
 class TrainSettings(Section):
     """The objective, its weights, and how it is minimised."""
 
-    objective: Literal["vae"] = "vae"
+    objective: Annotated[str, AfterValidator(check_objective)] = "vae"
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: int = Field(default=0, ge=0)
     free_bits_nats: float = Field(default=0.0, ge=0)
@@ -106,6 +115,7 @@ class RenderSettings(Section):
     traversal_range: float = Field(default=3.0, gt=0, le=10)
     manifold_size: int = Field(default=20, ge=2, le=100)
     histogram_dimensions: int = Field(default=12, ge=1, le=200)
+    attributes: int = Field(default=8, ge=1, le=100)
     dpi: int = Field(default=120, ge=30, le=600)
     seed: Seed = 0
 

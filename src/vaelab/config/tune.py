@@ -128,9 +128,9 @@ class TuneSettings(Section):
     def _only_what_a_trial_can_vary(cls, space: dict[str, SearchRange]) -> dict[str, SearchRange]:
         fixed = ("train.seed", "train.epochs", "train.images_every_epochs")
         for name in space:
-            if not name.startswith(("model.", "train.")) or name in fixed:
+            if not name.startswith(("model.", "train.", "objectives.")) or name in fixed:
                 raise ValueError(
-                    f"{name} cannot be searched; settings of model and train can, "
+                    f"{name} cannot be searched; settings of model, train and objectives can, "
                     f"but for {', '.join(fixed)}"
                 )
         return space

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtr, ndtr
 from torch import Tensor
 
-from vaelab.distributions import LOG_TWO_PI, DiagonalGaussian
+from vaelab.distributions import LOG_TWO_PI, DiagonalGaussian, Posterior
 from vaelab.estimators import as_float64
 
 # Scales of the inverse multiquadric kernel, in units of 2 d: Tolstikhin et al. 2018's code
@@ -49,7 +49,7 @@ def mutual_information(
     return (own - log_aggregate_posterior(latents, posterior)).mean()
 
 
-def mean_variances(posterior: DiagonalGaussian) -> Float64[Tensor, "latent"]:
+def mean_variances(posterior: Posterior) -> Float64[Tensor, "latent"]:
     """Variance over images of each dimension's posterior mean: Burda et al. 2016.
 
     A dimension is active where this exceeds a threshold, 0.01 in the paper. Depends on the
@@ -59,12 +59,14 @@ def mean_variances(posterior: DiagonalGaussian) -> Float64[Tensor, "latent"]:
 
 
 def aggregate_moments(
-    posterior: DiagonalGaussian,
+    posterior: Posterior,
 ) -> tuple[Float64[Tensor, "latent"], Float64[Tensor, "latent"]]:
     """Mean and standard deviation of q(z) in each dimension, exact for these images."""
     # Var z = Var_x(E[z|x]) + E_x[Var(z|x)], the law of total variance
-    within = as_float64(posterior.stddev).square().mean(0)
-    return as_float64(posterior.mean).mean(0), (mean_variances(posterior) + within).sqrt()
+    variances = mean_variances(posterior)
+    if isinstance(posterior, DiagonalGaussian):
+        variances = variances + as_float64(posterior.stddev).square().mean(0)
+    return as_float64(posterior.mean).mean(0), variances.sqrt()
 
 
 def ks_statistics(latents: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from vaelab.distributions import DiagonalGaussian, standard_normal
+from vaelab.distributions import Posterior
 from vaelab.estimators import as_float64
 from vaelab.likelihoods import (
     ContinuousBernoulliLikelihood,
@@ -39,7 +39,7 @@ class ImportanceEstimate:
 
 
 def log_importance_weights(
-    model: Model, images: Images, posterior: DiagonalGaussian, latents: Float[Tensor, "*any latent"]
+    model: Model, images: Images, posterior: Posterior, latents: Float[Tensor, "*any latent"]
 ) -> Float64[Tensor, "samples batch"]:
     """Give ln w in nats for latents [samples, batch, latent] drawn from the images' posterior.
 
@@ -48,7 +48,7 @@ def log_importance_weights(
     # w = p(x|z) p(z) / q(z|x)
     return (
         as_float64(model.decode(latents).log_prob(images))
-        + as_float64(standard_normal(latents).log_prob(latents))
+        + as_float64(model.log_prior(latents))
         - as_float64(posterior.log_prob(latents))
     )
 
@@ -56,7 +56,7 @@ def log_importance_weights(
 def importance_weighted_log_likelihood(
     model: Model,
     images: Images,
-    posterior: DiagonalGaussian,
+    posterior: Posterior,
     samples: int,
     generator: torch.Generator,
     *,

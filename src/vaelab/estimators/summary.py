@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaelab.config import EvaluateSettings
-from vaelab.distributions import DiagonalGaussian
+from vaelab.distributions import DiagonalGaussian, Posterior
 from vaelab.estimators import aggregate, as_float64, mean_over_images
 from vaelab.randomness import stream
 
@@ -23,41 +23,55 @@ MMD_POINTS = 2_000
 
 
 def dimension_table(
-    posterior: DiagonalGaussian, latents: Latents, active_unit_threshold: float
+    posterior: Posterior,
+    latents: Latents,
+    active_unit_threshold: float,
+    *,
+    standard_prior: bool = True,
 ) -> dict[str, NDArray[Any]]:
     """Measure each dimension, from the posterior [images, latent] and one latent of each image.
 
-    Columns of length `latent`: dimension, kl_nats (mean over images), mean_variance (of the
-    posterior mean over images), aggregate_mean, aggregate_stddev, ks_statistic, active.
+    Columns of length `latent`: dimension, mean_variance (of the posterior mean over images),
+    aggregate_mean, aggregate_stddev; kl_nats (mean over images) for a Gaussian posterior and
+    ks_statistic, both only where the prior is N(0, I); active, where a prior fixes the scale.
     """
     mean, stddev = aggregate.aggregate_moments(posterior)
     variances = aggregate.mean_variances(posterior)
-    return {
-        "dimension": np.arange(latents.shape[1]),
-        "kl_nats": array(as_float64(posterior.kl_per_dimension()).mean(0)),
-        "mean_variance": array(variances),
-        "aggregate_mean": array(mean),
-        "aggregate_stddev": array(stddev),
-        "ks_statistic": aggregate.ks_statistics(array(latents)),
-        "active": array(variances > active_unit_threshold),
-    }
+    noisy = isinstance(posterior, DiagonalGaussian)
+    table: dict[str, NDArray[Any]] = {"dimension": np.arange(latents.shape[1])}
+    if isinstance(posterior, DiagonalGaussian) and standard_prior:
+        table["kl_nats"] = array(as_float64(posterior.kl_per_dimension()).mean(0))
+    table["mean_variance"] = array(variances)
+    table["aggregate_mean"] = array(mean)
+    table["aggregate_stddev"] = array(stddev)
+    if standard_prior:
+        table["ks_statistic"] = aggregate.ks_statistics(array(latents))
+    if standard_prior or noisy:
+        table["active"] = array(variances > active_unit_threshold)
+    return table
 
 
 def dimension_metrics(table: Table) -> dict[str, float | int]:
-    """Reduce the table over dimensions."""
-    return {
-        "active_units": int(table["active"].sum()),
+    """Reduce the table over dimensions, as far as it goes."""
+    metrics: dict[str, float | int] = {
         "aggregate_mean_norm": float(np.linalg.norm(table["aggregate_mean"])),
         "aggregate_stddev_min": float(table["aggregate_stddev"].min()),
         "aggregate_stddev_max": float(table["aggregate_stddev"].max()),
-        "ks_statistic_max": float(table["ks_statistic"].max()),
     }
+    if "active" in table:
+        metrics["active_units"] = int(table["active"].sum())
+    if "ks_statistic" in table:
+        metrics["ks_statistic_max"] = float(table["ks_statistic"].max())
+    return metrics
 
 
 def information_metrics(
-    posterior: DiagonalGaussian, latents: Latents, settings: EvaluateSettings
+    posterior: DiagonalGaussian,
+    latents: Latents,
+    rate: Float[Tensor, "images"],
+    settings: EvaluateSettings,
 ) -> dict[str, float]:
-    """Split the rate of at most `max_pairs_images` images in two, in nats.
+    """Split the rate (KL loss) of at most `max_pairs_images` images in two, in nats.
 
     rate = mutual information + marginal KL: Hoffman & Johnson 2016. Where the
     information nears its cap ln N, it is too low and the marginal KL too high.
@@ -70,19 +84,28 @@ def information_metrics(
         "mutual_information_nats": information,
         "mutual_information_cap_nats": math.log(len(rows)),
         # KL(q(z) || p) = rate - I_q(x; z)
-        "marginal_kl_nats": mean_over_images(some.kl()) - information,
+        "marginal_kl_nats": mean_over_images(rate[rows]) - information,
     }
 
 
-def prior_metrics(latents: Latents, settings: EvaluateSettings) -> dict[str, float]:
-    """Compare a sample of the aggregate posterior with the prior as a whole."""
-    metrics = {"squared_norm_ks_statistic": aggregate.squared_norm_ks_statistic(array(latents))}
+def prior_metrics(
+    latents: Latents, prior: Float[Tensor, "draws latent"] | None, settings: EvaluateSettings
+) -> dict[str, float]:
+    """Compare a sample of the aggregate posterior with the prior as a whole.
+
+    `prior` has `MMD_POINTS` draws of a prior other than N(0, I), for which None stands.
+    """
+    metrics: dict[str, float] = {}
+    if prior is None:
+        distance = aggregate.squared_norm_ks_statistic(array(latents))
+        metrics["squared_norm_ks_statistic"] = distance
     most = min(MMD_POINTS, settings.max_pairs_images)
     rows = choose(len(latents), most, settings.seed, "mmd")
     if len(rows) > 1:
         some = latents[rows.to(latents.device)]
-        prior = torch.randn(some.shape, generator=stream(settings.seed, "evaluation/prior"))
-        metrics["mmd_squared"] = aggregate.mmd_squared(some, prior.to(some.device)).item()
+        drawn = torch.randn(some.shape, generator=stream(settings.seed, "evaluation/prior"))
+        drawn = drawn if prior is None else prior[: len(some)]
+        metrics["mmd_squared"] = aggregate.mmd_squared(some, drawn.to(some.device)).item()
     return metrics
 
 

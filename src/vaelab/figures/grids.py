@@ -110,6 +110,7 @@ def traversals_figure(
     kl_per_dimension_nats: Float[np.ndarray, "latent"] | None,
     radius: float,
     title: str = "Traversals of single dimensions, around the prior's mean",
+    column_title: str = "value of the dimension, in the prior's standard deviations",
 ) -> Figure:
     """Draw a row a dimension, its KL beside it where it is known."""
     kl = kl_per_dimension_nats
@@ -121,7 +122,7 @@ def traversals_figure(
         title,
         row_labels=names,
         column_labels=[_signed(v) for v in np.linspace(-radius, radius, images.shape[1]).tolist()],
-        column_title="value of the dimension, in the prior's standard deviations",
+        column_title=column_title,
     )
 
 

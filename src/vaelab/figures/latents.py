@@ -45,6 +45,7 @@ def latent_scatter(
     title: str = "Latent means of the test images",
     limit: int = 10_000,
     seed: int = 0,
+    standard_prior: bool = True,
 ) -> Figure:
     """Draw each image's latent mean, coloured by class where there are labels.
 
@@ -65,7 +66,7 @@ def latent_scatter(
             _name_strips(axes, names)
         else:
             axes.set_aspect("equal", adjustable="datalim")
-        if means.shape[1] == 2:
+        if means.shape[1] == 2 and standard_prior:
             _draw_prior(axes)
     return figure
 

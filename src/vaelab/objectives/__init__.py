@@ -2,48 +2,70 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from vaelab.config import TrainSettings
-from vaelab.models import Model
+from vaelab.config import ModelSettings, Settings, TrainSettings, UserError
+from vaelab.models import Model, PosteriorKind
 
 Images = Float[Tensor, "batch channel height width"]
 
 
 @dataclass(frozen=True)
 class PlayerLoss:
-    """What one player minimises, and the terms to watch, all unreduced: a value an image."""
+    """What one player minimises, and the terms to watch, all unreduced: a value an image.
+
+    `active` is 1 where the player moves at this step, 0 where it waits; None means 1.
+    """
 
     loss: Float[Tensor, "batch"]
-    terms: Mapping[str, Float[Tensor, "batch"]]
+    terms: Mapping[str, Float[Tensor, "batch"]] = field(default_factory=dict)
+    active: Float[Tensor, ""] | None = None
 
 
 class Objective(BaseModel):
-    """An objective; its fields are its hyper-parameters, filled from `train` by name.
+    """An objective; its fields are its settings.
 
-    `players` says which networks each optimiser owns; a player's loss reaches no others.
+    They are filled from `objectives.<name>` in params.yaml, and, by name, from `train`.
+
+    `players` says which networks each optimiser owns: the loop differentiates a player's loss by
+    their parameters alone, so what the players' losses share is computed once.
     `update_order` says whether all players' gradients are taken from one evaluation of
     `losses`, or each moves in turn and the next one sees its new weights.
     `selection` names the validation metric whose lowest value marks the best weights,
-    None where there is none.
+    None where there is none. `posterior` says what an encoder gives, `priors` which priors the
+    objective can be trained with; the first is the one of `model.prior: auto`.
+    `adam_betas` are the decay rates of the moments in Adam.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     players: ClassVar[Mapping[str, tuple[str, ...]]]
     update_order: ClassVar[Literal["together", "in_turn"]] = "together"
     selection: ClassVar[str | None] = None
+    posterior: ClassVar[PosteriorKind] = "gaussian"
+    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
+    adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+
+    # Set by the loop, not by params.yaml.
+    training_images: int = Field(default=1, ge=1, exclude=True)
 
     @classmethod
     def networks(cls) -> tuple[str, ...]:
         """Name every network that a player owns, each once, in order."""
         return tuple(dict.fromkeys(name for names in cls.players.values() for name in names))
+
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        """Give the defaults of the settings that are the objective's own, not those of `train`."""
+        fields = cls.model_fields.items()
+        own = {k: f for k, f in fields if not f.exclude and k not in TrainSettings.model_fields}
+        return {name: field.default for name, field in own.items()}
 
     def at(self, epoch: float) -> dict[str, float]:
         """Give the fields that change over training their values at a time, in epochs.
@@ -67,9 +89,72 @@ class Objective(BaseModel):
         """
         return {}
 
+    def check(self, settings: ModelSettings) -> None:
+        """Raise UserError for a model that the objective cannot be trained with."""
 
-def build_objective(settings: TrainSettings) -> Objective:
-    """Build the objective that `train.objective` names from the fields of `train`."""
-    module = importlib.import_module(f"vaelab.objectives.{settings.objective}")
+    def resolved(self, settings: ModelSettings) -> ModelSettings:
+        """Replace `prior: auto` by the objective's own. Raises UserError where they do not fit."""
+        prior = self.priors[0] if settings.prior == "auto" else settings.prior
+        if prior not in self.priors:
+            choices = " or ".join(self.priors)
+            raise UserError(f"model.prior: {prior} is not for this objective; {choices} is")
+        chosen = settings.model_copy(update={"prior": prior})
+        self.check(chosen)
+        return chosen
+
+    def for_images(self, count: int) -> "Objective":
+        """Give the objective, told how many images the training split has."""
+        return self.model_copy(update={"training_images": count})
+
+
+# Settings of `train` that belong to some objectives only.
+_SHARED = ("kl_weight", "kl_warmup_epochs", "free_bits_nats")
+
+
+def objective_class(name: str) -> type[Objective]:
+    """Give the class in the file of that name."""
+    module = importlib.import_module(f"vaelab.objectives.{name}")
     cls: type[Objective] = module.OBJECTIVE
-    return cls(**{name: getattr(settings, name) for name in cls.model_fields})
+    return cls
+
+
+def build_objective(settings: Settings) -> Objective:
+    """Build the objective that `train.objective` names. Raises UserError for its settings."""
+    train, name = settings.train, settings.train.objective
+    cls, own = objective_class(name), settings.objectives.get(name, {})
+    _refuse_unknown(name, cls, own)
+    _refuse_unread(name, cls, train)
+    shared = {k: getattr(train, k) for k in cls.model_fields if k in TrainSettings.model_fields}
+    try:
+        return cls.model_validate(shared | dict(own))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join((f"objectives.{name}", *map(str, problem["loc"])))
+        message = problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {message} (it is {problem['input']!r})") from error
+
+
+def own_settings(settings: Settings) -> dict[str, Any]:
+    """Give the chosen objective's own settings, defaults too, by dotted name."""
+    name = settings.train.objective
+    defaults = objective_class(name).settings()
+    chosen = defaults | dict(settings.objectives.get(name, {}))
+    return {f"objectives.{name}.{key}": value for key, value in chosen.items()}
+
+
+def _refuse_unknown(name: str, cls: type[Objective], own: Mapping[str, Any]) -> None:
+    valid = cls.settings()
+    for key in own:
+        if key not in valid:
+            choices = f"valid here: {', '.join(valid)}" if valid else "it has none of its own"
+            raise UserError(f"objectives.{name}.{key} is no setting; {choices}")
+
+
+def _refuse_unread(name: str, cls: type[Objective], train: TrainSettings) -> None:
+    for key in _SHARED:
+        default = TrainSettings.model_fields[key].default
+        if key not in cls.model_fields and getattr(train, key) != default:
+            raise UserError(
+                f"train.{key} is not for objective {name}, which does not read it: "
+                f"leave it at {default}"
+            )

@@ -1,30 +1,57 @@
 """The variational autoencoder: Kingma & Welling 2014, equation 3, estimator B (equation 7).
 
 loss = generation_loss + kl_weight * kl_loss, in nats per image, where the generation loss is
--ln p(x|z) at z = mean + stddev * noise, and the KL loss is KL(q(z|x) || N(0, I)). A weight
+-ln p(x|z) at z = mean + stddev * noise, and the KL loss is KL(q(z|x) || p(z)). A weight
 other than 1 is the beta-VAE (Higgins et al. 2017, equation 4).
 """
 
 import math
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from vaelab.config import ModelSettings, UserError
+from vaelab.distributions import DiagonalGaussian
 from vaelab.models import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 
 
-class Vae(Objective):
-    """Minimise the negative evidence lower bound, with a weight on the KL loss."""
+@dataclass(frozen=True)
+class Pass:
+    """A batch's way through encoder and decoder: what a VAE's latent loss is made of."""
 
-    players = {"vae": ("encoder", "decoder")}
+    posterior: DiagonalGaussian
+    latents: Float[Tensor, "batch latent"]
+    generation_loss: Float[Tensor, "batch"]
+    mean_squared_error: Float[Tensor, "batch"]
+    kl_loss: Float[Tensor, "batch"]
+
+
+class Vae(Objective):
+    """Minimise the negative evidence lower bound, with a weight on the KL loss.
+
+    Variants replace `latent_loss`, and `losses` where they have more players.
+    """
+
+    players = {"vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
+    priors: ClassVar[tuple[str, ...]] = ("standard_normal", "vamp", "flow")
 
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: int = Field(default=0, ge=0)
     free_bits_nats: float = Field(default=0.0, ge=0)
+
+    def check(self, settings: ModelSettings) -> None:
+        """Refuse free bits a dimension where only the whole latent has a KL."""
+        if self.free_bits_nats and settings.prior != "standard_normal":
+            raise UserError(
+                f"train.free_bits_nats needs model.prior: standard_normal; the {settings.prior} "
+                "prior has no KL of each dimension"
+            )
 
     def at(self, epoch: float) -> dict[str, float]:
         """Let the weight grow linearly from 0 over the warm-up: Bowman et al. 2016, section 3.1."""
@@ -34,14 +61,20 @@ class Vae(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, PlayerLoss]:
-        """Give the weighted loss, and its two parts unweighted."""
-        posterior = model.encode(images)
-        pixels = model.decode(posterior.rsample(generator))
-        generation = -pixels.log_prob(images)
-        kl = posterior.kl_per_dimension()
-        loss = generation + self.kl_weight * self._charged(kl)
-        terms = {"generation_loss_nats": generation, "kl_loss_nats": kl.sum(-1)}
-        return {"vae": PlayerLoss(loss, terms)}
+        """Give the weighted loss, and its parts unweighted."""
+        step = self.encode_and_decode(model, images, generator)
+        latent_loss, terms = self.latent_loss(model, step, generator)
+        terms = {
+            "generation_loss_nats": step.generation_loss,
+            "kl_loss_nats": step.kl_loss,
+        } | terms
+        return {"vae": PlayerLoss(step.generation_loss + latent_loss, terms)}
+
+    def latent_loss(
+        self, model: Model, step: Pass, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give what is added to the generation loss, [batch], and further terms to watch."""
+        return self.kl_weight * self._charged(step), {}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
@@ -51,21 +84,37 @@ class Vae(Objective):
         `loss` is what the best weights are chosen by: at the full weight, however far the
         warm-up has come, and without free bits. At weight 1 it is the bound.
         """
-        posterior = model.encode(images)
-        pixels = model.decode(posterior.rsample(generator))
-        generation, kl = -pixels.log_prob(images), posterior.kl_per_dimension()
-        return {
-            "loss": generation + self.at(math.inf)["kl_weight"] * kl.sum(-1),
-            "neg_elbo_nats": generation + kl.sum(-1),
-            "generation_loss_nats": generation,
-            "kl_loss_nats": kl.sum(-1),
-            "mean_squared_error": (pixels.mean - images).square().flatten(1).mean(1),
-            "kl_per_dimension_nats": kl,
+        step = self.encode_and_decode(model, images, generator)
+        latent_loss, terms = self.finished().latent_loss(model, step, generator)
+        measured = {
+            "loss": step.generation_loss + latent_loss,
+            "neg_elbo_nats": step.generation_loss + step.kl_loss,
+            "generation_loss_nats": step.generation_loss,
+            "kl_loss_nats": step.kl_loss,
+            "mean_squared_error": step.mean_squared_error,
         }
+        if model.has_standard_prior:
+            measured["kl_per_dimension_nats"] = step.posterior.kl_per_dimension()
+        return measured | terms
 
-    def _charged(self, kl: Tensor) -> Tensor:
+    def finished(self) -> "Vae":
+        """Give the objective as it is after its schedules, without free bits."""
+        return self.model_copy(update={**self.at(math.inf), "free_bits_nats": 0.0})
+
+    def encode_and_decode(self, model: Model, images: Images, generator: torch.Generator) -> Pass:
+        """Draw a latent of each image and decode it."""
+        posterior = model.encode(images)
+        assert isinstance(posterior, DiagonalGaussian)
+        latents = posterior.rsample(generator)
+        pixels = model.decode(latents)
+        squared_error = (pixels.mean - images).square().flatten(1).mean(1)
+        kl = model.kl(posterior, latents)
+        return Pass(posterior, latents, -pixels.log_prob(images), squared_error, kl)
+
+    def _charged(self, step: Pass) -> Tensor:
         if not self.free_bits_nats:
-            return kl.sum(-1)
+            return step.kl_loss
+        kl = step.posterior.kl_per_dimension()
         # sum_j max(lambda, mean over the batch of KL_j): Kingma et al. 2016 (IAF), equation 15
         return kl.mean(0).clamp_min(self.free_bits_nats).sum().expand(len(kl))
 

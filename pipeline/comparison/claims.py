@@ -1,0 +1,71 @@
+"""What is said of autoencoders, VAEs and GANs, held against the numbers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pipeline.comparison.members import mean_and_standard_error
+
+# A difference is taken for real beyond so many standard errors of it.
+ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one member's metric is lower than another's."""
+
+    text: str
+    metric: str
+    lower: str
+    higher: str
+
+
+SHARPNESS, FRECHET = "samples.sharpness_ratio", "samples.frechet_distance"
+ERROR, NLL = "test.mean_squared_error", "test.nll_nats"
+CLAIMS = (
+    Claim("a VAE is blurrier than a GAN", SHARPNESS, "vae", "gan"),
+    Claim("a VAE is blurrier than a VAE-GAN", SHARPNESS, "vae", "vae_gan"),
+    Claim("an autoencoder restores better than a VAE", ERROR, "autoencoder", "vae"),
+    Claim("an autoencoder restores better than a VAE-GAN", ERROR, "autoencoder", "vae_gan"),
+    Claim("an autoencoder invents worse than a VAE", FRECHET, "vae", "autoencoder"),
+    Claim("an autoencoder invents worse than a GAN", FRECHET, "gan", "autoencoder"),
+    Claim("an autoencoder invents worse than a VAE-GAN", FRECHET, "vae_gan", "autoencoder"),
+    Claim("a VAE has a better likelihood than a VQ-VAE", NLL, "vae", "vq_vae"),
+    Claim("a learned prior (VampPrior) has a better likelihood", NLL, "vae-vamp", "vae"),
+    Claim("a learned prior (flow) has a better likelihood", NLL, "vae-flow", "vae"),
+)
+
+
+def verdicts(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
+    """Give a line a claim of which both sides were measured."""
+    for claim in CLAIMS:
+        lower, higher = (members.get(name, {}).get(claim.metric) for name in _sides(claim))
+        if lower and higher:
+            yield f"- {verdict(claim, lower, higher)}"
+    bounded = [name for name, metrics in members.items() if NLL in metrics]
+    unbounded = [name for name in members if name not in bounded]
+    if bounded and unbounded:
+        yield (
+            f"- Only {', '.join(bounded)} have a likelihood that can be measured here; "
+            f"{', '.join(unbounded)} have none."
+        )
+
+
+def verdict(claim: Claim, lower: list[float], higher: list[float]) -> str:
+    """Say whether the difference bears a claim out, with its standard error."""
+    (low, low_error), (high, high_error) = map(mean_and_standard_error, (lower, higher))
+    difference = high - low
+    if low_error is None or high_error is None:
+        return f"{claim.text}: {difference:+.4g} in {claim.metric}, of one seed: undecided."
+    error = (low_error**2 + high_error**2) ** 0.5
+    if abs(difference) <= ERRORS * error:
+        word = "not decided"
+    else:
+        word = "confirmed" if difference > 0 else "**refuted**"
+    return (
+        f"{claim.text[0].upper()}{claim.text[1:]}: {word} ({claim.metric} {low:.4g} against "
+        f"{high:.4g}, difference {difference:+.3g} ± {error:.2g})."
+    )
+
+
+def _sides(claim: Claim) -> tuple[str, str]:
+    return claim.lower, claim.higher

@@ -1,0 +1,22 @@
+"""Download and prepare the images that all members are trained on."""
+
+from pipeline import paths, stage
+from pipeline.comparison.members import Plan
+from pipeline.download import download
+from pipeline.prepare import work as prepare
+
+
+def main() -> None:
+    """Run the stage."""
+    stage.run_command(data, again="`make compare` goes on from here")
+
+
+def data() -> None:
+    """Fill data/comparison. Raises UserError."""
+    settings = Plan.load().common
+    download(settings, paths.COMPARISON_RAW)
+    prepare(settings, paths.COMPARISON_RAW, paths.COMPARISON_PREPARED)
+
+
+if __name__ == "__main__":
+    main()

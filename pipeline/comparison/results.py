@@ -1,0 +1,52 @@
+"""What the stages measured, read back: every metric of every member, a value a seed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.files import flattened
+
+Metrics = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """`members` has each member's metrics by dotted name, seeds in ascending order."""
+
+    members: dict[str, Metrics]
+    floor: dict[str, Any]
+
+    @classmethod
+    def load(cls) -> "Results":
+        """Read the files of the train, measure and classifier stages."""
+        folders = sorted(path for path in paths.COMPARISON_MEASURED.iterdir() if path.is_dir())
+        members = {path.name: _member(path.name) for path in folders}
+        return cls(members, json.loads(paths.FLOOR.read_text()))
+
+    def seeds(self, member: str) -> int:
+        """Count a member's seeds."""
+        return len(seed_files(member))
+
+
+def seed_files(member: str) -> dict[int, Path]:
+    """Give the file of a member's numbers by seed, in ascending order."""
+    found = (paths.COMPARISON_MEASURED / member).glob("seed_*.json")
+    by_seed = {int(path.stem.removeprefix("seed_")): path for path in found}
+    return dict(sorted(by_seed.items()))
+
+
+def seed_metrics(member: str, seed: int) -> dict[str, float]:
+    """Give the numbers of one model, its time among them."""
+    metrics = flattened(json.loads(seed_files(member)[seed].read_text()))
+    timing = json.loads((paths.COMPARISON_TRAINED / member / f"seed_{seed}.json").read_text())
+    return metrics | flattened({"timing": timing})
+
+
+def _member(name: str) -> Metrics:
+    metrics: Metrics = {}
+    for seed in seed_files(name):
+        for key, value in seed_metrics(name, seed).items():
+            metrics.setdefault(key, []).append(value)
+    return metrics

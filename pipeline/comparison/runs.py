@@ -1,0 +1,38 @@
+"""The comparison in MLflow: one parent run, a child run a model, filled from the files."""
+
+from pipeline import paths
+from pipeline.comparison.members import Plan
+from pipeline.comparison.results import Results, seed_files, seed_metrics
+from pipeline.described import training_settings
+from pipeline.files import read_csv
+from pipeline.records import git_state
+from pipeline.tracking import STORE_ERRORS, Run, Store, brief, open_store
+from vaelab.files import sha256
+
+TABLE_TAG = "vaelab.comparison_sha256"
+
+
+def log_comparison(plan: Plan, results: Results) -> None:
+    """Log everything; a store that goes away meanwhile costs only what it has not got."""
+    store = open_store(plan.common.tracking)
+    try:
+        parent = store.create_run(f"comparison on {plan.common.data.name}", git_state())
+        for member in results.members:
+            for seed in seed_files(member):
+                _log_model(store, parent, plan, member, seed)
+        parent.log_params({f"comparison.{k}": v for k, v in plan.comparison.model_dump().items()})
+        for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT, paths.COMPARISON_FIGURE):
+            parent.log_file(path)
+        parent.log_tags({TABLE_TAG: sha256(paths.COMPARISON_TABLE)})
+        parent.end("FINISHED")
+    except STORE_ERRORS as error:
+        print(f"warning: MLflow did not take all of the comparison ({brief(error)})", flush=True)
+
+
+def _log_model(store: Store, parent: Run, plan: Plan, member: str, seed: int) -> None:
+    run = store.create_run(f"{member}, seed {seed}", {"vaelab.member": member}, parent.run_id)
+    run.log_params(training_settings(plan.settings(member, seed)))
+    rows = read_csv(paths.COMPARISON_TRAINED / member / f"seed_{seed}.csv")
+    run.log_history([(int(row.pop("epoch")), row) for row in rows])
+    run.log_metrics(seed_metrics(member, seed))
+    run.end("FINISHED")

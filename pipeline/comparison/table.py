@@ -1,0 +1,137 @@
+"""Put the members side by side: a table with standard errors, the text's claims, and a figure."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline import paths, stage
+from pipeline.comparison.claims import verdicts
+from pipeline.comparison.members import Plan, mean_and_standard_error
+from pipeline.comparison.results import Results
+from pipeline.comparison.runs import log_comparison
+from pipeline.files import write_csv
+from vaelab.config import UserError
+from vaelab.figures.comparison import MemberPictures, comparison_figure
+from vaelab.figures.tiles import Images
+from vaelab.files import write_text
+
+# Columns of the table: the metric's name, its heading, its decimals.
+COLUMNS = {
+    "samples.sharpness_ratio": ("sharpness", 2),
+    "samples.spectrum_slope": ("slope", 2),
+    "samples.frechet_distance": ("Fréchet", 1),
+    "samples.precision": ("precision", 2),
+    "samples.recall": ("recall", 2),
+    "samples.largest_class_share": ("largest class", 2),
+    "test.mean_squared_error": ("squared error", 4),
+    "test.nll_nats": ("NLL, nats", 1),
+    "latent.mmd_squared": ("MMD² to prior", 3),
+    "timing.training_seconds": ("seconds", 0),
+}
+NOTE = """Means over {seeds} seeds ± their standard error. {epochs} epochs, {samples} samples,
+{data}. Sharpness: median variance of the Laplacian over that of real images; noise looks sharp
+to it, so read it beside the slope of the power spectrum ({slope:.2f} for real images). Fréchet
+distance, precision and recall are in the features of a small classifier ({accuracy:.1%} right)
+trained here: no FID. The row of training images is the floor. A cell is empty where an objective
+has no such thing. MMD² compares each model's latents with its own prior, at each latent space's
+own scale. Seconds are of one training on one thread{pairs}.
+"""
+
+
+def main() -> None:
+    """Run the stage."""
+    stage.run_command(tabulate, again="`make compare` goes on from here")
+
+
+def tabulate() -> None:
+    """Write table.csv, table.md and comparison.png, and one parent run in MLflow."""
+    plan, results = Plan.load(), Results.load()
+    if not results.members:
+        raise UserError(f"{paths.COMPARISON_MEASURED}: nothing measured; `make compare` does it")
+    write_csv(paths.COMPARISON_TABLE, list(table_rows(results)))
+    write_text(paths.COMPARISON_REPORT, report(plan, results))
+    figure = pictures(list(results.members))
+    figure.savefig(paths.COMPARISON_FIGURE, dpi=150)
+    print(f"compared {', '.join(results.members)}: {paths.COMPARISON_REPORT}")
+    log_comparison(plan, results)
+
+
+def table_rows(results: Results) -> list[dict[str, object]]:
+    """Give a row a member: each metric's mean, and its standard error over seeds."""
+    rows: list[dict[str, object]] = []
+    for member, metrics in results.members.items():
+        row: dict[str, object] = {"member": member, "seeds": results.seeds(member)}
+        for name, values in metrics.items():
+            mean, error = mean_and_standard_error(values)
+            row |= {name: mean} | ({} if error is None else {f"{name}_standard_error": error})
+        rows.append(row)
+    return rows
+
+
+def report(plan: Plan, results: Results) -> str:
+    """Write the table and the verdicts as Markdown."""
+    lines = ["# The comparison", "", markdown_table(results), "", note(plan, results)]
+    lines += ["## What the text claims", "", *verdicts(results.members), ""]
+    return "\n".join(lines)
+
+
+def markdown_table(results: Results) -> str:
+    """Give the table, a row a member, the floor last."""
+    rows = [["objective", *(heading for heading, _ in COLUMNS.values())]]
+    for member, metrics in results.members.items():
+        rows.append([member, *(cell(metrics.get(k), d) for k, (_, d) in COLUMNS.items())])
+    floor = {f"samples.{name}": [value] for name, value in results.floor["samples"].items()}
+    rows.append(["*training images*", *(cell(floor.get(k), d) for k, (_, d) in COLUMNS.items())])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def cell(values: list[float] | None, decimals: int) -> str:
+    """Write a mean and its standard error."""
+    if not values:
+        return ""
+    mean, error = mean_and_standard_error(values)
+    spread = "" if error is None else f" ± {error:.{decimals}f}"
+    return f"{mean:.{decimals}f}{spread}"
+
+
+def note(plan: Plan, results: Results) -> str:
+    """Say what the columns mean, and what it was measured on."""
+    comparison, train = plan.comparison, plan.common.train
+    return NOTE.format(
+        seeds=len(comparison.seeds),
+        epochs=train.epochs,
+        samples=f"{comparison.samples:,}",
+        data=plan.common.data.name,
+        slope=results.floor["samples"]["spectrum_slope"],
+        accuracy=results.floor["classifier_test_accuracy"],
+        pairs=", with others beside it" if (comparison.workers or 2) > 1 else "",
+    )
+
+
+def pictures(members: list[str]) -> Figure:
+    """Draw the first seed's pictures of every member."""
+    loaded = {member: first_pictures(member) for member in members}
+    originals, *_ = (arrays["originals"] for arrays in loaded.values())
+    shown = {
+        member: MemberPictures(arrays.get("reconstructions"), arrays["samples"])
+        for member, arrays in loaded.items()
+    }
+    return comparison_figure(originals, np.full_like(originals, np.nan), shown)
+
+
+def first_pictures(member: str) -> dict[str, Images]:
+    """Read the pictures of a member's first seed, in [0, 1]."""
+    path = min((paths.COMPARISON_MEASURED / member).glob("seed_*.npz"), key=seed_of)
+    with np.load(path, allow_pickle=False) as file:
+        return {name: (file[name] / 255).astype(np.float32) for name in file.files}
+
+
+def seed_of(path: Path) -> int:
+    """Give the seed in a file's name."""
+    return int(path.stem.removeprefix("seed_"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Train one member of the comparison with every seed: weights, history and time of each."""
+
+import shutil
+import time
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.batches import build_batches
+from pipeline.comparison.members import Plan, run
+from pipeline.described import describe_model, training_key
+from pipeline.files import write_csv, write_json
+from vaelab.assembly import build_trainer
+from vaelab.checkpoint import CheckpointFolder, save_model
+from vaelab.data.dataset import PreparedData
+from vaelab.devices import choose_device
+
+
+def main() -> None:
+    """Run the stage."""
+    run(train, __doc__)
+
+
+def train(member: str) -> None:
+    """Train a member with all seeds."""
+    Plan.load().each_seed(train_seed, member)
+
+
+def train_seed(member: str, seed: int) -> str:
+    """Train with one seed, from its last checkpoint if it was interrupted; say how it went."""
+    settings = Plan.load().settings(member, seed)
+    device = choose_device(settings.machine)
+    data = PreparedData.load(paths.COMPARISON_PREPARED)
+    train, validation = (
+        build_batches(data, split, settings.data.dequantize, device)
+        for split in ("train", "validation")
+    )
+    trainer = build_trainer(settings, train, validation, device)
+    key = training_key(settings, device, paths.COMPARISON_PREPARED)
+    with CheckpointFolder(paths.checkpoints() / key) as checkpoints:
+        trainer.resume(checkpoints)
+        first, started = trainer.progress.epoch, time.perf_counter()
+        progress = trainer.fit(checkpoints=checkpoints, show_progress=False)
+        seconds = time.perf_counter() - started
+        description = describe_model(settings, data.info, trainer)
+        save_model(model_folder(member, seed), trainer.model, description)
+        write_csv(history_file(member, seed), progress.history)
+        # A training that was interrupted has no time of its own.
+        timing = {} if first else {"training_seconds": seconds}
+        write_json(timing_file(member, seed), timing)
+    shutil.rmtree(checkpoints.folder, ignore_errors=True)
+    return f"{member}, seed {seed}: {progress.epoch} epochs in {seconds:.0f} s"
+
+
+def model_folder(member: str, seed: int) -> Path:
+    """Name the folder of a model."""
+    return paths.COMPARISON_MODELS / member / f"seed_{seed}"
+
+
+def history_file(member: str, seed: int) -> Path:
+    """Name the file that has a row an epoch."""
+    return paths.COMPARISON_TRAINED / member / f"seed_{seed}.csv"
+
+
+def timing_file(member: str, seed: int) -> Path:
+    """Name the file of the seconds."""
+    return paths.COMPARISON_TRAINED / member / f"seed_{seed}.json"
+
+
+if __name__ == "__main__":
+    main()

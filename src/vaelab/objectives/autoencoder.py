@@ -1,0 +1,41 @@
+"""The autoencoder: Hinton & Salakhutdinov 2006. No noise and no KL loss: it restores.
+
+Nothing says where latents may lie, so there is nothing to sample from; `model.prior: mixture`
+fits Gaussians to the training split's latents afterwards (Ghosh et al. 2020, section 4).
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from vaelab.models import Model, PosteriorKind
+from vaelab.objectives import Images, Objective, PlayerLoss
+
+
+class Autoencoder(Objective):
+    """Minimise the generation loss alone."""
+
+    players = {"autoencoder": ("encoder", "decoder")}
+    selection: ClassVar[str | None] = "loss"
+    posterior: ClassVar[PosteriorKind] = "point"
+    priors: ClassVar[tuple[str, ...]] = ("mixture",)
+
+    def losses(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        """Give -ln p(x|z) at the encoder's z."""
+        loss = -model.decode(model.encode(images).mean).log_prob(images)
+        return {"autoencoder": PlayerLoss(loss, {"generation_loss_nats": loss})}
+
+    def validate_batch(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Measure the generation loss and the squared error."""
+        pixels = model.decode(model.encode(images).mean)
+        loss = -pixels.log_prob(images)
+        squared_error = (pixels.mean - images).square().flatten(1).mean(1)
+        return {"loss": loss, "generation_loss_nats": loss, "mean_squared_error": squared_error}
+
+
+OBJECTIVE = Autoencoder

@@ -1,0 +1,78 @@
+"""The beta-TC-VAE: Chen et al. 2018, equation 4, with the stratified weights of their code.
+
+The mean KL loss is the sum of three: the mutual information between image and latent, the total
+correlation of the aggregate posterior q(z), and the KL of each of its dimensions from the prior.
+Each has a weight; only a large one on the total correlation pulls the dimensions apart.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from vaelab.distributions import LOG_TWO_PI, standard_normal
+from vaelab.models import Model
+from vaelab.objectives.vae import Pass, Vae
+
+
+class BetaTcVae(Vae):
+    """Weigh the three parts of the KL loss, and all of them by `kl_weight`."""
+
+    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
+
+    mutual_information_weight: float = Field(default=1.0, ge=0)
+    total_correlation_weight: float = Field(default=6.0, ge=0)
+    dimension_kl_weight: float = Field(default=1.0, ge=0)
+
+    def latent_loss(
+        self, model: Model, step: Pass, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Split ln q(z|x) - ln p(z) at the drawn latents, in nats, and weigh the parts."""
+        each = _log_densities(step)  # ln q(z_i,d | x_j), [i, j, d]
+        log_share = log_importance_shares(len(each), self.training_images).to(each)
+        log_conditional = step.posterior.log_prob(step.latents)
+        log_aggregate = (log_share + each.sum(-1)).logsumexp(1)
+        log_product = (log_share[..., None] + each).logsumexp(1).sum(-1)
+        log_prior = standard_normal(step.latents).log_prob(step.latents)
+        parts = {
+            "mutual_information_nats": log_conditional - log_aggregate,
+            "total_correlation_nats": log_aggregate - log_product,
+            "dimension_kl_nats": log_product - log_prior,
+        }
+        weights = (
+            self.mutual_information_weight,
+            self.total_correlation_weight,
+            self.dimension_kl_weight,
+        )
+        weighted = [w * part for w, part in zip(weights, parts.values(), strict=True)]
+        return self.kl_weight * torch.stack(weighted).sum(0), parts
+
+
+def _log_densities(step: Pass) -> Float[Tensor, "latents posteriors latent"]:
+    mean, stddev = step.posterior.mean, step.posterior.stddev
+    standardised = (step.latents[:, None] - mean) / stddev
+    return -0.5 * (standardised**2 + LOG_TWO_PI) - stddev.log()
+
+
+def log_importance_shares(batch: int, images: int) -> Float[Tensor, "latents posteriors"]:
+    """Give the logarithms of each posterior's share in the estimate of q(z) from a batch.
+
+    Chen et al. 2018, appendix C.2: a latent's own posterior counts as one of N images, another
+    one of the batch stands for all that are left over, and every row sums to 1.
+    """
+    others = batch - 1
+    if not others:
+        return torch.zeros(1, 1)
+    images = max(images, batch)
+    shares = torch.full((batch, batch), 1 / others)
+    shares.fill_diagonal_(1 / images)
+    rows = torch.arange(batch)
+    shares[rows, (rows + 1) % batch] = (images - others) / (images * others)
+    assert math.isclose(shares.sum().item(), batch, rel_tol=1e-4)
+    return shares.log()
+
+
+OBJECTIVE = BetaTcVae

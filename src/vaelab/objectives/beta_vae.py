@@ -1,0 +1,35 @@
+"""The beta-VAE with a capacity: Burgess et al. 2018, equation 8.
+
+loss = generation_loss + kl_weight * |kl_loss - capacity|, in nats, where the capacity grows
+over training: the latent may hold a little at first, and one factor after another finds room.
+At capacity 0 it is the beta-VAE of Higgins et al. 2017, equation 4, with beta = `kl_weight`.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vaelab.models import Model
+from vaelab.objectives.vae import Pass, Vae
+
+
+class BetaVae(Vae):
+    """Hold the mean KL loss at a capacity."""
+
+    capacity_nats: float = Field(default=0.0, ge=0)
+    capacity_epochs: int = Field(default=0, ge=0)
+
+    def at(self, epoch: float) -> dict[str, float]:
+        """Let the capacity grow linearly from 0 over `capacity_epochs`."""
+        grown = min(1.0, epoch / self.capacity_epochs) if self.capacity_epochs else 1.0
+        return super().at(epoch) | {"capacity_nats": grown * self.capacity_nats}
+
+    def latent_loss(
+        self, model: Model, step: Pass, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Charge for the distance of the batch's mean KL to the capacity."""
+        distance = (step.kl_loss.mean() - self.capacity_nats).abs()
+        return (self.kl_weight * distance).expand(len(step.kl_loss)), {}
+
+
+OBJECTIVE = BetaVae

@@ -1,0 +1,69 @@
+"""FactorVAE: Kim & Mnih 2018, equation 2 and algorithm 2.
+
+loss = generation_loss + kl_weight * kl_loss + total_correlation_weight * TC(q(z)). A second
+player learns to tell latents from latents whose dimensions were shuffled between images; its
+logit estimates ln q(z) / prod_j q(z_j), whose mean is the total correlation. The shuffled latents
+are of the same batch, where the paper draws a second one.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from vaelab.models import Model
+from vaelab.objectives import Images, PlayerLoss
+from vaelab.objectives.vae import Pass, Vae
+
+
+class FactorVae(Vae):
+    """A VAE that pays for its total correlation, as a discriminator of latents estimates it."""
+
+    players = {
+        "vae": ("encoder", "decoder", "prior"),
+        "latent_discriminator": ("latent_discriminator",),
+    }
+    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
+
+    total_correlation_weight: float = Field(default=10.0, ge=0)
+
+    def losses(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        """Add the discriminator's cross-entropy."""
+        step = self.encode_and_decode(model, images, generator)
+        latent_loss, terms = self.latent_loss(model, step, generator)
+        terms = {
+            "generation_loss_nats": step.generation_loss,
+            "kl_loss_nats": step.kl_loss,
+        } | terms
+        shuffled = shuffle_dimensions(step.latents.detach(), generator)
+        real, fake = terms["total_correlation_nats"], _logit(model, shuffled)
+        cross_entropy = 0.5 * (functional.softplus(-real) + functional.softplus(fake))
+        return {
+            "vae": PlayerLoss(step.generation_loss + latent_loss, terms),
+            "latent_discriminator": PlayerLoss(cross_entropy),
+        }
+
+    def latent_loss(
+        self, model: Model, step: Pass, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Charge for the KL loss and for the estimated total correlation, in nats."""
+        correlation = _logit(model, step.latents)
+        loss = self.kl_weight * step.kl_loss + self.total_correlation_weight * correlation
+        return loss, {"total_correlation_nats": correlation}
+
+
+def _logit(model: Model, latents: Tensor) -> Tensor:
+    return model.apply_network("latent_discriminator", latents, 1)[..., 0]
+
+
+def shuffle_dimensions(latents: Tensor, generator: torch.Generator) -> Tensor:
+    """Permute each column [batch, latent] by itself, which makes the dimensions independent."""
+    keys = torch.rand(latents.shape, generator=generator, device=latents.device)
+    return latents.gather(0, keys.argsort(0))
+
+
+OBJECTIVE = FactorVae

@@ -1,0 +1,78 @@
+"""The importance-weighted autoencoder: Burda et al. 2016, equation 8.
+
+loss = -ln 1/K sum_k w_k, with w_k = p(x|z_k) p(z_k) / q(z_k|x): a bound on -ln p(x) in nats that
+falls with K; K = 1 is the negative evidence lower bound. The more samples, the noisier the
+encoder's gradient: doubly reparameterised, it keeps its mean and loses that noise (Tucker et al.
+2019, equation 8).
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float64
+from pydantic import Field
+from torch import Tensor
+
+from vaelab.distributions import DiagonalGaussian
+from vaelab.estimators.importance import log_importance_weights
+from vaelab.models import Model
+from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives.vae import Vae
+
+LogWeights = Float64[Tensor, "samples batch"]
+
+
+class Iwae(Objective):
+    """Minimise the importance-weighted bound of `importance_samples` samples."""
+
+    players = {"iwae": ("encoder", "decoder", "prior")}
+    selection: ClassVar[str | None] = "loss"
+    priors: ClassVar[tuple[str, ...]] = Vae.priors
+
+    importance_samples: int = Field(default=50, ge=1)
+    doubly_reparameterised: bool = False
+
+    def losses(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        """Give the bound; its gradient is that of one of the two estimators."""
+        posterior = model.encode(images)
+        assert isinstance(posterior, DiagonalGaussian)
+        latents = posterior.rsample(generator, self.importance_samples)
+        if self.doubly_reparameterised:
+            posterior = DiagonalGaussian(posterior.mean.detach(), posterior.stddev.detach())
+        log_weights = log_importance_weights(model, images, posterior, latents)
+        loss = negative_bound(log_weights)
+        if self.doubly_reparameterised:
+            loss = _doubly_reparameterised(loss, log_weights, latents)
+        return {"iwae": PlayerLoss(loss.float())}
+
+    def validate_batch(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Measure this bound, and the evidence lower bound with its parts."""
+        plain = Vae().validate_batch(model, images, generator)
+        loss = self.losses(model, images, generator)["iwae"].loss
+        return plain | {"loss": loss}
+
+
+def negative_bound(log_weights: LogWeights) -> Float64[Tensor, "batch"]:
+    """Give -ln of the mean weight, in nats: minus equation 8."""
+    return -(log_weights.logsumexp(0) - torch.tensor(len(log_weights)).log())
+
+
+def _doubly_reparameterised(
+    loss: Float64[Tensor, "batch"], log_weights: LogWeights, latents: Tensor
+) -> Float64[Tensor, "batch"]:
+    """Keep the loss's value; give the encoder, through the latents, sum_k w_k^2 d ln w_k / dz."""
+    shares = log_weights.detach().softmax(0)
+    if latents.requires_grad:
+        # The decoder's gradient has each share once, what passes on to the encoder twice.
+        latents.register_hook(  # type: ignore[no-untyped-call]
+            lambda gradient: gradient * shares[..., None].to(gradient.dtype)
+        )
+    surrogate = -(shares * log_weights).sum(0)
+    return loss.detach() + surrogate - surrogate.detach()
+
+
+OBJECTIVE = Iwae

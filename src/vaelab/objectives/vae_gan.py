@@ -1,0 +1,106 @@
+"""VAE/GAN: Larsen et al. 2016, algorithm 1.
+
+A VAE that measures its error in the features of a discriminator instead of in pixels. The encoder
+minimises kl_weight * KL + feature loss; the decoder feature_weight * feature loss + the
+generator's loss; the discriminator tells real images from restored and from invented ones, half of
+each. The feature loss moves no discriminator, and the game no encoder.
+
+The feature loss is -ln N(f(x); f(x'), s^2), where the paper has s^2 = 1; here it is the batch's
+mean squared error, so that the KL loss weighs the same whatever the scale of the features (Rybkin
+et al. 2021, equation 4). It is no likelihood of pixels: do not compare it with one.
+"""
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from vaelab.distributions import LOG_TWO_PI
+from vaelab.models import Model
+from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives.gan import discriminator_loss, generator_loss
+
+Features = Float[Tensor, "batch feature"]
+
+
+class VaeGan(Objective):
+    """Three players; two of them wait while the game is one-sided.
+
+    `equilibrium` and `margin` are in nats of the discriminator's mean cross-entropy: it waits
+    where it is too sure, the decoder where the discriminator knows too little.
+    """
+
+    players = {
+        "encoder": ("encoder",),
+        "decoder": ("decoder",),
+        "discriminator": ("discriminator",),
+    }
+    adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+
+    kl_weight: float = Field(default=1.0, ge=0)
+    feature_weight: float = Field(default=0.003, ge=0)
+    equilibrium: float = Field(default=0.68, gt=0)
+    margin: float = Field(default=0.35, ge=0)
+
+    def losses(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        """Restore the images, invent as many, and let the discriminator judge all of them."""
+        posterior = model.encode(images)
+        latents = posterior.rsample(generator)
+        restored = model.decode(latents).mean
+        invented = model.decode(model.prior(len(images), generator)).mean
+        real, copied = model.discriminate(images), model.discriminate(restored)
+        fake = model.discriminate(invented).logits
+        kl = model.kl(posterior, latents)
+        feature = feature_loss(real.features, copied.features)
+        games = [generator_loss("non_saturating", logits) for logits in (copied.logits, fake)]
+        tellings = [
+            discriminator_loss("non_saturating", real.logits, logits)
+            for logits in (copied.logits, fake)
+        ]
+        game, telling = (torch.stack(both).mean(0) for both in (games, tellings))
+        plays, learns = self._balance(real.logits, fake)
+        terms = {"kl_loss_nats": kl, "feature_loss_nats": feature}
+        return {
+            "encoder": PlayerLoss(self.kl_weight * kl + feature, terms),
+            "decoder": PlayerLoss(self.feature_weight * feature + game, active=plays),
+            "discriminator": PlayerLoss(telling, {"real_logit": real.logits}, active=learns),
+        }
+
+    def validate_batch(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Measure the KL loss, the squared error, and how the discriminator judges."""
+        posterior = model.encode(images)
+        latents = posterior.rsample(generator)
+        restored = model.decode(latents).mean
+        invented = model.decode(model.prior(len(images), generator)).mean
+        return {
+            "kl_loss_nats": model.kl(posterior, latents),
+            "mean_squared_error": (restored - images).square().flatten(1).mean(1),
+            "real_logit": model.discriminate(images).logits,
+            "restored_logit": model.discriminate(restored).logits,
+            "fake_logit": model.discriminate(invented).logits,
+        }
+
+    def _balance(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Give, as 0 or 1, whether the decoder and whether the discriminator move."""
+        errors = torch.stack([functional.softplus(-real).mean(), functional.softplus(fake).mean()])
+        plays = (errors <= self.equilibrium + self.margin).all()
+        learns = (errors >= self.equilibrium - self.margin).all()
+        neither = ~plays & ~learns
+        return (plays | neither).to(real.dtype), (learns | neither).to(real.dtype)
+
+
+def feature_loss(real: Features, copied: Features) -> Float[Tensor, "batch"]:
+    """Give -ln N(real; copied, s^2) in nats, at the s^2 that is best for the batch."""
+    squared = (real - copied).square()
+    variance = squared.detach().mean().clamp_min(1e-6)
+    return 0.5 * (squared / variance + variance.log() + LOG_TWO_PI).sum(-1)
+
+
+OBJECTIVE = VaeGan

@@ -1,0 +1,63 @@
+"""The vector-quantised VAE: van den Oord et al. 2017, equation 3.
+
+The latent is a row of codes from one learned codebook. The decoder's gradient passes straight
+through the choice of the nearest code to the encoder; codes move to the encoder's outputs, and
+the outputs are committed to their codes. The KL loss is the length of the codes in nats: ln K for
+each place under the uniform prior of the training, less under the frequencies counted after it.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vaelab.models import Model, PosteriorKind
+from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.priors.codebook import Codebook
+
+
+class VqVae(Objective):
+    """Minimise the generation loss through a codebook."""
+
+    players = {"vq_vae": ("encoder", "decoder", "prior")}
+    selection: ClassVar[str | None] = "loss"
+    posterior: ClassVar[PosteriorKind] = "point"
+    priors: ClassVar[tuple[str, ...]] = ("codebook",)
+
+    commitment_weight: float = Field(default=0.25, ge=0)
+
+    def losses(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        """Give the loss and its parts."""
+        outputs = model.apply_network("encoder", images, 3)
+        codebook = model.networks["prior"]
+        assert isinstance(codebook, Codebook)
+        codes = codebook.quantise(outputs)
+        passed = outputs + (codes - outputs).detach()
+        generation = -model.decode(passed).log_prob(images)
+        # |sg[z_e] - e|^2 and |z_e - sg[e]|^2
+        codebook_loss = (outputs.detach() - codes).square().sum(-1)
+        commitment_loss = (outputs - codes.detach()).square().sum(-1)
+        loss = generation + codebook_loss + self.commitment_weight * commitment_loss
+        terms = {"generation_loss_nats": generation, "commitment_loss": commitment_loss}
+        return {"vq_vae": PlayerLoss(loss, terms)}
+
+    def validate_batch(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Measure the bound, generation loss plus code length, and the squared error."""
+        posterior = model.encode(images)
+        pixels = model.decode(posterior.mean)
+        generation, length = -pixels.log_prob(images), model.kl(posterior, posterior.mean)
+        return {
+            "loss": generation,
+            "neg_elbo_nats": generation + length,
+            "generation_loss_nats": generation,
+            "kl_loss_nats": length,
+            "mean_squared_error": (pixels.mean - images).square().flatten(1).mean(1),
+        }
+
+
+OBJECTIVE = VqVae

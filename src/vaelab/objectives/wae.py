@@ -1,0 +1,47 @@
+"""The Wasserstein autoencoder: Tolstikhin et al. 2018, algorithm 2 (WAE-MMD).
+
+loss = generation_loss + mmd_weight * MMD^2(q(z), p(z)). The encoder gives a point; only all
+latents together are pulled to the prior, never the latents of single images.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vaelab.models import Model, PosteriorKind
+from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives.info_vae import prior_mmd_squared
+
+
+class Wae(Objective):
+    """An autoencoder whose latents, taken together, look like the prior's."""
+
+    players = {"wae": ("encoder", "decoder")}
+    selection: ClassVar[str | None] = "loss"
+    posterior: ClassVar[PosteriorKind] = "point"
+
+    mmd_weight: float = Field(default=1000.0, ge=0)
+
+    def losses(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        """Give the loss, and its two parts unweighted."""
+        latents = model.encode(images).mean
+        generation = -model.decode(latents).log_prob(images)
+        mmd = prior_mmd_squared(model, latents, generator)
+        terms = {"generation_loss_nats": generation, "mmd_squared": mmd}
+        return {"wae": PlayerLoss(generation + self.mmd_weight * mmd, terms)}
+
+    def validate_batch(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Measure the loss, its parts and the squared error."""
+        player = self.losses(model, images, generator)["wae"]
+        decoded = model.decode(model.encode(images).mean).mean
+        squared_error = (decoded - images).square().flatten(1).mean(1)
+        return {"loss": player.loss, **player.terms, "mean_squared_error": squared_error}
+
+
+OBJECTIVE = Wae

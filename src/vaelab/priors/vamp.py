@@ -1,0 +1,61 @@
+"""The variational mixture of posteriors: Tomczak & Welling 2018, equation 9.
+
+p(z) = 1/K sum_k q(z|u_k): the aggregate posterior of K images that nobody took, the
+pseudo-inputs, which are learned with everything else.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vaelab.config import ModelSettings
+from vaelab.distributions import DiagonalGaussian
+from vaelab.networks import Shape
+from vaelab.priors import Encode, Images, Latents, Prior
+
+
+class Vamp(Prior):
+    """A mixture of the posteriors of `pseudo_inputs` learned images."""
+
+    name = "posteriors of pseudo-inputs"
+
+    def __init__(self, count: int, image_shape: Shape) -> None:
+        super().__init__()
+        self.pseudo_inputs = nn.Parameter(torch.rand(count, *image_shape))
+
+    def components(self, encode: Encode) -> DiagonalGaussian:
+        """Encode the pseudo-inputs, kept in [0, 1] as pixels are."""
+        posterior = encode(self.pseudo_inputs.clamp(0, 1))
+        assert isinstance(posterior, DiagonalGaussian)
+        return posterior
+
+    def log_prob(self, latents: Latents, encode: Encode) -> Float[Tensor, "*batch"]:
+        """Log density in nats."""
+        components = self.components(encode)
+        # ln 1/K sum_k q(z|u_k)
+        each = components.log_prob(latents[..., None, :])
+        return each.logsumexp(-1) - math.log(len(self.pseudo_inputs))
+
+    def sample(
+        self, count: int, generator: torch.Generator | None, encode: Encode
+    ) -> Float[Tensor, "count latent"]:
+        """Draw a pseudo-input for each latent, then from its posterior."""
+        device = self.pseudo_inputs.device
+        shape = (count,)
+        chosen = torch.randint(len(self.pseudo_inputs), shape, generator=generator, device=device)
+        components = self.components(encode)
+        mixture = DiagonalGaussian(components.mean[chosen], components.stddev[chosen])
+        return mixture.rsample(generator)
+
+    @torch.no_grad()
+    def start_from(self, images: Images) -> None:
+        """Start from training images, repeated where there are fewer than pseudo-inputs."""
+        rows = torch.arange(len(self.pseudo_inputs), device=images.device) % len(images)
+        self.pseudo_inputs.copy_(images[rows])
+
+
+def build(settings: ModelSettings, image_shape: Shape) -> Vamp:
+    """Build it for `model.pseudo_inputs`."""
+    return Vamp(settings.pseudo_inputs, image_shape)

@@ -1,0 +1,187 @@
+"""What an objective may be set to: everything else is refused by name, nothing is ignored."""
+
+import pytest
+import torch
+
+from tests.objectives.subjects import SHAPE, build, digits, settings
+from vaelab import assembly
+from vaelab.config import (
+    TrainSettings,
+    UserError,
+    objective_names,
+    parse_settings,
+    with_changes,
+)
+from vaelab.objectives import build_objective, objective_class, own_settings
+from vaelab.randomness import stream
+
+SHARED = {"kl_weight": 3.0, "kl_warmup_epochs": 7, "free_bits_nats": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (
+            settings("wae", {"mmd_wieght": 1}),
+            r"objectives\.wae\.mmd_wieght is no setting; valid here: mmd_weight$",
+        ),
+        (settings("vae", {"x": 1}), r"objectives\.vae\.x is no setting; it has none of its own"),
+        (
+            # A setting of `train`, whatever the objective reads from there
+            settings("beta_vae", {"kl_weight": 2}),
+            r"objectives\.beta_vae\.kl_weight is no setting; valid here: capacity_nats",
+        ),
+        (settings("vae", {"training_images": 9}), r"objectives\.vae\.training_images is no"),
+        (
+            settings("wae", {"mmd_weight": -1}),
+            r"objectives\.wae\.mmd_weight: .* greater than or equal to 0 \(it is -1\)",
+        ),
+        (
+            settings("gan", {"loss": "hinge"}),
+            r"objectives\.gan\.loss: .*'wasserstein'.*\(it is 'hinge'\)",
+        ),
+        (settings("iwae", {"importance_samples": 0}), r"importance_samples: .* or equal to 1"),
+        (settings("iwae", {"importance_samples": True}), r"importance_samples: true and false"),
+        (settings("wae", {"mmd_weight": True}), r"objectives\.wae\.mmd_weight: true and false"),
+        (settings("wae", {"mmd_weight": float("inf")}), r"mmd_weight: .*finite"),
+        (
+            settings("iwae", kl_weight=2.0),
+            r"train\.kl_weight is not for objective iwae, .*leave it at 1\.0",
+        ),
+        (settings("gan", kl_weight=0.5), r"train\.kl_weight is not for objective gan"),
+        (settings("vae_gan", kl_warmup_epochs=3), "train.kl_warmup_epochs is not for objective"),
+        (settings("autoencoder", free_bits_nats=1), r"train\.free_bits_nats is not for objective"),
+        (
+            settings("vae", model={"prior": "vamp"}, free_bits_nats=1),
+            r"train\.free_bits_nats needs model\.prior: standard_normal; the vamp prior has no",
+        ),
+        (
+            settings("vq_vae", model={"code_dimensions": 3}),
+            r"model\.latent_dim: 4 does not divide into codes of model\.code_dimensions: 3",
+        ),
+        (
+            settings("gan", model={"prior": "vamp"}),
+            r"model\.prior: vamp is not for this objective; standard_normal is",
+        ),
+        (
+            settings("vae", model={"prior": "codebook"}),
+            r"model\.prior: codebook .*; standard_normal or vamp or flow is",
+        ),
+        (settings("vq_vae", model={"prior": "flow"}), r"flow is not .*; codebook is"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_refused_in_one_line(chosen, message):
+    with pytest.raises(UserError, match=message) as caught:
+        assembly.build(chosen, SHAPE)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"train": {"objective": "beta_vea"}}, r"'beta_vea' is no .*; did you mean beta_vae\?"),
+        ({"objectives": {"vea": {}}}, r"objectives\.vea.*: 'vea' is no .*; did you mean vae\?"),
+        ({"objectives": {"zzz": {}}}, r"'zzz' is no objective; there are autoencoder, beta"),
+        ({"objectives": {"wae": 3}}, r"objectives\.wae: .*dictionary"),
+    ],
+)
+def test_an_unknown_objective_is_refused_with_the_nearest_one(content, message):
+    with pytest.raises(UserError, match=message):
+        parse_settings(content)
+
+
+@pytest.mark.parametrize("key", SHARED)
+@pytest.mark.parametrize("name", objective_names())
+def test_a_shared_setting_is_refused_or_changes_the_losses(name, key):
+    """Nothing is passed over in silence."""
+
+    def losses(**train: object) -> torch.Tensor:
+        objective, model = build(settings(name, **train), epoch=1)
+        found = objective.losses(model, digits(5), stream(0, "noise"))
+        return torch.cat([player.loss for player in found.values()])
+
+    try:
+        changed = losses(**{key: SHARED[key]})
+    except UserError as error:
+        assert f"train.{key}" in str(error)
+        return
+    assert not torch.equal(changed, losses())
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [(name, key) for name in objective_names() for key in objective_class(name).settings()],
+)
+def test_an_own_setting_is_read(name, key):
+    """Set otherwise, it changes a loss, a gradient or who moves."""
+    other = {
+        "importance_samples": 3,
+        "doubly_reparameterised": True,
+        "loss": "least_squares",
+        "equilibrium": 1e-3,
+        "margin": 1.9,
+        "discriminator_steps": 10**6,
+        "capacity_epochs": 10_000,
+    }
+    needs: dict[str, dict[str, object]] = {
+        "gradient_penalty": {"loss": "wasserstein"},
+        "capacity_epochs": {"capacity_nats": 5.0},
+        # Nothing is learned yet, both errors are ln 2: who waits depends on these two alone.
+        "equilibrium": {"margin": 0.0},
+        "margin": {"equilibrium": 2.0},
+    }
+
+    def outcome(own: dict[str, object]) -> list[torch.Tensor]:
+        objective, model = build(settings(name, {**needs.get(key, {}), **own}))
+        found = objective.losses(model, digits(5), stream(0, "noise"))
+        network = model.networks["encoder" if model.has("encoder") else "discriminator"]
+        (first, *_) = network.parameters()
+        total = torch.stack([player.loss.mean() for player in found.values()]).sum()
+        (gradient,) = torch.autograd.grad(total, first)
+        active = [player.active for player in found.values() if player.active is not None]
+        return [total.detach(), gradient, *active]
+
+    before, after = outcome({}), outcome({key: other.get(key, 0.123)})
+    assert not all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_auto_is_the_objectives_first_prior():
+    for name in objective_names():
+        objective, model = assembly.build(settings(name), SHAPE)
+        first = objective.priors[0]
+        assert objective.resolved(settings(name).model).prior == first
+        assert type(model.networks["prior"]).__module__ == f"vaelab.priors.{first}"
+
+
+def test_settings_of_another_objective_are_left_alone():
+    chosen = with_changes(settings("vae"), {"objectives.wae.mmd_weight": 5.0})
+    assert build_objective(chosen) == build_objective(settings("vae"))
+    assert own_settings(chosen) == {}
+
+
+def test_own_settings_are_named_with_their_defaults():
+    assert own_settings(settings("gan", {"loss": "wasserstein"})) == {
+        "objectives.gan.loss": "wasserstein",
+        "objectives.gan.gradient_penalty": 10.0,
+        "objectives.gan.discriminator_steps": 1,
+    }
+
+
+def test_nested_settings_change_by_their_dotted_names():
+    before = settings("gan", {"discriminator_steps": 3})
+    after = with_changes(before, {"objectives.gan.loss": "wasserstein"})
+    assert after.objectives["gan"] == {"discriminator_steps": 3, "loss": "wasserstein"}
+    assert before.objectives["gan"] == {"discriminator_steps": 3}
+    objective = build_objective(after)
+    assert (objective.loss, objective.discriminator_steps) == ("wasserstein", 3)  # type: ignore[attr-defined]
+    fresh = with_changes(settings("wae"), {"objectives.wae.mmd_weight": 2.5})
+    assert build_objective(fresh).mmd_weight == 2.5  # type: ignore[attr-defined]
+
+
+def test_the_loop_tells_the_objective_how_many_images_there_are():
+    assert build_objective(settings("beta_tc_vae")).for_images(73).training_images == 73
+    # What the loop sets is nobody's setting.
+    for name in objective_names():
+        assert not {"training_images", *TrainSettings.model_fields} & set(
+            objective_class(name).settings()
+        )

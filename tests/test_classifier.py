@@ -1,0 +1,183 @@
+"""The classifier: learns, repeats itself, fits every image shape, and survives the disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from tests.oracles import rand
+from vaelab.classifier import (
+    DESCRIPTION,
+    FEATURES,
+    WEIGHTS,
+    Classifier,
+    accuracy,
+    build_classifier,
+    features_of,
+    load_classifier,
+    save_classifier,
+    train_classifier,
+)
+from vaelab.config import UserError
+from vaelab.data.batches import ImageBatches
+
+CPU = torch.device("cpu")
+
+
+def digits(start: int, stop: int, **options: bool) -> tuple[ImageBatches, np.ndarray]:
+    images, labels = load_digits(return_X_y=True)
+    pixels = (images[start:stop] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    return ImageBatches(pixels, CPU, **options), labels[start:stop].astype(np.int64)
+
+
+def trained(seed: int = 0, epochs: int = 1, **options: bool) -> Classifier:
+    images, labels = digits(0, 300, **options)
+    return train_classifier(images, labels, 10, epochs=epochs, seed=seed, device=CPU)
+
+
+def same_weights(first: Classifier, second: Classifier) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Classifier]:
+    classifier = build_classifier((3, 8, 11), 4, seed=1)
+    save_classifier(tmp_path, classifier, epochs=3, seed=1, training_accuracy=0.75)
+    return tmp_path, classifier
+
+
+def test_digits_are_learnt():
+    train, test = digits(0, 1_300), digits(1_300, 1_797)
+    classifier = train_classifier(*train, 10, epochs=20, seed=0, device=CPU)
+    assert not classifier.training
+    assert accuracy(classifier, *train) > 0.95
+    assert accuracy(classifier, *test) > 0.9
+
+
+def test_labels_follow_their_images():
+    images, labels = digits(0, 1_300)
+    classifier = train_classifier(images, (labels + 1) % 10, 10, epochs=10, seed=0, device=CPU)
+    assert accuracy(classifier, images, (labels + 1) % 10) > 0.95
+    assert accuracy(classifier, images, labels) < 0.05
+
+
+def test_one_seed_gives_the_same_weights_and_another_does_not():
+    state = torch.get_rng_state()
+    first = trained(seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    assert same_weights(first, trained(seed=3))
+    assert not same_weights(first, trained(seed=4))
+    torch.set_rng_state(state)
+
+
+def test_one_seed_gives_the_same_weights_on_images_that_are_drawn():
+    first = trained(binarize=True)
+    assert same_weights(first, trained(binarize=True))
+    assert not same_weights(first, trained())
+    images, labels = digits(0, 300, binarize=True)
+    assert accuracy(first, images, labels) == accuracy(first, images, labels)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 9, 17), (3, 64, 64), (1, 1, 1)])
+def test_every_image_shape_has_its_features_and_classes(shape):
+    classifier, images = build_classifier(shape, 7), rand(5, *shape)
+    features, predicted = features_of(classifier, images, batch=2)
+    assert features.shape == (5, FEATURES)
+    assert features.is_inference()
+    assert torch.equal(predicted, classifier(images).argmax(1))
+    torch.testing.assert_close(features, classifier.features(images))
+    with torch.inference_mode():
+        torch.testing.assert_close(classifier.head(features), classifier(images))
+
+
+def test_trained_features_all_say_something():
+    images, _ = digits(0, 1_300)
+    pixels = torch.from_numpy(images.array).float() / 255
+    features, _ = features_of(trained(epochs=5), pixels)
+    assert features.std(0).min() > 0.01
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    classifier = build_classifier((1, 8, 8), 10)
+    images, _ = digits(0, 700)
+    pixels = torch.from_numpy(images.array).float() / 255
+    _, predicted = features_of(classifier, pixels)
+    answers = predicted.numpy().copy()
+    assert accuracy(classifier, images, answers) == 1
+    answers[:70] = (answers[:70] + 1) % 10
+    assert accuracy(classifier, images, answers) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1], "3 images have 2 labels"),
+        ([0, 1, 2], "from 0 to 1"),
+        ([0, -1, 1], "from 0 to 1"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels, message):
+    images, _ = digits(0, 3)
+    with pytest.raises(ValueError, match=message):
+        train_classifier(images, np.array(labels), 2, epochs=1, seed=0, device=CPU)
+    with pytest.raises(ValueError, match=message):
+        accuracy(build_classifier((1, 8, 8), 2), images, np.array(labels))
+
+
+def test_a_classifier_comes_back_from_the_disk_bit_for_bit(saved):
+    folder, classifier = saved
+    found, description = load_classifier(folder, CPU)
+    assert same_weights(found, classifier)
+    images = rand(6, 3, 8, 11)
+    assert torch.equal(found(images), classifier(images))
+    assert (description.image_shape, description.classes) == ((3, 8, 11), 4)
+    assert (description.epochs, description.seed, description.training_accuracy) == (3, 1, 0.75)
+    assert not found.training
+
+
+def test_the_description_holds_the_hash_of_the_weights(saved, tmp_path):
+    folder, classifier = saved
+    first = load_classifier(folder, CPU)[1]
+    again = save_classifier(tmp_path / "b", classifier, epochs=3, seed=1, training_accuracy=0.75)
+    other = build_classifier((3, 8, 11), 4, seed=2)
+    changed = save_classifier(tmp_path / "c", other, epochs=3, seed=1, training_accuracy=0.75)
+    assert again == first
+    assert changed.weights_sha256 != first.weights_sha256
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
+def test_a_missing_file_is_named(saved, name):
+    folder, _ = saved
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"no loadable classifier.*{name}.*train it anew"):
+        load_classifier(folder, CPU)
+
+
+def test_damaged_weights_are_refused(saved):
+    folder, _ = saved
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(UserError, match=f"SHA-256 of {WEIGHTS} is not the one in {DESCRIPTION}"):
+        load_classifier(folder, CPU)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{", "", "Invalid JSON"),
+        ('"seed"', '"seeds"', "seeds"),
+        ('"classes": 4', '"classes": 5', "size mismatch"),
+    ],
+)
+def test_a_damaged_description_is_refused(saved, old, new, message):
+    folder, _ = saved
+    text = (folder / DESCRIPTION).read_text()
+    assert old in text
+    (folder / DESCRIPTION).write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        load_classifier(folder, CPU)

@@ -1,0 +1,335 @@
+"""Sample metrics: closed forms, loops; perfect, collapsed and useless generators."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+from torch import Tensor
+from torch.nn import functional
+
+from tests.oracles import STANDARD_ERRORS, assert_mean, rand, randn
+from vaelab.estimators.samples import (
+    ManifoldMetrics,
+    class_shares,
+    frechet_distance,
+    kernel_distance,
+    manifold_metrics,
+    sharpness,
+    sharpness_ratio,
+    spectrum_slope,
+)
+
+Points = list[list[float]]
+Ball = tuple[list[float], float]
+
+
+def whitened(count: int, size: int) -> Tensor:
+    """Points of mean 0 whose unbiased covariance is exactly I."""
+    points = randn(count, size, dtype=torch.float64)
+    left: Tensor = torch.linalg.svd(points - points.mean(0), full_matrices=False).U
+    return left * math.sqrt(count - 1)
+
+
+def correlated(count: int, size: int, seed: int) -> Tensor:
+    mixing = randn(size, size, seed=seed + 100, dtype=torch.float64)
+    return randn(count, size, seed=seed, dtype=torch.float64) @ mixing + seed
+
+
+def shuffled(points: Tensor) -> Tensor:
+    return points[torch.randperm(len(points), generator=torch.Generator().manual_seed(0))]
+
+
+def blurred(images: Tensor) -> Tensor:
+    return functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
+def test_frechet_distance_of_gaussians_with_round_covariances(scale):
+    first, shift = whitened(50, 4), torch.tensor([1.0, -2.0, 0.0, 0.5]).double()
+    # |m|^2 + d (1 - s)^2
+    expected = shift.square().sum().item() + 4 * (1 - scale) ** 2
+    found = frechet_distance(first, scale * first.flip(0) + shift).item()
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [40, 3], ids=["full_rank", "fewer_points_than_features"])
+def test_frechet_distance_is_the_formula_with_matrix_roots(count):
+    first, second = correlated(count, 5, 1), correlated(30, 5, 2)
+    s1, s2 = (np.cov(x.numpy(), rowvar=False) for x in (first, second))
+    values, vectors = np.linalg.eigh(s1)
+    half = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    inner = np.maximum(linalg.eigvalsh(half @ s2 @ half), 0)
+    shift = (first.mean(0) - second.mean(0)).square().sum().item()
+    expected = shift + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(inner).sum()
+    assert frechet_distance(first, second).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_knows_no_order_and_no_direction():
+    first, second = correlated(40, 5, 1), correlated(30, 5, 2)
+    expected = pytest.approx(frechet_distance(first, second).item(), rel=1e-12)
+    assert frechet_distance(shuffled(first), shuffled(second)).item() == expected
+    assert frechet_distance(second, first).item() == expected
+
+
+@pytest.mark.parametrize("rank", [1, 5])
+def test_frechet_distance_of_a_set_to_itself_is_zero(rank):
+    # At rank 1 most features are copies: roots of rounded eigenvalues would leave about 1e-7.
+    points = correlated(40, 5, 1)[:, :rank] @ torch.ones(rank, 5).double()
+    assert frechet_distance(points, shuffled(points)).item() == pytest.approx(0, abs=1e-11)
+
+
+def test_frechet_distance_of_samples_of_one_law_falls_with_their_number():
+    means = []
+    for count in (20, 80, 320):
+        pairs = ((randn(count, 5, seed=i), randn(count, 5, seed=i + 500)) for i in range(50))
+        means.append(torch.stack([frechet_distance(x, y) for x, y in pairs]).mean().item())
+    assert all(small < large / 2 for large, small in pairwise(means))
+    assert means[-1] > 0
+
+
+def test_kernel_distance_is_the_sum_over_pairs():
+    x, y = randn(5, 3).double(), 1 + randn(4, 3, seed=1).double()
+
+    def kernel(a: Tensor, b: Tensor) -> float:
+        return float((a @ b / 3 + 1) ** 3)
+
+    within_x = np.mean([kernel(a, b) for i, a in enumerate(x) for j, b in enumerate(x) if i != j])
+    within_y = np.mean([kernel(a, b) for i, a in enumerate(y) for j, b in enumerate(y) if i != j])
+    between = np.mean([kernel(a, b) for a in x for b in y])
+    expected = float(within_x + within_y - 2 * between)
+    assert kernel_distance(x.float(), y.float()).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_kernel_distance_of_more_points_than_a_block():
+    x, y = randn(2_500, 2), 1 + randn(1_001, 2, seed=1)
+    features = [torch.stack([torch.ones(len(p)), *p.T], 1).double() for p in (x, y)]
+    # (x . y / 2 + 1)^3 is the dot product of third tensor powers of (1, x / sqrt 2).
+    u, v = (f * torch.tensor([1, 0.5, 0.5]).double().sqrt() for f in features)
+    cubes = [torch.einsum("ni,nj,nk->nijk", p, p, p).flatten(1) for p in (u, v)]
+    (first, second), sizes = (c.sum(0) for c in cubes), (len(x), len(y))
+    within = [
+        ((total @ total - cube.square().sum()) / (n * (n - 1))).item()
+        for total, cube, n in zip((first, second), cubes, sizes, strict=True)
+    ]
+    expected = sum(within) - 2 * (first @ second).item() / math.prod(sizes)
+    assert kernel_distance(x, y).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_is_unbiased_and_sees_a_shift():
+    pairs = [(randn(30, 2, seed=i), randn(30, 2, seed=i + 1000)) for i in range(200)]
+    same = torch.stack([kernel_distance(x, y) for x, y in pairs])
+    assert_mean(same, 0.0)
+    assert same.min() < 0
+    moved = torch.stack([kernel_distance(x, y + 3) for x, y in pairs])
+    assert moved.min() > same.max()
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+def test_distances_of_single_points_are_refused(distance):
+    with pytest.raises(ValueError, match="2 points or more, not 4 and 1"):
+        distance(randn(4, 2), randn(1, 2))
+
+
+def manifold_by_loops(real: Points, generated: Points, k: int) -> ManifoldMetrics:
+    def radius(i: int, points: Points) -> float:
+        return sorted(math.dist(points[i], p) for j, p in enumerate(points) if j != i)[k - 1]
+
+    def balls(points: Points) -> list[Ball]:
+        return [(point, radius(i, points)) for i, point in enumerate(points)]
+
+    def holding(point: list[float], some: list[Ball]) -> int:
+        return sum(math.dist(point, centre) <= r for centre, r in some)
+
+    real_balls, generated_balls = balls(real), balls(generated)
+    return ManifoldMetrics(
+        precision=float(np.mean([holding(g, real_balls) > 0 for g in generated])),
+        recall=float(np.mean([holding(r, generated_balls) > 0 for r in real])),
+        density=float(np.mean([holding(g, real_balls) for g in generated]) / k),
+        coverage=float(
+            np.mean([any(math.dist(g, c) <= r for g in generated) for c, r in real_balls])
+        ),
+    )
+
+
+@pytest.mark.parametrize("block", [7, 1000])
+@pytest.mark.parametrize("k", [1, 5])
+def test_manifold_metrics_are_the_loops(k, block):
+    real, generated = randn(40, 3).double(), 1.3 + randn(30, 3, seed=1).double()
+    expected = manifold_by_loops(real.tolist(), generated.tolist(), k)
+    assert len({*vars(expected).values()}) == 4
+    assert all(0 < value < 1 for value in vars(expected).values())
+    found = manifold_metrics(real, generated, k, block)
+    assert vars(found) == pytest.approx(vars(expected), abs=1e-12)
+
+
+def test_density_and_coverage_of_one_law_are_their_expectations():
+    """Naeem et al. 2020, whatever the law; recall and precision mirror each other."""
+    count, k = 60, 5
+    pairs = ((randn(count, 8, seed=i), randn(count, 8, seed=i + 1000)) for i in range(200))
+    found = [manifold_metrics(x, y, k) for x, y in pairs]
+    # A new point is as likely as each other one to be among the k nearest: density k / k.
+    assert_mean(torch.tensor([m.density for m in found]), 1.0)
+    # None generated among the k nearest of the 2 n - 1 others, n - 1 of them real
+    missed = math.prod((count - 1 - i) / (2 * count - 1 - i) for i in range(k))
+    assert_mean(torch.tensor([m.coverage for m in found]), 1 - missed)
+    assert_mean(torch.tensor([m.precision - m.recall for m in found]), 0.0)
+
+
+def test_precision_and_recall_swap_with_the_sets():
+    real, generated = randn(60, 4), 0.7 + 0.5 * randn(50, 4, seed=1)
+    one_way, other_way = manifold_metrics(real, generated), manifold_metrics(generated, real)
+    assert one_way.precision == other_way.recall != other_way.precision == one_way.recall
+
+
+def test_manifold_metrics_of_the_real_points_themselves():
+    real = randn(200, 64)
+    found = manifold_metrics(real, shuffled(real))
+    assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
+    # The centre and k neighbours, of which the last lies on the surface
+    assert found.density == pytest.approx(6 / 5)
+
+
+def test_manifold_metrics_of_a_collapsed_generator():
+    real = randn(200, 8)
+    collapsed = manifold_metrics(real, 0.01 * torch.ones(100, 8))
+    assert (collapsed.precision, collapsed.recall) == (1, 0)
+    assert collapsed.density > 1
+    assert collapsed.coverage < 0.5
+    one_image = manifold_metrics(real, real[:1].expand(100, -1))
+    assert one_image.recall == 1 / 200
+    assert one_image.precision == 1
+
+
+def test_manifold_metrics_of_a_useless_generator():
+    found = manifold_metrics(randn(200, 8), 1e3 + randn(100, 8, seed=1))
+    assert found == ManifoldMetrics(0, 0, 0, 0)
+
+
+def test_balls_need_k_neighbours():
+    assert manifold_metrics(randn(6, 2), randn(6, 2)).precision == 1
+    with pytest.raises(ValueError, match="6 points or more, not 9 and 5"):
+        manifold_metrics(randn(9, 2), randn(5, 2))
+
+
+def sharpness_by_loops(image: np.ndarray) -> float:
+    grey, (height, width) = image.mean(0), image.shape[1:]
+    values = [
+        grey[r - 1, c] + grey[r + 1, c] + grey[r, c - 1] + grey[r, c + 1] - 4 * grey[r, c]
+        for r in range(1, height - 1)
+        for c in range(1, width - 1)
+    ]
+    return float(np.mean((values - np.mean(values)) ** 2))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 9), (3, 3, 4)])
+def test_sharpness_is_the_loop(shape):
+    images = rand(4, *shape)
+    expected = [sharpness_by_loops(image) for image in images.double().numpy()]
+    assert sharpness(images).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_sharpness_of_ramps_and_of_a_point():
+    ramp = torch.arange(6.0)[:, None] + 2 * torch.arange(7.0)
+    point = torch.zeros(5, 5).index_put((torch.tensor(2), torch.tensor(2)), torch.tensor(1.0))
+    assert sharpness(ramp[None, None]).item() == 0
+    # Nine values: -4, four of 1 and four of 0, with mean 0
+    assert sharpness(point[None, None]).item() == pytest.approx(20 / 9)
+
+
+def test_blur_lowers_the_sharpness_ratio_and_noise_raises_it():
+    images = blurred(rand(20, 3, 16, 16))
+    assert sharpness_ratio(images, images) == 1
+    assert sharpness_ratio(0.5 * images, images) == pytest.approx(0.25)
+    assert sharpness_ratio(blurred(images), images) < 0.5
+    assert sharpness_ratio(images + 0.2 * randn(*images.shape), images) > 2
+
+
+def test_sharpness_ratio_is_of_medians():
+    real, outlier = rand(3, 1, 8, 8), 100 * rand(1, 1, 8, 8)
+    middle = sharpness(real).sort().values[1:].mean().item()
+    expected = middle / sharpness(real).sort().values[1].item()
+    assert sharpness_ratio(torch.cat([real, outlier]), real) == pytest.approx(expected)
+
+
+def test_sharpness_refuses_what_it_cannot_measure():
+    with pytest.raises(ValueError, match="3x3 pixels or more, not 2x9"):
+        sharpness(rand(1, 1, 2, 9))
+    with pytest.raises(ValueError, match="half of the real images are flat"):
+        sharpness_ratio(rand(2, 1, 4, 4), torch.ones(2, 1, 4, 4))
+
+
+def slope_by_loops(images: np.ndarray) -> float:
+    height, width = images.shape[2:]
+    shorter, power = min(height, width), dict[int, list[float]]()
+    rows, columns = np.arange(height)[:, None] / height, np.arange(width) / width
+    for v in range(-((height - 1) // 2), height // 2 + 1):
+        for u in range(-((width - 1) // 2), width // 2 + 1):
+            ring = round(shorter * math.hypot(v / height, u / width))
+            wave = np.exp(-2j * np.pi * (v * rows + u * columns))
+            values = np.abs((images * wave).sum((2, 3))) ** 2
+            power.setdefault(ring, []).append(float(values.mean()))
+    rings = range(1, shorter // 2 + 1)
+    return float(np.polyfit(np.log(rings), [np.log(np.mean(power[r])) for r in rings], 1)[0])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 6), (2, 5, 12)])
+def test_spectrum_slope_is_the_loop(shape):
+    images = blurred(rand(3, *shape))
+    expected = slope_by_loops(images.double().numpy())
+    assert spectrum_slope(images) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 33)])
+def test_spectrum_slope_of_a_power_law_is_its_exponent(size):
+    spectrum = torch.fft.fft2(randn(5, 3, *size, dtype=torch.float64))
+    frequency = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.fftfreq(size[1]))
+    ring = (min(size) * frequency.double()).round().clamp_min(1)
+    # Random phases, amplitude 1 / f: power f^-2
+    images = torch.fft.ifft2(spectrum / spectrum.abs() / ring).real
+    assert spectrum_slope(images + 7) == pytest.approx(-2, abs=1e-9)
+    assert spectrum_slope(1e-3 * images) == pytest.approx(-2, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (9, 24)])
+def test_spectrum_slope_of_white_noise_is_zero(size):
+    slopes = [spectrum_slope(randn(50, 1, *size, seed=seed)) for seed in range(100)]
+    # E ln of a mean of n exponentials is about -1 / (2 n); ring 1 has at least 50 * 2 of them,
+    # and the others more, so that no slope is biased by more.
+    assert_mean(torch.tensor(slopes), 0.0, rounding=1 / (2 * 50 * 2))
+
+
+def test_blur_steepens_the_slope_and_noise_flattens_it():
+    images = blurred(rand(20, 3, 16, 16))
+    assert spectrum_slope(blurred(images)) < spectrum_slope(images) - 0.5
+    assert spectrum_slope(images + 0.2 * randn(*images.shape)) > spectrum_slope(images) + 0.5
+
+
+def test_spectrum_slope_refuses_what_has_none():
+    with pytest.raises(ValueError, match="4x4 pixels or more, not 9x3"):
+        spectrum_slope(rand(1, 1, 9, 3))
+    with pytest.raises(ValueError, match="flat images have no power"):
+        spectrum_slope(rand(2, 3, 1, 1).expand(2, 3, 8, 8))
+
+
+def test_class_shares_count_every_class():
+    assert class_shares(torch.tensor([0, 2, 2, 0, 2]), 4).tolist() == pytest.approx(
+        [0.4, 0, 0.6, 0]
+    )
+    assert class_shares(torch.tensor([1, 1]), 2).tolist() == [0, 1]
+
+
+def test_class_shares_of_a_fair_choice():
+    labels = (rand(6_000) * 3).long()
+    error = math.sqrt(1 / 3 * 2 / 3 / 6_000)
+    assert (class_shares(labels, 3) - 1 / 3).abs().max() < STANDARD_ERRORS * error
+
+
+@pytest.mark.parametrize("wrong", [[0, 3], [-1, 2]])
+def test_class_shares_refuses_other_classes(wrong):
+    with pytest.raises(ValueError, match=rf"from 0 to 2, not from {wrong[0]} to {wrong[1]}"):
+        class_shares(torch.tensor(wrong), 3)
+    with pytest.raises(ValueError, match="no predicted classes"):
+        class_shares(torch.tensor([], dtype=torch.int64), 3)
