@@ -28,6 +28,7 @@ RENDER = Path("results/render")
 TUNE = Path("results/tune")
 
 COMPARISON_PARAMS = Path("pipeline/comparison/params.yaml")
+COMPARISON_STAGES = Path("pipeline/comparison/dvc.yaml")
 COMPARISON_RAW = Path("data/comparison/raw")
 COMPARISON_PREPARED = Path("data/comparison/prepared")
 COMPARISON_MODELS = Path("models/comparison")

@@ -9,6 +9,7 @@ from scipy import integrate
 from torch import Tensor, nn
 
 from vaelab.config import ModelSettings
+from vaelab.distributions import DiagonalGaussian
 from vaelab.models import Model, build_model
 from vaelab.randomness import stream
 
@@ -99,6 +100,20 @@ def linear_vae_optimum(data: Tensor, latents: int, variance: float, kl_weight: f
     return model
 
 
+def gaussian_posterior(model: Model, images: Tensor) -> DiagonalGaussian:
+    """Encode with a model whose posteriors are Gaussians."""
+    posterior = model.encode(images)
+    assert isinstance(posterior, DiagonalGaussian)
+    return posterior
+
+
+def log_normal(values: Tensor, mean: Tensor | float = 0.0, stddev: Tensor | float = 1.0) -> Tensor:
+    """ln N(values; mean, stddev^2), summed over the last dimension."""
+    normal = torch.distributions.Normal(mean, stddev)
+    each: Tensor = normal.log_prob(values)  # type: ignore[no-untyped-call]
+    return each.sum(-1)
+
+
 def layer(model: Model, network: str) -> nn.Linear:
     """Give the one linear layer of a linear network."""
     return next(part for part in model.networks[network].modules() if isinstance(part, nn.Linear))
@@ -127,7 +142,7 @@ def exact_losses(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:
     The generation loss is quadratic in the noise, so the 2 d points +-sqrt(d) e_i, which have
     mean 0 and covariance I, average it without error.
     """
-    posterior = model.encode(images)
+    posterior = gaussian_posterior(model, images)
     size = model.latent_dim
     points = math.sqrt(size) * torch.cat([torch.eye(size), -torch.eye(size)])
     latents = posterior.mean + posterior.stddev * points[:, None]

@@ -134,7 +134,9 @@ def test_rate_is_information_and_correlation_and_dimension_wise_kl():
 def test_information_is_measured_on_at_most_so_many_images():
     posterior = identity(64)
     latents = posterior.rsample(stream(0, "test"))
-    found = information_metrics(posterior, latents, posterior.kl(), EvaluateSettings(max_pairs_images=10))
+    found = information_metrics(
+        posterior, latents, posterior.kl(), EvaluateSettings(max_pairs_images=10)
+    )
     assert found["mutual_information_cap_nats"] == math.log(10)
     assert found["mutual_information_nats"] == pytest.approx(math.log(10), abs=1e-7)
 
@@ -213,7 +215,9 @@ def test_mmd_of_points():
 
 
 def test_prior_metrics_of_one_image_leave_out_what_needs_two():
-    assert set(prior_metrics(randn(1, 2), None, EvaluateSettings())) == {"squared_norm_ks_statistic"}
+    assert set(prior_metrics(randn(1, 2), None, EvaluateSettings())) == {
+        "squared_norm_ks_statistic"
+    }
     both = {"squared_norm_ks_statistic", "mmd_squared"}
     assert set(prior_metrics(randn(2, 2), None, EvaluateSettings())) == both
 

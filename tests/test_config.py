@@ -10,24 +10,44 @@ from vaelab.config import (
     UserError,
     flatten,
     load_settings,
+    objective_names,
     parse_settings,
     with_changes,
 )
+from vaelab.objectives import objective_class
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_params_yaml_names_every_setting_with_its_default() -> None:
-    assert load_settings(ROOT / "params.yaml") == Settings()
+    written = load_settings(ROOT / "params.yaml")
+    assert written.model_copy(update={"objectives": {}}) == Settings()
     text = (ROOT / "params.yaml").read_text()
     for name in flatten(Settings()):
         assert f"\n  {name.partition('.')[2]}: " in text
 
 
+def test_params_yaml_lists_each_objectives_own_settings_with_their_defaults() -> None:
+    written = load_settings(ROOT / "params.yaml").objectives
+    own = {name: objective_class(name).settings() for name in objective_names()}
+    assert written == {name: settings for name, settings in own.items() if settings}
+    assert own["vae"] == own["autoencoder"] == {}
+
+
 def test_every_setting_of_params_yaml_is_explained() -> None:
+    own = [f"  {name}:" for name in objective_names()]
     for line in (ROOT / "params.yaml").read_text().splitlines():
-        if line.startswith("  "):
+        if line.startswith("  ") and line not in own:
             assert "  # " in line, f"no comment: {line}"
+
+
+def test_every_objective_is_named_beside_its_setting() -> None:
+    (line,) = (
+        line
+        for line in (ROOT / "params.yaml").read_text().splitlines()
+        if line.startswith("  objective: vae ")
+    )
+    assert sorted(line.partition("# ")[2].split(" | ")) == sorted(objective_names())
 
 
 @pytest.mark.parametrize(
@@ -48,7 +68,10 @@ def test_every_setting_of_params_yaml_is_explained() -> None:
         ),
         ({"train": {"learning_rate": float("nan")}}, "train.learning_rate: .* finite"),
         ({"train": {"kl_weight": -1}}, "train.kl_weight: .* greater than or equal to 0"),
-        ({"train": {"objective": "vea"}}, "train.objective: .*'vae'"),
+        (
+            {"train": {"objective": "vea"}},
+            "train.objective: 'vea' is no objective; did you mean vae",
+        ),
         ({"train": {"weight_decay": 0.1}}, "weight_decay needs optimizer: adamw"),
         ({"train": None}, "train: .* dictionary"),
         ({"data": {"name": "minst"}}, "data.name: .*'mnist'.*it is 'minst'"),
@@ -236,6 +259,14 @@ def test_a_search_space_with_settings_that_no_trial_can_have_is_refused(
         parse_settings(settings)
 
 
+def test_own_settings_of_the_chosen_objective_can_be_searched() -> None:
+    space = {"objectives.wae.mmd_weight": {**WEIGHT, "high": 1e4}}
+    chosen = {"train": {"objective": "wae"}, "tune": {"search_space": space}}
+    assert list(parse_settings(chosen).tune.search_space) == ["objectives.wae.mmd_weight"]
+    with pytest.raises(UserError, match=r"mmd_weight is not read with train\.objective: vae"):
+        parse_settings({"tune": {"search_space": space}})
+
+
 def test_a_changed_setting_is_checked_and_the_others_stay() -> None:
     before = parse_settings({"train": {"epochs": 7}, "model": {"hidden": [3]}})
     after = with_changes(before, {"train.kl_weight": 4, "model.hidden": (2, 2)})
@@ -245,6 +276,12 @@ def test_a_changed_setting_is_checked_and_the_others_stay() -> None:
         with_changes(before, {"model.latent_dim": 0})
     with pytest.raises(UserError, match=r"model.latent_dims is no setting; did you mean"):
         with_changes(before, {"model.latent_dims": 3})
+    with pytest.raises(UserError, match=r"'vea' is no objective; did you mean vae"):
+        with_changes(before, {"objectives.vea.x": 3})
+    own = with_changes(before, {"objectives.gan.loss": "wasserstein", "train.epochs": 8})
+    own = with_changes(own, {"objectives.gan.gradient_penalty": 5.0})
+    assert own.objectives == {"gan": {"loss": "wasserstein", "gradient_penalty": 5.0}}
+    assert (own.train.epochs, before.objectives) == (8, {})
 
 
 def test_a_search_space_keeps_its_order_and_types() -> None:

@@ -9,23 +9,29 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_training import SHAPE, assert_same, stripes, weights
+from tests.test_training import assert_same, stripes, weights
+from vaelab.assembly import build_trainer
 from vaelab.checkpoint import CheckpointFolder
-from vaelab.config import MachineSettings, ModelSettings, TrainSettings
+from vaelab.config import MachineSettings, objective_names, parse_settings
 from vaelab.data.batches import ImageBatches
 from vaelab.devices import choose_device, describe
-from vaelab.models import build_model
-from vaelab.objectives.vae import Vae
+from vaelab.objectives import objective_class
 from vaelab.training import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 
 
-def make_trainer(device: torch.device, **settings: object) -> Trainer:
-    train = TrainSettings.model_validate({"epochs": 3, "batch_size": 16, **settings})
-    model = build_model(ModelSettings(latent_dim=3), SHAPE).to(device)
+def make_trainer(
+    device: torch.device, objective: str = "vae", prior: str = "auto", **settings: object
+) -> Trainer:
+    chosen = parse_settings(
+        {
+            "model": {"latent_dim": 4, "prior": prior},
+            "train": {"objective": objective, "epochs": 3, "batch_size": 16, **settings},
+        }
+    )
     batches = ImageBatches(stripes(64), device), ImageBatches(stripes(16), device)
-    return Trainer(model, Vae(), train, *batches)
+    return build_trainer(chosen, *batches, device)
 
 
 @pytest.fixture
@@ -44,8 +50,12 @@ def test_the_data_lie_on_the_gpu_as_bytes(gpu: torch.device) -> None:
     assert (batches.bytes.device.type, batches.bytes.dtype) == ("cuda", torch.uint8)
 
 
-def test_no_step_waits_for_the_gpu(gpu: torch.device) -> None:
-    trainer = make_trainer(gpu, gradient_clip_norm=1.0)
+@pytest.mark.parametrize(
+    ("objective", "prior"),
+    [(name, prior) for name in objective_names() for prior in objective_class(name).priors],
+)
+def test_no_step_waits_for_the_gpu(gpu: torch.device, objective: str, prior: str) -> None:
+    trainer = make_trainer(gpu, objective, prior, gradient_clip_norm=1.0)
     trainer._step(next(trainer._batches()))
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -64,6 +74,14 @@ def test_the_gpu_learns_what_the_cpu_learns(gpu: torch.device) -> None:
     on_gpu, on_cpu = final(gpu), final(torch.device("cpu"))
     # Other noise, the same problem: what is left to differ is the end of a noisy descent.
     assert abs(on_gpu - on_cpu) < 0.1 * abs(on_cpu) + 5
+
+
+@pytest.mark.parametrize("objective", objective_names())
+def test_every_objective_ends_with_finite_numbers(gpu: torch.device, objective: str) -> None:
+    trainer = make_trainer(gpu, objective)
+    rows = trainer.fit(show_progress=False).history
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+    assert trainer.model.prior(5, trainer.noise).device.type == "cuda"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -13,6 +13,7 @@ from tests.oracles import (
     STANDARD_ERRORS,
     assert_mean,
     data_with_eigenvalues,
+    gaussian_posterior,
     integral,
     layer,
     linear_model,
@@ -168,7 +169,7 @@ class Replayed(DiagonalGaussian):
 @pytest.mark.parametrize("samples", [7, 8])
 def test_streaming_is_the_sum_over_all_weights_at_once(at_a_time, samples):
     model, images = linear_model(6, 3, variance=1e-3, seed=4), rand(4, 1, 1, 6)
-    posterior, noise = model.encode(images), randn(samples, 4, 3)
+    posterior, noise = gaussian_posterior(model, images), randn(samples, 4, 3)
     replayed = Replayed(posterior.mean, posterior.stddev)
     object.__setattr__(replayed, "draws", iter(noise))
     decoded: list[int] = []

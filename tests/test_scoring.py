@@ -14,6 +14,7 @@ from tests.oracles import (
     assert_mean,
     data_with_eigenvalues,
     exact_losses,
+    gaussian_posterior,
     layer,
     linear_model,
     linear_vae_optimum,
@@ -77,7 +78,7 @@ def squared_error(model: Model) -> tuple[float, float]:
     mean is |r|^2 + tr(A^T A) and whose variance is 4 |A^T r|^2 + 2 tr((A^T A)^2).
     """
     with torch.no_grad():
-        posterior = model.encode(IMAGES)
+        posterior = gaussian_posterior(model, IMAGES)
         decoder = layer(model, "decoder")
         residual = (ROWS - decoder(posterior.mean)).double()
         noisy = (decoder.weight[None] * posterior.stddev[:, None]).double()  # A, [N, D, d]

@@ -22,10 +22,10 @@ LEAVES = {
 # A layer may import the ones before it, and itself.
 LAYERS = [
     LEAVES,
-    {"likelihoods"},
+    {"likelihoods", "priors"},
     {"models", "optimisers", "checkpoint", "classifier"},
     {"objectives", "estimators", "rendering", "attributes", "asking", "figures"},
-    {"training", "evaluation", "scoring"},
+    {"training", "evaluation", "scoring", "assembly"},
 ]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
@@ -138,8 +138,11 @@ def test_a_stage_depends_on_no_python_file_that_it_does_not_import(stage: str) -
         ("prepare", "data/sources"),
         ("train", "networks"),
         ("train", "objectives"),
+        ("train", "priors"),
         ("evaluate", "networks"),
+        ("evaluate", "priors"),
         ("render", "networks"),
+        ("render", "priors"),
     ],
 )
 def test_packages_whose_modules_are_chosen_by_name_are_whole_deps(stage: str, package: str) -> None:

@@ -1,6 +1,7 @@
 """The loop: it learns, it repeats itself exactly, it stops before harm, it knows no objective."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -14,7 +15,9 @@ from vaelab.config import ModelSettings, TrainSettings, UserError
 from vaelab.data.batches import ImageBatches
 from vaelab.models import Model, build_model
 from vaelab.objectives import Objective, PlayerLoss
+from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae
+from vaelab.objectives.vae_gan import VaeGan
 from vaelab.optimisers import learning_rate
 from vaelab.training import NonFiniteLossError, Trainer
 
@@ -35,7 +38,13 @@ def make_trainer(
     train = TrainSettings.model_validate({"epochs": 3, "batch_size": 16, **settings})
     objective = objective or Vae(kl_weight=train.kl_weight)
     model_settings = ModelSettings.model_validate(
-        {"network": network, "hidden": (32,), "channels": (4, 8), "latent_dim": 3}
+        {
+            "network": network,
+            "hidden": (32,),
+            "channels": (4, 8),
+            "latent_dim": 3,
+            "spectral_norm": False,
+        }
     )
     model = build_model(model_settings, SHAPE, objective.networks(), train.seed)
     batches = ImageBatches(stripes(64), CPU), ImageBatches(stripes(16), CPU)
@@ -90,7 +99,15 @@ def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
 
 @pytest.mark.parametrize(
     ("network", "objective"),
-    [("mlp", "vae"), ("conv", "vae"), ("resnet", "vae"), ("mlp", "adversarial")],
+    [
+        ("mlp", "vae"),
+        ("conv", "vae"),
+        ("resnet", "vae"),
+        ("mlp", "adversarial"),
+        # Players that wait now and then
+        ("mlp", "gan"),
+        ("mlp", "vae_gan"),
+    ],
 )
 def test_an_interrupted_training_ends_with_the_same_weights(
     tmp_path: Path, network: str, objective: str
@@ -103,8 +120,13 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     }
 
     def make() -> Trainer:
-        vae = Vae(kl_weight=2.0, kl_warmup_epochs=4)
-        return make_trainer(vae if objective == "vae" else Adversarial(), network, **options)
+        made: dict[str, Objective] = {
+            "vae": Vae(kl_weight=2.0, kl_warmup_epochs=4),
+            "adversarial": Adversarial(),
+            "gan": Gan(discriminator_steps=2),
+            "vae_gan": VaeGan(margin=0.01),
+        }
+        return make_trainer(made[objective], network, **options)
 
     undisturbed = make()
     expected = undisturbed.fit()
@@ -240,12 +262,11 @@ class Adversarial(Objective):
         self, model: Model, images: Tensor, generator: torch.Generator
     ) -> dict[str, PlayerLoss]:
         restored = model.decode(model.encode(images).rsample(generator)).mean
-        judge = model.networks["discriminator"]
-        fooled = -judge(restored).squeeze(1)
-        judged = judge(restored.detach()).squeeze(1) - judge(images).squeeze(1)
+        real = model.discriminate(images).logits
+        judged = model.discriminate(restored.detach()).logits - real
         return {
-            "restorer": PlayerLoss(fooled, {}),
-            "critic": PlayerLoss(judged + judge(images).squeeze(1) ** 2, {"gap": judged}),
+            "restorer": PlayerLoss(-model.discriminate(restored).logits, {}),
+            "critic": PlayerLoss(judged + real**2, {"gap": judged}),
         }
 
 
@@ -265,6 +286,41 @@ def test_each_player_moves_its_own_networks_and_no_others(
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all(name.startswith("networks.discriminator") for name in moved)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_a_player_that_waits_keeps_weights_and_moments_to_the_last_bit(optimizer: str) -> None:
+    decay = 0.1 if optimizer == "adamw" else 0.0
+    trainer = make_trainer(Adversarial(), optimizer=optimizer, weight_decay=decay)
+    images = next(trainer.train.ordered(16, trainer.noise))
+
+    def state() -> dict[str, Tensor]:
+        moments = trainer.optimisers["critic"].tensors()
+        return weights(trainer) | {name: tensor.clone() for name, tensor in moments.items()}
+
+    def step(active: float) -> None:
+        losses = trainer.live.losses(trainer.model, images, trainer.noise)
+        waiting = replace(losses["critic"], active=torch.tensor(active))
+        trainer._move(["critic"], {**losses, "critic": waiting})
+
+    step(1.0)
+    before = state()
+    step(0.0)
+    assert_same(before, state())
+    assert not trainer.halted
+    step(1.0)
+    after = state()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert {"0.step", "0.exp_avg", "0.exp_avg_sq"} <= changed
+
+
+def test_a_player_has_its_objectives_decay_rates() -> None:
+    class Quick(Adversarial):
+        adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
+
+    for objective, betas in ((Quick(), (0.5, 0.9)), (Adversarial(), (0.9, 0.999))):
+        for optimiser in make_trainer(objective).optimisers.values():
+            assert optimiser.adam.param_groups[0]["betas"] == betas
 
 
 def test_players_in_turn_see_each_others_new_weights() -> None:

@@ -29,6 +29,12 @@ CLAIMS = (
     Claim("an autoencoder invents worse than a VAE", FRECHET, "vae", "autoencoder"),
     Claim("an autoencoder invents worse than a GAN", FRECHET, "gan", "autoencoder"),
     Claim("an autoencoder invents worse than a VAE-GAN", FRECHET, "vae_gan", "autoencoder"),
+    Claim(
+        "an autoencoder invents worse than a VAE from the same N(0, I)",
+        FRECHET,
+        "vae",
+        "autoencoder-standard_normal",
+    ),
     Claim("a VAE has a better likelihood than a VQ-VAE", NLL, "vae", "vq_vae"),
     Claim("a learned prior (VampPrior) has a better likelihood", NLL, "vae-vamp", "vae"),
     Claim("a learned prior (flow) has a better likelihood", NLL, "vae-flow", "vae"),

@@ -57,7 +57,7 @@ def measure_seed(member: str, seed: int) -> str:
     metrics = {"samples": compare(classifier, drawn, real)}
     metrics |= report(plan, model, data, seed)
     write_json(metrics_file(member, seed), metrics)
-    write_pictures(pictures_file(member, seed), model, real[: comparison.pictures], drawn)
+    write_pictures(pictures_file(member, seed), model, real[: 2 * comparison.pictures], drawn)
     return f"{member}, seed {seed}: Frechet {metrics['samples']['frechet_distance']:.1f}"
 
 
@@ -80,9 +80,13 @@ def report(plan: Plan, model: Model, data: PreparedData, seed: int) -> dict[str,
     return found
 
 
-def write_pictures(path: Path, model: Model, originals: Tensor, drawn: Tensor) -> None:
-    """Write originals, their reconstructions where there are any, and samples, as bytes."""
-    pictures = {"originals": originals, "samples": drawn[: len(originals)]}
+def write_pictures(path: Path, model: Model, images: Tensor, drawn: Tensor) -> None:
+    """Write, as bytes, originals, their reconstructions where there are any, and samples.
+
+    One half of the images is restored, the other stands for itself, beside the samples.
+    """
+    originals, others = images.chunk(2)
+    pictures = {"originals": originals, "real": others, "samples": drawn[: len(others)]}
     if model.has("encoder"):
         pictures["reconstructions"] = rendering.reconstructions(model, originals)
     arrays = {k: (v.clamp(0, 1) * 255).round().byte().cpu().numpy() for k, v in pictures.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.files import flattened
+from vaelab.config import read_yaml
 
 Metrics = dict[str, list[float]]
 
@@ -21,13 +22,19 @@ class Results:
     @classmethod
     def load(cls) -> "Results":
         """Read the files of the train, measure and classifier stages."""
-        folders = sorted(path for path in paths.COMPARISON_MEASURED.iterdir() if path.is_dir())
-        members = {path.name: _member(path.name) for path in folders}
+        members = {name: _member(name) for name in member_names()}
         return cls(members, json.loads(paths.FLOOR.read_text()))
 
     def seeds(self, member: str) -> int:
         """Count a member's seeds."""
         return len(seed_files(member))
+
+
+def member_names() -> list[str]:
+    """Name those who take part, in the order of pipeline/comparison/dvc.yaml."""
+    stages: Any = read_yaml(paths.COMPARISON_STAGES)
+    names: list[str] = stages["vars"][0]["members"]
+    return [name for name in names if (paths.COMPARISON_MEASURED / name).is_dir()]
 
 
 def seed_files(member: str) -> dict[int, Path]:

@@ -113,12 +113,12 @@ def note(plan: Plan, results: Results) -> str:
 def pictures(members: list[str]) -> Figure:
     """Draw the first seed's pictures of every member."""
     loaded = {member: first_pictures(member) for member in members}
-    originals, *_ = (arrays["originals"] for arrays in loaded.values())
+    first = next(iter(loaded.values()))
     shown = {
         member: MemberPictures(arrays.get("reconstructions"), arrays["samples"])
         for member, arrays in loaded.items()
     }
-    return comparison_figure(originals, np.full_like(originals, np.nan), shown)
+    return comparison_figure(first["originals"], first["real"], shown)
 
 
 def first_pictures(member: str) -> dict[str, Images]:

@@ -33,6 +33,10 @@ class DiagonalGaussian:
         )
         return self.mean + self.stddev * noise
 
+    def detach(self) -> "DiagonalGaussian":
+        """Give the same distribution, cut off from what made its parameters."""
+        return DiagonalGaussian(self.mean.detach(), self.stddev.detach())
+
     def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
         """Log density of the latents, in nats."""
         standardised = (latents - self.mean) / self.stddev
@@ -59,6 +63,10 @@ class PointMass:
     ) -> Float[Tensor, "*samples_batch latent"]:
         """Give the point; `samples` puts a dimension of copies in front."""
         return self.mean if samples is None else self.mean.expand(samples, *self.mean.shape)
+
+    def detach(self) -> "PointMass":
+        """Give the same point, cut off from what made it."""
+        return PointMass(self.mean.detach())
 
     def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
         """Log probability of the point itself, 0 nats: what the bound of discrete codes needs."""

@@ -1,6 +1,7 @@
 """Small models on digits for every objective: what the tests of objectives share."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def settings(
     name: str,
     own: Mapping[str, object] | None = None,
     model: Mapping[str, object] | None = None,
-    **train: object,
+    **train: Any,
 ) -> Settings:
     """Settings for an objective; its own ones only where they are given."""
     return parse_settings(
@@ -66,8 +67,8 @@ def build(chosen: Settings, epoch: float = 1000) -> tuple[Objective, Model]:
 def trainer(chosen: Settings, images: int = 100) -> Trainer:
     """The loop over digits."""
     pixels = (PIXELS * 255 / 16).round().astype("uint8")
-    splits = (ImageBatches(pixels[part], CPU) for part in (slice(images), slice(-40, None)))
-    return assembly.build_trainer(chosen, *splits, CPU)
+    train, validation = ImageBatches(pixels[:images], CPU), ImageBatches(pixels[-40:], CPU)
+    return assembly.build_trainer(chosen, train, validation, CPU)
 
 
 def randomise(model: Model, scale: float = 0.3, seed: int = 0) -> Model:
@@ -75,7 +76,7 @@ def randomise(model: Model, scale: float = 0.3, seed: int = 0) -> Model:
     noise = stream(seed, "randomise")
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += scale * torch.randn(parameter.shape, generator=noise)
+            parameter.add_(scale * torch.randn(parameter.shape, generator=noise))
     return model
 
 

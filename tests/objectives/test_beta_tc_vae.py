@@ -137,7 +137,7 @@ def test_each_weight_is_that_of_its_part():
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_the_total_correlation_of_gaussians(correlation):
     """The aggregate is N(0, S), S_01 = correlation, seen through all of its images at once."""
-    count, noise = 1500, 0.5
+    count, noise = 1500, 0.4
     # Var z = Var mean + stddev^2 = 1
     covariance = torch.tensor([[1.0, correlation], [correlation, 1.0]]) - noise**2 * torch.eye(2)
     means = randn(count, 2) @ torch.linalg.cholesky(covariance).T

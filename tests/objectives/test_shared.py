@@ -127,7 +127,8 @@ def test_a_step_of_the_loop_moves_what_its_players_own_and_nothing_else(case):
         found = loop.live.losses(loop.model, images, loop.noise)
         before = weights(loop.model)
         loop._move([player], found)
-        waits = found[player].active is not None and not found[player].active.item()
+        active = found[player].active
+        waits = active is not None and not active.item()
         learned = {n for n in networks if list(loop.model.networks[n].parameters())}
         assert moved(before, loop.model) == (set() if waits else learned)
     before = weights(loop.model)
@@ -150,7 +151,8 @@ def test_a_part_of_a_batch_has_the_same_loss_an_image(case):
     fixed = CASES[case].model.model_copy(update={"gaussian_variance": 0.05})
     objective, model = build(CASES[case].model_copy(update={"model": fixed}))
     whole = objective.losses(model, digits(6), stream(0, "noise"))
-    parts = [objective.losses(model, part, stream(0, "noise")) for part in digits(6).split(3)]
+    halves = digits(6)[:3], digits(6)[3:]
+    parts = [objective.losses(model, half, stream(0, "noise")) for half in halves]
     for player in objective.players:
         means = torch.stack([part[player].loss.mean() for part in parts])
         if case.startswith("beta_vae+"):
@@ -184,7 +186,7 @@ def test_the_generator_alone_decides_the_noise(case):
     torch.manual_seed(5)
     torch.rand(3)
     assert torch.equal(every_loss(1), first)
-    assert torch.equal(every_loss(2), first) == (case in NOISELESS)
+    assert torch.equal(every_loss(2), first) == (case.partition("+")[0] in NOISELESS)
 
 
 @each_case
@@ -252,14 +254,15 @@ def test_a_few_steps_of_one_player_lower_its_loss_on_digits(case):
         optimiser = torch.optim.Adam(owned, 5e-3)
 
         def loss(seed: int, objective=objective, model=model, player=player) -> Tensor:
-            found = objective.losses(model, digits(100), stream(seed, "noise"))
-            return found[player].loss.mean()
+            found = objective.losses(model, digits(200), stream(seed, "noise"))
+            mean: Tensor = found[player].loss.mean()
+            return mean
 
         def now(loss=loss) -> Tensor:
             return torch.stack([loss(seed).detach() for seed in range(100, 124)])
 
         before = now()
-        for step in range(30):
+        for step in range(50):
             gradients = torch.autograd.grad(loss(step), owned)
             for parameter, gradient in zip(owned, gradients, strict=True):
                 parameter.grad = gradient

@@ -12,7 +12,6 @@ from vaelab.objectives.vae import Vae
 from vaelab.randomness import stream
 
 
-
 def test_vae_loss_is_the_weighted_sum_of_its_terms():
     for weight in (0.0, 0.25, 4.0):
         objective, model = build(settings("vae", kl_weight=weight))

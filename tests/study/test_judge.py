@@ -174,6 +174,37 @@ def test_what_needs_labels_is_not_measured_without(data: PreparedData) -> None:
     assert judge(unlabelled, "mmd_squared").metric == "latent.mmd_squared"
 
 
+@pytest.mark.parametrize("name", ["nll", "rate_distortion"])
+@pytest.mark.parametrize("objective", ["autoencoder", "wae", "vae_gan"])
+def test_what_needs_a_bound_is_refused_where_there_is_none(
+    objective: str, name: str, data: PreparedData
+) -> None:
+    chosen = settings({"objective": objective}, objective=name)
+    pattern = f"tune.objective: {name} needs a bound .* objective {objective} has not; a metric"
+    with pytest.raises(UserError, match=pattern):
+        Judge(chosen, data, CPU)
+    other = settings({"objective": objective}, objective="mean_squared_error")
+    assert Judge(other, data, CPU).metric == "test.mean_squared_error"
+
+
+@pytest.mark.parametrize("name", ["nll", "mean_squared_error"])
+def test_what_has_no_encoder_cannot_be_scored(name: str, data: PreparedData) -> None:
+    chosen = settings({"objective": "gan"}, objective=name)
+    with pytest.raises(UserError, match="tune: objective gan has no encoder to score"):
+        Judge(chosen, data, CPU)
+
+
+@pytest.mark.parametrize("objective", ["vae", "iwae", "factor_vae", "vq_vae"])
+def test_every_bound_is_judged_in_nats(objective: str, data: PreparedData) -> None:
+    chosen = settings({"objective": objective, "epochs": 1})
+    verdict = Judge(chosen, data, CPU).verdict(trained(Judge(chosen, data, CPU)))
+    assert math.isfinite(verdict.values[0])
+    assert verdict.values == (verdict.metrics["nll_nats"],)
+    if objective == "vq_vae":
+        # Codes are the same at each draw.
+        assert verdict.metrics["nll_nats"] == pytest.approx(verdict.metrics["neg_elbo_nats"])
+
+
 @pytest.mark.parametrize(
     ("objective", "direction", "expected"),
     [

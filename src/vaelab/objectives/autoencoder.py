@@ -19,7 +19,7 @@ class Autoencoder(Objective):
     players = {"autoencoder": ("encoder", "decoder")}
     selection: ClassVar[str | None] = "loss"
     posterior: ClassVar[PosteriorKind] = "point"
-    priors: ClassVar[tuple[str, ...]] = ("mixture",)
+    priors: ClassVar[tuple[str, ...]] = ("mixture", "standard_normal")
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator

@@ -40,7 +40,7 @@ class Iwae(Objective):
         assert isinstance(posterior, DiagonalGaussian)
         latents = posterior.rsample(generator, self.importance_samples)
         if self.doubly_reparameterised:
-            posterior = DiagonalGaussian(posterior.mean.detach(), posterior.stddev.detach())
+            posterior = posterior.detach()
         log_weights = log_importance_weights(model, images, posterior, latents)
         loss = negative_bound(log_weights)
         if self.doubly_reparameterised:

@@ -22,7 +22,7 @@ class Coupling(nn.Module):
 
     def __init__(self, mask: Float[Tensor, "latent"], width: int) -> None:
         super().__init__()
-        self.register_buffer("mask", mask)
+        self.register_buffer("mask", mask.clone(), persistent=False)
         size = len(mask)
         last = nn.Linear(width, 2 * size)
         # The flow starts as the identity, the prior as the unit Gaussian.

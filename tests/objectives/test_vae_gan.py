@@ -1,0 +1,146 @@
+"""The VAE-GAN: whose loss holds what, as Larsen et al. 2016 have it, and who waits when."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.objectives.subjects import build, digits, parameters, settings
+from tests.oracles import gaussian_posterior, log_normal, randn
+from vaelab.models import Model
+from vaelab.objectives import PlayerLoss
+from vaelab.objectives.gan import GanLoss, discriminator_loss, generator_loss
+from vaelab.objectives.vae_gan import VaeGan, feature_loss
+from vaelab.randomness import stream
+
+KIND: GanLoss = "non_saturating"
+WEIGHT = 0.02
+
+
+def pieces(model: Model, count: int = 6) -> dict[str, Tensor]:
+    """Everything that the losses are made of, one at a time."""
+    noise = stream(0, "noise")
+    posterior = gaussian_posterior(model, digits(count))
+    restored = model.decode(posterior.rsample(noise)).mean
+    invented = model.decode(model.prior(count, noise)).mean
+    real, copied, fake = (model.discriminate(x) for x in (digits(count), restored, invented))
+    return {
+        "kl": posterior.kl(),
+        "real": real.logits,
+        "copied": copied.logits,
+        "fake": fake.logits,
+        "feature": feature_loss(real.features, copied.features),
+    }
+
+
+def losses(model: Model, **train: Any) -> dict[str, PlayerLoss]:
+    objective, _ = build(settings("vae_gan", {"feature_weight": WEIGHT}, **train))
+    return objective.losses(model, digits(6), stream(0, "noise"))
+
+
+def slopes(loss: Tensor, model: Model, network: str) -> list[Tensor]:
+    owned = parameters(model, (network,))
+    return list(torch.autograd.grad(loss.mean(), owned, retain_graph=True, materialize_grads=True))
+
+
+def subject() -> Model:
+    return build(settings("vae_gan"))[1]
+
+
+def test_the_feature_loss_is_a_gaussians_at_its_best_variance():
+    real, copied = randn(5, 7), randn(5, 7, seed=1)
+    variance = (real - copied).square().mean()
+    expected = -log_normal(real, copied, variance.sqrt())
+    torch.testing.assert_close(feature_loss(real, copied), expected)
+    # d/ds^2 is 0 at the best one: to take it for a constant changes no gradient.
+    copied.requires_grad_()
+    (found,) = torch.autograd.grad(feature_loss(real, copied).mean(), copied)
+    through = (5 * 7 / 2) * (real - copied).square().mean().log() / 5
+    (expected_slope,) = torch.autograd.grad(through, copied)
+    torch.testing.assert_close(found, expected_slope)
+
+
+def test_the_encoder_pays_for_kl_and_features_alone():
+    model = subject()
+    parts, found = pieces(model), losses(model, kl_weight=3.0)["encoder"]
+    torch.testing.assert_close(found.loss, 3.0 * parts["kl"] + parts["feature"])
+    # Another judgement of the same features is nothing to it.
+    before = slopes(found.loss, model, "encoder")
+    (head,) = (part for name, part in model.named_modules() if name.endswith(".head"))
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.add_(randn(*head.weight.shape))
+    after = losses(model, kl_weight=3.0)["encoder"].loss
+    assert torch.equal(after, found.loss)
+    torch.testing.assert_close(slopes(after, model, "encoder"), before)
+
+
+def test_the_decoder_pays_for_features_and_the_game():
+    model = subject()
+    parts, found = pieces(model), losses(model)["decoder"]
+    games = [generator_loss(KIND, parts[name]) for name in ("copied", "fake")]
+    torch.testing.assert_close(found.loss, WEIGHT * parts["feature"] + (games[0] + games[1]) / 2)
+    no_kl = torch.autograd.grad(
+        parts["kl"].sum(), parameters(model, ("decoder",)), allow_unused=True
+    )
+    assert all(slope is None for slope in no_kl)
+
+
+def test_the_discriminator_pays_for_the_game_alone():
+    """The features would shrink to nothing if it could make them agree."""
+    model = subject()
+    parts, found = pieces(model), losses(model)["discriminator"]
+    games = [discriminator_loss(KIND, parts["real"], parts[name]) for name in ("copied", "fake")]
+    expected = (games[0] + games[1]) / 2
+    torch.testing.assert_close(found.loss, expected)
+    mine, theirs = (slopes(loss, model, "discriminator") for loss in (found.loss, expected))
+    torch.testing.assert_close(mine, theirs)
+    # With the feature loss it would be another gradient.
+    other = slopes(found.loss + WEIGHT * parts["feature"], model, "discriminator")
+    assert any(not torch.allclose(a, b) for a, b in zip(mine[:2], other[:2], strict=True))
+
+
+def at_errors(real: float, fake: float) -> tuple[Tensor, Tensor]:
+    """Logits of these mean cross-entropies: softplus(-real), softplus(fake)."""
+    inverse = [math.log(math.expm1(error)) for error in (real, fake)]
+    return torch.full((4,), -inverse[0]), torch.full((4,), inverse[1])
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "decoder", "discriminator"),
+    [
+        # equilibrium 0.68, margin 0.35: it is one-sided below 0.33 and above 1.03
+        (0.7, 0.7, 1, 1),
+        (0.3, 0.7, 1, 0),
+        (0.7, 0.3, 1, 0),
+        (0.2, 0.2, 1, 0),
+        (1.1, 0.7, 0, 1),
+        (0.7, 1.1, 0, 1),
+        (1.2, 1.2, 0, 1),
+        # Both would wait: then both move.
+        (0.3, 1.1, 1, 1),
+        (1.1, 0.3, 1, 1),
+        (0.34, 1.02, 1, 1),
+    ],
+)
+def test_who_waits(real, fake, decoder, discriminator):
+    plays, learns = VaeGan()._balance(*at_errors(real, fake))
+    assert (plays.item(), learns.item()) == (decoder, discriminator)
+
+
+def test_the_gates_are_the_players_own():
+    model = subject()
+    with torch.no_grad():
+        # So sure of real images that the error on them is nothing
+        parameters(model, ("discriminator",))[-1].add_(20)
+    found = losses(model)
+    assert found["encoder"].active is None
+    # Real: sure. Fake: wrong. Neither would move, so both do.
+    assert found["decoder"].active == 1
+    assert found["discriminator"].active == 1
+    objective = VaeGan(equilibrium=5.0, margin=0.0)
+    waiting = objective.losses(subject(), digits(6), stream(0, "noise"))
+    assert waiting["decoder"].active == 1
+    assert waiting["discriminator"].active == 0

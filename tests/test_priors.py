@@ -1,0 +1,225 @@
+"""Learned priors: densities against slow ones, samples against densities."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.oracles import assert_mean, log_normal, rand, randn
+from vaelab.config import ModelSettings
+from vaelab.distributions import DiagonalGaussian, PointMass, Posterior
+from vaelab.models import Model, build_model
+from vaelab.priors import Prior, build_prior
+from vaelab.priors.flow import Flow
+from vaelab.priors.mixture import Mixture
+from vaelab.priors.vamp import Vamp
+from vaelab.randomness import stream
+
+SHAPE = (1, 2, 2)
+CONTINUOUS = ["standard_normal", "vamp", "flow", "mixture"]
+
+
+def encode(images: Tensor) -> Posterior:
+    """Two pixels are the mean, two the standard deviation."""
+    flat = images.flatten(1)
+    return DiagonalGaussian(4 * flat[:, :2] - 2, 0.3 + flat[:, 2:])
+
+
+def unencoded(images: Tensor) -> Posterior:
+    raise AssertionError("this prior is made of no images")
+
+
+def scrambled(module: nn.Module, scale: float) -> None:
+    noise = stream(0, "weights")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=noise))
+
+
+def clusters(count: int = 4000) -> Tensor:
+    """Three in ten points around (2, 1), the others around (-1, 0), along slanted ellipses."""
+    left = torch.tensor([-1.0, 0.0]) + randn(count, 2) @ torch.tensor([[0.5, 0.0], [0.3, 0.2]])
+    right = torch.tensor([2.0, 1.0]) + 0.3 * randn(count, 2, seed=1)
+    return torch.where((torch.arange(count) % 10 < 3)[:, None], right, left)
+
+
+def prior(name: str, **settings: object) -> Prior:
+    """A prior in 2-D, far from where it starts."""
+    chosen = {"latent_dim": 2, "pseudo_inputs": 4, "flow_layers": 4, "flow_width": 8} | settings
+    built = build_prior(ModelSettings.model_validate({"prior": name} | chosen), SHAPE)
+    if isinstance(built, Flow):
+        scrambled(built, 0.25)
+    if isinstance(built, Vamp):
+        built.start_from(rand(4, *SHAPE))
+    if isinstance(built, Mixture):
+        built.fit(clusters(), seed=0)
+    return built
+
+
+# All that have a density
+
+
+def grid(points: int = 401, edge: float = 12.0) -> tuple[Tensor, float]:
+    """Midpoints that cover a square, [points^2, 2], and the area of each."""
+    step = 2 * edge / points
+    line = -edge + step * (torch.arange(points) + 0.5)
+    return torch.cartesian_prod(line, line), step**2
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+@torch.no_grad()
+def test_densities_integrate_to_1_and_samples_follow_them(name):
+    subject = prior(name)
+    points, area = grid()
+    mass = subject.log_prob(points, encode).double().exp() * area
+    assert mass.sum().item() == pytest.approx(1, abs=2e-3)
+    drawn = subject.sample(20_000, stream(0, "prior"), encode)
+    assert drawn.shape == (20_000, 2)
+    for x, y, radius in product((-1.2, 0.1, 2.0), (0.0, 1.0), (0.7, 1.5)):
+        centre = torch.tensor([x, y])
+        inside = ((points - centre).norm(dim=1) < radius).double()
+        found = ((drawn - centre).norm(dim=1) < radius).double()
+        # The grid cuts a disc's edge into squares.
+        assert_mean(found, (inside * mass).sum().item(), rounding=2e-3)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+@torch.no_grad()
+def test_any_dimensions_may_lead(name):
+    subject = prior(name)
+    latents = randn(3, 5, 2)
+    found = subject.log_prob(latents, encode)
+    assert found.shape == (3, 5)
+    torch.testing.assert_close(found[2], subject.log_prob(latents[2], encode))
+    torch.testing.assert_close(found[1, 4], subject.log_prob(latents[1, 4], encode))
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, "codebook"])
+@torch.no_grad()
+def test_the_generator_alone_draws(name):
+    subject = prior(name)
+    first = subject.sample(5, stream(1, "prior"), encode)
+    torch.manual_seed(3)
+    assert torch.equal(subject.sample(5, stream(1, "prior"), encode), first)
+    assert not torch.equal(subject.sample(5, stream(2, "prior"), encode), first)
+
+
+# The mixture of posteriors
+
+
+def test_a_vamp_prior_of_unit_gaussians_is_the_unit_gaussian():
+    def unit(images: Tensor) -> Posterior:
+        return DiagonalGaussian(torch.zeros(len(images), 2), torch.ones(len(images), 2))
+
+    latents = randn(6, 2)
+    expected = log_normal(latents)
+    torch.testing.assert_close(prior("vamp").log_prob(latents, unit), expected)
+
+
+def test_a_vamp_prior_is_the_mean_of_its_posteriors_densities():
+    subject = prior("vamp")
+    assert isinstance(subject, Vamp)
+    latents = randn(6, 2)
+    found = subject.log_prob(latents, encode)
+    for i, latent in enumerate(latents):
+        total = 0.0
+        for image in subject.pseudo_inputs.detach():
+            component = encode(image[None])
+            assert isinstance(component, DiagonalGaussian)
+            total += log_normal(latent, component.mean[0], component.stddev[0]).exp().item()
+        assert found[i].item() == pytest.approx(math.log(total / 4), abs=1e-5)
+
+
+def test_pseudo_inputs_start_from_images_and_stay_pixels():
+    subject = prior("vamp", pseudo_inputs=5)
+    assert isinstance(subject, Vamp)
+    images = rand(3, *SHAPE)
+    subject.start_from(images)
+    assert torch.equal(subject.pseudo_inputs.data, images[[0, 1, 2, 0, 1]])
+    with torch.no_grad():
+        subject.pseudo_inputs.add_(3)
+    white = encode(torch.ones(5, *SHAPE))
+    assert torch.equal(subject.components(encode).mean, white.mean)
+
+
+# The flow
+
+
+@pytest.mark.parametrize(("size", "layers"), [(2, 1), (3, 2), (5, 6), (1, 2)])
+def test_a_flow_goes_back_to_where_it_came_from(size, layers):
+    subject = prior("flow", latent_dim=size, flow_layers=layers)
+    assert isinstance(subject, Flow)
+    drawn = subject.sample(50, stream(0, "prior"), unencoded)
+    noise = drawn
+    for coupling in subject.couplings:
+        noise, _ = coupling(noise)
+    expected = torch.randn(50, size, generator=stream(0, "prior"))
+    torch.testing.assert_close(noise, expected, rtol=1e-4, atol=1e-4)
+    if size > 1:
+        assert not torch.allclose(drawn, expected, atol=0.05)
+
+
+@pytest.mark.parametrize(("size", "layers"), [(2, 1), (3, 2), (5, 6)])
+def test_a_flows_density_is_that_of_its_jacobian(size, layers):
+    subject = prior("flow", latent_dim=size, flow_layers=layers)
+    assert isinstance(subject, Flow)
+
+    def through(latents: Tensor) -> Tensor:
+        for coupling in subject.couplings:
+            latents, _ = coupling(latents)
+        return latents
+
+    for latents in randn(6, size):
+        jacobian = torch.autograd.functional.jacobian(through, latents)  # type: ignore[no-untyped-call]
+        assert isinstance(jacobian, Tensor)
+        noise = log_normal(through(latents))
+        _, log_determinant = torch.linalg.slogdet(jacobian)
+        found = subject.log_prob(latents, unencoded)
+        torch.testing.assert_close(found, noise + log_determinant, rtol=1e-4, atol=1e-4)
+        assert abs(log_determinant.item()) > 1e-3
+
+
+def test_a_fresh_flow_is_the_unit_gaussian():
+    settings = ModelSettings(prior="flow", latent_dim=3, flow_width=8)
+    subject = build_prior(settings, SHAPE)
+    latents = randn(6, 3)
+    expected = log_normal(latents)
+    torch.testing.assert_close(subject.log_prob(latents, unencoded), expected)
+    drawn = subject.sample(6, stream(0, "prior"), unencoded)
+    assert torch.equal(drawn, torch.randn(6, 3, generator=stream(0, "prior")))
+
+
+def test_every_dimension_of_a_flow_is_moved_by_another():
+    subject = prior("flow", latent_dim=4, flow_layers=2)
+    assert isinstance(subject, Flow)
+    moved = sum(1 - coupling.mask for coupling in subject.couplings)  # type: ignore[operator, misc]
+    assert torch.equal(torch.as_tensor(moved), torch.ones(4))
+
+
+# A model around its prior
+
+
+def test_a_point_is_where_it_is():
+    point = PointMass(randn(3, 2))
+    assert torch.equal(point.rsample(stream(0, "noise"), 4), point.mean.expand(4, 3, 2))
+    assert torch.equal(point.log_prob(point.mean), torch.zeros(3))
+
+
+def with_prior(name: str, **settings: object) -> Model:
+    small = {"network": "mlp", "hidden": [], "latent_dim": 2, "prior": name} | settings
+    return build_model(ModelSettings.model_validate(small), SHAPE)
+
+
+def test_the_kl_is_exact_for_the_unit_gaussian_and_has_the_same_mean_by_one_draw():
+    plain, flow = with_prior("standard_normal"), with_prior("flow")
+    assert plain.has_standard_prior
+    assert not flow.has_standard_prior
+    posterior = DiagonalGaussian(randn(3, 2).repeat(8000, 1), torch.full((24_000, 2), 0.6))
+    latents = posterior.rsample(stream(0, "noise"))
+    exact = plain.kl(posterior, latents)
+    torch.testing.assert_close(exact, posterior.kl())
+    # A fresh flow is N(0, I) too, but known by its density alone.
+    sampled = flow.kl(posterior, latents)
+    assert_mean((sampled - exact).detach().reshape(8000, 3), 0.0)
