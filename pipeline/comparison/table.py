@@ -46,10 +46,11 @@ def main() -> None:
 
 def tabulate() -> None:
     """Write table.csv, table.md and comparison.png, and one parent run in MLflow."""
-    plan, results = Plan.load(), Results.load()
+    results = Results.load()
     if not results.members:
         raise UserError(f"{paths.COMPARISON_MEASURED}: nothing measured; `make compare` does it")
-    write_csv(paths.COMPARISON_TABLE, list(table_rows(results)))
+    plan = Plan.load()
+    write_csv(paths.COMPARISON_TABLE, table_rows(results))
     write_text(paths.COMPARISON_REPORT, report(plan, results))
     figure = pictures(list(results.members))
     figure.savefig(paths.COMPARISON_FIGURE, dpi=150)

@@ -109,7 +109,7 @@ def make_copy(path: Path, cache_of: Copy | None = None, **changes: Any) -> Copy:
         text=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and not name.startswith("dvc.lock"):
+        if (ROOT / name).is_file() and not name.endswith("dvc.lock"):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
     copy = Copy(path)

@@ -1,0 +1,119 @@
+"""Which bound and which prior give the better likelihood, with one network and one budget.
+
+    python -m benchmarks.bounds --epochs 10 --images 20000 --seeds 2
+
+Needs the images that `make compare` prepared. They are binarised, afresh at each access for
+training and once for the test; the network is the one-layer MLP of Burda et al. 2016, 2x200 tanh
+with 50 latents. Prints a row a model: the test negative log-likelihood in nats, and its difference
+from the VAE's, paired by seed and image, each with its standard error over seeds.
+"""
+
+import argparse
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import torch
+
+from pipeline import paths
+from vaelab.assembly import build_trainer
+from vaelab.config import Settings, parse_settings
+from vaelab.data.batches import ImageBatches
+from vaelab.data.dataset import PreparedData
+from vaelab.scoring import score_images
+
+MEMBERS = ("vae", "vae-vamp", "vae-flow", "iwae", "iwae-flow")
+TEST_IMAGES = 2000
+SAMPLES = 500
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--images", type=int, default=20_000, help="of the training split")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
+    parser.add_argument("--members", nargs="+", default=MEMBERS)
+    arguments = parser.parse_args()
+    jobs = [
+        (member, seed, arguments.epochs, arguments.images)
+        for member in arguments.members
+        for seed in range(arguments.seeds)
+    ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
+        results = dict(zip(jobs, pool.map(score, jobs), strict=True))
+    print("| model | NLL, nats | less the VAE's | seconds of training |\n|---|---|---|---|")
+    reference = _by_seed(results, "vae")
+    for member in arguments.members:
+        print(row(member, _by_seed(results, member), reference))
+
+
+def score(job: tuple[str, int, int, int]) -> tuple[np.ndarray, float]:
+    """Train one model; give the NLL of each test image in nats, and the seconds of training."""
+    torch.set_num_threads(1)
+    member, seed, epochs, count = job
+    data = PreparedData.load(paths.COMPARISON_PREPARED)
+    train = ImageBatches(data.images("train")[:count], CPU, binarize=True)
+    validation = ImageBatches(_binarised(data.images("validation")), CPU)
+    trainer = build_trainer(settings(member, seed, epochs), train, validation, CPU)
+    started = time.perf_counter()
+    trainer.fit(show_progress=False)
+    seconds = time.perf_counter() - started
+    test = ImageBatches(_binarised(data.images("test")[:TEST_IMAGES]), CPU)
+    nll = score_images(trainer.model.eval(), test, SAMPLES, seed=0).nll
+    print(f"{member}, seed {seed}: {nll.mean().item():.2f} nats, {seconds:.0f} s", flush=True)
+    return nll.numpy(), seconds
+
+
+def settings(member: str, seed: int, epochs: int) -> Settings:
+    """Give a member's settings: all but objective and prior are the same."""
+    objective, _, prior = member.partition("-")
+    model = {
+        "network": "mlp",
+        "hidden": (200, 200),
+        "activation": "tanh",
+        "latent_dim": 50,
+        "likelihood": "bernoulli",
+        "prior": prior or "auto",
+    }
+    train = {"objective": objective, "epochs": epochs, "seed": seed}
+    return parse_settings({"model": model, "train": train})
+
+
+def row(
+    member: str, values: list[tuple[np.ndarray, float]], reference: list[tuple[np.ndarray, float]]
+) -> str:
+    """Write the means over seeds; differences are paired by image, then by seed."""
+    nll = np.array([nll.mean() for nll, _ in values])
+    differences = np.array(
+        [(a - b).mean() for (a, _), (b, _) in zip(values, reference, strict=True)]
+    )
+    seconds = np.mean([seconds for _, seconds in values])
+    return f"| {member} | {_spread(nll)} | {_spread(differences)} | {seconds:.0f} |"
+
+
+def _by_seed(
+    results: dict[tuple[str, int, int, int], tuple[np.ndarray, float]], member: str
+) -> list[tuple[np.ndarray, float]]:
+    return [result for job, result in results.items() if job[0] == member]
+
+
+def _spread(values: np.ndarray) -> str:
+    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{values.mean():.2f} ± {error:.2f}"
+
+
+def _binarised(images: np.ndarray) -> np.ndarray:
+    """Draw black or white pixels once."""
+    uniform = np.random.default_rng(0).random(images.shape, np.float32)
+    return (uniform * 255 < images).astype(np.uint8) * 255
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What the text claims, held against numbers whose verdict is known."""
+
+import numpy as np
+import pytest
+
+from pipeline.comparison.claims import CLAIMS, Claim, verdict, verdicts
+from pipeline.comparison.members import mean_and_standard_error
+
+CLAIM = Claim("a is lower than b", "group.metric", "a", "b")
+
+
+def test_the_standard_error_is_that_of_the_mean() -> None:
+    values = [1.0, 4.0, 2.5, 3.0]
+    mean, error = mean_and_standard_error(values)
+    assert mean == pytest.approx(np.mean(values))
+    assert error == pytest.approx(np.std(values, ddof=1) / 2)
+    assert mean_and_standard_error([2.0]) == (2.0, None)
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher", "word"),
+    [
+        ([1.0, 1.1, 0.9], [2.0, 2.1, 1.9], "confirmed"),
+        ([2.0, 2.1, 1.9], [1.0, 1.1, 0.9], "refuted"),
+        ([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], "not decided"),
+        ([1.0], [9.0], "undecided"),
+    ],
+)
+def test_a_difference_decides_beyond_two_standard_errors(
+    lower: list[float], higher: list[float], word: str
+) -> None:
+    said = verdict(CLAIM, lower, higher)
+    assert word in said
+    assert said.lower().startswith("a is lower than b")
+
+
+def test_the_difference_and_its_error_are_said() -> None:
+    # Means 1 and 3, each of variance 0.02 / 2 over 2 seeds: the error is sqrt(0.01 + 0.01).
+    said = verdict(CLAIM, [0.9, 1.1], [2.9, 3.1])
+    assert "1 against 3, difference +2 ± 0.14" in said
+
+
+def test_a_claim_needs_both_sides() -> None:
+    claim = CLAIMS[0]
+    assert not list(verdicts({claim.lower: {claim.metric: [1.0, 2.0]}}))
+    both = {claim.lower: {claim.metric: [1.0, 2.0]}, claim.higher: {claim.metric: [5.0, 6.0]}}
+    (line,) = verdicts(both)
+    assert claim.text[1:] in line
+
+
+def test_who_has_no_likelihood_is_said() -> None:
+    lines = list(verdicts({"vae": {"test.nll_nats": [1.0, 2.0]}, "gan": {}}))
+    assert lines == ["- Only vae have a likelihood that can be measured here; gan have none."]

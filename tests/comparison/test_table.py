@@ -1,0 +1,122 @@
+"""The table of the comparison, from files whose numbers are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import paths
+from pipeline.comparison import table
+from pipeline.comparison.images import compare, rows_of
+from pipeline.comparison.members import ComparisonSettings, Plan
+from pipeline.comparison.results import Results
+from vaelab.classifier import build_classifier
+from vaelab.config import Settings, UserError
+
+FLOOR = {
+    "classifier_test_accuracy": 0.99,
+    "samples": {"sharpness_ratio": 1.0, "spectrum_slope": -2.5, "frechet_distance": 2.0},
+}
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A VAE and a GAN of two seeds each; a third folder is of a member that left."""
+    monkeypatch.chdir(tmp_path)
+    stages = tmp_path / paths.COMPARISON_STAGES
+    stages.parent.mkdir(parents=True)
+    stages.write_text("vars: [{members: [vae, gan, never]}]\n")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 1, 5, 4), np.uint8)
+    for member, sharpness in (("gan", 1.25), ("vae", 0.5), ("left", 9.0)):
+        for seed in (0, 10):
+            metrics = {"samples": {"sharpness_ratio": sharpness + seed / 100}}
+            arrays = {"originals": pictures, "real": pictures, "samples": pictures}
+            if member == "vae":
+                metrics["test"] = {"nll_nats": 3.0 + seed}
+                arrays["reconstructions"] = pictures
+            folder = tmp_path / paths.COMPARISON_MEASURED / member
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"seed_{seed}.json").write_text(json.dumps(metrics))
+            np.savez(folder / f"seed_{seed}.npz", allow_pickle=False, **arrays)
+            trained = tmp_path / paths.COMPARISON_TRAINED / member
+            trained.mkdir(parents=True, exist_ok=True)
+            timing = {"training_seconds": 7.0} if seed else {}
+            (trained / f"seed_{seed}.json").write_text(json.dumps(timing))
+    (tmp_path / paths.FLOOR).write_text(json.dumps(FLOOR))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("measured")
+def test_rows_have_means_and_standard_errors_in_the_order_of_the_stages() -> None:
+    vae, gan = table.table_rows(Results.load())
+    assert (vae["member"], gan["member"], vae["seeds"]) == ("vae", "gan", 2)
+    assert vae["samples.sharpness_ratio"] == pytest.approx(0.55)
+    # Of two values the standard error is half their distance.
+    assert vae["samples.sharpness_ratio_standard_error"] == pytest.approx(0.05)
+    assert vae["test.nll_nats"] == pytest.approx(8.0)
+    assert "test.nll_nats" not in gan
+    # The training that was interrupted has no time.
+    assert gan["timing.training_seconds"] == 7.0
+    assert "timing.training_seconds_standard_error" not in gan
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_report_leaves_cells_empty_and_has_the_floor_last() -> None:
+    lines = table.markdown_table(Results.load()).splitlines()
+    heading, _, vae, gan, floor = ([c.strip() for c in x.strip("|").split("|")] for x in lines)
+    nll = heading.index("NLL, nats")
+    assert vae[nll] == "8.0 ± 5.0"
+    assert gan[nll] == floor[nll] == ""
+    assert floor[heading.index("Fréchet")] == "2.0"
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_figure_has_a_row_a_member_and_is_blank_without_reconstructions() -> None:
+    figure = table.pictures(["vae", "gan"])
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["real", "vae", "gan"]
+    canvas = np.asarray(figure.axes[0].images[0].get_array())
+    bottom_left = canvas[-canvas.shape[0] // 5 :, : canvas.shape[1] // 4]
+    assert np.unique(bottom_left).size == 1
+    bottom_right = canvas[-canvas.shape[0] // 5 :, -canvas.shape[1] // 4 :]
+    assert np.unique(bottom_right).size > 1
+
+
+@pytest.mark.usefixtures("measured")
+def test_everything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(Settings(), ComparisonSettings(seeds=(0, 10)))
+    monkeypatch.setattr(Plan, "load", classmethod(lambda cls: plan))
+    logged: list[Results] = []
+    monkeypatch.setattr(table, "log_comparison", lambda plan, results: logged.append(results))
+    table.tabulate()
+    assert len(logged) == 1
+    assert paths.COMPARISON_FIGURE.stat().st_size > 1000
+    report = paths.COMPARISON_REPORT.read_text()
+    assert "A VAE is blurrier than a GAN: confirmed" in report
+    assert paths.COMPARISON_TABLE.read_text().startswith("member,seeds,")
+
+
+def test_nothing_measured_is_said(measured: Path) -> None:
+    (measured / paths.COMPARISON_STAGES).write_text("vars: [{members: [never]}]\n")
+    with pytest.raises(UserError, match="nothing measured"):
+        table.tabulate()
+
+
+def test_images_are_compared_with_themselves_at_the_best_values() -> None:
+    images = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = compare(build_classifier((1, 8, 8), 3), images, images)
+    assert found["sharpness_ratio"] == pytest.approx(1.0)
+    assert found["frechet_distance"] == pytest.approx(0.0, abs=1e-6)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1.0
+    assert 1 <= found["classes_drawn"] <= 3
+    assert found["largest_class_share"] >= 1 / 3
+
+
+def test_rows_are_chosen_once_and_for_all() -> None:
+    rows = rows_of(100, 10)
+    assert len(set(rows.tolist())) == 10
+    assert (np.diff(rows) > 0).all()
+    assert (rows_of(100, 10) == rows).all()
+    assert (rows_of(5, 10) == np.arange(5)).all()

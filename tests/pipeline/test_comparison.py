@@ -1,0 +1,70 @@
+"""`make compare`'s stages for real, on two members."""
+
+import csv
+import json
+
+import pytest
+
+from tests.pipeline.conftest import Copy, make_copy
+
+pytestmark = pytest.mark.pipeline
+
+PARAMS = """
+data: {name: digits, folder: data/images}
+model: {network: mlp, hidden: [16], latent_dim: 3}
+train: {epochs: 2}
+objectives: {}
+evaluate: {importance_samples: 2}
+comparison:
+  seeds: [0, 1]
+  test_images: 50
+  samples: 60
+  classifier_epochs: 1
+  pictures: 2
+  workers: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    copy = make_copy(tmp_path_factory.mktemp("compared"))
+    (copy.path / "pipeline/comparison/params.yaml").write_text(PARAMS)
+    stages = copy.path / "pipeline/comparison/dvc.yaml"
+    before, rest = stages.read_text().split("      - autoencoder\n")
+    after = rest.partition("\nstages:")[2]
+    stages.write_text(f"{before}      - vae\n      - gan\n\nstages:{after}")
+    copy.commit()
+    copy.repro("pipeline/comparison/dvc.yaml")
+    return copy
+
+
+def test_the_table_has_what_applies_to_each_member(compared: Copy) -> None:
+    with (compared.path / "results/comparison/table.csv").open(newline="") as file:
+        vae, gan = csv.DictReader(file)
+    assert (vae["member"], gan["member"]) == ("vae", "gan")
+    assert float(vae["test.nll_nats_standard_error"]) > 0
+    assert gan["test.nll_nats"] == gan["test.mean_squared_error"] == ""
+    assert float(gan["samples.frechet_distance"]) > 0
+    assert float(gan["timing.training_seconds"]) > 0
+    assert (compared.path / "results/comparison/comparison.png").is_file()
+    floor = json.loads((compared.path / "results/comparison/floor.json").read_text())
+    assert floor["samples"]["sharpness_ratio"] == pytest.approx(1, abs=0.5)
+
+
+def test_the_runs_have_one_parent(compared: Copy) -> None:
+    runs = compared.runs()
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    (parent,) = parents
+    children = [run for run in runs if run not in parents]
+    assert {run.info.run_name for run in children} == {
+        f"{member}, seed {seed}" for member in ("vae", "gan") for seed in (0, 1)
+    }
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert len({run.data.params["train.seed"] for run in children}) == 2
+    artifacts = {file.path for file in compared.client().list_artifacts(parent.info.run_id)}
+    assert artifacts == {"comparison.png", "table.csv", "table.md"}
+
+
+def test_nothing_to_do_is_nothing_done(compared: Copy) -> None:
+    assert "Running stage" not in compared.repro("pipeline/comparison/dvc.yaml")
