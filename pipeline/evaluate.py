@@ -72,13 +72,15 @@ def summary(report: Evaluation) -> str:
     """Say in one line what matters most."""
     test, latent = report.metrics.get("test", {}), report.metrics["latent"]
     shown = {
+        "mean squared error": test.get("mean_squared_error"),
         "negative ELBO (nats)": test.get("neg_elbo_nats"),
         "NLL (nats)": test.get("nll_nats"),
         "KL (nats)": test.get("kl_loss_nats"),
         "active units": latent.get("active_units"),
         "linear probe": latent.get("linear_probe_accuracy"),
     }
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if value is not None)
+    measured = [f"{name} {value:.4g}" for name, value in shown.items() if value is not None]
+    return ", ".join(measured) or "no encoder: images have no latents and no bound to measure"
 
 
 if __name__ == "__main__":

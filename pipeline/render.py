@@ -140,7 +140,8 @@ def _explored(model: Model, table: LatentTable | None, settings: RenderSettings)
     quantiles = rendering.gaussian_quantiles(settings.manifold_size).numpy()
     most = "KL" if kl is not None else "variance"
     why = f"the dimensions with the most {most}" if table else "the first two dimensions"
-    figure = grids.manifold_figure(_array(images), plane, quantiles, model.latent_dim, why)
+    rest = "0" if frame is None else "at their mean"
+    figure = grids.manifold_figure(_array(images), plane, quantiles, size, why, rest)
     yield "manifold", figure
 
 

@@ -223,3 +223,21 @@ def test_the_kl_is_exact_for_the_unit_gaussian_and_has_the_same_mean_by_one_draw
     # A fresh flow is N(0, I) too, but known by its density alone.
     sampled = flow.kl(posterior, latents)
     assert_mean((sampled - exact).detach().reshape(8000, 3), 0.0)
+
+
+def kl_gradients(name: str, mean: float, stddev: float, count: int) -> Tensor:
+    """Each draw's gradient of its KL by the posterior's mean and standard deviation."""
+    means = torch.full((count, 2), mean, requires_grad=True)
+    stddevs = torch.full((count, 2), stddev, requires_grad=True)
+    posterior = DiagonalGaussian(means, stddevs)
+    kl = with_prior(name).kl(posterior, posterior.rsample(stream(0, "noise")))
+    return torch.stack(torch.autograd.grad(kl.sum(), [means, stddevs]), dim=1)
+
+
+def test_a_draws_kl_has_the_exact_gradient_on_average_and_no_noise_at_the_prior():
+    # d/dm = m, d/ds = s - 1/s: Kingma & Welling 2014, appendix B
+    exact = kl_gradients("standard_normal", 0.7, 0.5, 1)[0]
+    torch.testing.assert_close(exact, torch.tensor([[0.7, 0.7], [-1.5, -1.5]]))
+    assert_mean(kl_gradients("flow", 0.7, 0.5, 20_000) - exact, 0.0)
+    # Through the draw alone: d/dz (ln q - ln p) is 0 everywhere where q = p.
+    assert kl_gradients("flow", 0.0, 1.0, 50).abs().max() < 1e-5

@@ -17,6 +17,7 @@ from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.models import Model
+from vaelab.objectives import refuse_unknown
 from vaelab.scoring import (
     ImageScores,
     closed_form_weight,
@@ -134,6 +135,9 @@ class Judge:
     def _refuse_unscored(self) -> None:
         objective, model = build(self.settings, self.data.info.image_shape)
         name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
+        prefix = f"objectives.{name}."
+        searched = (key for key in self.tune.search_space if key.startswith(prefix))
+        refuse_unknown(name, [key.removeprefix(prefix) for key in searched])
         if "encoder" not in objective.networks():
             raise UserError(f"tune: objective {name} has no encoder to score")
         if bounded and not model.has_bound:

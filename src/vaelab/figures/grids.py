@@ -132,15 +132,16 @@ def manifold_figure(
     quantiles: Float[np.ndarray, "columns"],
     latent_dim: int,
     why: str = "the dimensions with the most KL",
+    rest: str = "0",
 ) -> Figure:
     """Draw the plane that `rendering.manifold` decodes, with the latents' values beside it.
 
-    `why` says which of more dimensions these are.
+    `why` says which of more dimensions these are, `rest` where the others are held.
     """
     names = [dimension_name(j) for j in dimensions]
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
     if latent_dim > len(dimensions):
-        title += f": {why}; the others are 0"
+        title += f": {why}; the others are {rest}"
     labels = [_signed(value) for value in quantiles.tolist()]
     return image_grid(
         images,

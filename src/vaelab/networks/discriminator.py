@@ -37,8 +37,15 @@ def discriminator(shape: Shape, settings: ModelSettings) -> Discriminator:
     if settings.spectral_norm:
         for layer in list(layers.modules()):
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                spectral_norm(layer)  # Miyato et al. 2018, section 2.1
+                _bound_norm(layer)
     return Discriminator(layers)
+
+
+def _bound_norm(layer: nn.Conv2d | nn.Linear) -> None:
+    """Divide a layer's weights by their largest singular value: Miyato et al. 2018, section 2.1."""
+    if not layer.weight.any():
+        layer.reset_parameters()  # 0 has no direction to keep
+    spectral_norm(layer)
 
 
 def latent_discriminator(latents: int, settings: ModelSettings) -> nn.Sequential:

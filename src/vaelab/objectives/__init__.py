@@ -1,16 +1,16 @@
 """Objectives: what each player minimises. A file each; its name is the setting's value."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
-from vaelab.config import ModelSettings, Settings, TrainSettings, UserError
+from vaelab.config import ModelSettings, Section, Settings, TrainSettings, UserError
 from vaelab.models import Model, PosteriorKind
 
 Images = Float[Tensor, "batch channel height width"]
@@ -28,7 +28,7 @@ class PlayerLoss:
     active: Float[Tensor, ""] | None = None
 
 
-class Objective(BaseModel):
+class Objective(Section):
     """An objective; its fields are its settings.
 
     They are filled from `objectives.<name>` in params.yaml, and, by name, from `train`.
@@ -42,8 +42,6 @@ class Objective(BaseModel):
     objective can be trained with; the first is the one of `model.prior: auto`.
     `adam_betas` are the decay rates of the moments in Adam.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     players: ClassVar[Mapping[str, tuple[str, ...]]]
     update_order: ClassVar[Literal["together", "in_turn"]] = "together"
@@ -122,7 +120,7 @@ def build_objective(settings: Settings) -> Objective:
     """Build the objective that `train.objective` names. Raises UserError for its settings."""
     train, name = settings.train, settings.train.objective
     cls, own = objective_class(name), settings.objectives.get(name, {})
-    _refuse_unknown(name, cls, own)
+    refuse_unknown(name, own)
     _refuse_unread(name, cls, train)
     shared = {k: getattr(train, k) for k in cls.model_fields if k in TrainSettings.model_fields}
     try:
@@ -142,8 +140,9 @@ def own_settings(settings: Settings) -> dict[str, Any]:
     return {f"objectives.{name}.{key}": value for key, value in chosen.items()}
 
 
-def _refuse_unknown(name: str, cls: type[Objective], own: Mapping[str, Any]) -> None:
-    valid = cls.settings()
+def refuse_unknown(name: str, own: Iterable[str]) -> None:
+    """Raise UserError for what is no setting of an objective's own."""
+    valid = objective_class(name).settings()
     for key in own:
         if key not in valid:
             choices = f"valid here: {', '.join(valid)}" if valid else "it has none of its own"

@@ -5,7 +5,6 @@ correlation of the aggregate posterior q(z), and the KL of each of its dimension
 Each has a weight; only a large one on the total correlation pulls the dimensions apart.
 """
 
-import math
 from typing import ClassVar
 
 import torch
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from vaelab.config import ModelSettings, UserError
 from vaelab.distributions import LOG_TWO_PI, standard_normal
 from vaelab.models import Model
 from vaelab.objectives.vae import Pass, Vae
@@ -27,12 +27,17 @@ class BetaTcVae(Vae):
     total_correlation_weight: float = Field(default=6.0, ge=0)
     dimension_kl_weight: float = Field(default=1.0, ge=0)
 
+    def check(self, settings: ModelSettings) -> None:
+        """Refuse free bits: the parts of the KL loss are not the dimensions'."""
+        if self.free_bits_nats:
+            raise UserError("train.free_bits_nats is not for objective beta_tc_vae: leave it at 0")
+
     def latent_loss(
         self, model: Model, step: Pass, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Split ln q(z|x) - ln p(z) at the drawn latents, in nats, and weigh the parts."""
         each = _log_densities(step)  # ln q(z_i,d | x_j), [i, j, d]
-        log_share = log_importance_shares(len(each), self.training_images).to(each)
+        log_share = log_importance_shares(len(each), self.training_images, each.device)
         log_conditional = step.posterior.log_prob(step.latents)
         log_aggregate = (log_share + each.sum(-1)).logsumexp(1)
         log_product = (log_share[..., None] + each).logsumexp(1).sum(-1)
@@ -57,7 +62,9 @@ def _log_densities(step: Pass) -> Float[Tensor, "latents posteriors latent"]:
     return -0.5 * (standardised**2 + LOG_TWO_PI) - stddev.log()
 
 
-def log_importance_shares(batch: int, images: int) -> Float[Tensor, "latents posteriors"]:
+def log_importance_shares(
+    batch: int, images: int, device: torch.device | None = None
+) -> Float[Tensor, "latents posteriors"]:
     """Give the logarithms of each posterior's share in the estimate of q(z) from a batch.
 
     Chen et al. 2018, appendix C.2: a latent's own posterior counts as one of N images, another
@@ -65,14 +72,13 @@ def log_importance_shares(batch: int, images: int) -> Float[Tensor, "latents pos
     """
     others = batch - 1
     if not others:
-        return torch.zeros(1, 1)
+        return torch.zeros(1, 1, device=device)
     images = max(images, batch)
-    shares = torch.full((batch, batch), 1 / others)
-    shares.fill_diagonal_(1 / images)
-    rows = torch.arange(batch)
-    shares[rows, (rows + 1) % batch] = (images - others) / (images * others)
-    assert math.isclose(shares.sum().item(), batch, rel_tol=1e-4)
-    return shares.log()
+    own = torch.eye(batch, device=device)
+    left_over = own.roll(1, dims=1)
+    # 1 / N, (N - M) / (N M), and 1 / M for the other M - 1
+    shares = own / images + left_over * (images - others) / (images * others)
+    return (shares + (1 - own - left_over) / others).log()
 
 
 OBJECTIVE = BetaTcVae

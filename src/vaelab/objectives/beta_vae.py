@@ -28,7 +28,7 @@ class BetaVae(Vae):
         self, model: Model, step: Pass, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for the distance of the batch's mean KL to the capacity."""
-        distance = (step.kl_loss.mean() - self.capacity_nats).abs()
+        distance = (self.charged(step).mean() - self.capacity_nats).abs()
         return (self.kl_weight * distance).expand(len(step.kl_loss)), {}
 
 

@@ -52,7 +52,7 @@ class FactorVae(Vae):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for the KL loss and for the estimated total correlation, in nats."""
         correlation = _logit(model, step.latents)
-        loss = self.kl_weight * step.kl_loss + self.total_correlation_weight * correlation
+        loss = self.kl_weight * self.charged(step) + self.total_correlation_weight * correlation
         return loss, {"total_correlation_nats": correlation}
 
 

@@ -29,7 +29,7 @@ class InfoVae(Vae):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for both distances."""
         mmd = prior_mmd_squared(model, step.latents, generator)
-        return self.kl_weight * step.kl_loss + self.mmd_weight * mmd, {"mmd_squared": mmd}
+        return self.kl_weight * self.charged(step) + self.mmd_weight * mmd, {"mmd_squared": mmd}
 
 
 def prior_mmd_squared(

@@ -74,7 +74,7 @@ class Vae(Objective):
         self, model: Model, step: Pass, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Give what is added to the generation loss, [batch], and further terms to watch."""
-        return self.kl_weight * self._charged(step), {}
+        return self.kl_weight * self.charged(step), {}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
@@ -111,7 +111,8 @@ class Vae(Objective):
         kl = model.kl(posterior, latents)
         return Pass(posterior, latents, -pixels.log_prob(images), squared_error, kl)
 
-    def _charged(self, step: Pass) -> Tensor:
+    def charged(self, step: Pass) -> Tensor:
+        """Give the KL loss, [batch], each dimension at least at its free bits."""
         if not self.free_bits_nats:
             return step.kl_loss
         kl = step.posterior.kl_per_dimension()

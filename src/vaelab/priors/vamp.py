@@ -35,7 +35,8 @@ class Vamp(Prior):
         """Log density in nats."""
         components = self.components(encode)
         # ln 1/K sum_k q(z|u_k)
-        each = components.log_prob(latents[..., None, :])
+        shape = (*latents.shape[:-1], len(self.pseudo_inputs), latents.shape[-1])
+        each = components.log_prob(latents[..., None, :].expand(shape))
         return each.logsumexp(-1) - math.log(len(self.pseudo_inputs))
 
     def sample(
