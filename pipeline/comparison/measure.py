@@ -7,9 +7,9 @@ import numpy as np
 from torch import Tensor
 
 from pipeline import paths
+from pipeline.comparison import places
 from pipeline.comparison.images import compare, real_images, rows_of
 from pipeline.comparison.members import Plan, run
-from pipeline.comparison.train import model_folder
 from pipeline.files import write_json
 from vaelab import rendering
 from vaelab.checkpoint import load_model
@@ -50,14 +50,14 @@ def measure_seed(member: str, seed: int) -> str:
     settings, comparison = plan.settings(member, seed), plan.comparison
     device = choose_device(settings.machine)
     data = PreparedData.load(paths.COMPARISON_PREPARED)
-    model, _ = load_model(model_folder(member, seed), device)
+    model, _ = load_model(places.model(member, seed), device)
     classifier, _ = load_classifier(paths.CLASSIFIER, device)
     real = real_images(data, "test", comparison.samples, device)
     drawn = rendering.prior_samples(model, comparison.samples, stream(0, "comparison", device))
     metrics = {"samples": compare(classifier, drawn, real)}
     metrics |= report(plan, model, data, seed)
-    write_json(metrics_file(member, seed), metrics)
-    write_pictures(pictures_file(member, seed), model, real[: 2 * comparison.pictures], drawn)
+    write_json(places.metrics(member, seed), metrics)
+    write_pictures(places.pictures(member, seed), model, real[: 2 * comparison.pictures], drawn)
     return f"{member}, seed {seed}: Frechet {metrics['samples']['frechet_distance']:.1f}"
 
 
@@ -96,16 +96,6 @@ def write_pictures(path: Path, model: Model, images: Tensor, drawn: Tensor) -> N
             np.savez(file, allow_pickle=False, **arrays)
 
     write_atomically(path, save)
-
-
-def metrics_file(member: str, seed: int) -> Path:
-    """Name the file of a model's numbers."""
-    return paths.COMPARISON_MEASURED / member / f"seed_{seed}.json"
-
-
-def pictures_file(member: str, seed: int) -> Path:
-    """Name the file of a model's pictures."""
-    return paths.COMPARISON_MEASURED / member / f"seed_{seed}.npz"
 
 
 if __name__ == "__main__":

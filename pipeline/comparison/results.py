@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline import paths
+from pipeline.comparison import places
 from pipeline.files import flattened
 from vaelab.config import read_yaml
 
@@ -27,7 +27,7 @@ class Results:
 
     def seeds(self, member: str) -> int:
         """Count a member's seeds."""
-        return len(seed_files(member))
+        return len(places.seeds(member))
 
 
 def member_names() -> list[str]:
@@ -37,23 +37,16 @@ def member_names() -> list[str]:
     return [name for name in names if (paths.COMPARISON_MEASURED / name).is_dir()]
 
 
-def seed_files(member: str) -> dict[int, Path]:
-    """Give the file of a member's numbers by seed, in ascending order."""
-    found = (paths.COMPARISON_MEASURED / member).glob("seed_*.json")
-    by_seed = {int(path.stem.removeprefix("seed_")): path for path in found}
-    return dict(sorted(by_seed.items()))
-
-
 def seed_metrics(member: str, seed: int) -> dict[str, float]:
     """Give the numbers of one model, its time among them."""
-    metrics = flattened(json.loads(seed_files(member)[seed].read_text()))
-    timing = json.loads((paths.COMPARISON_TRAINED / member / f"seed_{seed}.json").read_text())
+    metrics = flattened(json.loads(places.metrics(member, seed).read_text()))
+    timing = json.loads(places.timing(member, seed).read_text())
     return metrics | flattened({"timing": timing})
 
 
 def _member(name: str) -> Metrics:
     metrics: Metrics = {}
-    for seed in seed_files(name):
+    for seed in places.seeds(name):
         for key, value in seed_metrics(name, seed).items():
             metrics.setdefault(key, []).append(value)
     return metrics

@@ -1,8 +1,9 @@
 """The comparison in MLflow: one parent run, a child run a model, filled from the files."""
 
 from pipeline import paths
+from pipeline.comparison import places
 from pipeline.comparison.members import Plan
-from pipeline.comparison.results import Results, seed_files, seed_metrics
+from pipeline.comparison.results import Results, seed_metrics
 from pipeline.described import training_settings
 from pipeline.files import read_csv
 from pipeline.records import git_state
@@ -18,7 +19,7 @@ def log_comparison(plan: Plan, results: Results) -> None:
     try:
         parent = store.create_run(f"comparison on {plan.common.data.name}", git_state())
         for member in results.members:
-            for seed in seed_files(member):
+            for seed in places.seeds(member):
                 _log_model(store, parent, plan, member, seed)
         parent.log_params({f"comparison.{k}": v for k, v in plan.comparison.model_dump().items()})
         for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT, paths.COMPARISON_FIGURE):
@@ -32,7 +33,7 @@ def log_comparison(plan: Plan, results: Results) -> None:
 def _log_model(store: Store, parent: Run, plan: Plan, member: str, seed: int) -> None:
     run = store.create_run(f"{member}, seed {seed}", {"vaelab.member": member}, parent.run_id)
     run.log_params(training_settings(plan.settings(member, seed)))
-    rows = read_csv(paths.COMPARISON_TRAINED / member / f"seed_{seed}.csv")
+    rows = read_csv(places.history(member, seed))
     run.log_history([(int(row.pop("epoch")), row) for row in rows])
     run.log_metrics(seed_metrics(member, seed))
     run.end("FINISHED")

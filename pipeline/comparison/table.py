@@ -1,11 +1,10 @@
 """Put the members side by side: a table with standard errors, the text's claims, and a figure."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline import paths, stage
+from pipeline.comparison import places
 from pipeline.comparison.claims import verdicts
 from pipeline.comparison.members import Plan, mean_and_standard_error
 from pipeline.comparison.results import Results
@@ -124,14 +123,8 @@ def pictures(members: list[str]) -> Figure:
 
 def first_pictures(member: str) -> dict[str, Images]:
     """Read the pictures of a member's first seed, in [0, 1]."""
-    path = min((paths.COMPARISON_MEASURED / member).glob("seed_*.npz"), key=seed_of)
-    with np.load(path, allow_pickle=False) as file:
+    with np.load(places.pictures(member, places.seeds(member)[0]), allow_pickle=False) as file:
         return {name: (file[name] / 255).astype(np.float32) for name in file.files}
-
-
-def seed_of(path: Path) -> int:
-    """Give the seed in a file's name."""
-    return int(path.stem.removeprefix("seed_"))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import shutil
 import time
-from pathlib import Path
 
 from pipeline import paths
 from pipeline.batches import build_batches
+from pipeline.comparison import places
 from pipeline.comparison.members import Plan, run
 from pipeline.described import describe_model, training_key
 from pipeline.files import write_csv, write_json
@@ -42,28 +42,13 @@ def train_seed(member: str, seed: int) -> str:
         progress = trainer.fit(checkpoints=checkpoints, show_progress=False)
         seconds = time.perf_counter() - started
         description = describe_model(settings, data.info, trainer)
-        save_model(model_folder(member, seed), trainer.model, description)
-        write_csv(history_file(member, seed), progress.history)
+        save_model(places.model(member, seed), trainer.model, description)
+        write_csv(places.history(member, seed), progress.history)
         # A training that was interrupted has no time of its own.
         timing = {} if first else {"training_seconds": seconds}
-        write_json(timing_file(member, seed), timing)
+        write_json(places.timing(member, seed), timing)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return f"{member}, seed {seed}: {progress.epoch} epochs in {seconds:.0f} s"
-
-
-def model_folder(member: str, seed: int) -> Path:
-    """Name the folder of a model."""
-    return paths.COMPARISON_MODELS / member / f"seed_{seed}"
-
-
-def history_file(member: str, seed: int) -> Path:
-    """Name the file that has a row an epoch."""
-    return paths.COMPARISON_TRAINED / member / f"seed_{seed}.csv"
-
-
-def timing_file(member: str, seed: int) -> Path:
-    """Name the file of the seconds."""
-    return paths.COMPARISON_TRAINED / member / f"seed_{seed}.json"
 
 
 if __name__ == "__main__":

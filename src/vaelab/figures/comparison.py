@@ -1,6 +1,6 @@
 """Objectives side by side: what each restores, and what each invents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +33,8 @@ def comparison_figure(
     return image_grid(
         np.stack(rows).astype(np.float32),
         title,
-        row_labels=["real", *_words(members)],
+        row_labels=["real", *members],
         row_breaks=(1,),
         column_breaks=(len(originals),),
         column_title="left: the images of the first row restored; right: samples from the prior",
     )
-
-
-def _words(names: Sequence[str] | Mapping[str, MemberPictures]) -> list[str]:
-    return [name.replace("_", "-") for name in names]

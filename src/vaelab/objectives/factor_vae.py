@@ -34,18 +34,11 @@ class FactorVae(Vae):
     ) -> dict[str, PlayerLoss]:
         """Add the discriminator's cross-entropy."""
         step = self.encode_and_decode(model, images, generator)
-        latent_loss, terms = self.latent_loss(model, step, generator)
-        terms = {
-            "generation_loss_nats": step.generation_loss,
-            "kl_loss_nats": step.kl_loss,
-        } | terms
+        vae = self.step_loss(model, step, generator)
         shuffled = shuffle_dimensions(step.latents.detach(), generator)
-        real, fake = terms["total_correlation_nats"], _logit(model, shuffled)
+        real, fake = vae.terms["total_correlation_nats"], _logit(model, shuffled)
         cross_entropy = 0.5 * (functional.softplus(-real) + functional.softplus(fake))
-        return {
-            "vae": PlayerLoss(step.generation_loss + latent_loss, terms),
-            "latent_discriminator": PlayerLoss(cross_entropy),
-        }
+        return {"vae": vae, "latent_discriminator": PlayerLoss(cross_entropy)}
 
     def latent_loss(
         self, model: Model, step: Pass, generator: torch.Generator

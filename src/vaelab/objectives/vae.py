@@ -61,14 +61,15 @@ class Vae(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, PlayerLoss]:
-        """Give the weighted loss, and its parts unweighted."""
+        """Give the loss of the one player."""
         step = self.encode_and_decode(model, images, generator)
+        return {"vae": self.step_loss(model, step, generator)}
+
+    def step_loss(self, model: Model, step: Pass, generator: torch.Generator) -> PlayerLoss:
+        """Give the weighted loss, and its parts unweighted."""
         latent_loss, terms = self.latent_loss(model, step, generator)
-        terms = {
-            "generation_loss_nats": step.generation_loss,
-            "kl_loss_nats": step.kl_loss,
-        } | terms
-        return {"vae": PlayerLoss(step.generation_loss + latent_loss, terms)}
+        parts = {"generation_loss_nats": step.generation_loss, "kl_loss_nats": step.kl_loss}
+        return PlayerLoss(step.generation_loss + latent_loss, parts | terms)
 
     def latent_loss(
         self, model: Model, step: Pass, generator: torch.Generator

@@ -49,13 +49,9 @@ class VaeGan(Objective):
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, PlayerLoss]:
         """Restore the images, invent as many, and let the discriminator judge all of them."""
-        posterior = model.encode(images)
-        latents = posterior.rsample(generator)
-        restored = model.decode(latents).mean
-        invented = model.decode(model.prior(len(images), generator)).mean
+        kl, restored, invented = _restore_and_invent(model, images, generator)
         real, copied = model.discriminate(images), model.discriminate(restored)
         fake = model.discriminate(invented).logits
-        kl = model.kl(posterior, latents)
         feature = feature_loss(real.features, copied.features)
         games = [generator_loss("non_saturating", logits) for logits in (copied.logits, fake)]
         tellings = [
@@ -75,12 +71,9 @@ class VaeGan(Objective):
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Measure the KL loss, the squared error, and how the discriminator judges."""
-        posterior = model.encode(images)
-        latents = posterior.rsample(generator)
-        restored = model.decode(latents).mean
-        invented = model.decode(model.prior(len(images), generator)).mean
+        kl, restored, invented = _restore_and_invent(model, images, generator)
         return {
-            "kl_loss_nats": model.kl(posterior, latents),
+            "kl_loss_nats": kl,
             "mean_squared_error": (restored - images).square().flatten(1).mean(1),
             "real_logit": model.discriminate(images).logits,
             "restored_logit": model.discriminate(restored).logits,
@@ -94,6 +87,16 @@ class VaeGan(Objective):
         learns = (errors >= self.equilibrium - self.margin).all()
         neither = ~plays & ~learns
         return (plays | neither).to(real.dtype), (learns | neither).to(real.dtype)
+
+
+def _restore_and_invent(
+    model: Model, images: Images, generator: torch.Generator
+) -> tuple[Float[Tensor, "batch"], Images, Images]:
+    """Give the KL loss in nats, the images decoded, and as many decoded from the prior."""
+    posterior = model.encode(images)
+    latents = posterior.rsample(generator)
+    invented = model.decode(model.prior(len(images), generator)).mean
+    return model.kl(posterior, latents), model.decode(latents).mean, invented
 
 
 def feature_loss(real: Features, copied: Features) -> Float[Tensor, "batch"]:
