@@ -145,7 +145,7 @@ ALONE = [case for case in ALONE if case not in ("gan+wasserstein", "gan+spectral
 
 
 @pytest.mark.usefixtures("without_noise")
-@pytest.mark.parametrize("case", [case for case in ALONE if case != "vae_gan"])
+@pytest.mark.parametrize("case", [case for case in ALONE if not case.startswith("vae_gan")])
 def test_a_part_of_a_batch_has_the_same_loss_an_image(case):
     """But where a variance is the batch's own: a fitted one, that of a VAE-GAN's features."""
     fixed = CASES[case].model.model_copy(update={"gaussian_variance": 0.05})
@@ -259,7 +259,7 @@ def test_a_few_steps_of_one_player_lower_its_loss_on_digits(case):
             return mean
 
         def now(loss=loss) -> Tensor:
-            return torch.stack([loss(seed).detach() for seed in range(100, 124)])
+            return torch.stack([loss(seed).detach() for seed in range(100, 164)])
 
         before = now()
         for step in range(50):

@@ -6,8 +6,6 @@ logit estimates ln q(z) / prod_j q(z_j), whose mean is the total correlation. Th
 are of the same batch, where the paper draws a second one.
 """
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -25,7 +23,6 @@ class FactorVae(Vae):
         "vae": ("encoder", "decoder", "prior"),
         "latent_discriminator": ("latent_discriminator",),
     }
-    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
 
     total_correlation_weight: float = Field(default=10.0, ge=0)
 

@@ -5,8 +5,6 @@ alpha = 1 - kl_weight and lambda = mmd_weight + kl_weight: a small `kl_weight` l
 images apart, while the discrepancy keeps all of them together like the prior.
 """
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -19,8 +17,6 @@ from vaelab.objectives.vae import Pass, Vae
 
 class InfoVae(Vae):
     """A VAE that pays for the distance of a batch's latents from the prior."""
-
-    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
 
     mmd_weight: float = Field(default=1000.0, ge=0)
 

@@ -22,6 +22,7 @@ from vaelab.distributions import LOG_TWO_PI
 from vaelab.models import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 from vaelab.objectives.gan import discriminator_loss, generator_loss
+from vaelab.objectives.vae import Vae
 
 Features = Float[Tensor, "batch feature"]
 
@@ -34,10 +35,11 @@ class VaeGan(Objective):
     """
 
     players = {
-        "encoder": ("encoder",),
+        "encoder": ("encoder", "prior"),
         "decoder": ("decoder",),
         "discriminator": ("discriminator",),
     }
+    priors: ClassVar[tuple[str, ...]] = Vae.priors
     adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
 
     kl_weight: float = Field(default=1.0, ge=0)
