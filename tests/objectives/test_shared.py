@@ -30,6 +30,11 @@ PRIORS = [(name, prior) for name in NAMES for prior in objective_class(name).pri
 CASES = {
     **{name: settings(name) for name in NAMES},
     **{f"{name}+{prior}": settings(name, model={"prior": prior}) for name, prior in PRIORS},
+    # A small batch's discrepancy is mostly noise: at its usual weight few steps show nothing.
+    **{
+        f"info_vae+{prior}": settings("info_vae", {"mmd_weight": 10}, model={"prior": prior})
+        for prior in ("vamp", "flow")
+    },
     "iwae+doubly": settings("iwae", {"doubly_reparameterised": True}),
     "gan+least_squares": settings("gan", {"loss": "least_squares"}),
     "gan+wasserstein": settings("gan", {"loss": "wasserstein"}),
@@ -259,7 +264,7 @@ def test_a_few_steps_of_one_player_lower_its_loss_on_digits(case):
             return mean
 
         def now(loss=loss) -> Tensor:
-            return torch.stack([loss(seed).detach() for seed in range(100, 164)])
+            return torch.stack([loss(seed).detach() for seed in range(100, 124)])
 
         before = now()
         for step in range(50):
