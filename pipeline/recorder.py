@@ -12,8 +12,9 @@ from pipeline.background import BackgroundRun
 from vaelab import rendering
 from vaelab.config import TrainSettings
 from vaelab.figures.tiles import progress_pairs, progress_samples
+from vaelab.progress import EpochReport
 from vaelab.randomness import stream
-from vaelab.training import EpochReport, Trainer
+from vaelab.training import Trainer
 
 # Images in a picture: as many as 32 of 64 x 64 pixels take up, and from 8 to 32.
 PIXELS = 32 * 64 * 64

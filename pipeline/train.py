@@ -26,7 +26,8 @@ from vaelab.checkpoint import CheckpointFolder, save_model
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.devices import choose_device, describe
-from vaelab.training import Progress, Trainer
+from vaelab.progress import Progress
+from vaelab.training import Trainer
 
 RUN_ID = "run_id"
 

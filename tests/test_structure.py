@@ -18,6 +18,7 @@ LEAVES = {
     "devices",
     "totals",
     "pareto",
+    "progress",
 }
 # A layer may import the ones before it, and itself.
 LAYERS = [

@@ -19,7 +19,8 @@ from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae
 from vaelab.objectives.vae_gan import VaeGan
 from vaelab.optimisers import learning_rate
-from vaelab.training import NonFiniteLossError, Trainer
+from vaelab.progress import NonFiniteLossError
+from vaelab.training import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)

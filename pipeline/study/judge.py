@@ -18,6 +18,7 @@ from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.models import Model
 from vaelab.objectives import refuse_unknown
+from vaelab.progress import EpochReport
 from vaelab.scoring import (
     ImageScores,
     closed_form_weight,
@@ -25,7 +26,7 @@ from vaelab.scoring import (
     normalised_bound,
     score_images,
 )
-from vaelab.training import EpochReport, Trainer
+from vaelab.training import Trainer
 
 # Images are compared in as many groups, by their means: so few numbers fit into a storage.
 GROUPS = 50

@@ -10,7 +10,8 @@ from vaelab.assembly import build_trainer
 from vaelab.checkpoint import CONFIG, load_model, save_model
 from vaelab.config import Settings
 from vaelab.models import Model
-from vaelab.training import EpochReport, Trainer
+from vaelab.progress import EpochReport
+from vaelab.training import Trainer
 
 
 class Laboratory:

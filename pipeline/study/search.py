@@ -25,7 +25,8 @@ from pipeline.study.samplers import settings_of, suggest, total_trials
 from pipeline.study.storage import MISSED_HEARTBEATS
 from vaelab.config import Settings, UserError, with_changes
 from vaelab.models import Model
-from vaelab.training import EpochReport, NonFiniteLossError, Trainer
+from vaelab.progress import EpochReport, NonFiniteLossError
+from vaelab.training import Trainer
 
 
 def trial_settings(settings: Settings, changes: Mapping[str, Any], seed: int = 0) -> Settings:

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,11 +10,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab.checkpoint import CheckpointFolder
-from vaelab.config import TrainSettings, UserError
+from vaelab.config import TrainSettings
 from vaelab.data.batches import ImageBatches
 from vaelab.models import Model
 from vaelab.objectives import Objective, PlayerLoss
 from vaelab.optimisers import build_optimisers, learning_rate
+from vaelab.progress import EpochReport, NonFiniteLossError, Progress
 from vaelab.randomness import stream
 from vaelab.totals import Totals
 
@@ -23,35 +23,6 @@ VALIDATION_BATCH = 500
 # Images that freeze a fitted likelihood before each validation; all of them do at the end.
 FIT_IMAGES = 5_000
 CHECKPOINT_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What an epoch (counted from 1) showed: means over images, by metric name."""
-
-    epoch: int
-    metrics: dict[str, float]
-
-
-@dataclass
-class Progress:
-    """How far training has come: all that a checkpoint holds beside tensors.
-
-    `history` has a row of metrics an epoch, `per_dimension` a list of values an epoch by name.
-    """
-
-    epoch: int = 0
-    best_epoch: int = 0
-    best_value: float = math.inf
-    history: list[dict[str, Any]] = field(default_factory=list)
-    per_dimension: dict[str, list[list[float]]] = field(default_factory=dict)
-
-
-class NonFiniteLossError(UserError):
-    """A loss, a gradient or a validation metric stopped being finite.
-
-    If it was in training, the weights are those from before that step.
-    """
 
 
 class Trainer:

@@ -27,7 +27,7 @@ from pipeline.study.finalists import (
 from pipeline.study.queue import FAILURE, Queue, finished_trials
 from tests.study.conftest import Join
 from vaelab.config import TuneSettings
-from vaelab.training import NonFiniteLossError
+from vaelab.progress import NonFiniteLossError
 
 LATENT, WEIGHT = "model.latent_dim", "train.kl_weight"
 SPACE: dict[str, BaseDistribution] = {

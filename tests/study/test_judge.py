@@ -19,8 +19,9 @@ from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.likelihoods import GaussianLikelihood
 from vaelab.models import Model, build_model
+from vaelab.progress import EpochReport
 from vaelab.scoring import closed_form_weight, normalised, normalised_bound, score_images
-from vaelab.training import EpochReport, Trainer
+from vaelab.training import Trainer
 
 CPU = torch.device("cpu")
 OBJECTIVES = ("nll", "rate_distortion", "knn_accuracy", "latent.mmd_squared", "bits_per_dim")

@@ -34,7 +34,7 @@ from pipeline.study.samplers import build_sampler, grid, suggest, total_trials
 from pipeline.study.storage import queue_again
 from tests.study.conftest import Join
 from vaelab.config import TuneSettings
-from vaelab.training import NonFiniteLossError
+from vaelab.progress import NonFiniteLossError
 
 PATIENCE = 0.2
 

@@ -38,7 +38,8 @@ from tests.study.conftest import enter, prepare
 from vaelab.config import UserError, load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.models import Model
-from vaelab.training import EpochReport, Trainer
+from vaelab.progress import EpochReport
+from vaelab.training import Trainer
 
 pytestmark = pytest.mark.pipeline
 

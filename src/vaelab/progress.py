@@ -1,0 +1,36 @@
+"""How far a training has come, and what stops it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from vaelab.config import UserError
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch (counted from 1) showed: means over images, by metric name."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class Progress:
+    """How far training has come: all that a checkpoint holds beside tensors.
+
+    `history` has a row of metrics an epoch, `per_dimension` a list of values an epoch by name.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_value: float = math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+    per_dimension: dict[str, list[list[float]]] = field(default_factory=dict)
+
+
+class NonFiniteLossError(UserError):
+    """A loss, a gradient or a validation metric stopped being finite.
+
+    If it was in training, the weights are those from before that step.
+    """
