@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from scipy.stats import t
+
 from pipeline.comparison.members import mean_and_standard_error
 
-# A difference is taken for real beyond so many standard errors of it.
-ERRORS = 2.0
+# How sure a difference has to be before it decides.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,24 @@ def verdicts(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
 
 
 def verdict(claim: Claim, lower: list[float], higher: list[float]) -> str:
-    """Say whether the difference bears a claim out, with its standard error."""
-    (low, low_error), (high, high_error) = map(mean_and_standard_error, (lower, higher))
-    difference = high - low
-    if low_error is None or high_error is None:
-        return f"{claim.text}: {difference:+.4g} in {claim.metric}, of one seed: undecided."
-    error = (low_error**2 + high_error**2) ** 0.5
-    if abs(difference) <= ERRORS * error:
-        word = "not decided"
+    """Say whether the difference, paired by seed, bears a claim out: Student's t test."""
+    pairs = list(zip(lower, higher, strict=True))
+    difference, error = mean_and_standard_error([high - low for low, high in pairs])
+    (low, _), (high, _) = map(mean_and_standard_error, (lower, higher))
+    if error is None:
+        word, spread = "not decided by one seed", ""
     else:
-        word = "confirmed" if difference > 0 else "**refuted**"
+        word, spread = _word(difference, error, len(pairs)), f" ± {error:.2g}"
     return (
         f"{claim.text[0].upper()}{claim.text[1:]}: {word} ({claim.metric} {low:.4g} against "
-        f"{high:.4g}, difference {difference:+.3g} ± {error:.2g})."
+        f"{high:.4g}, difference {difference:+.3g}{spread})."
     )
+
+
+def _word(difference: float, error: float, seeds: int) -> str:
+    if abs(difference) <= error * t.ppf((1 + CONFIDENCE) / 2, seeds - 1):
+        return "not decided"
+    return "confirmed" if difference > 0 else "**refuted**"
 
 
 def _sides(claim: Claim) -> tuple[str, str]:

@@ -20,13 +20,15 @@ def test_the_standard_error_is_that_of_the_mean() -> None:
 @pytest.mark.parametrize(
     ("lower", "higher", "word"),
     [
-        ([1.0, 1.1, 0.9], [2.0, 2.1, 1.9], "confirmed"),
-        ([2.0, 2.1, 1.9], [1.0, 1.1, 0.9], "refuted"),
-        ([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], "not decided"),
-        ([1.0], [9.0], "undecided"),
+        ([1.0, 2.1, 2.9], [2.0, 3.0, 4.0], "confirmed"),
+        ([2.0, 3.0, 4.0], [1.0, 2.1, 2.9], "refuted"),
+        ([1.0, 2.0, 3.0], [1.5, 1.5, 4.0], "not decided"),
+        # Differences 1 and 2: 1.5 +- 0.5, which of two seeds is no evidence (t = 3 < 12.7).
+        ([1.0, 1.0], [2.0, 3.0], "not decided"),
+        ([1.0], [9.0], "not decided by one seed"),
     ],
 )
-def test_a_difference_decides_beyond_two_standard_errors(
+def test_a_difference_decides_by_students_t_over_pairs_of_seeds(
     lower: list[float], higher: list[float], word: str
 ) -> None:
     said = verdict(CLAIM, lower, higher)
@@ -35,9 +37,9 @@ def test_a_difference_decides_beyond_two_standard_errors(
 
 
 def test_the_difference_and_its_error_are_said() -> None:
-    # Means 1 and 3, each of variance 0.02 / 2 over 2 seeds: the error is sqrt(0.01 + 0.01).
-    said = verdict(CLAIM, [0.9, 1.1], [2.9, 3.1])
-    assert "1 against 3, difference +2 ± 0.14" in said
+    # Differences 1.9 and 2.1: of two values the standard error is half their distance.
+    said = verdict(CLAIM, [0.9, 1.1], [2.8, 3.2])
+    assert "1 against 3, difference +2 ± 0.1)" in said
 
 
 def test_a_claim_needs_both_sides() -> None:
