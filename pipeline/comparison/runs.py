@@ -1,5 +1,7 @@
 """The comparison in MLflow: one parent run, a child run a model, filled from the files."""
 
+from typing import Any
+
 from pipeline import paths
 from pipeline.comparison import places
 from pipeline.comparison.members import Plan
@@ -8,6 +10,7 @@ from pipeline.described import training_settings
 from pipeline.files import read_csv
 from pipeline.records import git_state
 from pipeline.tracking import STORE_ERRORS, Run, Store, brief, open_store
+from vaelab.config import flatten
 from vaelab.files import sha256
 
 TABLE_TAG = "vaelab.comparison_sha256"
@@ -21,13 +24,20 @@ def log_comparison(plan: Plan, results: Results) -> None:
         for member in results.members:
             for seed in places.seeds(member):
                 _log_model(store, parent, plan, member, seed)
-        parent.log_params({f"comparison.{k}": v for k, v in plan.comparison.model_dump().items()})
+        parent.log_params(_shared_settings(plan))
         for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT, paths.COMPARISON_FIGURE):
             parent.log_file(path)
         parent.log_tags({TABLE_TAG: sha256(paths.COMPARISON_TABLE)})
         parent.end("FINISHED")
     except STORE_ERRORS as error:
         print(f"warning: MLflow did not take all of the comparison ({brief(error)})", flush=True)
+
+
+def _shared_settings(plan: Plan) -> dict[str, Any]:
+    """Give what all members have in common, by dotted name."""
+    sections = ("data.", "model.", "train.")
+    shared = {k: v for k, v in flatten(plan.common).items() if k.startswith(sections)}
+    return shared | {f"comparison.{k}": v for k, v in plan.comparison.model_dump().items()}
 
 
 def _log_model(store: Store, parent: Run, plan: Plan, member: str, seed: int) -> None:
