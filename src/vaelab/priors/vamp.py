@@ -26,8 +26,8 @@ class Vamp(Prior):
         self.pseudo_inputs = nn.Parameter(torch.rand(count, *image_shape))
 
     def components(self, encode: Encode) -> DiagonalGaussian:
-        """Encode the pseudo-inputs, kept in [0, 1] as pixels are."""
-        posterior = encode(self.pseudo_inputs.clamp(0, 1))
+        """Encode the pseudo-inputs. They may leave [0, 1]: held there, most would be stuck."""
+        posterior = encode(self.pseudo_inputs)
         assert isinstance(posterior, DiagonalGaussian)
         return posterior
 
