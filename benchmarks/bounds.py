@@ -38,11 +38,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000, help="of the training split")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
-    parser.add_argument("--members", nargs="+", default=MEMBERS)
+    parser.add_argument("--members", nargs="+", default=MEMBERS, help="beside the VAE")
     arguments = parser.parse_args()
+    members = tuple(dict.fromkeys(("vae", *arguments.members)))
     jobs = [
         (member, seed, arguments.epochs, arguments.images)
-        for member in arguments.members
+        for member in members
         for seed in range(arguments.seeds)
     ]
     context = multiprocessing.get_context("spawn")
@@ -50,7 +51,7 @@ def main() -> None:
         results = dict(zip(jobs, pool.map(score, jobs), strict=True))
     print("| model | NLL, nats | less the VAE's | seconds of training |\n|---|---|---|---|")
     reference = _by_seed(results, "vae")
-    for member in arguments.members:
+    for member in members:
         print(row(member, _by_seed(results, member), reference))
 
 

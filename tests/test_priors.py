@@ -132,16 +132,19 @@ def test_a_vamp_prior_is_the_mean_of_its_posteriors_densities():
         assert found[i].item() == pytest.approx(math.log(total / 4), abs=1e-5)
 
 
-def test_pseudo_inputs_start_from_images_and_stay_pixels():
+def test_pseudo_inputs_start_from_images_and_every_pixel_of_them_may_move():
     subject = prior("vamp", pseudo_inputs=5)
     assert isinstance(subject, Vamp)
     images = rand(3, *SHAPE)
     subject.start_from(images)
     assert torch.equal(subject.pseudo_inputs.data, images[[0, 1, 2, 0, 1]])
     with torch.no_grad():
-        subject.pseudo_inputs.add_(3)
-    white = encode(torch.ones(5, *SHAPE))
-    assert torch.equal(subject.components(encode).mean, white.mean)
+        # Beyond black and white: held there, they would have no gradient back.
+        subject.pseudo_inputs.mul_(4).sub_(2)
+    (gradient,) = torch.autograd.grad(
+        subject.log_prob(randn(6, 2), encode).sum(), subject.pseudo_inputs
+    )
+    assert (gradient != 0).all()
 
 
 # The flow
