@@ -130,13 +130,12 @@ def _score(
     model: Model, test: ImageBatches, settings: EvaluateSettings, device: torch.device
 ) -> Scores:
     """Give every test image's values, [images] or [images, latent], by name."""
-    # Codes are the same at each draw.
-    samples = settings.importance_samples if model.posterior == "gaussian" else 1
+    # Codes are the same at each draw; without a bound there is nothing to draw for.
+    drawn = model.has_bound and model.posterior == "gaussian"
+    samples = settings.importance_samples if drawn else 1
     noise = stream(settings.seed, "evaluation/noise", device)
     pixels = stream(settings.seed, "evaluation/test-pixels", device)
-    with tqdm(
-        total=samples * len(test), desc="importance sampling", unit_scale=True, disable=None
-    ) as bar:
+    with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
         batches = [
             _score_batch(model, images, samples, noise, bar.update)
             for images in test.ordered(settings.batch_size, pixels)
@@ -163,6 +162,7 @@ def _score_batch(
     if isinstance(posterior, DiagonalGaussian):
         scores["stddev"] = posterior.stddev
     if not model.has_bound:
+        progress(len(images))
         return scores
     scores["kl_loss"] = model.kl(posterior, latents)
     estimate = importance_weighted_log_likelihood(
