@@ -55,13 +55,13 @@ def measure_seed(member: str, seed: int) -> str:
     real = real_images(data, "test", comparison.samples, device)
     drawn = rendering.prior_samples(model, comparison.samples, stream(0, "comparison", device))
     metrics = {"samples": compare(classifier, drawn, real)}
-    metrics |= report(plan, model, data, seed)
+    metrics |= report(plan, model, data)
     write_json(places.metrics(member, seed), metrics)
     write_pictures(places.pictures(member, seed), model, real[: 2 * comparison.pictures], drawn)
     return f"{member}, seed {seed}: Frechet {metrics['samples']['frechet_distance']:.1f}"
 
 
-def report(plan: Plan, model: Model, data: PreparedData, seed: int) -> dict[str, Any]:
+def report(plan: Plan, model: Model, data: PreparedData) -> dict[str, Any]:
     """Give those metrics of the evaluation that apply to the model, by group."""
     device = next(model.parameters()).device
     images = data.images("test")

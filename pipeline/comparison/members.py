@@ -3,6 +3,7 @@
 import argparse
 import multiprocessing
 import os
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -80,9 +81,5 @@ def run(work: Callable[[str], None], description: str | None) -> None:
 
 def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float | None]:
     """Average over seeds; one seed has no standard error."""
-    count = len(values)
-    mean = sum(values) / count
-    if count < 2:
-        return mean, None
-    variance = sum((value - mean) ** 2 for value in values) / (count - 1)
-    return mean, (variance / count) ** 0.5
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return statistics.fmean(values), error

@@ -1,14 +1,12 @@
 """Networks that tell two sorts of input apart, made of a family's encoder."""
 
-from itertools import pairwise
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.config import ModelSettings
-from vaelab.networks import ACTIVATIONS, Shape, family
+from vaelab.networks import Shape, family
 
 
 class Discriminator(nn.Module):
@@ -48,10 +46,6 @@ def _bound_norm(layer: nn.Conv2d | nn.Linear) -> None:
     spectral_norm(layer)
 
 
-def latent_discriminator(latents: int, settings: ModelSettings) -> nn.Sequential:
+def latent_discriminator(latents: int, settings: ModelSettings) -> nn.Module:
     """Build a fully connected discriminator of latents, with the widths of `model.hidden`."""
-    widths = [latents, *settings.hidden, 1]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[settings.activation]()]
-    return nn.Sequential(*layers[:-1])
+    return family("mlp").encoder((latents, 1, 1), 1, settings)

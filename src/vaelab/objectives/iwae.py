@@ -7,6 +7,7 @@ encoder's gradient: doubly reparameterised, it keeps its mean and loses that noi
 the tightest one.
 """
 
+import math
 from typing import ClassVar
 
 import torch
@@ -59,7 +60,7 @@ class Iwae(Objective):
 
 def negative_bound(log_weights: LogWeights) -> Float64[Tensor, "batch"]:
     """Give -ln of the mean weight, in nats: minus equation 8."""
-    return -(log_weights.logsumexp(0) - torch.tensor(len(log_weights)).log())
+    return -(log_weights.logsumexp(0) - math.log(len(log_weights)))
 
 
 def _doubly_reparameterised(
