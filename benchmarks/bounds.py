@@ -23,7 +23,7 @@ from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
 from vaelab.scoring import score_images
 
-MEMBERS = ("vae", "vae-vamp", "vae-flow", "iwae", "iwae-flow")
+MEMBERS = ("vae", "vae-vamp", "vae-flow", "iwae")
 TEST_IMAGES = 2000
 SAMPLES = 500
 CPU = torch.device("cpu")

@@ -3,8 +3,7 @@
 import argparse
 import multiprocessing
 import os
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
@@ -77,9 +76,3 @@ def run(work: Callable[[str], None], description: str | None) -> None:
     parser.add_argument("member", help="an objective, or objective-prior, such as vae-flow")
     arguments = parser.parse_args()
     stage.run_command(lambda: work(arguments.member), again="`make compare` goes on from here")
-
-
-def mean_and_standard_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Average over seeds; one seed has no standard error."""
-    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
-    return statistics.fmean(values), error

@@ -6,10 +6,11 @@ from matplotlib.figure import Figure
 from pipeline import paths, stage
 from pipeline.comparison import places
 from pipeline.comparison.claims import verdicts
-from pipeline.comparison.members import Plan, mean_and_standard_error
+from pipeline.comparison.members import Plan
 from pipeline.comparison.results import Results
 from pipeline.comparison.runs import log_comparison
 from pipeline.files import write_csv
+from pipeline.over_seeds import mean_and_standard_error
 from vaelab.config import UserError
 from vaelab.figures.comparison import MemberPictures, comparison_figure
 from vaelab.figures.tiles import Images

@@ -14,6 +14,7 @@ import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.over_seeds import mean_and_standard_error
 from pipeline.study.queue import counts, finished_trials
 from pipeline.study.storage import study_directions, study_lock
 from vaelab.config import TuneSettings
@@ -135,8 +136,7 @@ def smallest(entries: Sequence[Finalist], factor: float) -> Finalist | None:
 def _finalist(trial: FrozenTrial, values: list[float]) -> Finalist:
     if not values:
         return Finalist(trial, [], value_of(trial), None)
-    error = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-    return Finalist(trial, values, float(np.mean(values)), error)
+    return Finalist(trial, values, *mean_and_standard_error(values))
 
 
 def _against(entry: Finalist, best: Finalist, groups: dict[int, np.ndarray]) -> Finalist:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.comparison.claims import CLAIMS, Claim, verdict, verdicts
-from pipeline.comparison.members import mean_and_standard_error
+from pipeline.over_seeds import mean_and_standard_error
 
 CLAIM = Claim("a is lower than b", "group.metric", "a", "b")
 
