@@ -17,7 +17,8 @@ def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: 
     copy = make_copy(tmp_path, cache_of=built)
     assert "Running stage" not in copy.repro(), "the same settings are restored from the cache"
     copy.commit()
-    copy.run("dvc", "exp", "run", "--name", "heavy", "-S", "train.kl_weight=4")
+    printed = copy.run("dvc", "exp", "run", "--name", "heavy", "-S", "train.kl_weight=4")
+    assert "No file hash info" not in printed, "DVC misses outputs of a comparison never made"
     (heavy,) = copy.runs()
     assert heavy.data.params["train.kl_weight"] == "4.0"
     assert heavy.info.run_name == "heavy"
