@@ -1,0 +1,108 @@
+"""Test images' losses, bounds and likelihood, each kept for every image, in nats."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from vaelab.config import EvaluateSettings
+from vaelab.data.batches import ImageBatches
+from vaelab.distributions import DiagonalGaussian
+from vaelab.estimators import as_float64
+from vaelab.estimators import mean_over_images as mean
+from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
+from vaelab.models import Model
+from vaelab.randomness import stream
+
+Scores = Mapping[str, Tensor]
+
+
+def score(
+    model: Model, test: ImageBatches, settings: EvaluateSettings, device: torch.device
+) -> Scores:
+    """Give every test image's values, [images] or [images, latent], by name."""
+    # Codes are the same at each draw; without a bound there is nothing to draw for.
+    drawn = model.has_bound and model.posterior == "gaussian"
+    samples = settings.importance_samples if drawn else 1
+    noise = stream(settings.seed, "evaluation/noise", device)
+    pixels = stream(settings.seed, "evaluation/test-pixels", device)
+    with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
+        batches = [
+            _score_batch(model, images, samples, noise, bar.update)
+            for images in test.ordered(settings.batch_size, pixels)
+        ]
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _score_batch(
+    model: Model,
+    images: Float[Tensor, "batch channel height width"],
+    samples: int,
+    noise: torch.Generator,
+    progress: Callable[[int], object],
+) -> Scores:
+    posterior = model.encode(images)
+    latents = posterior.rsample(noise)
+    decoded = model.decode(latents)
+    scores = {
+        "mean": posterior.mean,
+        "mean_squared_error": (decoded.mean - images).square().flatten(1).mean(1),
+    }
+    if not model.has("discriminator"):
+        scores["generation_loss"] = -decoded.log_prob(images)
+    if isinstance(posterior, DiagonalGaussian):
+        scores["stddev"] = posterior.stddev
+    if not model.has_bound:
+        progress(len(images))
+        return scores
+    scores["kl_loss"] = model.kl(posterior, latents)
+    estimate = importance_weighted_log_likelihood(
+        model, images, posterior, samples, noise, progress=progress
+    )
+    scores["nll"] = -estimate.log_likelihood
+    scores["effective_sample_size"] = estimate.effective_sample_size
+    if estimate.log_likelihood_at_half is not None:
+        scores["nll_at_half"] = -estimate.log_likelihood_at_half
+    return scores
+
+
+def average(scores: Scores, settings: EvaluateSettings) -> dict[str, float | int]:
+    """Average the scores: the group `test`, but for bits."""
+    metrics: dict[str, float | int] = {"mean_squared_error": mean(scores["mean_squared_error"])}
+    if "generation_loss" in scores:
+        metrics["generation_loss_nats"] = mean(scores["generation_loss"])
+    if "nll" not in scores:
+        return metrics
+    # negative ELBO = generation loss + KL loss: Kingma & Welling 2014, equation 3
+    neg_elbo = as_float64(scores["generation_loss"]) + as_float64(scores["kl_loss"])
+    metrics |= {
+        "neg_elbo_nats": mean(neg_elbo),
+        "kl_loss_nats": mean(scores["kl_loss"]),
+        "nll_nats": mean(scores["nll"]),
+        "nll_importance_samples": settings.importance_samples if "stddev" in scores else 1,
+        "nll_effective_sample_size": mean(scores["effective_sample_size"]),
+    }
+    if "nll_at_half" in scores:
+        # NLL at K samples less that at K // 2: seldom above 0, and near it where K is enough
+        metrics["nll_change_on_doubling_nats"] = mean(scores["nll"] - scores["nll_at_half"])
+    if len(neg_elbo) > 1:
+        metrics["neg_elbo_standard_error_nats"] = _standard_error(neg_elbo)
+        metrics["nll_standard_error_nats"] = _standard_error(scores["nll"])
+    return metrics
+
+
+def bits(scores: Scores, model: Model, levels: int) -> dict[str, float]:
+    """Give the likelihood in bits per dimension, where pixels are 8-bit and it is one."""
+    pixels = math.prod(model.image_shape)
+    if "nll" not in scores:
+        return {}
+    value = bits_per_dim(mean(scores["nll"]), model.likelihood, pixels, levels)
+    return {} if value is None else {"bits_per_dim": value}
+
+
+def _standard_error(values: Float[Tensor, "images"]) -> float:
+    """Give the standard error of the mean over images."""
+    return (as_float64(values).std() / math.sqrt(len(values))).item()
