@@ -1,19 +1,17 @@
 """Measure the trained model on the test split: its bounds in nats, and its latent space."""
 
-from pathlib import Path
-
-import numpy as np
+import torch
 
 from pipeline import paths, stage
-from pipeline.files import write_csv, write_json
+from pipeline.files import write_arrays, write_csv, write_json
 from pipeline.records import add_evaluation, run_of_model
 from pipeline.tracking import open_store
 from pipeline.trained import Trained
+from vaelab.classifier import DESCRIPTION, Classifier, load_classifier
 from vaelab.config import Settings
 from vaelab.devices import describe
 from vaelab.evaluation import Evaluation, EvaluationData, LatentCodes
 from vaelab.evaluation import evaluate as measure
-from vaelab.files import write_atomically
 
 
 def main() -> None:
@@ -26,11 +24,25 @@ def evaluate(settings: Settings) -> None:
     store = open_store(settings.tracking)
     trained = Trained.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
-    report = measure(trained.model, evaluation_data(trained), settings.evaluate, trained.device)
+    report = measure(
+        trained.model,
+        evaluation_data(trained),
+        settings.evaluate,
+        trained.device,
+        classifier(trained.device),
+    )
     write_json(paths.EVALUATE_METRICS, report.metrics)
     write_latents(report.latents)
+    write_arrays(paths.EVALUATE_ARRAYS, report.arrays)
     add_evaluation(run_of_model(store, settings), settings)
     print(summary(report))
+
+
+def classifier(device: torch.device) -> Classifier | None:
+    """Read the classifier, where there were labels to teach one."""
+    if not (paths.EVALUATION_CLASSIFIER / DESCRIPTION).is_file():
+        return None
+    return load_classifier(paths.EVALUATION_CLASSIFIER, device)[0]
 
 
 def evaluation_data(trained: Trained) -> EvaluationData:
@@ -43,6 +55,8 @@ def evaluation_data(trained: Trained) -> EvaluationData:
         test=trained.batches("test"),
         train_labels=data.labels("train"),
         test_labels=data.labels("test"),
+        train_factors=data.factors("train"),
+        test_factors=data.factors("test"),
     )
 
 
@@ -52,12 +66,7 @@ def write_latents(latents: LatentCodes | None) -> None:
     Without an encoder there is nothing in the files: no array, no row. DVC needs them to be there.
     """
     arrays = {"mean": latents.means, "stddev": latents.stddevs} if latents else {}
-
-    def save(path: Path) -> None:
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-
-    write_atomically(paths.TEST_LATENTS, save)
+    write_arrays(paths.TEST_LATENTS, arrays)
     columns = {
         name: (column.astype(int) if column.dtype == bool else column).tolist()
         for name, column in (latents.dimensions if latents else {}).items()

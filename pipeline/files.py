@@ -1,13 +1,17 @@
-"""The text files that stages write."""
+"""The files that stages write."""
 
 import csv
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vaelab.files import write_text
+import numpy as np
+
+from vaelab.config import UserError
+from vaelab.files import write_atomically, write_text
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -29,6 +33,27 @@ def read_csv(path: Path) -> list[dict[str, float]]:
     """Read rows of numbers; empty cells are left out."""
     with path.open(newline="", encoding="utf-8") as file:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, as .npz without pickled objects."""
+
+    def save(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    write_atomically(path, save)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read arrays by name. Raises UserError where the file is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); `dvc repro -s -f evaluate` makes it anew"
+        ) from error
 
 
 def nested(flat: Mapping[str, float]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ PREPARED = Path("data/prepared")
 PARTIAL_DOWNLOADS = Path("data/partial")
 
 MODEL = Path("models/model")
+EVALUATION_CLASSIFIER = Path("models/evaluation/classifier")
 
 TRAIN = Path("results/train")
 TRAIN_METRICS = TRAIN / "metrics.json"
@@ -22,6 +23,8 @@ EVALUATE = Path("results/evaluate")
 EVALUATE_METRICS = EVALUATE / "metrics.json"
 TEST_LATENTS = EVALUATE / "test_latents.npz"
 LATENT_DIMENSIONS = EVALUATE / "latent_dimensions.csv"
+EVALUATE_ARRAYS = EVALUATE / "arrays.npz"
+REPORT = EVALUATE / "report.html"
 
 RENDER = Path("results/render")
 
@@ -36,7 +39,6 @@ CLASSIFIER = COMPARISON_MODELS / "classifier"
 COMPARISON = Path("results/comparison")
 COMPARISON_TRAINED = COMPARISON / "trained"
 COMPARISON_MEASURED = COMPARISON / "measured"
-FLOOR = COMPARISON / "floor.json"
 COMPARISON_TABLE = COMPARISON / "table.csv"
 COMPARISON_REPORT = COMPARISON / "table.md"
 COMPARISON_FIGURE = COMPARISON / "comparison.png"

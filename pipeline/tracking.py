@@ -203,9 +203,9 @@ class Run:
         """Log a folder's files as artifacts."""
         self.client.log_artifacts(self.run_id, str(folder), under)
 
-    def log_file(self, path: Path) -> None:
-        """Log one file as an artifact."""
-        self.client.log_artifact(self.run_id, str(path))
+    def log_file(self, path: Path, under: str | None = None) -> None:
+        """Log one file as an artifact, in a folder of the run's if one is named."""
+        self.client.log_artifact(self.run_id, str(path), under)
 
     def log_model(self, module: torch.nn.Module, example: np.ndarray) -> None:
         """Store a module, one tensor in and one out, as `runs:/<id>/model`, without a pickle.

@@ -1,5 +1,7 @@
 """A small model on digits, and its report: what the tests of the evaluation share."""
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -37,10 +39,13 @@ def model(**settings: object) -> Model:
 
 
 def run(
-    subject: Model, subjects_data: EvaluationData | None = None, **settings: object
+    subject: Model,
+    subjects_data: EvaluationData | None = None,
+    groups: Collection[str] = ("test", "latent"),
+    **settings: object,
 ) -> Evaluation:
     chosen = EvaluateSettings.model_validate({"importance_samples": 4} | settings)
-    return evaluate(subject, subjects_data or data(), chosen, CPU)
+    return evaluate(subject, subjects_data or data(), chosen, CPU, groups=groups)
 
 
 def number(evaluation: Evaluation, name: str) -> float:

@@ -1,5 +1,12 @@
-"""The classifier: learns, repeats itself, fits every image shape, and survives the disk."""
+"""The classifier: learns, repeats itself, fits every image shape, and survives the disk.
 
+Its stage, too.
+"""
+
+import json
+import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +14,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from pipeline import classifier as stage
+from pipeline import download, paths, prepare
 from tests.oracles import rand
 from vaelab.classifier import (
     DESCRIPTION,
@@ -15,6 +24,7 @@ from vaelab.classifier import (
     Classifier,
     accuracy,
     build_classifier,
+    enough_epochs,
     features_of,
     load_classifier,
     save_classifier,
@@ -22,6 +32,7 @@ from vaelab.classifier import (
 )
 from vaelab.config import UserError
 from vaelab.data.batches import ImageBatches
+from vaelab.data.dataset import PreparedData
 
 CPU = torch.device("cpu")
 
@@ -181,3 +192,75 @@ def test_a_damaged_description_is_refused(saved, old, new, message):
     (folder / DESCRIPTION).write_text(text.replace(old, new, 1))
     with pytest.raises(UserError, match=message):
         load_classifier(folder, CPU)
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "expected"),
+    # Batches of 128: 57,000 images make 446 steps an epoch, 1,366 make 11, 100 make 1.
+    [(57_000, 3, 3), (57_000, 1, 2), (1_366, 3, 46), (1_366, 50, 50), (100, 3, 500)],
+)
+def test_few_images_are_gone_through_until_500_steps_are_made(images, epochs, expected):
+    assert enough_epochs(images, epochs) == expected
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedData:
+    """The digits as `dvc repro` leaves them, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    settings = {"data": {"name": "digits"}, "evaluate": {"classifier_epochs": 3}}
+    Path("params.yaml").write_text(json.dumps(settings))
+    download.main()
+    prepare.main()
+    return PreparedData.load(paths.PREPARED)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("prepared")
+def test_the_stage_teaches_a_classifier_the_digits(capsys):
+    stage.main()
+    (right,) = re.findall(r"([\d.]+)% of the test images right", capsys.readouterr().out)
+    assert float(right) > 95
+    description = load_classifier(paths.EVALUATION_CLASSIFIER, CPU)[1]
+    assert (description.classes, description.epochs, description.seed) == (10, 46, 0)
+    assert description.training_accuracy > 0.95
+    assert files(paths.EVALUATION_CLASSIFIER) == {DESCRIPTION, WEIGHTS}
+
+
+def unlabelled(data: PreparedData) -> PreparedData:
+    arrays = {name: array for name, array in data.arrays.items() if "labels" not in name}
+    return replace(data, info=data.info.model_copy(update={"class_names": None}), arrays=arrays)
+
+
+def of_one_class(data: PreparedData) -> PreparedData:
+    one = {name: np.zeros_like(a) for name, a in data.arrays.items() if "labels" in name}
+    return replace(data, arrays=data.arrays | one)
+
+
+@pytest.mark.parametrize("poorer", [unlabelled, of_one_class])
+def test_without_two_classes_the_stage_leaves_an_empty_folder_and_says_so(
+    prepared, poorer, monkeypatch, capsys
+):
+    paths.EVALUATION_CLASSIFIER.mkdir(parents=True)
+    (paths.EVALUATION_CLASSIFIER / WEIGHTS).write_bytes(b"of other data")
+    monkeypatch.setattr(PreparedData, "load", lambda folder: poorer(prepared))
+    stage.main()
+    assert not files(paths.EVALUATION_CLASSIFIER)
+    assert "digits: no labels of two classes" in capsys.readouterr().out
+
+
+def test_images_that_are_drawn_at_each_access_are_so_for_the_classifier(prepared, monkeypatch):
+    info = prepared.info.model_copy(update={"binarization": "fresh"})
+    seen: list[torch.Tensor] = []
+
+    def accuracy_of_few(classifier: Classifier, images: ImageBatches, labels: np.ndarray) -> float:
+        seen.append(images.take(torch.arange(20), torch.Generator()))
+        return 1.0
+
+    monkeypatch.setattr(stage, "enough_epochs", lambda images, epochs: epochs)
+    monkeypatch.setattr(stage, "accuracy", accuracy_of_few)
+    assert stage.train_on(replace(prepared, info=info), Path("folder"), 1, CPU)
+    assert set(np.unique(seen[0])) == {0, 1}

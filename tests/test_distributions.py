@@ -114,6 +114,21 @@ def test_bernoulli_is_the_cross_entropy_on_grey_pixels():
     assert log_prob == pytest.approx(0.3 * math.log(0.9) + 0.7 * math.log(0.1), rel=1e-12)
 
 
+def test_bernoulli_keeps_its_precision_and_gradient_in_float32_at_any_logit():
+    logits = torch.tensor([-1e4, -90.0, -17.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 17.0, 90.0, 1e4])
+    for grey in (0.0, 0.3, 1.0):
+        leaf = logits[:, None, None, None].requires_grad_()
+        log_prob = Bernoulli(leaf).log_prob(torch.full_like(leaf, grey))
+        (gradient,) = torch.autograd.grad(log_prob.sum(), leaf)
+        wide = logits.double()
+        # x l - ln(1 + e^l), of slope x - S(l); float32 rounds by 2^-24 of a term
+        expected = grey * wide - torch.nn.functional.softplus(wide)
+        rounding = 2**-23 * (1 + wide.abs())
+        assert ((log_prob.double() - expected).abs() <= rounding).all()
+        slope = grey - wide.sigmoid()
+        assert ((gradient.flatten().double() - slope).abs() <= 2**-22).all()
+
+
 def test_bernoulli_samples_its_mean():
     logits = randn(1, 1, 3, 3).float().expand(5_000, 1, 3, 3)
     drawn = Bernoulli(logits).sample(stream(0, "test"))

@@ -40,8 +40,17 @@ LATENT_METRICS = {
     "mutual_information_nats",
     "mutual_information_cap_nats",
     "marginal_kl_nats",
+    "total_correlation_nats",
+    "gaussian_total_correlation_nats",
+    "dimension_wise_kl_nats",
 }
-LABEL_METRICS = {"linear_probe_accuracy", "knn_accuracy"}
+WAYS = {"linear_interpolation_largest_step", "spherical_interpolation_largest_step"}
+LABEL_METRICS = {
+    "linear_probe_accuracy",
+    "knn_accuracy",
+    "kmeans_normalized_mutual_information",
+    "kmeans_adjusted_rand_index",
+}
 
 
 # Absent metrics
@@ -53,7 +62,7 @@ def names(found: Evaluation) -> tuple[set[str], set[str], set[str]]:
 
 def test_every_metric_of_labelled_eight_bit_images_is_there():
     found = run(model(), data(levels=256))
-    everything = LATENT_METRICS | LABEL_METRICS
+    everything = LATENT_METRICS | WAYS | LABEL_METRICS
     assert names(found) == (DATASET, TEST_METRICS | {"bits_per_dim"}, everything)
     assert found.metrics["dataset"] == {"name": "digits", "test_images": 123}
     # Plain JSON, with no NaN in it
@@ -67,9 +76,9 @@ def test_bits_are_absent_where_pixels_are_not_bytes():
 
 
 def test_label_metrics_are_absent_without_two_classes():
-    assert names(run(model(), data(labelled=False)))[2] == LATENT_METRICS
+    assert names(run(model(), data(labelled=False)))[2] == LATENT_METRICS | WAYS
     one_class = replace(data(), train_labels=np.full(300, 3))
-    assert names(run(model(), one_class))[2] == LATENT_METRICS
+    assert names(run(model(), one_class))[2] == LATENT_METRICS | WAYS
 
 
 def test_one_sample_cannot_be_halved():
@@ -82,7 +91,7 @@ def test_one_image_has_no_standard_error():
     assert {"neg_elbo_standard_error_nats", "nll_standard_error_nats"} == TEST_METRICS - set(
         found.metrics["test"]
     )
-    assert LATENT_METRICS - set(found.metrics["latent"]) == {"mmd_squared"}
+    assert (LATENT_METRICS | WAYS) - set(found.metrics["latent"]) == WAYS | {"mmd_squared"}
     assert number(found, "latent.mutual_information_cap_nats") == 0
 
 
@@ -142,7 +151,7 @@ def test_probes_are_fitted_on_at_most_so_many_images(monkeypatch):
         fitted.append((train, labels))
         return 0.5
 
-    monkeypatch.setattr("vaelab.evaluation.latent.PROBE_TRAIN_IMAGES", 40)
+    monkeypatch.setattr("vaelab.evaluation.codes.TRAIN_IMAGES", 40)
     monkeypatch.setattr("vaelab.estimators.probes.linear_probe_accuracy", remember)
     subject = model()
     run(subject, batch_size=16)

@@ -11,7 +11,13 @@ from torch import Tensor
 from tests.evaluated import data, images, number, run
 from tests.objectives.subjects import SHAPE, digits, settings
 from tests.oracles import STANDARD_ERRORS
-from tests.test_evaluation_contract import DATASET, LABEL_METRICS, LATENT_METRICS, TEST_METRICS
+from tests.test_evaluation_contract import (
+    DATASET,
+    LABEL_METRICS,
+    LATENT_METRICS,
+    TEST_METRICS,
+    WAYS,
+)
 from vaelab import assembly
 from vaelab.evaluation import Evaluation
 from vaelab.models import Model, build_model
@@ -20,9 +26,16 @@ from vaelab.randomness import stream
 
 # What N(0, I) alone has, and what noise alone has
 STANDARD = {"ks_statistic_max", "squared_norm_ks_statistic"}
-NOISY = {"mutual_information_nats", "mutual_information_cap_nats", "marginal_kl_nats"}
+NOISY = {
+    "mutual_information_nats",
+    "mutual_information_cap_nats",
+    "marginal_kl_nats",
+    "total_correlation_nats",
+    "gaussian_total_correlation_nats",
+}
+BOTH = {"dimension_wise_kl_nats"}
 BOUND = {name for name in TEST_METRICS if name.startswith(("nll", "neg_elbo", "kl_loss"))}
-EVERYTHING = LATENT_METRICS | LABEL_METRICS
+EVERYTHING = LATENT_METRICS | WAYS | LABEL_METRICS
 
 
 def model(name: str, prior: str = "auto") -> Model:
@@ -53,16 +66,16 @@ ALWAYS = {"dimension", "mean_variance", "aggregate_mean", "aggregate_stddev"}
     ("name", "prior", "no_test", "no_latent", "more_columns"),
     [
         ("vae", "standard_normal", set(), set(), {"kl_nats", "ks_statistic", "active"}),
-        ("vae", "vamp", set(), STANDARD, {"active"}),
-        ("vae", "flow", set(), STANDARD, {"active"}),
+        ("vae", "vamp", set(), STANDARD | BOTH, {"active"}),
+        ("vae", "flow", set(), STANDARD | BOTH, {"active"}),
         ("factor_vae", "auto", set(), set(), {"kl_nats", "ks_statistic", "active"}),
-        ("autoencoder", "auto", BOUND, STANDARD | NOISY | {"active_units"}, set()),
-        ("wae", "auto", BOUND, NOISY, {"ks_statistic", "active"}),
+        ("autoencoder", "auto", BOUND, STANDARD | NOISY | BOTH | {"active_units"}, set()),
+        ("wae", "auto", BOUND, NOISY | BOTH, {"ks_statistic", "active"}),
         (
             "vq_vae",
             "auto",
             {"nll_change_on_doubling_nats"},
-            STANDARD | NOISY | {"active_units"},
+            STANDARD | NOISY | BOTH | WAYS | {"active_units"},
             set(),
         ),
         (

@@ -201,18 +201,23 @@ def test_streaming_is_the_sum_over_all_weights_at_once(at_a_time, samples):
     assert max(decoded) <= at_a_time * 4
 
 
-def test_a_batch_above_the_budget_is_decoded_a_sample_at_a_time():
+# Halves of 1 and 2 samples, each above the budget; halves of 65, of which 2^20 numbers hold 64
+@pytest.mark.parametrize(
+    ("count", "samples", "budget", "expected"),
+    [(50, 3, 10, [50] * 3), (2**14, 130, None, [2**20, 2**14] * 2)],
+)
+def test_chunks_hold_the_budget_or_one_sample_of_each_image(count, samples, budget, expected):
     decoded: list[int] = []
     importance_weighted_log_likelihood(
         one_dimensional_model(),
-        copies(0.0, 50),
-        gaussian(50, 0.0, 1.0),
-        3,
+        copies(0.0, count),
+        gaussian(count, 0.0, 1.0),
+        samples,
         stream(0, "test"),
-        decoded_numbers=10,
+        decoded_numbers=budget,
         progress=decoded.append,
     )
-    assert decoded == [50, 50, 50]
+    assert decoded == expected
 
 
 def test_no_samples_are_refused():

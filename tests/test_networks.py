@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tests.oracles import gaussian_posterior, layer, rand
+from tests.oracles import gaussian_posterior, layer, rand, randn
 from vaelab.config import ModelSettings
 from vaelab.distributions import Bernoulli
 from vaelab.models import Model, build_model
 from vaelab.networks import level_sizes
 from vaelab.networks.resnet import Block
+from vaelab.networks.upsample import SubPixelConvTranspose2d
 from vaelab.randomness import stream
 
 FAMILIES = ["conv", "mlp", "resnet"]
@@ -88,6 +89,49 @@ def test_samples_may_lead(network):
     torch.testing.assert_close(pixels.mean[3], model.decode(latents[3]).mean)
     images = rand(4, 2, 1, 5, 7)
     torch.testing.assert_close(model.encode(images).mean[3], model.encode(images[3]).mean)
+
+
+def transposed(upsample: SubPixelConvTranspose2d) -> nn.ConvTranspose2d:
+    """What it stands for, with its parameters."""
+    inputs, outputs, kernel, _ = upsample.weight.shape
+    rows, columns = upsample.output_padding
+    plain = nn.ConvTranspose2d(inputs, outputs, kernel, 2, kernel // 2, (rows, columns))
+    plain.load_state_dict(upsample.state_dict())
+    return plain.to(upsample.weight.dtype)
+
+
+@pytest.mark.parametrize("output_padding", [(0, 0), (1, 1), (0, 1), (1, 0)], ids=str)
+@pytest.mark.parametrize("size", [(7, 7), (4, 8), (1, 5), (2, 1), (6, 3)], ids=str)
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_upsampling_is_the_transposed_convolution(outputs, kernel, size, output_padding):
+    upsample = SubPixelConvTranspose2d(2, outputs, kernel, output_padding).double()
+    features = randn(2, 2, *size, dtype=torch.float64).requires_grad_()
+    results = []
+    for module in (upsample, transposed(upsample)):
+        image = module(features)
+        # A weight a pixel: gradients tell the pixels apart.
+        loss = (image * randn(*image.shape, seed=1, dtype=torch.float64)).sum()
+        results.append((image, *torch.autograd.grad(loss, [features, *module.parameters()])))
+    assert results[0][0].shape[2:] == tuple(
+        2 * n - 1 + extra for n, extra in zip(size, output_padding, strict=True)
+    )
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 5, 7), (3, 9, 4)], ids=str)
+def test_stored_weights_mean_the_same_in_transposed_convolutions(shape):
+    model = build("conv", shape, likelihood="bernoulli")
+    latents = torch.randn(5, 3, generator=stream(0, "latents"))
+    found = model.decode(latents).mean
+    decoder = model.networks["decoder"]
+    assert isinstance(decoder, nn.Sequential)
+    assert isinstance(decoder[-1], SubPixelConvTranspose2d)
+    for index, module in enumerate(decoder):
+        if isinstance(module, SubPixelConvTranspose2d):
+            decoder[index] = transposed(module)
+    torch.testing.assert_close(found, model.decode(latents).mean)
 
 
 def test_a_residual_block_starts_as_the_identity():

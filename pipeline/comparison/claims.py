@@ -21,7 +21,7 @@ class Claim:
     higher: str
 
 
-SHARPNESS, FRECHET = "samples.sharpness_ratio", "samples.frechet_distance"
+SHARPNESS, FRECHET = "samples.sharpness_ratio", "samples.classifier_frechet_distance"
 ERROR, NLL = "test.mean_squared_error", "test.nll_nats"
 CLAIMS = (
     Claim("a VAE is blurrier than a GAN", SHARPNESS, "vae", "gan"),

@@ -3,26 +3,26 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from pipeline import paths
+from pipeline.batches import build_batches
 from pipeline.comparison import places
-from pipeline.comparison.images import compare, real_images, rows_of
 from pipeline.comparison.members import Plan, run
-from pipeline.files import write_json
+from pipeline.files import write_arrays, write_json
 from vaelab import rendering
 from vaelab.checkpoint import load_model
 from vaelab.classifier import load_classifier
 from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
 from vaelab.devices import choose_device
+from vaelab.estimators.summary import choose
 from vaelab.evaluation import EvaluationData, evaluate
-from vaelab.files import write_atomically
 from vaelab.models import Model
 from vaelab.randomness import stream
 
-# What the table takes from the report of the evaluation.
+# What the table takes from the report of the evaluation, beside all of the samples.
 REPORTED = (
     "test.mean_squared_error",
     "test.generation_loss_nats",
@@ -47,31 +47,31 @@ def measure(member: str) -> None:
 def measure_seed(member: str, seed: int) -> str:
     """Measure one model, and keep pictures of it; say what matters most."""
     plan = Plan.load()
-    settings, comparison = plan.settings(member, seed), plan.comparison
-    device = choose_device(settings.machine)
+    device = choose_device(plan.settings(member, seed).machine)
     data = PreparedData.load(paths.COMPARISON_PREPARED)
     model, _ = load_model(places.model(member, seed), device)
+    drawn, kept = samples(plan, model, data), pictured(plan, model, data)
+    write_json(places.metrics(member, seed), {"samples": drawn} | report(plan, model, data))
+    write_pictures(places.pictures(member, seed), kept)
+    return f"{member}, seed {seed}: Frechet {drawn['classifier_frechet_distance']:.1f}"
+
+
+def samples(plan: Plan, model: Model, data: PreparedData) -> dict[str, Any]:
+    """Compare images drawn from a model with real ones."""
+    device = next(model.parameters()).device
+    subjects = evaluation_data(plan, data, device)
     classifier, _ = load_classifier(paths.CLASSIFIER, device)
-    real = real_images(data, "test", comparison.samples, device)
-    drawn = rendering.prior_samples(model, comparison.samples, stream(0, "comparison", device))
-    metrics = {"samples": compare(classifier, drawn, real)}
-    metrics |= report(plan, model, data)
-    write_json(places.metrics(member, seed), metrics)
-    write_pictures(places.pictures(member, seed), model, real[: 2 * comparison.pictures], drawn)
-    return f"{member}, seed {seed}: Frechet {metrics['samples']['frechet_distance']:.1f}"
+    settings = plan.common.evaluate
+    whole = evaluate(model, subjects, settings, device, classifier, groups=["samples"])
+    return whole.metrics["samples"]
 
 
 def report(plan: Plan, model: Model, data: PreparedData) -> dict[str, Any]:
     """Give those metrics of the evaluation that apply to the model, by group."""
     device = next(model.parameters()).device
-    images = data.images("test")
-    test = images[rows_of(len(images), plan.comparison.test_images)]
-    info, dequantize = data.info, plan.common.data.dequantize
-    levels = info.levels if dequantize else None
-    train = ImageBatches(data.images("train"), device, dequantize_levels=levels)
-    some = ImageBatches(test, device, dequantize_levels=levels)
+    subjects = evaluation_data(plan, data, device, plan.comparison.test_images)
     settings = plan.common.evaluate
-    whole = evaluate(model, EvaluationData(info.name, info.levels, train, some), settings, device)
+    whole = evaluate(model, subjects, settings, device, groups=["test", "latent"])
     found: dict[str, Any] = {}
     for name in REPORTED:
         group, _, key = name.partition(".")
@@ -80,22 +80,40 @@ def report(plan: Plan, model: Model, data: PreparedData) -> dict[str, Any]:
     return found
 
 
-def write_pictures(path: Path, model: Model, images: Tensor, drawn: Tensor) -> None:
-    """Write, as bytes, originals, their reconstructions where there are any, and samples.
+def evaluation_data(
+    plan: Plan, data: PreparedData, device: torch.device, most: int | None = None
+) -> EvaluationData:
+    """Give the splits, of the test split at most so many images."""
+    train, test = (
+        build_batches(data, split, plan.common.data.dequantize, device)
+        for split in ("train", "test")
+    )
+    labels = data.labels("test")
+    if most:
+        rows = choose(len(test), most, 0, "comparison").numpy()
+        some = data.images("test")[rows]
+        test = ImageBatches(some, device, dequantize_levels=test.dequantize_levels)
+        labels = None if labels is None else labels[rows]
+    return EvaluationData(data.info.name, data.info.levels, train, test, test_labels=labels)
 
-    One half of the images is restored, the other stands for itself, beside the samples.
-    """
-    originals, others = images.chunk(2)
-    pictures = {"originals": originals, "real": others, "samples": drawn[: len(others)]}
+
+def pictured(plan: Plan, model: Model, data: PreparedData) -> dict[str, Tensor]:
+    """Give originals, their reconstructions where there are any, other real images, and samples."""
+    device, count = next(model.parameters()).device, plan.comparison.pictures
+    images = data.images("test")
+    rows = choose(len(images), 2 * count, 0, "comparison-pictures").numpy()
+    originals, others = (torch.from_numpy(images[rows]).to(device).float() / 255).chunk(2)
+    drawn = rendering.prior_samples(model, len(others), stream(0, "comparison", device))
+    kept = {"originals": originals, "real": others, "samples": drawn}
     if model.has("encoder"):
-        pictures["reconstructions"] = rendering.reconstructions(model, originals)
-    arrays = {k: (v.clamp(0, 1) * 255).round().byte().cpu().numpy() for k, v in pictures.items()}
+        kept["reconstructions"] = rendering.reconstructions(model, originals)
+    return kept
 
-    def save(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
 
-    write_atomically(path, save)
+def write_pictures(path: Path, pictures: dict[str, Tensor]) -> None:
+    """Write images in [0, 1] as bytes."""
+    as_bytes = {k: (v.clamp(0, 1) * 255).round().byte() for k, v in pictures.items()}
+    write_arrays(path, {k: v.cpu().numpy() for k, v in as_bytes.items()})
 
 
 if __name__ == "__main__":

@@ -28,8 +28,6 @@ class ComparisonSettings(Section):
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2, 3)
     test_images: Positive = 2000
-    samples: int = Field(default=5000, ge=10)
-    classifier_epochs: Positive = 3
     pictures: int = Field(default=10, ge=1, le=50)
     workers: Positive | None = None
 

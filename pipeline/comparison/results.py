@@ -1,6 +1,7 @@
 """What the stages measured, read back: every metric of every member, a value a seed."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +12,26 @@ from vaelab.config import read_yaml
 
 Metrics = dict[str, list[float]]
 
+# How the names end of what real images reach, the same beside every member.
+OF_REAL_IMAGES = ("_floor", "_real")
+
 
 @dataclass(frozen=True)
 class Results:
-    """`members` has each member's metrics by dotted name, seeds in ascending order."""
+    """`members` has each member's metrics by dotted name, seeds in ascending order.
+
+    `floor` has what real images reach in the place of samples, by the same names.
+    """
 
     members: dict[str, Metrics]
-    floor: dict[str, Any]
+    floor: dict[str, float]
 
     @classmethod
     def load(cls) -> "Results":
-        """Read the files of the train, measure and classifier stages."""
-        members = {name: _member(name) for name in member_names()}
-        return cls(members, json.loads(paths.FLOOR.read_text()))
+        """Read the files of the train and measure stages."""
+        found = {name: _member(name) for name in member_names()}
+        floor = _floor(next(iter(found.values()), {}))
+        return cls({name: _own(metrics) for name, metrics in found.items()}, floor)
 
     def seeds(self, member: str) -> int:
         """Count a member's seeds."""
@@ -50,3 +58,16 @@ def _member(name: str) -> Metrics:
         for key, value in seed_metrics(name, seed).items():
             metrics.setdefault(key, []).append(value)
     return metrics
+
+
+def _own(metrics: Metrics) -> Metrics:
+    return {name: v for name, v in metrics.items() if not name.endswith(OF_REAL_IMAGES)}
+
+
+def _floor(metrics: Mapping[str, list[float]]) -> dict[str, float]:
+    return {
+        name.removesuffix(end): values[0]
+        for name, values in metrics.items()
+        for end in OF_REAL_IMAGES
+        if name.endswith(end)
+    }

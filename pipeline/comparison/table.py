@@ -20,9 +20,9 @@ from vaelab.files import write_text
 COLUMNS = {
     "samples.sharpness_ratio": ("sharpness", 2),
     "samples.spectrum_slope": ("slope", 2),
-    "samples.frechet_distance": ("Fréchet", 1),
-    "samples.precision": ("precision", 2),
-    "samples.recall": ("recall", 2),
+    "samples.classifier_frechet_distance": ("Fréchet", 1),
+    "samples.classifier_precision": ("precision", 2),
+    "samples.classifier_recall": ("recall", 2),
     "samples.largest_class_share": ("largest class", 2),
     "test.mean_squared_error": ("squared error", 4),
     "test.nll_nats": ("NLL, nats", 1),
@@ -31,9 +31,9 @@ COLUMNS = {
 }
 NOTE = """Means over {seeds} seeds ± their standard error. {epochs} epochs, {samples} samples,
 {data}. Sharpness: median variance of the Laplacian over that of real images; noise looks sharp
-to it, so read it beside the slope of the power spectrum ({slope:.2f} for real images). Fréchet
-distance, precision and recall are in the features of a small classifier ({accuracy:.1%} right)
-trained here: no FID. The row of training images is the floor. A cell is empty where an objective
+to it, so read it beside the slope of the power spectrum. Fréchet distance, precision and recall
+are in the features of a small classifier ({accuracy:.1%} right) trained here: no FID. The row of
+real images is the floor: training images against test images. A cell is empty where an objective
 has no such thing. MMD² compares each model's latents with its own prior, at each latent space's
 own scale. Seconds are of one training on one thread{pairs}.
 """
@@ -82,8 +82,8 @@ def markdown_table(results: Results) -> str:
     rows = [["objective", *(heading for heading, _ in COLUMNS.values())]]
     for member, metrics in results.members.items():
         rows.append([member, *(cell(metrics.get(k), d) for k, (_, d) in COLUMNS.items())])
-    floor = {f"samples.{name}": [value] for name, value in results.floor["samples"].items()}
-    rows.append(["*training images*", *(cell(floor.get(k), d) for k, (_, d) in COLUMNS.items())])
+    floor = {name: [value] for name, value in results.floor.items()}
+    rows.append(["*real images*", *(cell(floor.get(k), d) for k, (_, d) in COLUMNS.items())])
     rows.insert(1, ["---"] * len(rows[0]))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -100,13 +100,13 @@ def cell(values: list[float] | None, decimals: int) -> str:
 def note(plan: Plan, results: Results) -> str:
     """Say what the columns mean, and what it was measured on."""
     comparison, train = plan.comparison, plan.common.train
+    of_a_model = next(iter(results.members.values()))
     return NOTE.format(
         seeds=len(comparison.seeds),
         epochs=train.epochs,
-        samples=f"{comparison.samples:,}",
+        samples=f"{of_a_model['samples.count'][0]:,.0f}",
         data=plan.common.data.name,
-        slope=results.floor["samples"]["spectrum_slope"],
-        accuracy=results.floor["classifier_test_accuracy"],
+        accuracy=of_a_model["samples.classifier_test_accuracy"][0],
         pairs=", with others beside it" if (comparison.workers or 2) > 1 else "",
     )
 

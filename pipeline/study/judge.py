@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from vaelab.assembly import build
 from vaelab.config import EvaluateSettings, Settings, UserError
 from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData, SplitName
-from vaelab.evaluation import EvaluationData, evaluate
+from vaelab.evaluation import GROUPS, EvaluationData, evaluate
 from vaelab.models import Model
 from vaelab.objectives import refuse_unknown
 from vaelab.progress import EpochReport
@@ -29,7 +29,7 @@ from vaelab.scoring import (
 from vaelab.training import Trainer
 
 # Images are compared in as many groups, by their means: so few numbers fit into a storage.
-GROUPS = 50
+IMAGE_GROUPS = 50
 # How often a trial says how it stands, at most.
 REPORTS = 20
 CHECK_IMAGES = 200
@@ -120,18 +120,30 @@ class Judge:
         # Two: with one sample there is no change on doubling it.
         needed = max(2, samples) if weighed else 2
         settings = self.evaluate.model_copy(update={"importance_samples": needed})
-        return self._evaluated(model, images, self.data.labels(split), settings)
+        groups = [(self.metric or "").partition(".")[0]]
+        return self._evaluated(model, images, split, settings, groups)
 
     def _evaluated(
         self,
         model: Model,
         images: ImageBatches,
-        labels: np.ndarray | None,
+        split: SplitName,
         settings: EvaluateSettings,
+        groups: Collection[str] = GROUPS,
     ) -> Mapping[str, float]:
-        info, train_labels = self.data.info, self.data.labels("train")
-        data = EvaluationData(info.name, info.levels, self.train, images, train_labels, labels)
-        return flattened(evaluate(model, data, settings, self.device).metrics)
+        """Give metrics by name of the first images of a split, or of all."""
+        labels, factors = self.data.labels(split), self.data.factors(split)
+        data = EvaluationData(
+            name=self.data.info.name,
+            levels=self.data.info.levels,
+            train=self.train,
+            test=images,
+            train_labels=self.data.labels("train"),
+            test_labels=None if labels is None else labels[: len(images)],
+            train_factors=self.data.factors("train"),
+            test_factors=None if factors is None else factors[: len(images)],
+        )
+        return flattened(evaluate(model, data, settings, self.device, groups=groups).metrics)
 
     def _refuse_unscored(self) -> None:
         objective, model = build(self.settings, self.data.info.image_shape)
@@ -152,9 +164,8 @@ class Judge:
         _, built = build(self.settings, self.data.info.image_shape)
         model = built.to(self.device).eval()
         some = ImageBatches(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
-        labels = self.data.labels("validation")
-        few = self.evaluate.model_copy(update={"importance_samples": 2})
-        known = self._evaluated(model, some, None if labels is None else labels[: len(some)], few)
+        few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
+        known = self._evaluated(model, some, "validation", self.evaluate.model_copy(update=few))
         metrics = [metric for metric in known if not metric.startswith("dataset.")]
         found = [metric for metric in metrics if name in (metric, metric.partition(".")[2])]
         if found:
@@ -173,5 +184,5 @@ def _on_validation(metric: str) -> str:
 
 def _groups(scores: ImageScores, *, bound: bool) -> list[float]:
     values = scores.generation_loss + scores.kl_loss if bound else scores.nll
-    parts = torch.tensor_split(values.cpu(), min(GROUPS, len(values)))
+    parts = torch.tensor_split(values.cpu(), min(IMAGE_GROUPS, len(values)))
     return [round(part.mean().item(), 4) for part in parts]

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.paths import main_copy
 from pipeline.study.samplers import build_pruner, build_sampler
+from vaelab import catalogue
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
 from vaelab.objectives import own_settings
@@ -132,22 +133,22 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-# Metrics of the evaluation that are better high; of all others, low is better.
-BETTER_HIGH = (
-    "accuracy",
-    "active_units",
-    "mutual_information_nats",
-    "effective_sample_size",
-    "aggregate_stddev_min",
-)
-
-
 def study_directions(tune: TuneSettings) -> list[Direction]:
-    """Give Optuna's directions of the objective."""
+    """Give Optuna's directions of the objective; those of a metric are the catalogue's.
+
+    Raises UserError for a metric of which neither direction is better by itself.
+    """
     if tune.objective == "rate_distortion":
         return ["minimize", "minimize"]
     if tune.objective == "nll":
         return ["minimize"]
     if tune.direction != "auto":
         return [tune.direction]
-    return ["maximize" if tune.objective.endswith(BETTER_HIGH) else "minimize"]
+    entry = catalogue.find(tune.objective)
+    if entry and entry.better == "neither":
+        raise UserError(
+            f"tune.direction: {tune.objective} is better neither high nor low by itself; "
+            "say minimize or maximize"
+        )
+    # What is no metric is refused where metrics are measured.
+    return ["maximize" if entry and entry.better == "higher" else "minimize"]

@@ -27,6 +27,8 @@ FEATURES = 64
 BATCH = 128
 EVALUATION_BATCH = 500
 LEARNING_RATE = 2e-3
+# Few images are shown more often: 500 steps teach it 97 % of the digits, 33 three quarters.
+LEAST_STEPS = 500
 
 Images = Float[Tensor, "batch channel height width"]
 Labels = Int64[np.ndarray, "count"]
@@ -77,6 +79,11 @@ def build_classifier(image_shape: Shape, classes: int, seed: int = 0) -> Classif
         torch.manual_seed(stream(seed, "classifier.initialisation").initial_seed())
         classifier = Classifier(image_shape, classes)
     return classifier.to(memory_format=torch.channels_last)
+
+
+def enough_epochs(images: int, epochs: int) -> int:
+    """Give the epochs asked for, or as many as it takes so many images to make 500 steps."""
+    return max(epochs, math.ceil(LEAST_STEPS / math.ceil(images / BATCH)))
 
 
 def train_classifier(

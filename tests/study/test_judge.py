@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.batches import build_batches
-from pipeline.study.judge import GROUPS, REPORTS, Judge
+from pipeline.study.judge import IMAGE_GROUPS, REPORTS, Judge
 from pipeline.study.laboratory import Laboratory
 from pipeline.study.storage import fingerprint, study_directions
 from tests.study.conftest import SIDE, prepare
@@ -84,7 +84,7 @@ def test_the_negative_log_likelihood_is_that_of_the_validation_split(
     }
     assert variance is not None
     assert verdict.metrics["closed_form_kl_weight"] == pytest.approx(2 * variance)
-    parts = np.array_split(scores.nll.numpy(), GROUPS)
+    parts = np.array_split(scores.nll.numpy(), IMAGE_GROUPS)
     assert verdict.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
     assert judge_.label == "validation NLL (K = 3), nats per image"
 
@@ -99,7 +99,7 @@ def test_rate_and_distortion_are_the_losses_of_the_bound(data: PreparedData, mod
         scores = score_images(model, validation, 1, seed=0)
     kl, generation = scores.kl_loss, scores.generation_loss
     assert verdict.values == (kl.mean().item(), generation.mean().item())
-    parts = np.array_split((kl + generation).numpy(), GROUPS)
+    parts = np.array_split((kl + generation).numpy(), IMAGE_GROUPS)
     assert verdict.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
     assert judge_.directions == ["minimize", "minimize"]
     assert judge_.label == "validation negative ELBO, nats per image"
@@ -223,10 +223,21 @@ def test_every_bound_is_judged_in_nats(objective: str, data: PreparedData) -> No
         ("bits_per_dim", "auto", ["minimize"]),
         ("knn_accuracy", "minimize", ["minimize"]),
         ("mmd_squared", "maximize", ["maximize"]),
+        ("samples.pixels_recall", "auto", ["maximize"]),
+        ("pca_frechet_distance", "auto", ["minimize"]),
+        ("latent.dimensions", "minimize", ["minimize"]),
     ],
 )
 def test_directions(objective: str, direction: Any, expected: list[str]) -> None:
     assert study_directions(TuneSettings(objective=objective, direction=direction)) == expected
+
+
+@pytest.mark.parametrize(
+    "objective", ["latent.dimensions", "kl_loss_nats", "samples.pixels_recall_floor"]
+)
+def test_what_is_better_in_neither_direction_needs_one(objective: str) -> None:
+    with pytest.raises(UserError, match=f"tune.direction: {objective} .*say minimize or maximize"):
+        study_directions(TuneSettings(objective=objective))
 
 
 # --- with which noise

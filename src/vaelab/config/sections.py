@@ -9,7 +9,16 @@ from vaelab.config.objectives import check_objective
 from vaelab.config.section import Positive, Section, Seed
 
 SourceName = Literal[
-    "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "svhn", "celeba", "folder"
+    "digits",
+    "sprites",
+    "mnist",
+    "fashion_mnist",
+    "kmnist",
+    "emnist",
+    "cifar10",
+    "svhn",
+    "celeba",
+    "folder",
 ]
 
 
@@ -25,6 +34,7 @@ class DataSettings(Section):
     emnist_split: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = (
         "balanced"
     )
+    sprites_images: int | None = Field(default=50_000, ge=1, le=737_280)
     validation_fraction: float = Field(default=0.05, gt=0, lt=0.5)
     test_fraction: float = Field(default=0.2, gt=0, le=0.5)
     binarization: Literal["none", "fixed", "fresh"] = "none"
@@ -100,6 +110,13 @@ class EvaluateSettings(Section):
     active_unit_threshold: float = Field(default=0.01, gt=0)
     neighbours: Positive = 10
     max_pairs_images: int = Field(default=10_000, ge=2)
+    interpolation_pairs: Positive = 200
+    annealing_images: int = Field(default=16, ge=0)
+    annealing_chains: Positive = 8
+    annealing_temperatures: int = Field(default=100, ge=2)
+    samples: int = Field(default=5000, ge=10)
+    classifier_epochs: Positive = 3
+    inception_weights: Path | None = None
     seed: Seed = 0
 
 

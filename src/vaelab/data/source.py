@@ -81,9 +81,16 @@ def from_array(
     size = settings.image_size or (height, width)
 
     def read(rows: np.ndarray) -> np.ndarray:
-        chosen: np.ndarray = images[rows]
-        if not is_resized(images, settings):
-            return chosen
-        return np.stack([resize_array(image, size, settings.resize) for image in chosen])
+        return resized(images[rows], settings)
 
     return ImageSet(len(images), (channels, *size), read, labels)
+
+
+def resized(
+    images: UInt8[np.ndarray, "n c old_h old_w"], settings: DataSettings
+) -> UInt8[np.ndarray, "n c h w"]:
+    """Images of the size that the settings ask for."""
+    size = settings.image_size
+    if size is None or not is_resized(images, settings):
+        return images
+    return np.stack([resize_array(image, size, settings.resize) for image in images])

@@ -17,7 +17,7 @@ MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def log_aggregate_posterior(
-    latents: Float[Tensor, "points latent"], posterior: DiagonalGaussian, block: int = 512
+    latents: Float[Tensor, "points latent"], posterior: DiagonalGaussian, block: int = 64
 ) -> Float64[Tensor, "points"]:
     """ln q(z) in nats at each latent, q(z) the mixture of N posteriors [images, latent].
 
@@ -28,25 +28,13 @@ def log_aggregate_posterior(
     precision = stddev**-2
     # ln q(z|x) = -(z^2 s^-2 - 2 z m s^-2 + m^2 s^-2 + 2 ln s + ln 2 pi) / 2, summed over dimensions
     constant = (mean**2 * precision + 2 * stddev.log() + LOG_TWO_PI).sum(-1)
-    blocks = []
-    for z in torch.split(as_float64(latents), block):
+    wide = as_float64(latents)
+    # Results go to one place: kept apart, they would stop memory from being used again.
+    log_sums = torch.empty_like(wide[:, 0])
+    for z, results in zip(wide.split(block), log_sums.split(block), strict=True):
         squares = z**2 @ precision.T - 2 * z @ (mean * precision).T + constant
-        blocks.append((-0.5 * squares).logsumexp(1))
-    return torch.cat(blocks) - math.log(len(mean))
-
-
-def mutual_information(
-    posterior: DiagonalGaussian, latents: Float[Tensor, "images latent"]
-) -> Float64[Tensor, ""]:
-    """Index-code mutual information I_q(x; z) in nats, from one latent of each image.
-
-    Hoffman & Johnson 2016. At most ln N for N images, however much the code
-    holds; a Monte Carlo estimate, so it may fall below 0 by chance.
-    """
-    wide = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
-    # I_q(x; z) = mean over i of (ln q(z_i|x_i) - ln q(z_i))
-    own = wide.log_prob(as_float64(latents))
-    return (own - log_aggregate_posterior(latents, posterior)).mean()
+        results.copy_((-0.5 * squares).logsumexp(1))
+    return log_sums - math.log(len(mean))
 
 
 def mean_variances(posterior: Posterior) -> Float64[Tensor, "latent"]:

@@ -1,50 +1,113 @@
-"""The report on a trained model: test bounds in nats per image, and its latent space.
+"""The report on a trained model: bounds in nats per image, the latent space, the samples.
 
 Values are kept for each image and averaged once, in float64, by image count. A metric that
 does not apply to a model or a data set is absent, never zero or NaN.
 """
 
 import math
+from collections.abc import Collection
 
 import torch
 
+from vaelab.classifier import Classifier
 from vaelab.config import EvaluateSettings, UserError
 from vaelab.evaluation import bounds, latent
-from vaelab.evaluation.subjects import Evaluation, EvaluationData, LatentCodes, Metrics
+from vaelab.evaluation.annealed import annealing_metrics
+from vaelab.evaluation.codes import encode_training
+from vaelab.evaluation.factors import factor_report
+from vaelab.evaluation.samples import sample_metrics
+from vaelab.evaluation.subjects import Arrays, Evaluation, EvaluationData, LatentCodes, Metrics
 from vaelab.models import Model
 
-__all__ = ["Evaluation", "EvaluationData", "LatentCodes", "Metrics", "evaluate"]
+__all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentCodes", "Metrics", "evaluate"]
+
+WITH_ENCODER = {"test", "latent", "disentanglement"}
+# What can be measured.
+GROUPS = (*sorted(WITH_ENCODER), "annealing", "samples")
 
 
 def evaluate(
-    model: Model, data: EvaluationData, settings: EvaluateSettings, device: torch.device
+    model: Model,
+    data: EvaluationData,
+    settings: EvaluateSettings,
+    device: torch.device,
+    classifier: Classifier | None = None,
+    groups: Collection[str] = GROUPS,
 ) -> Evaluation:
     """Measure a model in evaluation mode, a fitted variance already frozen.
 
-    The same seed, batch size and device give the same metrics. Raises ValueError for a model
-    in training mode or an empty test split, UserError for a metric that is not finite.
+    The same seed, batch size and device give the same metrics. `classifier` gives features for
+    `samples`; `groups` names what is measured. Raises ValueError for a model in training mode or
+    an empty test split, UserError for a metric that is not finite.
     """
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() before evaluating it")
     if not len(data.test):
         raise ValueError(f"{data.name}: the test split has no images to evaluate on")
+    found = _encoded(model, data, settings, device, groups)
+    metrics, arrays = found.metrics, dict(found.arrays)
+    if "annealing" in groups:
+        annealed = annealing_metrics(model, data.test, data.train, settings, device)
+        metrics |= {"annealing": dict(annealed)} if annealed else {}
+    if "samples" in groups:
+        drawn, pictures = sample_metrics(model, data, classifier, settings, device)
+        metrics |= {"samples": drawn} if drawn else {}
+        arrays |= pictures
+    _check_finite(metrics)
+    return Evaluation(metrics, found.latents, arrays)
+
+
+def _encoded(
+    model: Model,
+    data: EvaluationData,
+    settings: EvaluateSettings,
+    device: torch.device,
+    groups: Collection[str],
+) -> Evaluation:
+    """Measure what needs an encoder."""
     metrics: Metrics = {
         "dataset": {"name": data.name, "test_images": len(data.test)},
         "latent": {"dimensions": model.latent_dim},
     }
-    if not model.has("encoder"):
+    if not (model.has("encoder") and WITH_ENCODER & set(groups)):
         return Evaluation(metrics, None)
+    # The latents are the same with one sample an image.
+    few = settings if "test" in groups else settings.model_copy(update={"importance_samples": 1})
     with torch.inference_mode():
-        scores = bounds.score(model, data.test, settings, device)
-        metrics["test"] = {
-            **bounds.average(scores, settings),
-            **bounds.bits(scores, model, data.levels),
-        }
+        scores = bounds.score(model, data.test, few, device)
+        if "test" in groups:
+            bits = bounds.bits(scores, model, data.levels)
+            metrics["test"] = {**bounds.average(scores, few), **bits}
         codes, described = latent.describe_latents(model, scores, settings, device)
         metrics["latent"] |= described
         _check_finite(metrics)
-        metrics["latent"] |= latent.label_metrics(model, data, scores["mean"], settings)
-    return Evaluation(metrics, codes)
+        smoothness, ways = latent.interpolation_metrics(model, codes, settings, device)
+        metrics["latent"] |= smoothness
+        known, matrices = _known(model, data, codes, settings, groups)
+    metrics["latent"] |= known.pop("latent", {})
+    return Evaluation(metrics | known, codes, bounds.per_image(scores) | ways | matrices)
+
+
+def _known(
+    model: Model,
+    data: EvaluationData,
+    codes: LatentCodes,
+    settings: EvaluateSettings,
+    groups: Collection[str],
+) -> tuple[Metrics, Arrays]:
+    """Measure what the latents say of known labels and factors."""
+    if data.train_labels is None and data.train_factors is None:
+        return {}, {}
+    training = encode_training(model, data.train, settings)
+    metrics: Metrics = {"latent": dict(latent.label_metrics(data, training, codes, settings))}
+    report = factor_report(data, training, codes, settings) if "disentanglement" in groups else None
+    if not (report and report.metrics):
+        return metrics, {}
+    matrices = {
+        "factor_mutual_information": report.mutual_information,
+        "dci_importance": report.importance,
+    }
+    return metrics | {"disentanglement": dict(report.metrics)}, matrices
 
 
 def _check_finite(metrics: Metrics) -> None:

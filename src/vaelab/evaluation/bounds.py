@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -92,6 +94,12 @@ def average(scores: Scores, settings: EvaluateSettings) -> dict[str, float | int
         metrics["neg_elbo_standard_error_nats"] = _standard_error(neg_elbo)
         metrics["nll_standard_error_nats"] = _standard_error(scores["nll"])
     return metrics
+
+
+def per_image(scores: Scores) -> dict[str, NDArray[Any]]:
+    """Give what the figures show of each test image: nats, and effective samples."""
+    names = {"nll", "effective_sample_size"} & scores.keys()
+    return {name: scores[name].cpu().numpy() for name in sorted(names)}
 
 
 def bits(scores: Scores, model: Model, levels: int) -> dict[str, float]:

@@ -5,18 +5,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vaelab.config import EvaluateSettings
 from vaelab.distributions import DiagonalGaussian, PointMass, Posterior
 from vaelab.estimators import probes, summary
+from vaelab.estimators.clusters import kmeans_agreement
+from vaelab.estimators.interpolation import largest_step
 from vaelab.evaluation.bounds import Scores
+from vaelab.evaluation.codes import TrainingCodes
 from vaelab.evaluation.subjects import EvaluationData, LatentCodes
 from vaelab.models import Model
 from vaelab.randomness import stream
+from vaelab.rendering import Path, decode_means, interpolate
 
-# Probes are fitted on at most this many training images, chosen by the seed.
-PROBE_TRAIN_IMAGES = 10_000
+PATHS: tuple[Path, ...] = ("linear", "spherical")
+# Images on the way between two, and how many of them and of the ways are shown.
+WAY_STEPS, STEPS_SHOWN, WAYS_SHOWN = 20, 10, 4
 
 
 def describe_latents(
@@ -32,7 +36,9 @@ def describe_latents(
     metrics = summary.dimension_metrics(table)
     if isinstance(posterior, DiagonalGaussian):
         rate = scores["kl_loss"] if model.has_bound else model.kl(posterior, drawn)
-        metrics |= summary.information_metrics(posterior, drawn, rate, settings)
+        metrics |= summary.information_metrics(
+            posterior, drawn, rate, settings, standard_prior=standard
+        )
     prior = None if standard else model.prior(summary.MMD_POINTS, noise)
     metrics |= summary.prior_metrics(drawn, prior, settings)
     return _codes(posterior, scores, table), metrics
@@ -50,21 +56,44 @@ def _codes(posterior: Posterior, scores: Scores, table: dict[str, NDArray[Any]])
 
 
 def label_metrics(
-    model: Model, data: EvaluationData, test_means: Tensor, settings: EvaluateSettings
+    data: EvaluationData, training: TrainingCodes, codes: LatentCodes, settings: EvaluateSettings
 ) -> dict[str, float]:
     """Measure how much of the labels the latents hold; nothing without two classes."""
     if data.train_labels is None or data.test_labels is None:
         return {}
-    rows = summary.choose(len(data.train), PROBE_TRAIN_IMAGES, settings.seed, "probe")
-    labels = data.train_labels[rows.numpy()]
+    labels = data.train_labels[training.rows]
     if len(np.unique(labels)) < 2:
         return {}
-    pixels = stream(settings.seed, "evaluation/train-pixels", test_means.device)
-    batches = torch.split(rows, settings.batch_size)
-    means = torch.cat([model.encode(data.train.take(some, pixels)).mean for some in batches])
-    fitted_on = (summary.array(means), labels)
-    scored_on = (summary.array(test_means), data.test_labels)
-    return {
+    fitted_on, scored_on = (training.means, labels), (codes.means, data.test_labels)
+    metrics = {
         "linear_probe_accuracy": probes.linear_probe_accuracy(*fitted_on, *scored_on),
         "knn_accuracy": probes.knn_accuracy(*fitted_on, *scored_on, settings.neighbours),
     }
+    if len(np.unique(data.test_labels)) > 1:
+        clusters = kmeans_agreement(
+            training.means, *scored_on, len(np.unique(labels)), settings.seed
+        )
+        metrics |= {f"kmeans_{name}": value for name, value in vars(clusters).items()}
+    return metrics
+
+
+def interpolation_metrics(
+    model: Model, codes: LatentCodes, settings: EvaluateSettings, device: torch.device
+) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
+    """Measure how evenly images change between test images' latents, and give some of the ways.
+
+    Nothing for codes, between which there are no latents, and for a single image.
+    """
+    order = torch.randperm(len(codes.means), generator=stream(settings.seed, "evaluation/ways"))
+    pairs = min(settings.interpolation_pairs, len(order) // 2)
+    if model.is_discrete or not pairs:
+        return {}, {}
+    means = torch.from_numpy(codes.means).to(device)
+    first, second = means[order[:pairs]], means[order[pairs : 2 * pairs]]
+    metrics, pictures = {}, {}
+    for path in PATHS:
+        way = decode_means(model, interpolate(first, second, WAY_STEPS, path))
+        metrics[f"{path}_interpolation_largest_step"] = largest_step(way).mean().item()
+        shown = way[:WAYS_SHOWN, :: WAY_STEPS // STEPS_SHOWN]
+        pictures[f"{path}_interpolation"] = summary.array((shown * 255).round().byte())
+    return metrics, pictures

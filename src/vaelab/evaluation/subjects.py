@@ -1,6 +1,5 @@
 """What an evaluation takes, and what it gives."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from vaelab.data.batches import ImageBatches
 
 Metrics = dict[str, dict[str, float | int | str]]
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

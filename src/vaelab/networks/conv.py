@@ -6,6 +6,7 @@ from torch import nn
 
 from vaelab.config import ModelSettings
 from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride, unfold_latents
+from vaelab.networks.upsample import FEW_CHANNELS, SubPixelConvTranspose2d
 
 
 def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
@@ -41,6 +42,9 @@ def _up(
 ) -> nn.ConvTranspose2d:
     # An odd kernel padded by half of itself turns n pixels into 2n - 1 and the output padding.
     missing = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
+    step = stride(large)
+    if step == 2 and outputs <= FEW_CHANNELS:
+        return SubPixelConvTranspose2d(inputs, outputs, kernel, missing)
     return nn.ConvTranspose2d(
-        inputs, outputs, kernel, stride=stride(large), padding=kernel // 2, output_padding=missing
+        inputs, outputs, kernel, stride=step, padding=kernel // 2, output_padding=missing
     )

@@ -13,6 +13,7 @@ from vaelab.files import write_text
 
 _FAMILIES: dict[SourceName, str] = {
     "digits": "digits",
+    "sprites": "sprites",
     "mnist": "idx",
     "fashion_mnist": "idx",
     "kmnist": "idx",

@@ -1,0 +1,225 @@
+"""The importance-weighted likelihood beside pythae's `get_nll`: same weights, images and K.
+
+    python -m benchmarks.likelihood --samples 500 5000 --networks mlp conv
+
+Needs the images that `make compare` prepared (--data: another folder of the kind, of MNIST) and,
+the first time, the package index: pythae goes into a folder of its own, .benchmarks/. The model is
+trained for three epochs on binarised images, and its weights go over as arrays. The two take turns,
+and each turn gives a ratio; the median counts. Prints a row for each network and K: what both say
+in nats, their mean difference with its standard error, the share of images whose difference is
+within 2 standard errors of both estimates, images a second and their ratio. Below it, the most
+that the ratio could be if only the decoder's arithmetic took time, at the rate of this machine's
+matrix products.
+"""
+
+import argparse
+import copy
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline import paths
+from vaelab.assembly import build_trainer
+from vaelab.config import Settings, parse_settings
+from vaelab.data.batches import ImageBatches
+from vaelab.data.dataset import PreparedData
+from vaelab.estimators.importance import importance_weighted_log_likelihood
+from vaelab.models import Model
+from vaelab.randomness import stream
+
+# pythae 0.1.2 works with the packages that vaelab has, and these two.
+PACKAGES = ("pythae==0.1.2", "cloudpickle==3.1.2", "imageio==2.38.1")
+FOLDER = Path(".benchmarks/pythae-0.1.2")
+ROUNDS = 3
+BATCH = 500
+CPU = torch.device("cpu")
+HEADER = """\
+| network | K | images | NLL | pythae's | difference | in 2 SE | images/s | pythae's | ratio |
+|---|---|---|---|---|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What both made of the same images: nats of each, and images a second."""
+
+    ours: np.ndarray
+    theirs: np.ndarray
+    standard_errors: np.ndarray
+    our_rate: float
+    their_rate: float
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--samples", type=int, nargs="+", default=[500], help="K, in hundreds")
+    parser.add_argument("--networks", nargs="+", choices=("mlp", "conv"), default=["mlp"])
+    parser.add_argument("--seconds", type=float, default=60, help="of pythae, for each row")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--data", type=Path, default=paths.COMPARISON_PREPARED)
+    parser.add_argument("--images", type=int, default=20_000, help="of the training split")
+    arguments = parser.parse_args()
+    if any(samples % 100 for samples in arguments.samples):
+        parser.error("--samples must be hundreds: pythae rounds others to hundreds")
+    torch.set_num_threads(arguments.threads)
+    install()
+    data = PreparedData.load(arguments.data)
+    test = ImageBatches(data.images("test"), CPU, binarize=True)
+    images = test.take(torch.arange(len(test)), stream(0, "pixels"))
+    print(HEADER, flush=True)
+    notes = []
+    for network in arguments.networks:
+        model = train(network, data, arguments.images)
+        for samples in sorted(arguments.samples):
+            rounds = compare(model, network, images, samples, arguments)
+            print(row(network, samples, rounds), flush=True)
+            notes.append(limit(model, network, samples, rounds))
+    print("\n" + "\n".join(notes))
+
+
+def install() -> None:
+    """Put pythae into a folder of its own, beside the environment that runs this."""
+    if not FOLDER.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        subprocess.run([*pip, "--target", str(FOLDER), *PACKAGES], check=True)
+
+
+def settings(network: str) -> Settings:
+    """Give the settings: pythae's default widths, or vaelab's default filters."""
+    model = {"network": network, "hidden": (512,), "latent_dim": 20, "likelihood": "bernoulli"}
+    return parse_settings({"model": model, "train": {"objective": "vae", "epochs": 3}})
+
+
+def train(network: str, data: PreparedData, count: int) -> Model:
+    """Train a model for three epochs, so that its posterior is one worth sampling from."""
+    images = ImageBatches(data.images("train")[:count], CPU, binarize=True)
+    validation = ImageBatches(data.images("validation"), CPU, binarize=True)
+    trainer = build_trainer(settings(network), images, validation, CPU)
+    trainer.fit(show_progress=False)
+    return trainer.model.eval()
+
+
+def compare(
+    model: Model, network: str, images: Tensor, samples: int, arguments: argparse.Namespace
+) -> list[Round]:
+    """Let the two take turns, each time with other images."""
+    rounds = []
+    for index, part in enumerate(images.chunk(ROUNDS)):
+        theirs, their_seconds = run_pythae(model, network, part, samples, index, arguments)
+        ours, errors, seconds = run_vaelab(model, part[: len(theirs)], samples)
+        count = len(theirs)
+        # Both estimates have the error.
+        errors = np.sqrt(2) * errors
+        rounds.append(Round(ours, theirs, errors, count / seconds, count / their_seconds))
+    return rounds
+
+
+def run_vaelab(model: Model, images: Tensor, samples: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Give the log-likelihoods, their standard errors, and the seconds."""
+    noise = stream(0, "likelihood")
+    with torch.inference_mode():
+        model.decode(model.encode(images[:BATCH]).mean)
+        started = time.perf_counter()
+        estimates = [
+            importance_weighted_log_likelihood(model, batch, model.encode(batch), samples, noise)
+            for batch in images.split(BATCH)
+        ]
+        seconds = time.perf_counter() - started
+    values = torch.cat([estimate.log_likelihood for estimate in estimates])
+    effective = torch.cat([estimate.effective_sample_size for estimate in estimates])
+    # Var(ln mean w) is about Var(w) / (K E[w]^2) = 1 / ESS - 1 / K
+    errors = (1 / effective - 1 / samples).clamp_min(0).sqrt()
+    return values.numpy(), errors.numpy(), seconds
+
+
+def run_pythae(
+    model: Model,
+    network: str,
+    images: Tensor,
+    samples: int,
+    seed: int,
+    arguments: argparse.Namespace,
+) -> tuple[np.ndarray, float]:
+    """Give the log-likelihoods of as many images as its share of the seconds allows."""
+    state = {name.removeprefix("networks."): value for name, value in model.state_dict().items()}
+    arrays = {name: value.contiguous().numpy() for name, value in state.items()}
+    arrays |= {"offset": model.output_offset.numpy(), "images": images.numpy()}
+    with tempfile.TemporaryDirectory() as folder:
+        given, result = Path(folder) / "given.npz", Path(folder) / "result.npz"
+        np.savez(given, **arrays)
+        command = [sys.executable, "-m", "benchmarks.pythae_likelihood", str(given), str(result)]
+        command += ["--network", network, "--samples", str(samples), "--seed", str(seed)]
+        command += ["--seconds", str(arguments.seconds / ROUNDS)]
+        command += ["--threads", str(arguments.threads)]
+        path = os.pathsep.join([str(FOLDER.resolve()), os.environ.get("PYTHONPATH", "")])
+        subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
+        with np.load(result) as arrays_back:
+            return arrays_back["log_likelihood"], float(arrays_back["seconds"])
+
+
+def row(network: str, samples: int, rounds: list[Round]) -> str:
+    """Write what the rounds say: values over all images, rates as medians over rounds."""
+    ours = np.concatenate([one.ours for one in rounds])
+    theirs = np.concatenate([one.theirs for one in rounds])
+    errors = np.concatenate([one.standard_errors for one in rounds])
+    difference = theirs - ours
+    mean_error = np.sqrt((errors**2).sum()) / len(errors)
+    within = (np.abs(difference) < 2 * errors).mean()
+    our_rate = statistics.median(one.our_rate for one in rounds)
+    their_rate = statistics.median(one.their_rate for one in rounds)
+    ratio = statistics.median(one.our_rate / one.their_rate for one in rounds)
+    return (
+        f"| {network} | {samples} | {len(ours)} | {-ours.mean():.3f} | {-theirs.mean():.3f} "
+        f"| {-difference.mean():+.4f} ± {mean_error:.4f} | {within:.0%} "
+        f"| {our_rate:.1f} | {their_rate:.1f} | {ratio:.1f} |"
+    )
+
+
+def limit(model: Model, network: str, samples: int, rounds: list[Round]) -> str:
+    """Write what the machine's matrix products would allow, and the memory taken so far."""
+    rate, decoded, encoded = product_rate(), flops(model, "decoder"), flops(model, "encoder")
+    possible = rate / (samples * decoded)
+    ratio = statistics.median(possible / one.their_rate for one in rounds)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (
+        f"{network}, K = {samples}: {decoded / 1e6:.2f} MFLOP to decode a sample, at "
+        f"{rate / 1e9:.0f} GFLOP/s, make {possible:.1f} images/s at most, {ratio:.1f} times "
+        f"pythae's, which also encodes each sample ({encoded / 1e6:.2f} MFLOP); "
+        f"peak memory so far {memory:.0f} MiB"
+    )
+
+
+def product_rate() -> float:
+    """Give the float32 operations a second of a matrix product, at its best of 20."""
+    left, right, seconds = torch.rand(4096, 512), torch.rand(512, 784), []
+    for _ in range(20):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return 2 * left.numel() * right.shape[1] / min(seconds)
+
+
+def flops(model: Model, name: str) -> float:
+    """Count a network's multiplications and additions for one image or latent."""
+    network = copy.deepcopy(model.networks[name]).to("meta")
+    shape = (model.latent_dim,) if name == "decoder" else model.image_shape
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *shape, device="meta"))
+    return float(counter.get_total_flops())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Published numbers, trained again with this library and printed beside its own."""

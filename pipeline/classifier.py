@@ -1,0 +1,57 @@
+"""Train the classifier whose features compare generated images with real ones."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline import paths, stage
+from pipeline.batches import build_batches
+from vaelab.classifier import accuracy, enough_epochs, save_classifier, train_classifier
+from vaelab.config import Settings
+from vaelab.data.dataset import PreparedData
+from vaelab.devices import choose_device
+
+# Not the settings': the same features compare the models of every seed.
+SEED = 0
+
+
+def main() -> None:
+    """Run the stage."""
+    stage.run(work, __doc__)
+
+
+def work(settings: Settings) -> None:
+    """Fill models/evaluation/classifier; raises UserError."""
+    data = PreparedData.load(paths.PREPARED)
+    device = choose_device(settings.machine)
+    epochs = settings.evaluate.classifier_epochs
+    if not train_on(data, paths.EVALUATION_CLASSIFIER, epochs, device):
+        print(f"{data.info.name}: no labels of two classes or more to teach a classifier")
+
+
+def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device) -> bool:
+    """Train on the labels of a data set, and say how well it went.
+
+    The folder is left empty, and False returned, where there are no two classes to tell apart.
+    Few images are gone through more often than `epochs` says.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    labels, names, test_labels = data.labels("train"), data.info.class_names, data.labels("test")
+    if labels is None or names is None or test_labels is None or len(np.unique(labels)) < 2:
+        return False
+    images, test = (build_batches(data, split, False, device) for split in ("train", "test"))
+    epochs = enough_epochs(len(images), epochs)
+    classifier = train_classifier(
+        images, labels, len(names), epochs=epochs, seed=SEED, device=device
+    )
+    trained = accuracy(classifier, images, labels)
+    save_classifier(folder, classifier, epochs=epochs, seed=SEED, training_accuracy=trained)
+    print(f"classifier: {accuracy(classifier, test, test_labels):.2%} of the test images right")
+    return True
+
+
+if __name__ == "__main__":
+    main()

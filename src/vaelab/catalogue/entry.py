@@ -1,0 +1,68 @@
+"""What the catalogue says of a metric."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["lower", "higher", "neither"]
+Role = Literal["value", "error", "reference"]
+
+NATS = "nats per image"
+
+SPACE = "{space}"
+# Where two sets of images are compared, by the prefix of the metric's name.
+SPACES: Mapping[str, str] = {
+    "classifier": "classifier features",
+    "pixels": "pixels",
+    "pca": "principal components",
+    "inception": "Inception features",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of metrics.json: what it is and how it is to be read.
+
+    `name` may hold `{space}`, which stands for each key of `SPACES`. `error` names its standard
+    error and `reference` the same number of real images, both in the same group. `unit` is
+    empty for a pure number.
+    """
+
+    group: str
+    name: str
+    title: str
+    unit: str
+    better: Better
+    what: str
+    good: str
+    caveat: str
+    source: str
+    error: str = ""
+    reference: str = ""
+
+    def roles(self) -> Iterator[tuple[str, Role]]:
+        """Give the names that belong to it, and what each is."""
+        yield self.name, "value"
+        if self.error:
+            yield self.error, "error"
+        if self.reference:
+            yield self.reference, "reference"
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The spaces that it is measured in; one without a name where there is no choice."""
+        return tuple(SPACES) if SPACE in self.name else ("",)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A name in metrics.json, found in the catalogue."""
+
+    metric: Metric
+    role: Role
+    space: str
+
+    @property
+    def better(self) -> Better:
+        """Which direction is better; none for errors and for what real images have."""
+        return self.metric.better if self.role == "value" else "neither"

@@ -1,0 +1,123 @@
+"""Figures of the report: the log-likelihood and its bounds, and the parts of the KL loss."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from numpy.typing import NDArray
+
+from vaelab.figures.style import BLUE, INK, MIST, ORANGE, SLATE, new_figure, style
+from vaelab.figures.trials import number
+
+HALF = 4.4  # inches: two stand side by side on a page
+
+Values = Float[NDArray[np.floating], "values"]
+
+
+def nll_figure(nll_nats: Values) -> Figure:
+    """Draw a histogram of test images' negative log-likelihoods; rare ones lie at its ends."""
+    low, high = _usual(nll_nats)
+    bins = np.linspace(low, high, _bins(nll_nats) + 1)
+    with style():
+        figure = new_figure("Negative log-likelihood of each test image", 2.6, HALF)
+        axes = figure.add_subplot(xlabel="nats per image", ylabel="test images")
+        _draw_histogram(axes, nll_nats.clip(low, high), bins, float(nll_nats.mean()))
+        outside = int(((nll_nats < low) | (nll_nats > high)).sum())
+        if outside:
+            axes.set_title(f"{outside} more extreme, counted at the ends", fontsize=7.5)
+    return figure
+
+
+def effective_samples_figure(sizes: Values, samples: int) -> Figure:
+    """Draw a histogram of effective sample sizes, between 1 and K = `samples`."""
+    # Rounding may take a size just below 1.
+    with style():
+        figure = new_figure("Effective sample size of each test image", 2.6, HALF)
+        axes = figure.add_subplot(xscale="log", xlabel=f"of K = {samples:,} samples")
+        axes.set_ylabel("test images")
+        bins = np.geomspace(1, max(samples, 2), _bins(sizes) + 1)
+        _draw_histogram(axes, sizes.clip(1, samples), bins, float(sizes.mean()))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    return figure
+
+
+def _draw_histogram(
+    axes: Axes, values: Values, bins: Float[NDArray[np.floating], "edges"], mean: float
+) -> None:
+    axes.hist(values, bins=bins.tolist(), color=BLUE, alpha=0.75)
+    axes.axvline(mean, color=INK, linewidth=1.1, label=f"mean {number(mean, 3)}")
+    axes.legend(loc="upper right")
+    axes.set_xlim(bins[0], bins[-1])
+
+
+def bound_ladder_figure(ladders: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw estimates of the negative log-likelihood, a panel a set of images, highest first.
+
+    Only within a panel do they compare.
+    """
+    longest = max(len(ladder) for ladder in ladders.values())
+    with style():
+        title = "Negative log-likelihood: from the loosest bound to the tightest"
+        figure = new_figure(title, 0.36 * longest + 1.25)
+        panels = figure.subplots(1, len(ladders), squeeze=False)[0]
+        for axes, (images, ladder) in zip(panels, ladders.items(), strict=True):
+            _draw_ladder(axes, ladder, longest)
+            axes.set_title(images)
+            axes.set_xlabel("nats per image")
+    return figure
+
+
+def _draw_ladder(axes: Axes, ladder: Mapping[str, float], longest: int) -> None:
+    values = np.array(list(ladder.values()))
+    places = np.arange(len(values))
+    low, high = values.min(), values.max()
+    margin = 0.25 * (high - low) or 1.0
+    axes.axvspan(low, high, color=MIST, alpha=0.35, linewidth=0)
+    axes.scatter(values, places, color=BLUE, s=34, zorder=3)
+    for value, place in zip(values, places, strict=True):
+        look: Any = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+        axes.annotate(number(value), (value, place), (0, 6), **look)
+    axes.set_yticks(places, list(ladder))
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(longest - 0.5, -0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+
+
+def rate_split_figure(parts: Mapping[str, float], rate: float, cap: float) -> Figure:
+    """Draw the KL loss as one bar of its parts, in nats; `cap` is that of the first part.
+
+    A part whose estimate is below 0 has no length.
+    """
+    colors = (BLUE, ORANGE, SLATE)
+    with style():
+        figure = new_figure(f"What the KL loss of {number(rate, 3)} nats pays for", 1.75)
+        axes = figure.add_subplot(xlabel="nats per image", yticks=[], ylim=(-0.5, 0.5))
+        start = 0.0
+        for (name, nats), color in zip(parts.items(), colors, strict=False):
+            label = f"{name}: {number(nats, 3)}"
+            axes.barh(0, max(nats, 0), 0.62, left=start, color=color, label=label)
+            start += max(nats, 0)
+        axes.axvline(cap, color=INK, linewidth=1.1, linestyle=":")
+        axes.annotate(
+            f" cap of the first part: {number(cap, 3)}", (cap, 0.42), fontsize=7.5, color=SLATE
+        )
+        axes.set_xlim(0, 1.05 * max(start, cap, 1e-6))
+        axes.spines["left"].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=len(parts))
+    return figure
+
+
+def _usual(values: Values) -> tuple[float, float]:
+    """Give the ends between which nearly all values lie."""
+    low, high = (float(end) for end in np.quantile(values, [0.002, 0.998]))
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin
+
+
+def _bins(values: Values) -> int:
+    return int(np.clip(1.5 * math.sqrt(len(values)), 8, 48))

@@ -1,0 +1,133 @@
+"""Figures of the report: samples against real images, and the ways between images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from vaelab.figures.grids import image_grid
+from vaelab.figures.report import HALF
+from vaelab.figures.style import BLUE, INK, MIST, new_figure, spread_over, style
+from vaelab.figures.tiles import arrange_pairs
+from vaelab.figures.trials import number
+
+Shares = Float[NDArray[np.floating], "classes"]
+Bytes = UInt8[np.ndarray, "count channel height width"]
+Ways = UInt8[np.ndarray, "pairs steps channel height width"]
+
+_COLUMNS = 12
+_ROWS = 3  # of samples with their neighbours
+_PAIRS = 4  # of images with ways between them
+_LONGEST_NAME = 14
+_LETTERS = 90  # of class names beside one another
+
+
+@dataclass(frozen=True)
+class Against:
+    """A number of the samples, and what training images have."""
+
+    value: float
+    floor: float
+
+
+def distances_figure(distances: Mapping[str, Against]) -> Figure:
+    """Draw each space's Fréchet distance as a multiple of its floor, on a logarithmic axis."""
+    names = list(distances)
+    ratios = np.array([found.value / found.floor for found in distances.values()])
+    with style():
+        figure = new_figure("Fréchet distance over its floor", 0.42 * len(names) + 1.2, HALF)
+        axes = figure.add_subplot(xscale="log", xlabel="times the distance of training images")
+        places = np.arange(len(names))
+        axes.hlines(places, 1, ratios, color=MIST, linewidth=3)
+        axes.scatter(ratios, places, color=BLUE, s=38, zorder=3)
+        for place, ratio in zip(places, ratios, strict=True):
+            text = f"{number(float(ratio), 2)}×"
+            axes.annotate(text, (ratio, place), (8, 0), textcoords="offset points", va="center")
+        axes.axvline(1, color=INK, linewidth=1.1, linestyle=":")
+        axes.set_yticks(places, names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(min(0.8, 0.8 * ratios.min()), 2.2 * max(ratios.max(), 1))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def manifold_figure(spaces: Mapping[str, Mapping[str, Against]]) -> Figure:
+    """Draw precision, recall, density and coverage as bars, a panel a space, floors as ticks."""
+    with style():
+        figure = new_figure("Plausible and diverse: samples against training images", 2.3)
+        panels = figure.subplots(1, len(spaces), sharey=True, squeeze=False)[0]
+        for axes, (space, shares) in zip(panels, spaces.items(), strict=True):
+            _draw_shares(axes, shares)
+            axes.set_title(space)
+        handles, texts = panels[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_shares(axes: Axes, shares: Mapping[str, Against]) -> None:
+    places = np.arange(len(shares))
+    floors = np.array([share.floor for share in shares.values()])
+    values = np.array([share.value for share in shares.values()])
+    axes.barh(places, values, 0.6, color=BLUE, alpha=0.75, label="samples")
+    axes.vlines(floors, places - 0.4, places + 0.4, color=INK, linewidth=2, label="training images")
+    axes.set_yticks(places, list(shares))
+    axes.set_ylim(len(shares) - 0.4, -0.6)
+    axes.set_xlim(0, max(1.0, 1.05 * values.max(), 1.05 * floors.max()))
+    axes.grid(False, axis="y")
+
+
+def class_shares_figure(drawn: Shares, real: Shares, names: Sequence[str]) -> Figure:
+    """Draw how often each class is among samples and among real images."""
+    places = np.arange(len(drawn))
+    with style():
+        figure = new_figure("Classes of samples and of real images", 2.7)
+        axes = figure.add_subplot(ylabel="share of images")
+        axes.bar(places - 0.2, drawn, 0.4, color=BLUE, label="samples")
+        axes.bar(places + 0.2, real, 0.4, color=MIST, label="real images")
+        shown = spread_over(len(names), 40)
+        texts = [_short(names[k]) for k in shown]
+        axes.set_xticks(shown, texts)
+        if sum(len(text) + 2 for text in texts) > _LETTERS:
+            axes.tick_params(axis="x", rotation=90)
+        axes.grid(False, axis="x")
+        axes.set_xlim(-0.8, len(places) - 0.2)
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
+    """Draw each sample above the training image that is nearest to it."""
+    most = _COLUMNS * _ROWS
+    grid = arrange_pairs(_unit(samples[:most]), _unit(nearest[:most]), _COLUMNS)
+    labels = ["sample", "nearest"] * (len(grid) // 2)
+    title = "Samples, each above the training image nearest to it"
+    return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
+
+
+def ways_figure(ways: Mapping[str, Ways]) -> Figure:
+    """Draw decoded ways between pairs of images, those of one pair below one another."""
+    kinds = list(ways)
+    stacked = np.stack([_unit(way[:_PAIRS]) for way in ways.values()], axis=1)
+    grid = stacked.reshape(-1, *stacked.shape[2:])
+    return image_grid(
+        grid,
+        "Ways between the latents of two images",
+        row_labels=kinds * (len(grid) // len(kinds)),
+        column_labels=[f"{share:.2f}" for share in np.linspace(0, 1, grid.shape[1])],
+        column_title="share of the way",
+        row_breaks=range(len(kinds), len(grid), len(kinds)) if len(kinds) > 1 else (),
+    )
+
+
+def _unit(images: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    return images.astype(np.float32) / np.float32(255)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1].rstrip() + "…"

@@ -1,0 +1,111 @@
+"""The page itself: one self-contained HTML file, without scripts and without a network."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from vaelab.catalogue import Metric
+from vaelab.collapse import Diagnosis, describe_collapse
+from vaelab.report.absences import absences
+from vaelab.report.bands import BANDS
+from vaelab.report.embed import Embedded, embed, png
+from vaelab.report.facts import facts
+from vaelab.report.pictures import Picture, pictures
+from vaelab.report.rows import Row, rows, summary
+from vaelab.report.sections import SECTIONS, Section
+from vaelab.report.subject import Subject
+
+STRIP = 16  # samples below the title
+# Stands below the title too: by itself it makes no section.
+ALONE = "latent.dimensions"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure, ready to stand in the page."""
+
+    picture: Picture
+    image: Embedded
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section with what is measured in it."""
+
+    name: str
+    title: str
+    about: str
+    rows: list[Row]
+    pictures: list[Shown]
+    diagnosis: Diagnosis | None
+
+
+@dataclass(frozen=True)
+class Term:
+    """A metric of the glossary, with the thresholds that mark it."""
+
+    metric: Metric
+    names: list[str]
+    band: str
+
+
+def build_page(subject: Subject) -> str:
+    """Write the report on a model's evaluation as HTML.
+
+    All that comes from outside, as names of classes do, is escaped. The same evaluation gives the
+    same page, letter for letter.
+    """
+    drawn = [Shown(found, embed(found.figure, found.name)) for found in pictures(subject)]
+    parts = list(_parts(subject, drawn))
+    found = [row for part in parts for row in part.rows]
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page: str = environment.from_string(_resource("page.html")).render(
+        css=Markup(_resource("page.css")),  # our own
+        subject=subject,
+        facts=list(facts(subject)),
+        summary=summary(subject),
+        marks=Counter(row.verdict.mark for row in found),
+        absences=list(absences(subject)),
+        parts=parts,
+        glossary=list(_glossary(found)),
+        strip=strip(subject),
+    )
+    return page
+
+
+def strip(subject: Subject) -> list[str]:
+    """Give a few samples, each as a picture of its own."""
+    return [png(image) for image in subject.arrays.get("samples_shown", ())[:STRIP]]
+
+
+def _parts(subject: Subject, drawn: list[Shown]) -> Iterator[Part]:
+    bounded = subject.has("test.nll_nats")
+    for section in SECTIONS:
+        measured = rows(subject, section.metrics)
+        its = [shown for shown in drawn if shown.picture.section == section.name]
+        if its or any(row.name != ALONE for row in measured):
+            heading = section.heading(bounded=bounded)
+            yield Part(section.name, *heading, measured, its, _diagnosis(subject, section))
+
+
+def _diagnosis(subject: Subject, section: Section) -> Diagnosis | None:
+    if section.name != "collapse" or "active" not in subject.dimensions:
+        return None
+    return describe_collapse(subject.dimensions, subject.description.settings)
+
+
+def _glossary(found: list[Row]) -> Iterator[Term]:
+    for metric in dict.fromkeys(row.metric for row in found):
+        names = [row.name for row in found if row.metric is metric]
+        band = BANDS.get(f"{metric.group}.{metric.name}")
+        yield Term(metric, names, "" if band is None else str(band))
+
+
+def _resource(name: str) -> str:
+    return (files("vaelab.report") / name).read_text(encoding="utf-8")

@@ -1,0 +1,16 @@
+"""A figure and the words beside it."""
+
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, what it says in one sentence to those who do not see it, and how to read it."""
+
+    name: str
+    section: str
+    figure: Figure
+    alternative: str
+    caption: str

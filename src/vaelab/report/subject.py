@@ -1,0 +1,65 @@
+"""What a report is about: the files that evaluation wrote, and what the model is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaelab.checkpoint import ModelDescription
+from vaelab.data.dataset import DatasetInfo
+from vaelab.report.bands import NEAR_CAP
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model's evaluation; whatever does not apply to the model is not there.
+
+    `metrics` is by group and name. `arrays` has what the figures draw, by the names of
+    results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
+    posterior means [images, latent], `labels` their classes [images].
+    """
+
+    metrics: Mapping[str, Mapping[str, float | int | str]]
+    description: ModelDescription
+    info: DatasetInfo
+    active_unit_threshold: float
+    arrays: Arrays = field(default_factory=dict)
+    dimensions: Arrays = field(default_factory=dict)
+    means: NDArray[np.floating] | None = None
+    labels: NDArray[np.int64] | None = None
+
+    def value(self, name: str) -> float | None:
+        """Give a number of metrics.json by group.name, None where it was not measured."""
+        group, _, key = name.partition(".")
+        found = self.metrics.get(group, {}).get(key)
+        return None if found is None or isinstance(found, str) else float(found)
+
+    def has(self, *names: str) -> bool:
+        """Tell whether all numbers are there."""
+        return all(self.value(name) is not None for name in names)
+
+    @property
+    def has_standard_prior(self) -> bool:
+        """Whether p(z) = N(0, I)."""
+        return self.description.model.prior == "standard_normal"
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether images have latents."""
+        return "encoder" in self.description.networks
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, none where images have no labels."""
+        return self.info.class_names or ()
+
+    @property
+    def information_is_capped(self) -> bool:
+        """Whether the mutual information is so near its cap that it is held down by it."""
+        found = self.value("latent.mutual_information_nats")
+        cap = self.value("latent.mutual_information_cap_nats")
+        return found is not None and cap is not None and cap - found < NEAR_CAP

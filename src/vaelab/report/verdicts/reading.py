@@ -1,0 +1,50 @@
+"""A number as a verdict sees it, and the verdict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vaelab.report.bands import BANDS, Mark
+from vaelab.report.subject import Subject
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A mark, and a sentence that says where this model stands."""
+
+    mark: Mark
+    text: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number, its standard error and what real images have, where there are such.
+
+    `key` is the metric's group.name in the catalogue.
+    """
+
+    key: str
+    value: float
+    subject: Subject
+    error: float | None = None
+    reference: float | None = None
+
+    def other(self, name: str) -> float | None:
+        """Give another number by group.name."""
+        return self.subject.value(name)
+
+    def judged(self, text: str, measure: float | None = None) -> Verdict:
+        """Mark a measure, or else the value, by the metric's band."""
+        return Verdict(BANDS[self.key].mark(self.value if measure is None else measure), text)
+
+    def said(self, text: str) -> Verdict:
+        """Say something without a mark."""
+        return Verdict("none", text)
+
+
+Rule = Callable[[Reading], Verdict]
+
+
+def by_mark(verdict: Verdict, good: str, fair: str, poor: str) -> Verdict:
+    """Add to a verdict what its mark means."""
+    endings = {"good": good, "fair": fair, "poor": poor, "none": ""}
+    return Verdict(verdict.mark, verdict.text + endings[verdict.mark])

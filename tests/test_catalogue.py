@@ -1,0 +1,155 @@
+"""The catalogue against real evaluations: no number without an entry, no entry without a number."""
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from tests.evaluated import CPU, LABELS, PIXELS, TRAIN, data
+from tests.test_evaluation_models import model
+from vaelab import catalogue
+from vaelab.catalogue import ENTRIES, METRICS, SPACES, Metric
+from vaelab.classifier import build_classifier
+from vaelab.config import EvaluateSettings
+from vaelab.evaluation import GROUPS, EvaluationData, Metrics, evaluate
+
+KEYS = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
+
+
+def known() -> EvaluationData:
+    """Labelled 8-bit images with two factors: whether the class is below 5, and the brightness."""
+    bright = PIXELS.reshape(len(PIXELS), -1).mean(1)
+    factors = np.stack([LABELS < 5, bright > np.median(bright)], axis=1).astype(np.int64)
+    # Enough to fix a factor's value among test images too.
+    several = slice(300, 600)
+    return replace(
+        data(256, test=several), train_factors=factors[TRAIN], test_factors=factors[several]
+    )
+
+
+@cache
+def numbers(name: str) -> Collection[str]:
+    """The names of all numbers in the evaluation of a model, with all that can be measured."""
+    few = {"importance_samples": 4, "annealing_images": 2, "annealing_chains": 2}
+    chosen = EvaluateSettings.model_validate({**few, "annealing_temperatures": 3, "samples": 40})
+    classifier = build_classifier((1, 8, 8), 10).eval()
+    found = evaluate(model(name), known(), chosen, CPU, classifier, GROUPS).metrics
+    return names(found)
+
+
+def names(metrics: Metrics) -> set[str]:
+    return {
+        f"{group}.{name}"
+        for group, values in metrics.items()
+        for name, value in values.items()
+        if group != "dataset" and not isinstance(value, str)
+    }
+
+
+@pytest.mark.parametrize("name", ["vae", "autoencoder", "vq_vae", "gan", "vae_gan"])
+def test_every_number_of_an_evaluation_has_an_entry(name: str) -> None:
+    torch.manual_seed(0)
+    assert set(numbers(name)) - set(ENTRIES) == set()
+
+
+def test_there_is_no_entry_for_a_number_that_nobody_measures() -> None:
+    found = {name for subject in ("vae", "autoencoder", "gan") for name in numbers(subject)}
+    # The Inception network's weights are not at hand; its names are made as the others are.
+    measurable = {name for name, entry in ENTRIES.items() if entry.space != "inception"}
+    assert measurable - found == set()
+
+
+def test_names_are_unique() -> None:
+    total = sum(len(metric.spaces) * len(list(metric.roles())) for metric in METRICS)
+    assert len(ENTRIES) == total
+    assert len(KEYS) == len(METRICS)
+    titles = [metric.title for metric in METRICS]
+    assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_entry_is_made_of_whole_sentences(key: str) -> None:
+    metric = KEYS[key]
+    assert metric.title[0].isupper()
+    assert not metric.title.endswith(".")
+    assert metric.what.endswith(".")
+    for text in (metric.good, metric.caveat):
+        assert not text or text.endswith(".")
+    assert not metric.source.endswith(".")
+    for text in (metric.what, metric.good, metric.caveat):
+        assert "  " not in text
+        assert not text or text[0].isupper() or text[0] in "0123456789−", text
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_unit_agrees_with_the_name(key: str) -> None:
+    metric = KEYS[key]
+    assert (metric.unit == catalogue.NATS) == metric.name.endswith("_nats")
+    assert ("bits" in metric.unit) == metric.name.startswith("bits")
+    if metric.better != "neither":
+        assert metric.good, "what is better in one direction says what is good"
+
+
+def test_sources_are_papers() -> None:
+    for metric in METRICS:
+        assert not metric.source or re.search(r"[12]\d{3}", metric.source), metric.name
+
+
+def test_a_metric_is_found_by_either_name_in_every_space() -> None:
+    recall = KEYS["samples.{space}_recall"]
+    for space in SPACES:
+        entry = catalogue.find(f"samples.{space}_recall")
+        assert entry is not None
+        assert (entry.metric, entry.role, entry.space) == (recall, "value", space)
+        assert catalogue.find(f"{space}_recall") == entry
+    floor = catalogue.find("pixels_recall_floor")
+    assert floor is not None
+    assert (floor.metric, floor.role, floor.space) == (recall, "reference", "pixels")
+    assert catalogue.find("{space}_recall") is None
+    assert catalogue.find("recall") is None
+    assert catalogue.find("latent.pixels_recall") is None
+
+
+def test_a_name_of_two_groups_is_the_test_splits() -> None:
+    entry = catalogue.find("nll_nats")
+    assert entry is catalogue.find("test.nll_nats")
+    assert entry is not catalogue.find("annealing.nll_nats")
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("test.nll_nats", "lower"),
+        ("test.nll_standard_error_nats", "neither"),
+        ("test.kl_loss_nats", "neither"),
+        ("test.nll_effective_sample_size", "higher"),
+        ("latent.knn_accuracy", "higher"),
+        ("latent.mmd_squared", "lower"),
+        ("latent.aggregate_stddev_min", "higher"),
+        ("disentanglement.sap_score", "higher"),
+        ("samples.pca_frechet_distance", "lower"),
+        ("samples.pca_frechet_distance_floor", "neither"),
+        ("samples.inception_coverage", "higher"),
+        ("samples.data_copying_z", "neither"),
+    ],
+)
+def test_directions(name: str, better: str) -> None:
+    entry = catalogue.find(name)
+    assert entry is not None
+    assert entry.better == better
+
+
+def test_standard_errors_and_references_belong_to_their_metrics() -> None:
+    for metric in METRICS:
+        base = metric.name.removesuffix("_nats")
+        assert metric.error in ("", f"{base}_standard_error_nats")
+        assert metric.reference in ("", f"{metric.name}_floor", f"{metric.name}_real")
+
+
+def test_an_entry_of_the_catalogue_is_its_own() -> None:
+    assert all(isinstance(metric, Metric) for metric in METRICS)
+    assert {metric.group for metric in METRICS} == set(GROUPS)
