@@ -78,6 +78,22 @@ def test_a_duplicated_code():
     assert [found[name] for name in one] == [1, 1, 1]
 
 
+def test_what_is_fitted_is_fitted_on_train():
+    found = disentanglement_metrics(perfect(TRAIN), TRAIN, perfect(TEST), (TEST + 1) % SIZES, 0)
+    # The names of test's values are others, which information does not mind, nor do votes.
+    assert found.metrics["mutual_information_gap"] == pytest.approx(1, abs=0.02)
+    assert found.metrics["factor_vae_score"] == 1
+    assert found.metrics["dci_informativeness"] == found.metrics["dci_disentanglement"] == 0
+    # By the two other dimensions both, values are guessed.
+    assert found.metrics["sap_score"] < 0.1
+
+
+def test_dimensions_that_change_places_after_training():
+    found = report(perfect(TRAIN), perfect(TEST)[:, [1, 2, 0]])
+    assert found.metrics["factor_vae_score"] == 0
+    assert found.metrics["mutual_information_gap"] == pytest.approx(1, abs=0.02)
+
+
 def test_turning_lowers_everything_but_what_can_be_read():
     straight = report(perfect(TRAIN), perfect(TEST)).metrics
     codes = [turned(turned(perfect(f), 0, 1), 1, 2) for f in (TRAIN, TEST)]
@@ -205,8 +221,9 @@ def test_of_few_images(count):
     assert all(0 <= value <= 1 for value in found.metrics.values())
 
 
-def test_codes_all_constant():
-    same = np.full((COUNT, 3), 0.1)
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_codes_all_constant(value):
+    same = np.full((COUNT, 3), value)
     found = report(same, same)
     zero = ("mutual_information_gap", "dci_disentanglement", "dci_completeness", "sap_score")
     assert [found.metrics[name] for name in zero] == [0, 0, 0, 0]

@@ -126,6 +126,7 @@ def test_the_page_is_written_and_goes_to_the_models_run(
     report.report(CHOSEN)
     page = (folder / "results/evaluate/report.html").read_text(encoding="utf-8")
     assert "−3.2 ± 0.5" in page
+    assert "SHA-256 0123abcd" in page
     assert run.logged == [(paths.REPORT, "evaluate")]
     assert "wrote results/evaluate/report.html" in capsys.readouterr().out
     first = page

@@ -157,9 +157,9 @@ QUICK = {
 SHORT = {
     "jmetzen-20-epoch-21": _jmetzen(101.2, 20, epochs=21),
     "jmetzen-2-epoch-21": _jmetzen(144.2, 2, epochs=21),
-    "burda-vae-short": _burda(86.76, 1, stages=3, k=500),
-    "burda-iwae-5-short": _burda(85.54, 5, stages=3, k=500),
-    "burda-iwae-50-short": _burda(84.78, 50, stages=3, k=500),
+    "burda-vae-short": _burda(86.76, 1, stages=3, k=100),
+    "burda-iwae-5-short": _burda(85.54, 5, stages=3, k=100),
+    "burda-iwae-50-short": _burda(84.78, 50, stages=3, k=100),
 }
 FULL = {
     "burda-vae": _burda(86.76, 1),

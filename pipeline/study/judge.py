@@ -11,6 +11,7 @@ import torch
 from pipeline.batches import build_batches
 from pipeline.files import flattened
 from pipeline.study.storage import study_directions
+from vaelab import catalogue
 from vaelab.assembly import build
 from vaelab.config import EvaluateSettings, Settings, UserError
 from vaelab.data.batches import ImageBatches
@@ -165,7 +166,11 @@ class Judge:
         model = built.to(self.device).eval()
         some = ImageBatches(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
-        known = self._evaluated(model, some, "validation", self.evaluate.model_copy(update=few))
+        entry = catalogue.find(name)
+        # Annealing takes too long to name what else there is.
+        groups = {entry.metric.group} if entry else set(GROUPS) - {"annealing"}
+        settings = self.evaluate.model_copy(update=few)
+        known = self._evaluated(model, some, "validation", settings, groups)
         metrics = [metric for metric in known if not metric.startswith("dataset.")]
         found = [metric for metric in metrics if name in (metric, metric.partition(".")[2])]
         if found:

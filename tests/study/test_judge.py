@@ -126,6 +126,7 @@ def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
     name: str, full: str, samples: int, label: str, data: PreparedData, model: Model
 ) -> None:
     judge_ = judge(data, name)
+    group, _, key = full.partition(".")
     verdict = judge_.verdict(model)
     evaluated = evaluate(
         model,
@@ -139,8 +140,8 @@ def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
         ),
         settings().evaluate.model_copy(update={"importance_samples": samples}),
         CPU,
+        groups=[group],
     )
-    group, _, key = full.partition(".")
     assert verdict.values == (evaluated.metrics[group][key],)
     assert verdict.metrics[full] == verdict.values[0]
     assert verdict.groups == [], "it is no mean over images"

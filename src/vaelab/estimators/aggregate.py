@@ -31,9 +31,10 @@ def log_aggregate_posterior(
     wide = as_float64(latents)
     # Results go to one place: kept apart, they would stop memory from being used again.
     log_sums = torch.empty_like(wide[:, 0])
-    for z, results in zip(wide.split(block), log_sums.split(block), strict=True):
+    for start in range(0, len(wide), block):
+        z = wide[start : start + block]
         squares = z**2 @ precision.T - 2 * z @ (mean * precision).T + constant
-        results.copy_((-0.5 * squares).logsumexp(1))
+        log_sums[start : start + block] = (-0.5 * squares).logsumexp(1)
     return log_sums - math.log(len(mean))
 
 

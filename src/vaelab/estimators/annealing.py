@@ -44,7 +44,7 @@ from vaelab.estimators.hamiltonian import (
 FITTED_TRANSITIONS = 60
 # Above this many dimensions the Gaussian has no correlations.
 CORRELATED_DIMENSIONS = 256
-# Of the schedule: temperatures are logistic function of even steps from -4 to 4.
+# The schedule is the logistic function from minus this to this.
 _STEEPNESS = 4
 
 Schedule = Sequence[float]
@@ -120,7 +120,7 @@ class Path:
 def sigmoidal_schedule(temperatures: int) -> list[float]:
     """Give the inverse temperatures 0 = b_0 < ... < b_n = 1, densest at both ends.
 
-    Grosse et al. 2015, section 5. Raises ValueError for n < 1.
+    The logistic function at even steps: Grosse et al. 2015. Raises ValueError for n < 1.
     """
     if temperatures < 1:
         raise ValueError(f"annealing needs 1 temperature or more, not {temperatures}")
@@ -134,7 +134,7 @@ def forward_log_weights(
 ) -> LogWeights:
     """Anneal from q0 to the posterior; give ln w in nats, with E[w] = p(x).
 
-    Neal 2001, equation 11. The schedule 0, 1 is importance sampling from q0.
+    Neal 2001, section 2. The schedule 0, 1 is importance sampling from q0.
     """
     here = path.start(path.initial.rsample(generator, chains))
     total = torch.zeros_like(_log_ratio(here))
@@ -155,8 +155,8 @@ def reverse_log_weights(
 ) -> LogWeights:
     """Anneal from one draw of p(z|x) to q0; give ln w in nats, with E[1 / w] = 1 / p(x).
 
-    Grosse et al. 2015, section 3. Every step of `forward_log_weights` is taken back, so schedule
-    and steps are those of the way forward. An image's chains share their first latent.
+    Grosse et al. 2015. Every step of `forward_log_weights` is taken back, so schedule and steps
+    are those of the way forward. An image's chains share their first latent.
     """
     here = path.start(latents.expand(chains, *latents.shape))
     total = torch.zeros_like(_log_ratio(here))
@@ -195,7 +195,8 @@ def fitted_start(path: Path, schedule: Schedule, chains: int, generator: torch.G
     """Let a path start from Gaussians near the posteriors: far fewer temperatures will do then.
 
     Chains are annealed along the given path and go on at its end; each image's mean and covariance
-    there, shrunk towards independent dimensions, make its Gaussian.
+    there, shrunk towards independent dimensions, make its Gaussian. It may miss a far mode of the
+    posterior; what that costs is between the bounds, and falls with more temperatures.
     """
     moves = _adaptive_moves(path, [*schedule[1:], *[1.0] * FITTED_TRANSITIONS], chains, generator)
     last = deque((here.latents for here, _ in moves), maxlen=FITTED_TRANSITIONS)
@@ -232,4 +233,4 @@ def _adaptive_moves(
 
 def _log_ratio(here: Point) -> LogWeights:
     """Give ln p(x, z) - ln q0(z) in nats."""
-    return as_float64(here.values[1] - here.values[0])
+    return as_float64(here.values[1]) - as_float64(here.values[0])

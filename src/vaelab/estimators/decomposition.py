@@ -94,11 +94,12 @@ def _log_mixture(
     # s^-1 e^(-(z - m)^2 / 2 s^2) = 2^(-log2 s - (z - m)^2 / (2 s^2 ln 2)): where most results are
     # nearly 0, PyTorch raises 2 to a power several times faster than e.
     scale, height = math.sqrt(0.5 / math.log(2)) / stddev, -stddev.log2()
-    sums = []
-    for z in torch.split(latents, max(1, pairs // len(mean))):
-        distance = (z[:, None] - mean) * scale
-        sums.append(height.addcmul(distance, distance, value=-1).exp2().sum(1))
-    return torch.cat(sums).log() - math.log(len(mean)) - 0.5 * LOG_TWO_PI
+    sums, block = torch.empty_like(latents), max(1, pairs // len(mean))
+    for start in range(0, len(latents), block):
+        distance = (latents[start : start + block, None] - mean) * scale
+        densities = height.addcmul(distance, distance, value=-1).exp2()
+        sums[start : start + block] = densities.sum(1)
+    return sums.log() - math.log(len(mean)) - 0.5 * LOG_TWO_PI
 
 
 def gaussian_total_correlation(posterior: DiagonalGaussian) -> Float64[Tensor, ""]:

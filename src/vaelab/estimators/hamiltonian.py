@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo for many densities at once: Duane et al. 1987; Neal 2011, section 3.
+"""Hamiltonian Monte Carlo for many densities at once: Duane et al. 1987; Neal 2011.
 
 Each chain of each image has a density of its own: exp of a weighted sum of terms, such as the two
 ends of an annealing path. What a term is at a point is kept, so that other weights cost nothing.
@@ -16,6 +16,7 @@ LEAPFROG_STEPS = 3
 # Share of proposals accepted: the best one in many dimensions (Beskos et al. 2013)
 TARGET_ACCEPTANCE = 0.65
 FIRST_STEP_SIZE = 0.25
+SMALLEST_SHARE = 0.2
 _ADAPTATION_RATE = 0.5
 
 Latents = Float[Tensor, "chains images latent"]
@@ -79,22 +80,23 @@ class Hamiltonian:
         """
         shape, device = start.latents.shape, start.latents.device
         momenta = torch.randn(shape, generator=generator, device=device)
-        end, last = self.leapfrog(start, momenta, weights, step_sizes)
+        uniform = torch.rand((2, *shape[:2]), generator=generator, device=device)
+        shares = SMALLEST_SHARE + (1 - SMALLEST_SHARE) * uniform[0]
+        end, last = self.leapfrog(start, momenta, weights, shares * step_sizes)
         # min(1, exp(H(start) - H(end))), H = -ln f(z) + |r|^2 / 2
         kinetic = 0.5 * (momenta.square().sum(-1) - last.square().sum(-1))
         gain = end.log_density(weights) - start.log_density(weights) + kinetic
         probabilities = gain.exp().clamp_max(1).nan_to_num(0)
-        uniform = torch.rand(shape[:2], generator=generator, device=device)
-        return _choose(uniform < probabilities, end, start), probabilities
+        return _choose(uniform[1] < probabilities, end, start), probabilities
 
     def leapfrog(
-        self, start: Point, momenta: Latents, weights: Weights, step_sizes: StepSizes
+        self, start: Point, momenta: Latents, weights: Weights, step_sizes: OfChains
     ) -> tuple[Point, Latents]:
-        """Follow Hamilton's equations: Neal 2011, equations 2.28 to 2.30.
+        """Follow Hamilton's equations by the leapfrog method: Neal 2011, section 2.3.
 
         Volume is preserved, and the end with its momenta turned round leads back to the start.
         """
-        step, here = step_sizes[:, None], start
+        step, here = step_sizes[..., None], start
         for _ in range(LEAPFROG_STEPS):
             momenta = momenta + 0.5 * step * self._force(here, weights)
             here = point(here.latents + step * _stretch(self.scale, momenta), self.terms)

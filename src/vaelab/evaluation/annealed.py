@@ -6,6 +6,7 @@ training images are likeliest: on one data set all of these stand on one scale.
 """
 
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from vaelab.config import EvaluateSettings
 from vaelab.data.batches import ImageBatches
 from vaelab.distributions import DiagonalGaussian, Gaussian, PixelDistribution
-from vaelab.estimators import as_float64, mean_over_images
+from vaelab.estimators import mean_over_images
 from vaelab.estimators.annealing import (
     FITTED_TRANSITIONS,
     InitialDistribution,
@@ -39,6 +40,8 @@ from vaelab.randomness import stream
 
 # Chains an image of the preliminary runs, which find where to start and how far to step
 PRELIMINARY_CHAINS = 4
+# Where to start is found twice: from what is known first, then from what was found.
+FITTED_STARTS = 2
 # Numbers (chains x images x channels x height x width) that are differentiated at a time
 DIFFERENTIATED_NUMBERS = 2**20
 # Training images that the variance of a generator's noise is fitted to
@@ -52,8 +55,6 @@ POINT_WIDTH = 0.1
 
 Images = Float[Tensor, "images channel height width"]
 Latents = Float[Tensor, "images latent"]
-Bound = Float64[Tensor, "images"]
-Progress = Callable[[int], object]
 
 
 def annealing_metrics(
@@ -90,7 +91,7 @@ class Annealed:
     variance: float | None
     settings: EvaluateSettings
     noise: torch.Generator
-    progress: Progress = lambda chains: None
+    progress: Callable[[int], object] = lambda chains: None
 
     def observe(self, latents: Tensor) -> PixelDistribution:
         """p(x|z) for latents [*batch, latent]."""
@@ -102,23 +103,21 @@ class Annealed:
     def bounds(
         self, images: Images, latents: Latents | None = None
     ) -> Float64[Tensor, "bounds images"]:
-        """Bound ln p(x) in nats from below and, given the latents that made images, from above.
-
-        Memory does not grow with the number of images.
-        """
-        size = max(
-            1, DIFFERENTIATED_NUMBERS // (images[0].numel() * self.settings.annealing_chains)
-        )
-        chosen = [None] * len(images) if latents is None else latents.split(size)
-        parts = zip(images.split(size), chosen, strict=False)
-        return torch.cat([self._bounds(some, those) for some, those in parts], dim=1)
+        """Bound ln p(x) in nats from below and, given the latents that made images, from above."""
+        numbers = images[0].numel() * self.settings.annealing_chains
+        size, parts = max(1, DIFFERENTIATED_NUMBERS // numbers), []
+        for start in range(0, len(images), size):
+            some = slice(start, start + size)
+            parts.append(self._bounds(images[some], None if latents is None else latents[some]))
+        return torch.cat(parts, dim=1)
 
     def _bounds(self, images: Images, latents: Latents | None) -> Float64[Tensor, "bounds images"]:
         chains, noise = self.settings.annealing_chains, self.noise
         schedule = sigmoidal_schedule(self.settings.annealing_temperatures)
         initial, scale = initial_distribution(self.model, images)
         path = Path(initial, lambda z: self._log_joint(images, z), scale, self.progress)
-        path = fitted_start(path, schedule, PRELIMINARY_CHAINS, noise)
+        for _ in range(FITTED_STARTS):
+            path = fitted_start(path, schedule, PRELIMINARY_CHAINS, noise)
         steps = tuned_step_sizes(path, schedule, PRELIMINARY_CHAINS, noise)
         lower = lower_bound(forward_log_weights(path, schedule, steps, chains, noise))
         if latents is None:
@@ -137,12 +136,10 @@ class PriorDraws:
     model: Model
     images: int
 
-    def rsample(
-        self, generator: torch.Generator, samples: int
-    ) -> Float[Tensor, "samples images latent"]:
-        """Draw latents."""
+    def rsample(self, generator: torch.Generator, samples: int) -> Tensor:
+        """Draw latents [samples, images, latent]."""
         drawn = self.model.prior(samples * self.images, generator)
-        return drawn.unflatten(0, (samples, self.images))
+        return drawn.reshape(samples, self.images, -1)
 
     def log_prob(self, latents: Tensor) -> Tensor:
         """ln p(z) in nats."""
@@ -169,39 +166,35 @@ def fitted_variance(
 ) -> float:
     """Give the s2 at which training images are likeliest under N(mean of p(x|z), s2 I).
 
-    Monte Carlo EM (Wei & Tanner 1990): the mean squared error of posterior draws of the latents,
-    one an image, of which the chains go on from one variance to the next, until it settles. It
-    starts from the error of what `initial_distribution` draws, too large, and so anneals as well.
+    Monte Carlo EM (Wei & Tanner 1990): the mean squared error of draws of the posterior, one chain
+    an image, which goes on from one variance to the next until these settle. The first is the
+    error of what `initial_distribution` draws, too large, so that the chains are annealed as well.
     """
     rows = choose(len(train), FITTING_IMAGES, settings.seed, "annealing-variance")
     noise = stream(settings.seed, "evaluation/annealing-variance", device)
     images = train.take(rows, noise)
     initial, scale = initial_distribution(model, images)
 
-    # ln p(z) + (1 / s2) (-SSE / 2): the variance is one term's weight
-    def half_squares(latents: Tensor) -> Tensor:
-        return -0.5 * (model.decode(latents).mean - images).square().flatten(-3).sum(-1)
+    def mean_squares(latents: Tensor) -> Tensor:
+        return (model.decode(latents).mean - images).square().flatten(-3).mean(-1)
 
-    hamiltonian = Hamiltonian((model.log_prior, half_squares), scale)
+    hamiltonian = Hamiltonian((model.log_prior, mean_squares), scale)
     here = point(initial.rsample(noise, 1), hamiltonian.terms)
-    sizes = torch.full_like(here.values[0, 0], FIRST_STEP_SIZE)
-    variance = _mean_squared_error(here.values[1], images)
+    sizes = torch.full_like(scale[..., 0], FIRST_STEP_SIZE)
+    errors = [mean_over_images(here.values[1, 0])]
+    variance = 0.0
     for _ in range(FITTING_ROUNDS):
-        weights = torch.tensor([1, 1 / variance], device=device)
+        before, variance = variance, max(statistics.fmean(errors), 1e-6)
+        if abs(before / variance - 1) < SETTLED:
+            break
+        # ln p(z) - SSE / (2 s2)
+        weights = torch.tensor([1, -images[0].numel() / (2 * variance)], device=device)
         errors = []
         for _ in range(FITTING_TRANSITIONS):
             here, acceptance = hamiltonian.transition(here, weights, sizes, noise)
             sizes = adapted(sizes, acceptance)
-            errors.append(_mean_squared_error(here.values[1], images))
-        before, variance = variance, sum(errors) / len(errors)
-        if abs(math.log(variance / before)) < SETTLED:
-            break
+            errors.append(mean_over_images(here.values[1, 0]))
     return variance
-
-
-def _mean_squared_error(half_squares: Float[Tensor, "chains images"], images: Images) -> float:
-    error = -2 * as_float64(half_squares).mean().item() / images[0].numel()
-    return max(error, 1e-6)
 
 
 def _of_simulated_images(annealed: Annealed) -> dict[str, float | int]:
@@ -233,23 +226,23 @@ def _importance_weighted_nll(annealed: Annealed, images: Images) -> float:
         importance_weighted_log_likelihood(
             model, some, model.encode(some), settings.importance_samples, annealed.noise
         )
-        for some in images.split(settings.batch_size)
+        for some in torch.split(images, settings.batch_size)
     ]
     return -mean_over_images(torch.cat([each.log_likelihood for each in estimates]))
 
 
 def _of_test_images(annealed: Annealed, images: Images) -> dict[str, float | int]:
-    nll = -annealed.bounds(images)[0]
-    metrics = {"test_images": len(images), "nll_nats": mean_over_images(nll)}
+    (lower,) = annealed.bounds(images)
+    metrics = {"test_images": len(images), "nll_nats": -mean_over_images(lower)}
     if len(images) > 1:
-        metrics["nll_standard_error_nats"] = (nll.std() / math.sqrt(len(nll))).item()
+        metrics["nll_standard_error_nats"] = (lower.std() / math.sqrt(len(lower))).item()
     return metrics
 
 
 def _progress_bar(settings: EvaluateSettings, test_images: int) -> "tqdm[Any]":
-    """Count an image's moves of chains: both preliminary runs, then one way, and back if known."""
-    temperatures, chains = settings.annealing_temperatures, settings.annealing_chains
-    preliminary = PRELIMINARY_CHAINS * (2 * temperatures + FITTED_TRANSITIONS)
-    simulated = settings.annealing_images * (preliminary + 2 * temperatures * chains)
-    test = test_images * (preliminary + temperatures * chains)
-    return tqdm(total=simulated + test, desc="annealing", unit_scale=True, disable=None)
+    """Count moves of chains: preliminary, forward and, of simulated images, reverse."""
+    temperatures, simulated = settings.annealing_temperatures, settings.annealing_images
+    fits = FITTED_STARTS * (temperatures + FITTED_TRANSITIONS)
+    preliminary = PRELIMINARY_CHAINS * (fits + temperatures) * (simulated + test_images)
+    weighed = settings.annealing_chains * temperatures * (2 * simulated + test_images)
+    return tqdm(total=preliminary + weighed, desc="annealing", unit_scale=True, disable=None)

@@ -103,10 +103,10 @@ def rate_split_figure(parts: Mapping[str, float], rate: float, cap: float) -> Fi
             axes.barh(0, max(nats, 0), 0.62, left=start, color=color, label=label)
             start += max(nats, 0)
         axes.axvline(cap, color=INK, linewidth=1.1, linestyle=":")
-        axes.annotate(
-            f" cap of the first part: {number(cap, 3)}", (cap, 0.42), fontsize=7.5, color=SLATE
-        )
-        axes.set_xlim(0, 1.05 * max(start, cap, 1e-6))
+        whole = 1.05 * max(start, cap, 1e-6)
+        look: Any = {"fontsize": 7.5, "color": SLATE, "ha": "right" if cap > whole / 2 else "left"}
+        axes.annotate(f"  cap of the first part: {number(cap, 3)}  ", (cap, 0.42), **look)
+        axes.set_xlim(0, whole)
         axes.spines["left"].set_visible(False)
         figure.legend(loc="outside lower center", ncols=len(parts))
     return figure

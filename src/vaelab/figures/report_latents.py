@@ -54,7 +54,10 @@ def variances_figure(variances: Column, threshold: float) -> Figure:
         figure = new_figure("Variance of the posterior means", 2.6, HALF)
         axes = figure.add_subplot(xscale="log", ylabel="dimensions")
         axes.set_xlabel("variance over images of the posterior mean")
-        groups = {f"active: {active.sum()}": (active, BLUE), f"not active: {(~active).sum()}": (~active, MIST)}
+        groups = {
+            f"active: {active.sum()}": (active, BLUE),
+            f"not active: {(~active).sum()}": (~active, MIST),
+        }
         kinds = {label: kind for label, kind in groups.items() if kind[0].any()}
         axes.hist(
             [10 ** shown[chosen] for chosen, _ in kinds.values()],

@@ -51,7 +51,7 @@ BANDS: Mapping[str, Band] = {
     "latent.marginal_kl_nats": Band(1.0, 5.0, "nats"),
     "latent.total_correlation_nats": Band(0.5, 3.0, "nats"),
     "latent.dimension_wise_kl_nats": Band(0.05, 0.25, "nats a dimension"),
-    "latent.gaussian_total_correlation_nats": Band(0.1, 1.0, "nats"),
+    "latent.gaussian_total_correlation_nats": Band(0.5, 3.0, "nats"),
     "latent.mmd_squared": Band(0.02, 0.1, "of 14 at most"),
     "latent.ks_statistic_max": Band(0.05, 0.15, "or within what N(0, 1) itself has by chance"),
     "latent.squared_norm_ks_statistic": Band(0.1, 0.3, "or within what N(0, I) has by chance"),

@@ -15,7 +15,8 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     yield "Objective", subject.description.objective
     yield "Prior", _words(model.prior)
     yield "Network", f"{model.network}, {_widths(model.network, model.channels, model.hidden)}"
-    yield "Pixels", _words(model.likelihood)
+    if "discriminator" not in subject.description.networks:
+        yield "Likelihood", _words(model.likelihood)
     yield "Latent size", str(model.latent_dim)
     for name, title in {"train.kl_weight": "KL weight", "train.epochs": "Epochs"}.items():
         if name in settings and (name != "train.kl_weight" or subject.has("test.kl_loss_nats")):
@@ -23,6 +24,9 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
     samples = subject.value("test.nll_importance_samples")
     if samples:
         yield "Importance samples", f"{samples:,.0f}"
+    weights = subject.metrics.get("samples", {}).get("inception_weights_sha256")
+    if weights:
+        yield "Inception weights", f"SHA-256 {str(weights)[:12]}"
 
 
 def _widths(network: str, channels: tuple[int, ...], hidden: tuple[int, ...]) -> str:

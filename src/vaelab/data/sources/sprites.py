@@ -102,9 +102,7 @@ def _sprites() -> UInt8[np.ndarray, "shape scale orientation height width"]:
     offset = np.arange(-_REACH, _REACH + 1) / math.sqrt(AREA)
     right, up = np.meshgrid(offset, -offset)
     scale = np.array(SCALES)[:, None, None, None]
-    steps = COUNTS[2] - 1
-    # the last orientation is the first, to the last bit
-    angle = 2 * np.pi / steps * (np.arange(COUNTS[2]) % steps)[:, None, None]
+    angle = np.linspace(0, 2 * np.pi, COUNTS[2])[:, None, None]
     # counter-clockwise: the plane is turned back instead of the shape
     across = (right * np.cos(angle) + up * np.sin(angle)) / scale
     along = (up * np.cos(angle) - right * np.sin(angle)) / scale

@@ -17,8 +17,9 @@ def _nll(reading: Reading) -> Verdict:
 
 
 def _gap(reading: Reading) -> Verdict:
+    apart = f"are {number(reading.value, 2)} nats apart" if reading.value > 0 else "meet"
     return by_mark(
-        reading.judged(f"The bounds are {number(reading.value, 2)} nats apart"),
+        reading.judged(f"The bounds {apart}"),
         ": the truth lies between them, the annealing has converged.",
         ": more temperatures would bring them together (evaluate.annealing_temperatures).",
         ": too far to tell, raise evaluate.annealing_temperatures.",
@@ -38,6 +39,8 @@ def _above_lower(reading: Reading) -> Verdict:
     lower = reading.other("annealing.simulated_nll_lower_nats")
     if lower is None:
         return reading.said("An upper bound.")
+    if reading.value <= lower:
+        return reading.said("As low as the lower bound, within noise.")
     return reading.said(f"{number(reading.value - lower, 2)} nats above the lower bound.")
 
 
