@@ -229,6 +229,13 @@ def test_a_generator_of_one_digit_draws_one_class(classifier: Classifier) -> Non
         assert metrics[f"{space}_coverage"] < 0.4 < metrics[f"{space}_coverage_floor"]
 
 
+def test_one_image_is_enough_for_a_class_to_be_drawn() -> None:
+    seen = image_sets.see([as_images(PIXELS[:50])], [PixelSpace()])
+    shares = torch.tensor([0.01, 0.0, 0.99], dtype=torch.float64)
+    found = image_sets.describe(replace(seen, class_shares=shares))
+    assert (found["classes_drawn"], found["largest_class_share"]) == (2, 0.99)
+
+
 def test_a_collapsed_generator_has_no_recall(classifier: Classifier) -> None:
     metrics, _ = measure(as_images(PIXELS[UNSEEN][:1]), classifier)
     for space in SPACES:

@@ -54,7 +54,7 @@ def decompose_rate(
     code. `gaussian_total_correlation` has no such limit.
 
     Where images^2 x latent is above `MOST_DENSITIES`, only some latents are used, spread evenly.
-    At most `pairs` densities are in memory at a time.
+    At most `pairs` densities of one dimension are in memory at a time.
     """
     wide = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
     step = math.ceil(len(latents) * wide.mean.numel() / MOST_DENSITIES)

@@ -7,6 +7,7 @@ does not apply to a model or a data set is absent, never zero or NaN.
 import math
 from collections.abc import Collection
 
+import numpy as np
 import torch
 
 from vaelab.classifier import Classifier
@@ -106,6 +107,7 @@ def _known(
     matrices = {
         "factor_mutual_information": report.mutual_information,
         "dci_importance": report.importance,
+        "factor_columns": np.array(report.factors),
     }
     return metrics | {"disentanglement": dict(report.metrics)}, matrices
 

@@ -19,8 +19,8 @@ from vaelab.randomness import stream
 from vaelab.rendering import Path, decode_means, interpolate
 
 PATHS: tuple[Path, ...] = ("linear", "spherical")
-# Images on the way between two, and how many of them and of the ways are shown.
-WAY_STEPS, STEPS_SHOWN, WAYS_SHOWN = 20, 10, 4
+# Images on the way between two, both included; every other one is shown, of four ways.
+WAY_STEPS, SHOWN_EVERY, WAYS_SHOWN = 19, 2, 4
 
 
 def describe_latents(
@@ -94,6 +94,6 @@ def interpolation_metrics(
     for path in PATHS:
         way = decode_means(model, interpolate(first, second, WAY_STEPS, path))
         metrics[f"{path}_interpolation_largest_step"] = largest_step(way).mean().item()
-        shown = way[:WAYS_SHOWN, :: WAY_STEPS // STEPS_SHOWN]
+        shown = way[:WAYS_SHOWN, ::SHOWN_EVERY]
         pictures[f"{path}_interpolation"] = summary.array((shown * 255).round().byte())
     return metrics, pictures
