@@ -85,7 +85,7 @@ METRICS = (
         title="Observation variance",
         unit="squared pixel values, of [0, 1]",
         better="neither",
-        what="The variance of the Gaussian noise that a generator without a bound on its likelihood "
+        what="The variance of the Gaussian noise that a generator without a likelihood bound "
         "is given, at which training images are likeliest.",
         good="Small: the generator comes near training images.",
         caveat="Another variance is another likelihood.",

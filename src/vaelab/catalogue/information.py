@@ -48,8 +48,8 @@ METRICS = (
         better="lower",
         what="How much the dimensions of the aggregate posterior depend on one another.",
         good="Near 0: the dimensions are independent.",
-        caveat="Estimated from as many posteriors as the mutual information, and too high with "
-        "few of them.",
+        caveat="What the mutual information exceeds its cap by appears here: with a rate far above "
+        "ln N this is mostly that. The Gaussian total correlation has no cap.",
         source=CHEN,
     ),
     Metric(

@@ -163,7 +163,8 @@ METRICS = (
         title="Distance to the nearest training image",
         unit="pixel values, of [0, 1]",
         better="neither",
-        what="Median over samples of the root mean squared distance to the nearest training image.",
+        what="Median over 1,000 samples at most of the root mean squared distance to the nearest "
+        "training image.",
         good="About that of test images.",
         caveat="Blurred images are near many images without copying any.",
         source="Meehan et al. 2020, arXiv:2004.05675",
@@ -174,8 +175,8 @@ METRICS = (
         title="Data copying",
         unit="standard deviations",
         better="neither",
-        what="Whether samples are nearer to training images than test images are: the rank test "
-        "of both sets of distances, as a z score.",
+        what="Whether samples, 1,000 at most, are nearer to training images than as many test "
+        "images are: the rank test of both sets of distances, as a z score.",
         good="Near 0. Far below 0 the model copies, far above it misses the data.",
         caveat="Distances are of pixels, where blur looks like copying: look at the pairs. The "
         "score grows with the square root of the number of samples.",
