@@ -43,11 +43,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--images", type=int, default=50_000, help="of the training split")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
-    parser.add_argument("--weight", type=float, default=6.0, help="of the total correlation")
+    parser.add_argument("--weight", type=float, default=20.0, help="of the total correlation")
     chosen = parser.parse_args()
     jobs = [(member, seed) for seed in range(chosen.seeds) for member in MEMBERS]
     work = partial(measure, epochs=chosen.epochs, images=chosen.images, weight=chosen.weight)
@@ -95,7 +95,12 @@ def drawn(images: int) -> Splits:
 
 def settings(member: str, seed: int, epochs: int, weight: float) -> Settings:
     """Give a member's settings: all but the objective is the same."""
-    model = {"network": "mlp", "hidden": (400, 200), "latent_dim": 10, "likelihood": "bernoulli"}
+    model = {
+        "network": "conv",
+        "channels": (8, 16, 32),
+        "latent_dim": 10,
+        "likelihood": "bernoulli",
+    }
     train = {
         "objective": member,
         "epochs": epochs,

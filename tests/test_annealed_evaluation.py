@@ -41,7 +41,7 @@ TRAIN, TEST = ImageBatches(BYTES[:200], CPU), ImageBatches(BYTES[200:240], CPU)
 
 
 def chosen(**values: Any) -> EvaluateSettings:
-    few = {"annealing_images": 6, "annealing_temperatures": 5, "annealing_chains": 3}
+    few = {"annealing_images": 6, "annealing_temperatures": 3, "annealing_chains": 4}
     return EvaluateSettings.model_validate({"importance_samples": 20, **few, **values})
 
 
@@ -63,10 +63,16 @@ def model(name: str = "vae", **more: object) -> Model:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not depend on how good the bounds are."""
-    monkeypatch.setattr(annealing, "FITTED_TRANSITIONS", 4)
-    monkeypatch.setattr(annealed, "FITTED_TRANSITIONS", 4)
+    monkeypatch.setattr(annealing, "FITTED_TRANSITIONS", 2)
+    monkeypatch.setattr(annealed, "FITTED_TRANSITIONS", 2)
     monkeypatch.setattr(annealed, "FITTING_TRANSITIONS", 2)
     monkeypatch.setattr(annealed, "FITTING_ROUNDS", 2)
+
+
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For two latents, a start is found soon."""
+    monkeypatch.setattr(annealing, "FITTED_TRANSITIONS", 15)
 
 
 def bounds(subject: Model, images: Tensor, variance: float | None = None) -> Tensor:
@@ -76,12 +82,12 @@ def bounds(subject: Model, images: Tensor, variance: float | None = None) -> Ten
 
 # Against a grid over the latent space
 
-SPACING = 0.04
+SPACING = 0.08
 
 
 def log_likelihood_by_grid(subject: Model, images: Tensor) -> Tensor:
     """ln p(x) [images], the integral over two latents by the trapezoidal rule."""
-    line = torch.arange(-9, 9, SPACING)
+    line = torch.arange(-7, 7, SPACING)
     grid = torch.cartesian_prod(line, line)
     with torch.no_grad():
         prior = subject.log_prior(grid).double()
@@ -91,6 +97,7 @@ def log_likelihood_by_grid(subject: Model, images: Tensor) -> Tensor:
     return torch.stack(joint).logsumexp(1) + cell
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize(
     "more",
     [
@@ -103,11 +110,12 @@ def log_likelihood_by_grid(subject: Model, images: Tensor) -> Tensor:
     ids=lambda more: next(iter(more.values())),
 )
 def test_any_likelihood_and_any_prior_that_has_a_gradient(more):
-    subject, images = model(**more), digits(4)
+    subject, images = model(**more), digits(3)
     truth = log_likelihood_by_grid(subject, images)
     torch.testing.assert_close(bounds(subject, images), truth, rtol=0, atol=0.1)
 
 
+@pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("prior", ["standard_normal", "flow"])
 def test_a_generator_without_an_encoder_starts_from_its_prior(prior):
     own = settings("gan", model={"latent_dim": 2, "prior": prior, "gaussian_variance": 0.05}).model
@@ -171,21 +179,22 @@ def linear_data(count: int = 90, pixels: int = 12) -> tuple[ImageBatches, Tensor
     return ImageBatches(stored[:, None, None].numpy(), CPU), stored.float() / 255
 
 
+@pytest.mark.usefixtures("fewer")
 def test_at_the_probabilistic_pca_solution_every_number_is_known():
     test, data = linear_data()
     eigenvalues, _ = spectrum(data)
     variance = eigenvalues[2:].mean().item()
     subject = linear_vae_optimum(data, 2, variance, 1.0)
-    many = chosen(annealing_images=40, annealing_chains=30)
+    many = chosen(annealing_images=40, annealing_chains=100)
     found = annealing_metrics(subject, test, test, many, CPU)
     rows = choose(90, 40, 0, "annealing")
     nll = -linear_truth(subject, data[rows], variance)
-    assert found["nll_nats"] == pytest.approx(nll.mean().item(), abs=0.01)
+    assert found["nll_nats"] == pytest.approx(nll.mean().item(), abs=0.05)
     error = nll.std().item() / math.sqrt(40)
     assert found["nll_standard_error_nats"] == pytest.approx(error, rel=0.02)
     # The encoder is exact: there is nothing that more samples would find.
-    assert found["gap_nats"] == pytest.approx(0, abs=0.02)
-    assert found["importance_weighted_excess_nats"] == pytest.approx(0, abs=0.02)
+    assert found["gap_nats"] == pytest.approx(0, abs=0.1)
+    assert found["importance_weighted_excess_nats"] == pytest.approx(0, abs=0.1)
     # Simulated images' NLL is the entropy of N(b, C) on average: its deviation is sqrt(D / 2).
     logs = eigenvalues[:2].log().sum() + 10 * math.log(variance)
     entropy = 0.5 * (logs.item() + 12 * math.log(2 * math.pi * math.e))
@@ -193,20 +202,20 @@ def test_at_the_probabilistic_pca_solution_every_number_is_known():
     assert found["simulated_nll_upper_nats"] == pytest.approx(entropy, abs=tolerance)
 
 
+@pytest.mark.usefixtures("fewer")
 def test_a_bad_encoders_bound_is_seen_to_be_too_high():
     test, data = linear_data()
+    many = {"annealing_images": 40, "annealing_chains": 100}
     subject = linear_vae_optimum(data, 2, spectrum(data)[0][2:].mean().item(), 1.0)
     with torch.no_grad():
         layer(subject, "encoder").weight[:2] *= 0.7
     found, better = (
-        annealing_metrics(
-            subject, test, test, chosen(annealing_images=40, importance_samples=samples), CPU
-        )
+        annealing_metrics(subject, test, test, chosen(importance_samples=samples, **many), CPU)
         for samples in (20, 2000)
     )
     excess = found["importance_weighted_excess_nats"]
     assert excess > 0.5
-    assert found["gap_nats"] == pytest.approx(0, abs=0.05)
+    assert found["gap_nats"] == pytest.approx(0, abs=0.2)
     higher = found["simulated_importance_weighted_nll_nats"]
     assert higher - found["simulated_nll_lower_nats"] == pytest.approx(excess)
     # It is the evaluation's own bound: more samples make it better.
@@ -231,6 +240,7 @@ def test_the_fitted_variance_is_that_of_probabilistic_pca(networks):
     assert abs(found - truth) < (STANDARD_ERRORS * error + 0.01 * truth) / (1 - 2 / 12)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_generator_stands_on_the_scale_of_a_model_with_its_variance():
     """The very same numbers, for a likelihood that is Gaussian of this variance."""
     subject = model()
@@ -276,7 +286,7 @@ def test_what_applies_is_there_and_nothing_else(name, more):
     assert set(found) == ALWAYS | more
     assert all(math.isfinite(value) for value in found.values())
     assert (found["simulated_images"], found["test_images"]) == (6, 6)
-    assert (found["temperatures"], found["chains"]) == (5, 3)
+    assert (found["temperatures"], found["chains"]) == (3, 4)
     upper, lower = found["simulated_nll_upper_nats"], found["simulated_nll_lower_nats"]
     assert found["gap_nats"] == pytest.approx(upper - lower)
 
@@ -312,8 +322,9 @@ def test_the_seed_alone_decides_and_inference_mode_is_no_obstacle(name):
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("fewer")
 def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
-    subject, images = model(), digits(7)
+    subject, images = model(), digits(4)
     expected = bounds(subject, images)
     sizes: set[int] = set()
     original = Model.decode
@@ -329,5 +340,35 @@ def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
     assert max(sizes) == 3 * 60
     monkeypatch.setattr(annealed, "DIFFERENTIATED_NUMBERS", 1)
     sizes.clear()
-    bounds(subject, images[:1])
-    assert max(sizes) == 60
+    Annealed(subject, None, chosen(), stream(0, "test")).bounds(images[:2])
+    assert max(sizes) == 4
+
+
+class Bar:
+    """What the progress bar is told; where nobody watches, the true one does not count."""
+
+    moved, total = 0, 0
+
+    def update(self, chains: int) -> None:
+        self.moved += chains
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_progress_bar_ends_at_its_end(monkeypatch):
+    bar = Bar()
+
+    def open_bar(*, total: int, **how: object) -> Bar:
+        bar.total = total
+        return bar
+
+    monkeypatch.setattr(annealed, "tqdm", open_bar)
+    measured(model(), ImageBatches(BYTES[:4], CPU))
+    # 10 images: two starts of 3 + 2 transitions and 3 to tune, then 4 chains there, 6 images' back
+    assert bar.total == 10 * 4 * (2 * 5 + 3) + 10 * 4 * 3 + 6 * 4 * 3
+    assert bar.moved == bar.total

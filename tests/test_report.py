@@ -137,15 +137,17 @@ def test_a_page_can_be_read_without_seeing_it(name):
 
 @pytest.mark.parametrize("name", ["vae", "gan"])
 def test_tables_are_rectangles(name):
-    found = Page(page(name))
-    cells = 0
-    for tag, given in found.tags:
+    cells: list[int] = []
+    lines: list[int] = []
+    for tag, given in Page(page(name)).tags:
         if tag == "table":
-            assert cells % 4 == 0
-            cells = 0
+            cells, lines = [*cells, 0], [*lines, 0]
+        if tag == "tr":
+            lines[-1] += 1
         if tag in ("th", "td"):
-            cells += int(given.get("rowspan", 1))
-    assert cells % 4 == 0
+            cells[-1] += int(given.get("rowspan", 1))
+    assert cells == [4 * count for count in lines]
+    assert len(cells) >= 2
 
 
 def svgs(found: Page, look: str) -> list[str]:
@@ -270,6 +272,8 @@ def test_collapse_is_described_with_what_to_try():
     found = Page(build_page(made_up({"latent.active_units": 0}, dimensions=table)))
     assert "posterior collapse" in found.text
     assert "What to try, the likeliest first" in found.text
+    places = [found.text.index(words) for words in ("surplus; where", "What the dimensions say")]
+    assert places == sorted(places), "under the heading of the collapse"
     assert "not active: 0, 1." in " ".join(given["alt"] for given in found.all("img"))
 
 
