@@ -51,7 +51,7 @@ def test_a_generator_alone_is_annealed_and_drawn_from() -> None:
     _, whole = measured("gan")
     assert set(whole.metrics) == {"dataset", "latent", "annealing", "samples"}
     assert whole.latents is None
-    assert whole.metrics["annealing"]["observation_variance"] > 0
+    assert float(whole.metrics["annealing"]["observation_variance"]) > 0
 
 
 def test_without_factors_nothing_is_said_of_them() -> None:
