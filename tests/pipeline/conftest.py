@@ -84,10 +84,16 @@ class Copy:
         self.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "state")
 
 
-# So little of everything that five stages take seconds; each is still done for real.
+# So little of everything that all stages take seconds; each is still done for real.
 SMALL: Mapping[str, Any] = {
     "train__epochs": 2,
     "evaluate__importance_samples": 2,
+    "evaluate__annealing_images": 1,
+    "evaluate__annealing_chains": 2,
+    "evaluate__annealing_temperatures": 3,
+    "evaluate__interpolation_pairs": 2,
+    "evaluate__samples": 40,
+    "evaluate__classifier_epochs": 1,
     "model__latent_dim": 3,
     "render__manifold_size": 3,
     "render__samples": 4,

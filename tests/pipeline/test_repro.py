@@ -32,13 +32,24 @@ def test_every_promised_file_is_there(built: Copy) -> None:
     assert {f"data/prepared/{name}" for name in prepared | {"dataset.json"}} <= names
     assert {"models/model/weights.safetensors", "models/model/config.json"} <= names
     assert {"results/train/history.csv", "results/train/metrics.json"} <= names
-    assert {"results/evaluate/metrics.json", "results/evaluate/test_latents.npz"} <= names
+    evaluated = {"metrics.json", "test_latents.npz", "arrays.npz", "report.html"}
+    assert {f"results/evaluate/{name}" for name in evaluated} <= names
+    assert "models/evaluation/classifier/weights.safetensors" in names
     assert len(list((built.path / "results/train/images").glob("*.png"))) == 2 * 2
     assert not any((built.path / ".checkpoints").iterdir()), "a finished training leaves nothing"
 
 
 def test_git_sees_nothing_but_the_lock_and_no_output(built: Copy) -> None:
     assert built.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
+
+
+def test_the_report_is_in_the_models_run_as_it_is_on_disk(built: Copy) -> None:
+    (run,) = built.runs()
+    stored = Path(built.client().download_artifacts(run.info.run_id, "evaluate/report.html"))
+    page = (built.path / "results/evaluate/report.html").read_text(encoding="utf-8")
+    assert stored.read_text(encoding="utf-8") == page
+    nll = read(built.path / "results/evaluate/metrics.json")["test"]["nll_nats"]
+    assert f"{nll:.1f}".replace("-", "\N{MINUS SIGN}") in page
 
 
 def test_figures_are_drawn(built: Copy) -> None:
