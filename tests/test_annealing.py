@@ -310,29 +310,20 @@ def test_few_temperatures_leave_a_gap_around_the_truth():
 @pytest.mark.parametrize("schedule", [[0.0, 1.0], [0.0, 0.2, 1.0], [0.0, 0.1, 0.5, 0.6, 1.0]])
 def test_weights_are_unbiased_and_so_are_those_of_the_way_back(schedule):
     model, count = subject(), 20_000
-    image = randn(1, 1, 1, PIXELS, seed=4)
-    truth = log_evidence(model, image)
-    steps = steps_of(len(schedule) - 1, 1, 0.8)
+    # One image many times, so that each chain's is a run of its own
+    images = randn(1, 1, 1, PIXELS, seed=4).expand(count, 1, 1, PIXELS)
+    posterior, truth = exact_posterior(model, images), log_evidence(model, images[:1])
+    steps = steps_of(len(schedule) - 1, count, 0.8)
     # A wide start for w, a narrow one for 1 / w: else their variance is not finite.
-    posterior = exact_posterior(model, image)
-    wide = path(model, image, CorrelatedGaussian(posterior.mean + 0.3, 1.5 * posterior.factor))
-    forward = forward_log_weights(wide, schedule, steps, count, stream(0, "test"))
+    wide = CorrelatedGaussian(posterior.mean + 0.3, 1.5 * posterior.factor)
+    way = path(model, images, wide)
+    forward = forward_log_weights(way, schedule, steps, 1, stream(0, "test"))[0]
     assert_mean((forward - truth).exp(), 1)
     assert (forward - truth).std() > 0.2
-    latents = posterior.rsample(stream(1, "test"), count)[:, 0]
-    images = image.expand(count, 1, 1, PIXELS)
-    start = CorrelatedGaussian(
-        posterior.mean.expand(count, -1) + 0.1, 0.6 * posterior.factor.expand(count, -1, -1)
-    )
-    reverse = reverse_log_weights(
-        path(model, images, start),
-        schedule,
-        steps.expand(-1, count),
-        latents,
-        1,
-        stream(2, "test"),
-    )
-    assert_mean((truth - reverse[0]).exp(), 1)
+    narrow = CorrelatedGaussian(posterior.mean + 0.1, 0.6 * posterior.factor)
+    way, latents = path(model, images, narrow), posterior.rsample(stream(1, "test"), 1)[0]
+    reverse = reverse_log_weights(way, schedule, steps, latents, 1, stream(2, "test"))[0]
+    assert_mean((truth - reverse).exp(), 1)
     assert (reverse - truth).std() > 0.2
 
 
