@@ -33,7 +33,7 @@ def find(images: Tensor, train: np.ndarray, batch_size: int = 7) -> tuple[list[f
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 2, 5)])
 def test_the_nearest_is_that_of_a_double_loop(shape, batch_size, monkeypatch):
-    monkeypatch.setattr(nearest, "BLOCK", 5)
+    monkeypatch.setattr(nearest, "COMPARED_NUMBERS", 5 * math.prod(shape))
     train, images = pixels(40, shape), rand(12, *shape)
     distances, indices = find(images, train, batch_size)
     for image, distance, index in zip(images.double().numpy(), distances, indices, strict=True):

@@ -18,6 +18,8 @@ Chosen = NDArray[np.bool_]
 
 # A dimension that tells less is faint: its mean has less than a quarter of its noise's variance.
 FAINT_NATS = 0.1
+# Less than this in all dimensions together are traces.
+TRACES_NATS = 1.0
 # KL at least of a faint dimension that costs more than it tells
 COSTLY_NATS = 0.2
 # Outside of these, a dimension's latents are not where the prior N(0, 1) has its draws.
@@ -98,7 +100,8 @@ class _Dimensions:
         return ~self.active & ~self.telling
 
     def verdict(self) -> Verdict:
-        if not self.telling.any():
+        # Many dimensions may tell little each, and much together.
+        if not self.telling.any() and self.information.sum() < TRACES_NATS:
             return "nearly_collapsed" if self.active.any() else "collapsed"
         return "partly_off" if self.off.any() else "all_on"
 

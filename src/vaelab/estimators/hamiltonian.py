@@ -87,8 +87,9 @@ class Hamiltonian:
         end, last = self.leapfrog(start, momenta, weights, shares * step_sizes)
         # min(1, exp(H(start) - H(end))), H = -ln f(z) + |r|^2 / 2
         kinetic = 0.5 * (momenta.square().sum(-1) - last.square().sum(-1))
-        gain = end.log_density(weights) - start.log_density(weights) + kinetic
-        probabilities = gain.exp().clamp_max(1).nan_to_num(0)
+        density = end.log_density(weights)
+        gain = density - start.log_density(weights) + kinetic
+        probabilities = gain.exp().clamp_max(1).nan_to_num(0) * density.isfinite()
         return _choose(uniform[1] < probabilities, end, start), probabilities
 
     def leapfrog(

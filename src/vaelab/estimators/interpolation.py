@@ -21,7 +21,7 @@ def largest_step(
         raise ValueError(f"a way needs 2 images or more, not {images.shape[1]}")
     steps = torch.stack([_distances(way) for way in images])
     mean = steps.mean(1)
-    return torch.where(mean > 0, steps.amax(1) / mean, torch.ones_like(mean))
+    return torch.where(mean == 0, torch.ones_like(mean), steps.amax(1) / mean)
 
 
 def _distances(way: Float[Tensor, "steps channel height width"]) -> Float64[Tensor, "between"]:

@@ -12,8 +12,8 @@ from torch import Tensor
 from vaelab.data.batches import ImageBatches
 from vaelab.estimators import as_float64
 
-# Images compared with a batch of training images at a time.
-BLOCK = 1_000
+# Numbers (images x channels x height x width) at most of each of two sets that are compared.
+COMPARED_NUMBERS = 2**22
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def nearest_images(
     """
     if not len(train):
         raise ValueError("no training images to be near to")
-    nearest = [_Nearest(block) for block in torch.split(images, BLOCK)]
-    for batch in train.ordered(batch_size, noise):
+    largest = max(1, COMPARED_NUMBERS // images[0].numel())
+    nearest = [_Nearest(block) for block in torch.split(images, largest)]
+    for batch in train.ordered(min(batch_size, largest), noise):
         flat = as_float64(batch).flatten(1)
         for block in nearest:
             block.compare(flat)

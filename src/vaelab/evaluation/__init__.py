@@ -38,9 +38,11 @@ def evaluate(
     """Measure a model in evaluation mode, a fitted variance already frozen.
 
     The same seed, batch size and device give the same metrics. `classifier` gives features for
-    `samples`; `groups` names what is measured. Raises ValueError for a model in training mode or
-    an empty test split, UserError for a metric that is not finite.
+    `samples`; `groups` names what is measured. Raises ValueError for a model in training mode, an
+    empty test split or another group, UserError for a metric that is not finite.
     """
+    if unknown := set(groups) - set(GROUPS):
+        raise ValueError(f"{sorted(unknown)} are none of the groups {', '.join(GROUPS)}")
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() before evaluating it")
     if not len(data.test):

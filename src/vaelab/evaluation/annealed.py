@@ -42,10 +42,11 @@ from vaelab.randomness import stream
 PRELIMINARY_CHAINS = 4
 # Where to start is found twice: from what is known first, then from what was found.
 FITTED_STARTS = 2
-# Numbers (chains x images x channels x height x width) that are differentiated at a time
+# Numbers (chains x images x channels x height x width) that are differentiated at a time; an
+# image's chains are not parted.
 DIFFERENTIATED_NUMBERS = 2**20
-# Training images that the variance of a generator's noise is fitted to
-FITTING_IMAGES = 100
+# Training images that the variance of a generator's noise is fitted to: fewer of large images
+FITTING_IMAGES, FEWEST_FITTING_IMAGES = 100, 16
 # Of the fit: transitions between two variances, variances at most, and the change that ends it
 FITTING_TRANSITIONS = 10
 FITTING_ROUNDS = 20
@@ -170,7 +171,9 @@ def fitted_variance(
     an image, which goes on from one variance to the next until these settle. The first is the
     error of what `initial_distribution` draws, too large, so that the chains are annealed as well.
     """
-    rows = choose(len(train), FITTING_IMAGES, settings.seed, "annealing-variance")
+    fitting = DIFFERENTIATED_NUMBERS // math.prod(model.image_shape)
+    fitting = min(FITTING_IMAGES, max(FEWEST_FITTING_IMAGES, fitting))
+    rows = choose(len(train), fitting, settings.seed, "annealing-variance")
     noise = stream(settings.seed, "evaluation/annealing-variance", device)
     images = train.take(rows, noise)
     initial, scale = initial_distribution(model, images)

@@ -20,7 +20,7 @@ FIRST = 1_000
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What is kept of images that were seen batch by batch; `first` has the first 1,000.
+    """What is kept of images that were seen batch by batch; `first` has the first of them.
 
     `points` has their features by the name of the space, `power` their mean power spectrum.
     `sharpness` is None below 3x3 pixels, the rest without a classifier.
@@ -34,13 +34,13 @@ class ImageSet:
     class_shares: Float64[Tensor, "classes"] | None = None
 
 
-def see(batches: Batches, spaces: Sequence[FeatureSpace]) -> ImageSet:
-    """Look at six images or more, each once."""
+def see(batches: Batches, spaces: Sequence[FeatureSpace], keep: int = FIRST) -> ImageSet:
+    """Look at six images or more, each once, and keep the first."""
     parts: list[dict[str, Tensor]] = []
     count = 0
     for images in batches:
         # A copy, because a view would hold all of the batch.
-        first = images[: max(0, FIRST - count)].clone()
+        first = images[: max(0, keep - count)].clone()
         parts.append(_look(images, spaces) | {"first": first})
         count += len(images)
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -19,7 +19,8 @@ from vaelab.randomness import stream
 from vaelab.rendering import Path, decode_means, interpolate
 
 PATHS: tuple[Path, ...] = ("linear", "spherical")
-# Images on the way between two, both included; every other one is shown, of four ways.
+# Images on the way between two, both included; every other one is shown, of the first four ways,
+# and so many ways are decoded at a time.
 WAY_STEPS, SHOWN_EVERY, WAYS_SHOWN = 19, 2, 4
 
 
@@ -35,7 +36,8 @@ def describe_latents(
     table = summary.dimension_table(posterior, drawn, threshold, standard_prior=standard)
     metrics = summary.dimension_metrics(table)
     if isinstance(posterior, DiagonalGaussian):
-        rate = scores["kl_loss"] if model.has_bound else model.kl(posterior, drawn)
+        # Of the draws that the information is measured on: their noise cancels.
+        rate = model.kl(posterior, drawn)
         metrics |= summary.information_metrics(
             posterior, drawn, rate, settings, standard_prior=standard
         )
@@ -90,10 +92,15 @@ def interpolation_metrics(
         return {}, {}
     means = torch.from_numpy(codes.means).to(device)
     first, second = means[order[:pairs]], means[order[pairs : 2 * pairs]]
-    metrics, pictures = {}, {}
+    metrics: dict[str, float] = {}
+    pictures: dict[str, NDArray[np.uint8]] = {}
     for path in PATHS:
-        way = decode_means(model, interpolate(first, second, WAY_STEPS, path))
-        metrics[f"{path}_interpolation_largest_step"] = largest_step(way).mean().item()
-        shown = way[:WAYS_SHOWN, ::SHOWN_EVERY]
-        pictures[f"{path}_interpolation"] = summary.array((shown * 255).round().byte())
+        steps = []
+        ends = torch.split(first, WAYS_SHOWN), torch.split(second, WAYS_SHOWN)
+        for start, end in zip(*ends, strict=True):
+            way = decode_means(model, interpolate(start, end, WAY_STEPS, path))
+            steps.append(largest_step(way))
+            shown = (way[:, ::SHOWN_EVERY] * 255).round().byte()
+            pictures.setdefault(f"{path}_interpolation", summary.array(shown))
+        metrics[f"{path}_interpolation_largest_step"] = torch.cat(steps).mean().item()
     return metrics, pictures

@@ -15,6 +15,9 @@ from vaelab.distributions import DiagonalGaussian
 from vaelab.networks import Shape
 from vaelab.priors import Encode, Images, Latents, Prior
 
+# Numbers (latents x pseudo-inputs x dimensions) that are compared at a time
+COMPARED_NUMBERS = 2**24
+
 
 class Vamp(Prior):
     """A mixture of the posteriors of `pseudo_inputs` learned images."""
@@ -34,10 +37,18 @@ class Vamp(Prior):
     def log_prob(self, latents: Latents, encode: Encode) -> Float[Tensor, "*batch"]:
         """Log density in nats."""
         components = self.components(encode)
+        largest = max(1, COMPARED_NUMBERS // components.mean.numel())
+        parts = torch.split(latents.reshape(-1, latents.shape[-1]), largest)
+        whole = torch.cat([self._log_mean(part, components) for part in parts])
+        return whole.reshape(latents.shape[:-1])
+
+    def _log_mean(
+        self, latents: Float[Tensor, "some latent"], components: DiagonalGaussian
+    ) -> Float[Tensor, "some"]:
         # ln 1/K sum_k q(z|u_k)
-        shape = (*latents.shape[:-1], len(self.pseudo_inputs), latents.shape[-1])
-        each = components.log_prob(latents[..., None, :].expand(shape))
-        return each.logsumexp(-1) - math.log(len(self.pseudo_inputs))
+        count = len(self.pseudo_inputs)
+        each = components.log_prob(latents[:, None].expand(-1, count, -1))
+        return each.logsumexp(-1) - math.log(count)
 
     def sample(
         self, count: int, generator: torch.Generator | None, encode: Encode
