@@ -58,6 +58,7 @@ def made_up(*numbers: dict[str, float], **changes: Any) -> Subject:
         "description": description(),
         "info": info(),
         "active_unit_threshold": 0.01,
+        "labels": np.arange(300) % 10,
     }
     return Subject(**known_of | changes)
 
@@ -102,6 +103,7 @@ def real(name: str) -> Subject:
         arrays=found.arrays,
         dimensions=found.latents.dimensions if found.latents else {},
         means=found.latents.means if found.latents else None,
+        labels=LABELS[300:600],
     )
 
 

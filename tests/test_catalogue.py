@@ -11,6 +11,9 @@ from vaelab.evaluation import GROUPS, Metrics
 
 KEYS = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
 
+# What numbers are held against: training images, test images, guesses
+KINDS = ("floor", "real", "chance")
+
 
 def numbers(name: str) -> set[str]:
     """The names of all numbers in the evaluation of a model."""
@@ -104,7 +107,8 @@ def test_a_name_of_two_groups_is_the_test_splits() -> None:
         ("test.nll_effective_sample_size", "higher"),
         ("latent.knn_accuracy", "higher"),
         ("latent.mmd_squared", "lower"),
-        ("latent.aggregate_stddev_min", "higher"),
+        ("latent.aggregate_stddev_min", "neither"),
+        ("latent.aggregate_stddev_max", "neither"),
         ("disentanglement.sap_score", "higher"),
         ("samples.pca_frechet_distance", "lower"),
         ("samples.pca_frechet_distance_floor", "neither"),
@@ -122,9 +126,19 @@ def test_standard_errors_and_references_belong_to_their_metrics() -> None:
     for metric in METRICS:
         base = metric.name.removesuffix("_nats")
         assert metric.error in ("", f"{base}_standard_error_nats")
-        assert metric.reference in ("", f"{metric.name}_floor", f"{metric.name}_real")
+        assert metric.reference in ("", *(f"{metric.name}_{kind}" for kind in KINDS))
 
 
 def test_an_entry_of_the_catalogue_is_its_own() -> None:
     assert all(isinstance(metric, Metric) for metric in METRICS)
     assert {metric.group for metric in METRICS} == set(GROUPS)
+
+
+def test_a_source_is_of_the_formula_that_is_used() -> None:
+    agreement = KEYS["latent.kmeans_normalized_mutual_information"]
+    assert "over the mean of their entropies" in agreement.what
+    assert "Vinh et al. 2010" in agreement.source, "Strehl & Ghosh take the geometric mean"
+
+
+def test_the_cap_is_of_the_images_that_were_compared() -> None:
+    assert "held against one another" in KEYS["latent.mutual_information_cap_nats"].what

@@ -11,14 +11,18 @@ from vaelab.estimators.disentanglement import DisentanglementReport, disentangle
 SIZES = (2, 3, 4)
 COUNT = 600
 TRAIN, TEST = drawn(COUNT, *SIZES, seed=1), drawn(COUNT, *SIZES, seed=2)
+GUESSES = np.mean([1 / v for v in SIZES])
 NAMES = {
     "mutual_information_gap",
     "dci_disentanglement",
     "dci_completeness",
     "dci_informativeness",
+    "dci_informativeness_chance",
     "sap_score",
     "factor_vae_score",
 }
+
+INFORMATIVENESS = {"dci_informativeness", "dci_informativeness_chance"}
 
 
 def report(train: np.ndarray, test: np.ndarray, seed: int = 0) -> DisentanglementReport:
@@ -48,6 +52,7 @@ def test_a_perfect_code():
             "dci_disentanglement": 1,
             "dci_completeness": 1,
             "dci_informativeness": 1,
+            "dci_informativeness_chance": pytest.approx(GUESSES, abs=0.05),
             "sap_score": pytest.approx(1 - np.mean([1 / v for v in SIZES]), abs=0.05),
             "factor_vae_score": 1,
         }
@@ -64,8 +69,7 @@ def test_a_useless_code():
     assert found["dci_disentanglement"] == found["dci_completeness"] == 0
     assert found["mutual_information_gap"] < 0.02
     assert found["sap_score"] < 0.05
-    guesses = np.mean([1 / v for v in SIZES])
-    assert found["dci_informativeness"] == pytest.approx(guesses, abs=0.06)
+    assert found["dci_informativeness"] == pytest.approx(GUESSES, abs=0.06)
     assert found["factor_vae_score"] == pytest.approx(1 / 3, abs=0.15)
 
 
@@ -98,7 +102,7 @@ def test_turning_lowers_everything_but_what_can_be_read():
     straight = report(perfect(TRAIN), perfect(TEST)).metrics
     codes = [turned(turned(perfect(f), 0, 1), 1, 2) for f in (TRAIN, TEST)]
     found = report(codes[0], codes[1]).metrics
-    for name in NAMES - {"dci_informativeness"}:
+    for name in NAMES - {"dci_informativeness", "dci_informativeness_chance"}:
         assert found[name] < 0.8 * straight[name], name
     assert found["dci_informativeness"] > 0.95
 
@@ -179,7 +183,7 @@ def test_factors_that_do_not_vary_are_left_out(split):
 
 def test_of_one_dimension():
     found = report(MIXED[0][:, :1], MIXED[1][:, :1])
-    assert set(found.metrics) == {"dci_disentanglement", "dci_informativeness"}
+    assert set(found.metrics) == {"dci_disentanglement", *INFORMATIVENESS}
     assert (found.mutual_information.shape, found.importance.shape) == ((3, 1), (1, 3))
     # It is about factor 0 alone, with some noise.
     assert found.metrics["dci_disentanglement"] == 1
@@ -206,9 +210,11 @@ def test_two_valued_attributes_of_unequal_frequency():
 
     train, test = attributes(1), attributes(2)
     found = disentanglement_metrics(perfect(train), train, perfect(test), test, 0).metrics
-    one = NAMES - {"sap_score", "mutual_information_gap"}
+    one = NAMES - {"sap_score", "mutual_information_gap", "dci_informativeness_chance"}
     assert {name: found[name] for name in one} == dict.fromkeys(one, 1)
     assert found["sap_score"] == pytest.approx(0.5, abs=0.05)
+    commonest = [max(np.mean(column), 1 - np.mean(column)) for column in test.T]
+    assert found["dci_informativeness_chance"] == pytest.approx(np.mean(commonest))
     assert found["mutual_information_gap"] == pytest.approx(1, abs=0.02)
 
 
@@ -227,7 +233,7 @@ def test_codes_all_constant(value):
     found = report(same, same)
     zero = ("mutual_information_gap", "dci_disentanglement", "dci_completeness", "sap_score")
     assert [found.metrics[name] for name in zero] == [0, 0, 0, 0]
-    assert set(found.metrics) == {*zero, "dci_informativeness"}
+    assert set(found.metrics) == {*zero, *INFORMATIVENESS}
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])

@@ -92,6 +92,16 @@ def test_directions_without_variance_are_left_out(rank):
     assert PrincipalSpace.fit([images]).axes.shape == (30, rank)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 64, 64)])
+def test_images_that_are_all_the_same_have_no_components(shape):
+    images = rand(1, *shape).expand(900, *shape)
+    assert PrincipalSpace.fit(torch.split(images, 100)).axes.shape[1] == 0
+    # One pixel of one image is another grey level.
+    changed = images.clone()
+    changed[7, 0, 0, 0] += 1 / 255
+    assert PrincipalSpace.fit([changed]).axes.shape[1] == 1
+
+
 def test_large_images_are_averaged_before_their_components():
     space = PrincipalSpace.fit([rand(20, 3, 64, 64)])
     assert space.axes.shape == (768, 19)

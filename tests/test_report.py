@@ -13,7 +13,11 @@ import pytest
 from tests.reported import description, info, made_up, real
 from vaelab.catalogue import METRICS
 from vaelab.config import ModelSettings
+from vaelab.figures.style import BLUE, INK, ORANGE, SLATE, STONE
 from vaelab.report import Subject, build_page
+from vaelab.report.absences import absences
+from vaelab.report.embed import DARK
+from vaelab.report.pictures import pictures
 from vaelab.report.rows import rows, summary
 from vaelab.report.sections import SECTIONS
 
@@ -23,7 +27,7 @@ def test_a_real_evaluation_is_shown_as_a_whole(name):
     subject = real(name)
     shown = [row for section in SECTIONS for row in rows(subject, section.metrics)]
     # Errors and floors stand beside their values.
-    beside = re.compile(r"_standard_error_|_floor$|_real$")
+    beside = re.compile(r"_standard_error_|_floor$|_real$|_chance$")
     measured = {
         f"{group}.{key}"
         for group, values in subject.metrics.items()
@@ -159,15 +163,41 @@ def test_figures_have_a_light_and_a_dark_look_and_fetch_nothing():
     found = Page(page("vae"))
     light, dark = svgs(found, "light"), svgs(found, "dark")
     assert len(light) == len(dark) == len(found.all("figure")) > 10
-    for bright, dim in zip(light, dark, strict=True):
+    plates = [picture.is_plate for picture in pictures(real("vae"))]
+    for bright, dim, is_plate in zip(light, dark, plates, strict=True):
         ElementTree.fromstring(bright)
         assert "#ffffff" in bright
-        assert "#ffffff" not in dim
-        assert "#1f2933" not in dim
+        assert ("#ffffff" in dim) == ("#1f2933" in dim) == is_plate
         references = re.findall(r'(?:href|src)="([^"]*)"', bright)
         assert all(target.startswith(("#", "data:image/png")) for target in references)
     size = {given["width"] for given in found.all("img") if "width" in given}
     assert all(int(width) > 100 for width in size)
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    channels = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(first: str, second: str) -> float:
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_what_is_measured_stands_out_from_light_and_from_dark_paper():
+    looks = DARK
+    for color in (BLUE, ORANGE, STONE, INK, SLATE):
+        assert contrast(color, "#ffffff") >= 3, color
+        assert contrast(looks.get(color, color), looks["#ffffff"]) >= 3, color
+
+
+def test_colours_that_stand_for_values_keep_their_paper():
+    assert {picture.name for picture in pictures(real("vae")) if picture.is_plate} == {
+        "scatter",
+        "factors",
+    }
 
 
 def test_the_same_evaluation_gives_the_same_page():
@@ -219,6 +249,28 @@ def test_what_is_missing_beside_the_bound_is_said_too():
     assert "No bound" not in found.text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "changes", "sentence"),
+    [
+        ({}, {"info": info(class_names=("a",))}, "Nothing about classes: all images have the same"),
+        (
+            {},
+            {"description": description("vq_vae", model=ModelSettings(prior="codebook"))},
+            "No annealed importance sampling: annealing moves latents little by little",
+        ),
+        ({}, {}, "No annealed importance sampling: evaluate.annealing_images was 0."),
+        ({}, {}, "No samples against real images: it takes 6 training and 6 test images or more."),
+        ({"annealing.nll_nats": 1.0}, {}, "-No annealed"),
+        ({"samples.count": 6}, {}, "-No samples"),
+        ({}, {}, "-Nothing about classes"),
+    ],
+)
+def test_each_thing_that_is_missing_is_said_once(numbers, changes, sentence):
+    found = list(absences(made_up({"test.nll_nats": 1.0}, numbers, **changes)))
+    said = sum(text.startswith(sentence.removeprefix("-")) for text in found)
+    assert said == (not sentence.startswith("-"))
+
+
 def test_the_head_of_the_page_says_which_model_it_is():
     found = bare(made_up({"test.nll_nats": 1.0, "test.nll_importance_samples": 100}))
     for words in (
@@ -234,6 +286,10 @@ def test_the_head_of_the_page_says_which_model_it_is():
         "Importance samples 100",
     ):
         assert words in found.text
+    assert "KL weight 1.0" in found.text
+    for name in ("iwae", "vq_vae"):
+        other = made_up({"test.kl_loss_nats": 1.0}, description=description(name))
+        assert "KL weight" not in bare(other).text, "it is not read"
     linear = description(model=ModelSettings(network="mlp", hidden=(), prior="standard_normal"))
     assert "Network mlp, linear" in bare(made_up({"test.nll_nats": 1.0}, description=linear)).text
 

@@ -1,5 +1,6 @@
 """What the report's figures show and where; that all of it can be read."""
 
+import io
 import itertools
 import subprocess
 import sys
@@ -14,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tests.test_figures import texts
-from vaelab.figures import report, report_latents, report_samples
+from vaelab.figures import attributes, latents, report, report_latents, report_samples
 from vaelab.figures.report_samples import Against
-from vaelab.figures.style import BLUE, MIST
+from vaelab.figures.style import BLUE, STONE
 
 NOISE = np.random.default_rng(0)
 
@@ -67,12 +68,15 @@ def test_effective_sample_sizes_run_from_one_to_k():
 
 def test_a_ladder_has_a_dot_a_bound_in_the_order_given():
     ladders = {"test images": {"loose": -3.0, "tight": -5.5}, "drawn": {"upper": 1.0, "lower": 0.5}}
-    first, second = report.bound_ladder_figure(ladders).axes
+    figure = report.bound_ladder_figure(ladders)
+    first, second = figure.axes
     assert dots(first) == [[-3, 0], [-5.5, 1]]
     assert dots(second) == [[1, 0], [0.5, 1]]
     assert [label.get_text() for label in first.get_yticklabels()] == ["loose", "tight"]
     assert [text.get_text() for text in first.texts] == ["−3", "−5.5"]
-    assert first.get_ylim()[0] > first.get_ylim()[1], "the loosest is on top"
+    assert first.get_ylim()[0] > first.get_ylim()[1], "the first is on top"
+    title = figure.get_suptitle()
+    assert "loosest" not in title, "the order is given, not measured"
     assert (first.get_title("left"), second.get_title("left")) == ("test images", "drawn")
 
 
@@ -106,7 +110,7 @@ def test_variances_are_split_at_the_threshold():
     for bar in bars(axes):
         color = matplotlib.colors.to_hex(bar.get_facecolor())
         counted[color] = counted.get(color, 0) + bar.get_height()
-    assert counted == {BLUE: 3, MIST: 3}
+    assert counted == {BLUE: 3, STONE: 3}
     assert axes.get_lines()[0].get_xdata() == [0.01, 0.01]
     (legend,) = figure.legends
     shown = {text.get_text() for text in legend.get_texts()}
@@ -120,6 +124,7 @@ def test_moments_reach_one_standard_deviation_to_either_side():
     reach = [segment[:, 1].tolist() for segment in lines.get_segments()]  # type: ignore[attr-defined]
     assert reach == [[-1, 1], [1.5, 2.5]]
     (band,) = bars(axes)
+    assert matplotlib.colors.to_hex(band.get_edgecolor()) == STONE, "its ends can be seen"
     assert (band.get_y(), band.get_height()) == (-1, 2)
 
 
@@ -166,6 +171,20 @@ def test_classes_of_samples_stand_beside_those_of_real_images():
         False,
     ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
+
+
+def test_names_of_classes_are_no_formulas():
+    name = r"$\frac{$"
+    drawing = report_samples.class_shares_figure(np.ones(1), np.ones(1), [name])
+    maps = report_latents.factor_maps_figure({"map": np.eye(2)}, [name, "b"])
+    classes, means = np.array([0, 1]), normal(2, 3).astype(np.float32)
+    scatter = latents.latent_scatter(means, classes, [name, "a"])
+    strip = latents.latent_scatter(means[:, :1], classes, [name, "a"])
+    pair = np.zeros((1, 3, 1, 4, 4), np.float32)
+    asked = attributes.class_arithmetic_figure(pair, [name], [name])
+    for figure in (drawing, maps, scatter, strip, asked):
+        figure.savefig(io.BytesIO(), format="svg")
+        assert any(r"\$" in text.get_text() for text in texts(figure))
 
 
 def test_each_sample_stands_above_its_neighbour():

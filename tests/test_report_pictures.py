@@ -55,8 +55,9 @@ def test_the_rate_is_split_as_far_as_it_was_measured():
         "mutual information 3 nats, total correlation 1.5 nats, dimension-wise KL 0.5 nats."
     )
     assert "5.25 nats" in three.figure.get_suptitle()
-    # With another prior, and without a bound.
-    two = drawn(made_up(PARTS))["rate"]
+    # With another prior, which need not factorise, and without a bound.
+    correlation = {"latent.total_correlation_nats": 1.5}
+    two = drawn(made_up(PARTS, correlation))["rate"]
     assert two.alternative == "mutual information 3 nats, KL of the aggregate posterior 2 nats."
     assert "5 nats" in two.figure.get_suptitle()
 
@@ -78,8 +79,32 @@ def test_dimensions_are_drawn_from_their_table():
 def test_images_lie_where_their_means_are():
     means = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], np.float32)
     found = drawn(made_up(means=means, labels=np.array([0, 1, 1])))["scatter"]
-    assert found.alternative == "Scatter plot of 3 latent means."
+    assert found.alternative == (
+        "Scatter plot of 3 latent means of 2 classes: their means are 1.5 apart."
+    )
     assert "scatter" not in drawn(made_up(means=means[:1]))
+
+
+def test_a_scatter_plot_is_told_in_words():
+    means = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 0.5], [9.0, -4.0]], np.float32)
+    labels, names = np.array([0, 0, 1, 2]), info(class_names=("cat", "dog", "owl"))
+    named = drawn(made_up(means=means, labels=labels, info=names))["scatter"]
+    assert named.alternative == (
+        "Scatter plot of 4 latent means of 3 classes: the means of cat and dog are nearest to one "
+        "another, those of cat and owl farthest apart."
+    )
+    for none in (None, np.zeros(4, np.int64)):
+        plain = drawn(made_up(means=means, labels=none, info=info(class_names=None)))["scatter"]
+        assert plain.alternative == (
+            "Scatter plot of 4 latent means; they spread most in z0, from 0 to 9."
+        )
+
+
+def test_what_is_drawn_afresh_is_not_what_is_shown():
+    shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
+    fresh = made_up(arrays=shown, info=info(binarization="fresh"))
+    assert "drawn from the grey image that is shown." in drawn(fresh)["nearest"].caption
+    assert drawn(made_up(arrays=shown))["nearest"].caption.endswith("is that of pixels.")
 
 
 def test_classes_are_named_where_the_shares_differ_most():

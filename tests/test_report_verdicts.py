@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.reported import description, info, made_up
@@ -87,7 +88,10 @@ def test_a_band_says_where_it_ends():
 
 
 K = "test__nll_importance_samples"
-CAP = {"latent__mutual_information_cap_nats": 9.2103}
+ESS = "test__nll_effective_sample_size"
+EXCESS = "annealing__importance_weighted_excess_nats"
+MI, MI_CAP = "latent__mutual_information_nats", "latent__mutual_information_cap_nats"
+CAP = {MI_CAP: 9.2103}
 
 
 @pytest.mark.parametrize(
@@ -95,17 +99,52 @@ CAP = {"latent__mutual_information_cap_nats": 9.2103}
     [
         ("test.nll_nats", 98.1, {"test__neg_elbo_nats": 103.0}, "none", "4.9 nats below"),
         ("test.nll_nats", 98.1, {"test__neg_elbo_nats": 98.1, K: 1}, "none", "the bound itself"),
-        ("test.bits_per_dim", 6.0, {}, "none", "25% fewer than the 8 bits"),
-        ("test.bits_per_dim", 8.5, {}, "poor", "No fewer"),
+        ("test.nll_nats", 98.11, {"test__neg_elbo_nats": 98.1}, "none", "0.01 nats above"),
+        ("test.bits_per_dim", -0.4, {}, "none", "undequantised pixels: not a code length."),
         ("test.generation_loss_nats", -128.0, {}, "none", "−2 nats a pixel"),
         ("test.kl_loss_nats", 26.8, {}, "good", "26.8 nats pass through 4 dimensions"),
         ("test.kl_loss_nats", 0.01, {}, "poor", "has collapsed"),
+        ("test.kl_loss_nats", 10.0, {MI: 0.02, **CAP}, "poor", "tell nothing of the image."),
+        ("test.kl_loss_nats", 10.0, {MI: 0.5, **CAP}, "good", "the decoder uses its latents"),
+        ("test.kl_loss_nats", 0.01, {MI: 0.0, **CAP}, "poor", "has collapsed"),
+        # Of one image nothing can be told.
+        ("test.kl_loss_nats", 10.0, {MI: 0.0, MI_CAP: 0.0}, "good", "uses its latents"),
         ("test.mean_squared_error", 0.01, {}, "none", "error of 10.0%"),
-        ("test.nll_importance_samples", 100, {}, "none", "papers use 5,000"),
+        ("test.nll_importance_samples", 100, {}, "none", "Papers use 5,000."),
         ("test.nll_importance_samples", 5000, {}, "none", "As many as papers"),
         ("test.nll_change_on_doubling_nats", -0.05, {K: 100}, "good", "K is large enough"),
         ("test.nll_change_on_doubling_nats", 0.02, {K: 100}, "good", "no longer rises"),
         ("test.nll_change_on_doubling_nats", -0.3, {K: 100}, "fair", "rises by 0.3 nats"),
+        (
+            "test.nll_change_on_doubling_nats",
+            -0.05,
+            {K: 5000, ESS: 1.2},
+            "fair",
+            "doubling K, which proves little: K = 5,000 samples are worth 1.2.",
+        ),
+        ("test.nll_change_on_doubling_nats", -0.05, {K: 5000, ESS: 2000.0}, "good", "large enough"),
+        (
+            "test.nll_change_on_doubling_nats",
+            -0.05,
+            {K: 5000, ESS: 2000.0, EXCESS: 12.0},
+            "fair",
+            "annealing does not confirm it.",
+        ),
+        (
+            "test.nll_change_on_doubling_nats",
+            -0.05,
+            {K: 5000, ESS: 2000.0, EXCESS: 0.5},
+            "good",
+            "K is large enough",
+        ),
+        ("test.nll_change_on_doubling_nats", 0.3, {K: 2, ESS: 1.4}, "fair", "K = 2 is small."),
+        (
+            "test.nll_change_on_doubling_nats",
+            -0.3,
+            {K: 5000, ESS: 1.2},
+            "fair",
+            "a tight table needs more samples",
+        ),
         (
             "test.nll_change_on_doubling_nats",
             -0.8,
@@ -123,10 +162,35 @@ CAP = {"latent__mutual_information_cap_nats": 9.2103}
         ),
         ("test.nll_effective_sample_size", 30.0, {K: 100}, "good", "fits well"),
         ("test.nll_effective_sample_size", 1.0, {K: 1}, "none", "One sample"),
+        ("test.nll_effective_sample_size", 1.4, {K: 2}, "none", "too few to tell"),
+        ("test.nll_effective_sample_size", 20.0, {K: 20}, "none", "too few to tell"),
+        ("test.nll_effective_sample_size", 1.0, {K: 21}, "poor", "fits badly"),
         ("annealing.gap_nats", 0.4, {}, "good", "0.4 nats apart: the truth lies between"),
         ("annealing.gap_nats", -0.1, {}, "good", "The bounds meet: the truth lies between"),
         ("annealing.gap_nats", 30.0, {}, "poor", "raise evaluate.annealing_temperatures"),
+        ("annealing.gap_nats", -4.0, {}, "fair", "have crossed by 4 nats: noise"),
         ("annealing.importance_weighted_excess_nats", 12.0, {}, "poor", "At most 12 nats too high"),
+        (
+            "annealing.importance_weighted_excess_nats",
+            -0.06,
+            {},
+            "good",
+            "As low as the lower bound, within noise: the importance-weighted bound can be quoted.",
+        ),
+        (
+            "annealing.importance_weighted_excess_nats",
+            32.0,
+            {"annealing__gap_nats": 30.0},
+            "none",
+            "The gap is too wide to tell.",
+        ),
+        (
+            "annealing.importance_weighted_excess_nats",
+            12.0,
+            {"annealing__gap_nats": 4.0},
+            "poor",
+            "quote the annealed bound",
+        ),
         (
             "annealing.simulated_nll_upper_nats",
             81.0,
@@ -150,20 +214,32 @@ CAP = {"latent__mutual_information_cap_nats": 9.2103}
         ),
         ("annealing.observation_variance", 0.0025, {}, "none", "Noise of 5.0%"),
         ("latent.dimensions", 4, {}, "none", "16 pixel values for each"),
-        ("latent.active_units", 4, {}, "good", "4 of 4 dimensions are in use."),
-        ("latent.active_units", 3, {}, "good", "3 of 4 dimensions are in use; the same model"),
-        ("latent.active_units", 0, {}, "poor", "the posterior has collapsed"),
+        ("latent.active_units", 4, {}, "good", "4 of 4 dimensions are active."),
+        ("latent.active_units", 3, {}, "good", "3 of 4 dimensions are active."),
+        ("latent.active_units", 0, {MI: 0.01, **CAP}, "poor", "the posterior has collapsed."),
+        ("latent.active_units", 0, {"test__kl_loss_nats": 0.01}, "poor", "has collapsed."),
+        (
+            "latent.active_units",
+            0,
+            {"test__kl_loss_nats": 40.0, MI: 5.0, **CAP},
+            "none",
+            "0 of 4 dimensions are active, though latents may tell something on a small scale.",
+        ),
         (
             "latent.mutual_information_nats",
             9.2,
             CAP,
             "fair",
-            "9.2 of at most 9.21 nats: at its cap, so the marginal KL is an upper bound.",
+            "9.2 of at most 9.21 nats: near its cap, so the marginal KL is an upper bound.",
         ),
         ("latent.mutual_information_nats", 5.0, CAP, "good", "clear of its cap"),
         ("latent.mutual_information_nats", 0.01, CAP, "poor", "tells nothing"),
+        # 7.5 nats in truth
+        ("latent.mutual_information_nats", 6.38, {MI_CAP: 7.6}, "fair", "near its cap"),
+        ("latent.mutual_information_nats", 0.0, {MI_CAP: 0.693}, "poor", "tells nothing"),
+        ("latent.mutual_information_nats", 0.6, {MI_CAP: 0.693}, "fair", "near its cap"),
         ("latent.mutual_information_cap_nats", 9.2103, {}, "none", "of 10,000 images"),
-        ("latent.marginal_kl_nats", 7.0, {}, "poor", "places without latents"),
+        ("latent.marginal_kl_nats", 7.0, {}, "poor", "places without latents."),
         (
             "latent.marginal_kl_nats",
             7.0,
@@ -181,13 +257,37 @@ CAP = {"latent__mutual_information_cap_nats": 9.2103}
         ("latent.aggregate_mean_norm", 0.2, {}, "good", "off the centre by 0.1"),
         ("latent.aggregate_stddev_min", 0.5, {}, "poor", "0.5 where the prior has 1"),
         ("latent.aggregate_stddev_max", 1.2, {}, "fair", "1.2 where the prior has 1"),
-        ("latent.linear_probe_accuracy", 0.43, {}, "poor", "43% right, where chance is 10%"),
+        ("latent.aggregate_stddev_min", 3.0, {}, "poor", "3 where the prior has 1"),
+        ("latent.aggregate_stddev_max", 0.2, {}, "poor", "0.2 where the prior has 1"),
+        ("latent.aggregate_stddev_min", 0.95, {}, "good", "0.95 where the prior has 1"),
+        ("latent.aggregate_stddev_min", 0.0, {}, "poor", "0 where the prior has 1"),
+        (
+            "latent.linear_probe_accuracy",
+            0.43,
+            {},
+            "poor",
+            "43% right, where the commonest class alone gives 10%",
+        ),
         ("latent.knn_accuracy", 0.1, {}, "poor", "10% right"),
         ("latent.kmeans_adjusted_rand_index", 0.9, {}, "good", "are the classes"),
         ("latent.linear_interpolation_largest_step", 4.0, {}, "poor", "the way jumps"),
         ("disentanglement.mutual_information_gap", 0.01, {}, "poor", "no dimension of their own"),
         ("disentanglement.factor_vae_score", 0.7, {}, "fair", "70% of the time."),
-        ("disentanglement.dci_informativeness", 0.3, {}, "poor", "other scores mean little"),
+        (
+            "disentanglement.dci_informativeness",
+            0.9,
+            {"disentanglement__dci_informativeness_chance": 0.85},
+            "poor",
+            "other scores mean little",
+        ),
+        (
+            "disentanglement.dci_informativeness",
+            0.9,
+            {"disentanglement__dci_informativeness_chance": 0.2},
+            "good",
+            "can be read from the latents.",
+        ),
+        ("disentanglement.dci_informativeness", 0.9, {}, "none", "is not known"),
         (
             "samples.classifier_frechet_distance",
             13.6,
@@ -209,6 +309,13 @@ CAP = {"latent__mutual_information_cap_nats": 9.2103}
             {"samples__pca_kernel_distance_floor": -0.1},
             "none",
             "0.4 above",
+        ),
+        (
+            "samples.pca_kernel_distance",
+            0.001,
+            {"samples__pca_kernel_distance_floor": 0.002},
+            "none",
+            "0.001 below what training images have.",
         ),
         (
             "samples.pixels_recall",
@@ -262,7 +369,7 @@ CAP = {"latent__mutual_information_cap_nats": 9.2103}
             "fair",
             "samples are noisier",
         ),
-        ("samples.classes_drawn", 7, {}, "poor", "7 of 10 classes appear"),
+        ("samples.classes_drawn", 7, {}, "none", "is not known"),
         (
             "samples.largest_class_share",
             0.6,
@@ -296,15 +403,68 @@ def test_where_the_prior_is_another_one_the_unit_gaussian_is_no_measure():
         verdict = row(f"latent.{name}", 9.0, subject).verdict
         assert verdict.mark == "none"
         assert "not N(0, I)" in verdict.text
+    for name in ("total_correlation_nats", "gaussian_total_correlation_nats"):
+        verdict = row(f"latent.{name}", 12.0, subject).verdict
+        assert (verdict.mark, "may depend on one another" in verdict.text) == ("none", True)
+    capped = row("latent.total_correlation_nats", 12.0, subject, **{MI: 9.0, MI_CAP: 9.21})
+    assert "upper bound too" in capped.verdict.text
 
 
-def test_without_names_of_classes_chance_is_not_known():
-    subject = made_up(info=info(class_names=None))
-    assert row("latent.knn_accuracy", 0.1, subject).verdict.mark == "none"
-    assert row("samples.classes_drawn", 7, subject).verdict.mark == "none"
+def test_points_are_not_said_to_have_collapsed():
+    points = made_up(description=description("wae", posterior="point"))
+    for count, words in {0: "0 of 4", 3: "3 of 4"}.items():
+        verdict = row("latent.active_units", count, points).verdict
+        assert verdict.mark == "none"
+        assert verdict.text == (
+            f"{words} dimensions are active. Without noise the others may tell something too."
+        )
+    assert row("latent.active_units", 4, points).verdict.text == "4 of 4 dimensions are active."
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "dequantize", "bits", "words"),
+    [
+        ("gaussian", False, 6.0, "Of a density on undequantised pixels: not a code length."),
+        ("continuous_bernoulli", False, 6.0, "not a code length."),
+        ("gaussian", True, 6.0, "25% fewer than the 8 bits of a pixel that nobody models."),
+        ("gaussian", True, 8.5, "No fewer than the 8 bits of a pixel that nobody models."),
+        ("discretized_logistic", False, 6.0, "25% fewer than the 8 bits"),
+    ],
+)
+def test_bits_are_a_code_length_of_probabilities_alone(likelihood, dequantize, bits, words):
+    model = ModelSettings(latent_dim=4, prior="standard_normal", likelihood=likelihood)
+    chosen = description(model=model, settings={"data.dequantize": dequantize})
+    verdict = row("test.bits_per_dim", bits, made_up(description=chosen)).verdict
+    assert verdict.mark == "none", "the glossary has no threshold"
+    assert words in verdict.text
+
+
+def test_chance_is_the_commonest_class_among_the_test_images():
+    unequal = made_up(labels=np.array([0] * 90 + [1] * 10), info=info(class_names=("a", "b")))
+    verdict = row("latent.knn_accuracy", 0.9, unequal).verdict
+    assert verdict.mark == "poor"
+    assert verdict.text == "90% right, where the commonest class alone gives 90%."
+    for labels in (None, np.zeros(5, np.int64)):
+        assert row("latent.knn_accuracy", 0.9, made_up(labels=labels)).verdict.mark == "none"
+
+
+def test_classes_drawn_are_held_against_those_of_as_many_real_images():
+    real_shares = np.array([0.5] * 2 + [0.0] * 8)
+    few = made_up(arrays={"class_shares_real": real_shares})
+    verdict = row("samples.classes_drawn", 2, few).verdict
+    assert verdict.mark == "good"
+    assert verdict.text == "2 of 10 classes appear, 2 among as many real images."
+    all_real = made_up(arrays={"class_shares_real": np.full(10, 0.1)})
+    assert row("samples.classes_drawn", 7, all_real).verdict.mark == "poor"
+
+
+def test_chance_counts_the_factors_that_were_measured():
     with_factors = made_up(info=info(factor_names=("a", "b", "c", "d")))
     text = row("disentanglement.factor_vae_score", 0.7, with_factors).verdict.text
     assert text == "The right factor 70% of the time, where chance is 25%."
+    measured = replace(with_factors, arrays={"factor_columns": np.array([0, 2])})
+    text = row("disentanglement.factor_vae_score", 0.7, measured).verdict.text
+    assert text == "The right factor 70% of the time, where chance is 50%."
 
 
 # --- rows
@@ -336,6 +496,12 @@ def test_errors_and_references_stand_beside_their_values():
     assert (floor.title, floor.reference) == ("Recall, pixels", "training images 0.9")
     real_ = row("samples.spectrum_slope", -2.0, samples__spectrum_slope_real=-2.3)
     assert real_.reference == "test images −2.3"
+    read = row(
+        "disentanglement.dci_informativeness",
+        0.5,
+        disentanglement__dci_informativeness_chance=0.125,
+    )
+    assert read.reference == "chance 0.125"
 
 
 def test_one_explanation_serves_all_spaces_of_a_metric():

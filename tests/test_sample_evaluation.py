@@ -390,6 +390,14 @@ def test_noise_on_grey_levels_is_taken_back() -> None:
     assert metrics == pytest.approx(plain, abs=1e-9)
 
 
+def test_a_folder_of_the_same_image_has_no_principal_components() -> None:
+    same = np.repeat(PIXELS[:1], 20, 0)
+    metrics, _ = measure(as_images(same), None, data_of(same, same))
+    assert metrics["pixels_frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert not any(name.startswith("pca") for name in metrics)
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
 def test_images_that_are_not_finite_are_refused() -> None:
     images = as_images(PIXELS[UNSEEN])
     images[0, 0, 3, 3] = math.nan

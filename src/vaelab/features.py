@@ -37,6 +37,8 @@ PIXEL_FEATURES = 1_024
 COMPONENTS = 64
 # A component that spreads less than this share of the first one is held to be rounding.
 LEAST_SPREAD = 1e-3
+# Images that are all the same have singular values below this one, by rounding.
+ROUNDING = 1e-9
 
 INCEPTION_SIZE = (299, 299)
 INCEPTION_BATCH = 32
@@ -101,13 +103,16 @@ class PrincipalSpace:
 
     @classmethod
     def fit(cls, batches: Batches) -> "PrincipalSpace":
-        """Fit to two training images or more, by the singular values of their pixels."""
+        """Fit to two training images or more, by the singular values of their pixels.
+
+        Of images that are all the same there is no component.
+        """
         pixels = torch.cat([as_float64(PixelSpace().features(images)) for images in batches])
         mean = pixels.mean(0)
         # The factor R of centred pixels = Q R has their singular values and axes.
         factor = torch.linalg.qr(pixels - mean, mode="r").R
         values, axes = torch.linalg.svd(factor, full_matrices=False)[1:]
-        kept = values[:COMPONENTS] > LEAST_SPREAD * values[0]
+        kept = values[:COMPONENTS] > max(LEAST_SPREAD * values[0].item(), ROUNDING)
         deviations = values[:COMPONENTS][kept] / math.sqrt(len(pixels) - 1)
         return cls(mean, axes[:COMPONENTS][kept].T / deviations)
 

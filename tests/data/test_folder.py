@@ -169,6 +169,20 @@ def test_odd_names(tmp_path, name):
     assert read(tmp_path).class_names == ("cl\u00e4ss",)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\x07b", r"a\x07b"),
+        ("new\nline", r"new\nline"),
+        ("\uffff", r"\uffff"),
+        ("ab\u3000\u200d \U0001f431", "ab\u3000\u200d \U0001f431"),
+    ],
+)
+def test_characters_that_no_page_may_hold_are_written_out(tmp_path, name, shown):
+    put(tmp_path / name / "a.png")
+    assert read(tmp_path).class_names == (shown,)
+
+
 def test_names_that_are_no_unicode(tmp_path):
     name = os.fsdecode(b"\xff")
     try:

@@ -28,7 +28,8 @@ METRICS = (
         title="Bits per dimension",
         unit="bits per pixel and channel",
         better="lower",
-        what="The negative log-likelihood as the length of a lossless code of 8-bit pixels.",
+        what="The negative log-likelihood in bits for each number of an image: the length of a "
+        "lossless code, where pixels have 8 bits and it is of their probabilities.",
         good="Lower. Pixels that nobody models take 8 bits.",
         caveat="From a density it counts only where the pixels were dequantised.",
         source="Theis et al. 2016, section 3.1, arXiv:1511.01844",

@@ -46,12 +46,14 @@ METRICS = (
     Metric(
         group="disentanglement",
         name="dci_informativeness",
+        reference="dci_informativeness_chance",
         title="Informativeness (DCI)",
         unit="accuracy",
         better="higher",
         what="How well the factors can be predicted from the latents at all, on test images.",
-        good="Near 1. Where it is low, the other two scores mean little.",
-        caveat="It depends on the predictor as much as on the latents.",
+        good="Near 1. Where it is no better than chance, the other two scores mean little.",
+        caveat="It depends on the predictor as much as on the latents. Chance is the mean over "
+        "factors of their commonest value's share.",
         source="Eastwood & Williams 2018, International Conference on Learning Representations",
     ),
     Metric(

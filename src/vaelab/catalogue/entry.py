@@ -24,8 +24,8 @@ class Metric:
     """One number of metrics.json: what it is and how it is to be read.
 
     `name` may hold `{space}`, which stands for each key of `SPACES`. `error` names its standard
-    error and `reference` the same number of real images, both in the same group. `unit` is
-    empty for a pure number.
+    error and `reference` the same number of real images, or chance, both in the same group. `unit`
+    is empty for a pure number.
     """
 
     group: str
@@ -64,5 +64,5 @@ class Entry:
 
     @property
     def better(self) -> Better:
-        """Which direction is better; none for errors and for what real images have."""
+        """Which direction is better; none for errors and references."""
         return self.metric.better if self.role == "value" else "neither"

@@ -24,7 +24,8 @@ METRICS = (
         title="Cap of the mutual information",
         unit=NATS,
         better="neither",
-        what="The logarithm of the number of test images, ln N: no estimate can be higher.",
+        what="The logarithm of the number of test images that were held against one another, ln N: "
+        "no estimate can be higher.",
         good="",
         caveat="",
         source=HOFFMAN,

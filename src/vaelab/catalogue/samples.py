@@ -140,7 +140,7 @@ METRICS = (
         unit="classes",
         better="higher",
         what="How many classes the classifier finds among the samples.",
-        good="All of them.",
+        good="As many as it finds among real images.",
         caveat="A single sample counts as a class drawn, and so does a mistake of the classifier.",
         source="",
     ),

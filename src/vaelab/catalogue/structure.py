@@ -38,7 +38,7 @@ METRICS = (
         "entropies.",
         good="Near 1: the classes are clusters, found without labels.",
         caveat="Above 0 for many small clusters even by chance.",
-        source="Strehl & Ghosh 2002, Journal of Machine Learning Research 3",
+        source="Vinh et al. 2010, Journal of Machine Learning Research 11",
     ),
     Metric(
         group="latent",

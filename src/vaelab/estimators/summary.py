@@ -115,8 +115,8 @@ def prior_metrics(
     rows = choose(len(latents), most, settings.seed, "mmd")
     if len(rows) > 1:
         some = latents[rows.to(latents.device)]
-        drawn = torch.randn(some.shape, generator=stream(settings.seed, "evaluation/prior"))
-        drawn = drawn if prior is None else prior[: len(some)]
+        noise = stream(settings.seed, "evaluation/prior")
+        drawn = torch.randn(some.shape, generator=noise) if prior is None else prior[: len(some)]
         metrics["mmd_squared"] = aggregate.mmd_squared(some, drawn.to(some.device)).item()
     return metrics
 

@@ -72,7 +72,7 @@ def sample_metrics(
         spaces = feature_spaces(fitted, classifier, settings, device)
         drawn = see(draw(model, data, count, settings, device), spaces)
         real = see(batches_of(test, test_rows, settings, "test"), spaces)
-        floor = see(batches_of(train, train_rows[:count], settings, "train"), spaces)
+        floor = see(batches_of(train, train_rows[:count], settings, "train"), spaces, keep=0)
         metrics: Metrics = {"count": count, **compare(drawn, real), **describe(drawn)}
         metrics |= {f"{name}_floor": value for name, value in compare(floor, real).items()}
         metrics |= {f"{name}_real": v for name, v in describe(real).items() if name in WITH_REAL}
@@ -89,13 +89,16 @@ def feature_spaces(
 ) -> list[FeatureSpace]:
     """Give the spaces that can be had, the principal components fitted to training images.
 
-    Without a classifier there is none of its own, nor one of Inception unless
-    `settings.inception_weights` names its file. Raises UserError for another file.
+    Without a classifier there is none of its own, nor one of components where all images are the
+    same, nor one of Inception unless `settings.inception_weights` names its file. Raises UserError
+    for another file.
     """
     weights = settings.inception_weights
     inception = [InceptionSpace.load(weights, device)] if weights else []
     learnt = [ClassifierSpace(classifier)] if classifier else []
-    return [*learnt, PixelSpace(), PrincipalSpace.fit(training_images), *inception]
+    principal = PrincipalSpace.fit(training_images)
+    components = [principal] if principal.axes.numel() else []
+    return [*learnt, PixelSpace(), *components, *inception]
 
 
 def draw(

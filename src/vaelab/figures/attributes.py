@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaelab.figures.grids import image_grid
+from vaelab.figures.style import as_written
 from vaelab.figures.tiles import ImageGrid
 
 _LONGEST_NAME = 20
@@ -62,7 +63,8 @@ def attribute_arithmetic_figure(
 
 def _short(name: str) -> str:
     words = name.replace("_", " ")
-    return words if len(words) <= _LONGEST_NAME else f"{words[: _LONGEST_NAME - 1].rstrip()}…"
+    long = len(words) > _LONGEST_NAME
+    return as_written(f"{words[: _LONGEST_NAME - 1].rstrip()}…" if long else words)
 
 
 def _signed(step: float) -> str:

@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from vaelab.figures.style import (
     BLUE,
     CLASS_COLORS,
-    MIST,
     NATS,
     ORANGE,
     SLATE,
+    STONE,
     dimension_name,
     new_figure,
     spread_over,
@@ -95,7 +95,7 @@ def kl_bars_figure(
     edges = np.arange(len(order) + 1) - 0.5
     kinds = {
         f"active: {is_active.sum()} of {len(order)}": (is_active, BLUE),
-        "not active": (~is_active, MIST),
+        "not active": (~is_active, STONE),
     }
     with style():
         figure = new_figure(f"{title}: {kl.sum():.1f} nats in all", 3.0)

@@ -19,6 +19,7 @@ from vaelab.figures.style import (
     NATS,
     SLATE,
     WIDTH,
+    as_written,
     dimension_name,
     new_figure,
     spread_over,
@@ -150,7 +151,7 @@ def _class_names(labels: Labels | None, given: Sequence[str] | None) -> list[str
     if labels is None:
         return []
     names = given or [str(k) for k in range(int(labels.max()) + 1)]
-    return [_shorten(name) for name in names]
+    return [as_written(_shorten(name)) for name in names]
 
 
 def _shorten(name: str) -> str:

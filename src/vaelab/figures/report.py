@@ -49,20 +49,20 @@ def effective_samples_figure(sizes: Values, samples: int) -> Figure:
 def _draw_histogram(
     axes: Axes, values: Values, bins: Float[NDArray[np.floating], "edges"], mean: float
 ) -> None:
-    axes.hist(values, bins=bins.tolist(), color=BLUE, alpha=0.75)
+    axes.hist(values, bins=bins.tolist(), color=BLUE)
     axes.axvline(mean, color=INK, linewidth=1.1, label=f"mean {number(mean, 3)}")
     axes.legend(loc="upper right")
     axes.set_xlim(bins[0], bins[-1])
 
 
 def bound_ladder_figure(ladders: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw estimates of the negative log-likelihood, a panel a set of images, highest first.
+    """Draw estimates of the negative log-likelihood, a panel a set of images.
 
     Only within a panel do they compare.
     """
     longest = max(len(ladder) for ladder in ladders.values())
     with style():
-        title = "Negative log-likelihood: from the loosest bound to the tightest"
+        title = "Negative log-likelihood: the bounds on it"
         figure = new_figure(title, 0.36 * longest + 1.25)
         panels = figure.subplots(1, len(ladders), squeeze=False)[0]
         for axes, (images, ladder) in zip(panels, ladders.items(), strict=True):

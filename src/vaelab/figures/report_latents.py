@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from vaelab.figures.style import (
     NATS,
     ORANGE,
     SLATE,
+    STONE,
+    as_written,
     dimension_name,
     new_figure,
     spread_over,
@@ -56,7 +59,7 @@ def variances_figure(variances: Column, threshold: float) -> Figure:
         axes.set_xlabel("variance over images of the posterior mean")
         groups = {
             f"active: {active.sum()}": (active, BLUE),
-            f"not active: {(~active).sum()}": (~active, MIST),
+            f"not active: {(~active).sum()}": (~active, STONE),
         }
         kinds = {label: kind for label, kind in groups.items() if kind[0].any()}
         axes.hist(
@@ -78,10 +81,11 @@ def moments_figure(means: Column, stddevs: Column) -> Figure:
     with style():
         figure = new_figure("Aggregate posterior of each dimension against N(0, 1)", 2.7)
         axes = figure.add_subplot(xlabel="latent dimension", ylabel="value of the latent")
-        axes.axhspan(-1, 1, color=MIST, alpha=0.45, linewidth=0, label="N(0, 1): mean ± stddev")
+        look: Any = {"facecolor": to_rgba(MIST, 0.45), "edgecolor": STONE, "linewidth": 0.9}
+        axes.axhspan(-1, 1, label="N(0, 1): mean ± stddev", **look)
         axes.axhline(0, color=SLATE, linewidth=0.9)
         axes.vlines(places, means - stddevs, means + stddevs, color=BLUE, linewidth=_width(places))
-        look: Any = {"ms": 5, "mec": "white", "mew": 0.8}
+        look = {"ms": 5, "mec": "white", "mew": 0.8}
         axes.plot(places, means, "o", color=BLUE, label="q(z): mean ± stddev", **look)
         shown = spread_over(len(places), 24)
         axes.set_xticks(shown, [dimension_name(j) for j in shown])
@@ -109,7 +113,7 @@ def _draw_map(axes: Axes, values: FactorMap, factors: Sequence[str]) -> None:
     cells = axes.pcolormesh(values, cmap=NATS, vmin=0, vmax=top, edgecolors="white", linewidth=0.6)
     axes.invert_yaxis()
     shown = spread_over(len(factors), 40)
-    axes.set_yticks([k + 0.5 for k in shown], [factors[k] for k in shown])
+    axes.set_yticks([k + 0.5 for k in shown], [as_written(factors[k]) for k in shown])
     shown = spread_over(values.shape[1], 24)
     axes.set_xticks([j + 0.5 for j in shown], [dimension_name(j) for j in shown])
     axes.tick_params(length=0)

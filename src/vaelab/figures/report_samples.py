@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaelab.figures.grids import image_grid
 from vaelab.figures.report import HALF
-from vaelab.figures.style import BLUE, INK, MIST, new_figure, spread_over, style
+from vaelab.figures.style import BLUE, INK, STONE, as_written, new_figure, spread_over, style
 from vaelab.figures.tiles import arrange_pairs
 from vaelab.figures.trials import number
 
@@ -43,7 +43,7 @@ def distances_figure(distances: Mapping[str, Against]) -> Figure:
         figure = new_figure("Fréchet distance over its floor", 0.42 * len(names) + 1.2, HALF)
         axes = figure.add_subplot(xscale="log", xlabel="times the distance of training images")
         places = np.arange(len(names))
-        axes.hlines(places, 1, ratios, color=MIST, linewidth=3)
+        axes.hlines(places, 1, ratios, color=STONE, linewidth=3)
         axes.scatter(ratios, places, color=BLUE, s=38, zorder=3)
         for place, ratio in zip(places, ratios, strict=True):
             text = f"{number(float(ratio), 2)}×"
@@ -74,7 +74,7 @@ def _draw_shares(axes: Axes, shares: Mapping[str, Against]) -> None:
     places = np.arange(len(shares))
     floors = np.array([share.floor for share in shares.values()])
     values = np.array([share.value for share in shares.values()])
-    axes.barh(places, values, 0.6, color=BLUE, alpha=0.75, label="samples")
+    axes.barh(places, values, 0.6, color=BLUE, label="samples")
     axes.vlines(floors, places - 0.4, places + 0.4, color=INK, linewidth=2, label="training images")
     axes.set_yticks(places, list(shares))
     axes.set_ylim(len(shares) - 0.4, -0.6)
@@ -89,10 +89,10 @@ def class_shares_figure(drawn: Shares, real: Shares, names: Sequence[str]) -> Fi
         figure = new_figure("Classes of samples and of real images", 2.7)
         axes = figure.add_subplot(ylabel="share of images")
         axes.bar(places - 0.2, drawn, 0.4, color=BLUE, label="samples")
-        axes.bar(places + 0.2, real, 0.4, color=MIST, label="real images")
+        axes.bar(places + 0.2, real, 0.4, color=STONE, label="real images")
         shown = spread_over(len(names), 40)
         texts = [_short(names[k]) for k in shown]
-        axes.set_xticks(shown, texts)
+        axes.set_xticks(shown, [as_written(text) for text in texts])
         if sum(len(text) + 2 for text in texts) > _LETTERS:
             axes.tick_params(axis="x", rotation=90)
         axes.grid(False, axis="x")

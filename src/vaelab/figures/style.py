@@ -15,6 +15,7 @@ WIDTH = 7.0  # inches
 TITLE_SIZE = 11.0  # points
 
 INK, SLATE, MIST = "#1f2933", "#52606d", "#cbd2d9"
+STONE = "#68747f"  # of what is measured, where MIST would be too faint on white
 BLUE, ORANGE = "#3f90da", "#e76300"
 
 # Ten colours that stay apart under every kind of colour vision: Petroff 2021, arXiv:2107.02270.
@@ -82,6 +83,11 @@ def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
     letters = math.floor((width - 0.2) * 72 / (0.65 * TITLE_SIZE))
     figure.suptitle(textwrap.fill(title, letters), x=0.1 / width, ha="left")
     return figure
+
+
+def as_written(name: str) -> str:
+    """Give a name from outside as a label that matplotlib takes for no formula."""
+    return name.replace("$", r"\$")
 
 
 def dimension_name(index: int) -> str:

@@ -16,8 +16,13 @@ def absences(subject: Subject) -> Iterator[str]:
     elif not subject.has_standard_prior:
         prior = subject.description.model.prior.replace("_", " ")
         yield f"No comparison of dimensions with N(0, 1): the prior is another one ({prior})."
-    if not subject.classes:
-        yield "Nothing about classes: the images have no labels."
+    if len(subject.classes) < 2:
+        why = "all images have the same label" if subject.classes else "the images have no labels"
+        yield f"Nothing about classes: {why}."
+    if not subject.has("annealing.nll_nats"):
+        yield f"No annealed importance sampling: {_why_not_annealed(subject)}."
+    if not subject.has("samples.count"):
+        yield "No samples against real images: it takes 6 training and 6 test images or more."
 
 
 def _why_unbounded(subject: Subject) -> str:
@@ -27,3 +32,9 @@ def _why_unbounded(subject: Subject) -> str:
     if "discriminator" in subject.description.networks:
         return f"{objective} judges images by a discriminator's features, not by their pixels"
     return "the encoder gives points, not distributions"
+
+
+def _why_not_annealed(subject: Subject) -> str:
+    if subject.description.model.prior == "codebook":
+        return "annealing moves latents little by little, and codes only jump"
+    return "evaluate.annealing_images was 0"

@@ -11,12 +11,14 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vaelab.figures.style import INK, MIST, SLATE
+from vaelab.figures.style import INK, MIST, SLATE, STONE
 
-_DARK = {
+# The colours of the dark look; those that stand for values stay as they are.
+DARK = {
     "#ffffff": "#12171d",
     INK: "#e6ebf0",
     SLATE: "#a4b1bf",
+    STONE: "#b5bfc9",
     MIST: "#46525f",
     "#e4e7eb": "#2b343e",  # grid lines
 }
@@ -33,15 +35,19 @@ class Embedded:
     height: int
 
 
-def embed(figure: Figure, name: str) -> Embedded:
-    """Write a figure as two URIs, always the same ones; names keep the marks in it apart."""
+def embed(figure: Figure, name: str, is_plate: bool = False) -> Embedded:
+    """Write a figure as two URIs, always the same ones; names keep the marks in it apart.
+
+    A plate's two looks are one.
+    """
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", dpi=_IMAGE_DPI, metadata=nothing)
     text = _without_prologue(buffer.getvalue())
     width, height = figure.get_size_inches() * 96
-    return Embedded(_uri(text), _uri(_darkened(text)), round(width), round(height))
+    dark = text if is_plate else _darkened(text)
+    return Embedded(_uri(text), _uri(dark), round(width), round(height))
 
 
 def png(image: UInt8[np.ndarray, "channel height width"]) -> str:
@@ -58,8 +64,8 @@ def _without_prologue(text: str) -> str:
 
 def _darkened(text: str) -> str:
     """Exchange the colours of paper, ink and lines; those that stand for something stay."""
-    colors = "|".join(map(re.escape, _DARK))
-    return re.sub(colors, lambda found: _DARK[found[0]], text)
+    colors = "|".join(map(re.escape, DARK))
+    return re.sub(colors, lambda found: DARK[found[0]], text)
 
 
 def _uri(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from vaelab.collapse import READ_KL_WEIGHT
 from vaelab.report.subject import Subject
 
 
@@ -19,7 +20,8 @@ def facts(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "Likelihood", _words(model.likelihood)
     yield "Latent size", str(model.latent_dim)
     for name, title in {"train.kl_weight": "KL weight", "train.epochs": "Epochs"}.items():
-        if name in settings and (name != "train.kl_weight" or subject.has("test.kl_loss_nats")):
+        read = name != "train.kl_weight" or subject.description.objective in READ_KL_WEIGHT
+        if name in settings and read:
             yield title, str(settings[name])
     samples = subject.value("test.nll_importance_samples")
     if samples:

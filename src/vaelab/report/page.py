@@ -59,7 +59,9 @@ def build_page(subject: Subject) -> str:
     All that comes from outside, as names of classes do, is escaped. The same evaluation gives the
     same page, letter for letter.
     """
-    drawn = [Shown(found, embed(found.figure, found.name)) for found in pictures(subject)]
+    drawn = [
+        Shown(found, embed(found.figure, found.name, found.is_plate)) for found in pictures(subject)
+    ]
     parts = list(_parts(subject, drawn))
     found = [row for part in parts for row in part.rows]
     environment = Environment(

@@ -54,7 +54,7 @@ def _row(subject: Subject, key: str, space: str) -> Iterator[Row]:
     value, error, reference = (named(n) for n in (metric.name, metric.error, metric.reference))
     if value is None:
         return
-    reading = Reading(key, value, subject, error, reference)
+    reading = Reading(key, value, subject, reference)
     yield Row(
         metric,
         key.replace(SPACE, space),
@@ -66,7 +66,8 @@ def _row(subject: Subject, key: str, space: str) -> Iterator[Row]:
 
 
 def _whose(metric: Metric) -> str:
-    return "training images" if metric.reference.endswith("_floor") else "test images"
+    kind = metric.reference.rpartition("_")[2]
+    return {"floor": "training images", "real": "test images", "chance": "chance"}[kind]
 
 
 def with_error(value: float, error: float | None) -> str:

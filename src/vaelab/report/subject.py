@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vaelab.checkpoint import ModelDescription
 from vaelab.data.dataset import DatasetInfo
-from vaelab.report.bands import NEAR_CAP
+from vaelab.report.bands import BANDS, NEAR_CAP
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -58,8 +58,28 @@ class Subject:
         return self.info.class_names or ()
 
     @property
+    def commonest_class_share(self) -> float | None:
+        """How often a guess is right that always names the commonest class of the test images."""
+        if self.labels is None or not len(self.labels):
+            return None
+        return float(np.unique(self.labels, return_counts=True)[1].max() / len(self.labels))
+
+    @property
     def information_is_capped(self) -> bool:
-        """Whether the mutual information is so near its cap that it is held down by it."""
+        """Whether the mutual information is so near its cap that it is held down by it.
+
+        Of few images the cap is itself near 0: there it takes half of the cap too.
+        """
         found = self.value("latent.mutual_information_nats")
         cap = self.value("latent.mutual_information_cap_nats")
-        return found is not None and cap is not None and cap - found < NEAR_CAP
+        if found is None or cap is None:
+            return False
+        return cap - found < NEAR_CAP and found >= cap / 2
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether latents were found to tell nothing of their images."""
+        name = "latent.mutual_information_nats"
+        found = self.value(name)
+        poor = found is not None and BANDS[name].mark(found) == "poor"
+        return poor and not self.information_is_capped

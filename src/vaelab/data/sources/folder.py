@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -20,6 +21,8 @@ _NAMED = 10
 """Unreadable files named in an error; the rest is counted."""
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
 """Formats that Pillow recognises and cannot read."""
+_UNPRINTED = {"Cc", "Cn", "Cs"}
+"""Kinds of characters that no page may hold: control, not assigned, surrogate."""
 
 
 @dataclass(frozen=True)
@@ -172,4 +175,7 @@ def _common_size(folder: Path, facts: Sequence[_Facts]) -> Size:
 
 def _shown(name: Path | str) -> str:
     """A name that can be printed, whatever bytes the file system holds."""
-    return str(name).encode("utf-8", "backslashreplace").decode()
+    return "".join(
+        letter.encode("unicode_escape").decode() if category(letter) in _UNPRINTED else letter
+        for letter in str(name)
+    )

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-from vaelab.estimators.disentanglement.dci import completeness, dci_importance, disentanglement
+from vaelab.estimators.disentanglement.dci import (
+    completeness,
+    dci_importance,
+    disentanglement,
+    guessing_accuracy,
+)
 from vaelab.estimators.disentanglement.factor_vae import factor_vae_score
 from vaelab.estimators.disentanglement.mig import factor_information, mutual_information_gap
 from vaelab.estimators.disentanglement.sap import sap_score
@@ -58,7 +63,10 @@ def disentanglement_metrics(
     train, test = _standardised(train_codes, test_codes)
     information = factor_information(test, asked)
     importance, accuracy = dci_importance(train, known, test, asked, random)
-    metrics = {"dci_informativeness": accuracy}
+    metrics = {
+        "dci_informativeness": accuracy,
+        "dci_informativeness_chance": guessing_accuracy(asked),
+    }
     if count > 1:
         metrics["dci_disentanglement"] = disentanglement(importance)
     if dimensions > 1:

@@ -1,8 +1,10 @@
 """The figures of the latent space and of the use of its dimensions."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vaelab.figures import latents, report, report_latents
 from vaelab.figures.trials import number
@@ -27,7 +29,7 @@ def _information(subject: Subject) -> Iterator[Picture]:
         "total_correlation_nats": "total correlation",
         "dimension_wise_kl_nats": "dimension-wise KL",
     }
-    if not subject.has("latent.total_correlation_nats"):
+    if not subject.has("latent.dimension_wise_kl_nats"):
         names = {
             "mutual_information_nats": "mutual information",
             "marginal_kl_nats": "KL of the aggregate posterior",
@@ -71,9 +73,37 @@ def _places(subject: Subject) -> Iterator[Picture]:
             "scatter",
             "latent",
             shown,
-            f"Scatter plot of {len(subject.means):,} latent means.",
+            f"Scatter plot of {_whereabouts(subject, subject.means)}.",
             "Each dot is the latent mean of a test image.",
+            is_plate=True,
         )
+
+
+def _whereabouts(subject: Subject, means: NDArray[np.floating]) -> str:
+    """Say in words what the scatter plot shows."""
+    count = f"{len(means):,} latent means"
+    classes = [] if subject.labels is None else np.unique(subject.labels).tolist()
+    if len(classes) < 2:
+        widest = int(means.std(0).argmax())
+        ends = float(means[:, widest].min()), float(means[:, widest].max())
+        low, high = (number(end, 2) for end in ends)
+        return f"{count}; they spread most in z{widest}, from {low} to {high}"
+    names = [subject.classes[k] if k < len(subject.classes) else str(k) for k in classes]
+    centres = np.stack([means[subject.labels == k].mean(0) for k in classes])
+    return f"{count} of {len(classes)} classes: {_neighbours(centres, names)}"
+
+
+def _neighbours(centres: NDArray[np.floating], names: Sequence[str]) -> str:
+    """Say which classes' mean latents are nearest, in all dimensions, and which farthest apart."""
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    distances = [float(np.linalg.norm(centres[i] - centres[j])) for i, j in pairs]
+    near, far = (
+        f"{names[i]} and {names[j]}"
+        for i, j in (pairs[int(np.argmin(distances))], pairs[int(np.argmax(distances))])
+    )
+    if len(pairs) == 1:
+        return f"their means are {number(distances[0], 2)} apart"
+    return f"the means of {near} are nearest to one another, those of {far} farthest apart"
 
 
 def _use(subject: Subject) -> Iterator[Picture]:

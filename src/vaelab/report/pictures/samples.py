@@ -85,5 +85,11 @@ def _images(subject: Subject) -> Iterator[Picture]:
             "samples",
             report_samples.nearest_figure(arrays["samples_shown"], arrays["nearest_shown"]),
             "Pairs of a sample and the training image nearest to it.",
-            "Equal pairs would be copies. The distance is that of pixels.",
+            f"Equal pairs would be copies. The distance is that of pixels{_drawn_afresh(subject)}.",
         )
+
+
+def _drawn_afresh(subject: Subject) -> str:
+    if subject.info.binarization != "fresh":
+        return ""
+    return ", in black and white, which is drawn from the grey image that is shown"

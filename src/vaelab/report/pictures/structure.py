@@ -50,6 +50,7 @@ def _factors(subject: Subject) -> Iterator[Picture]:
             + ".",
             "One dark cell in a row is a factor with a dimension of its own, one in a column a "
             "dimension that means one thing.",
+            is_plate=True,
         )
 
 

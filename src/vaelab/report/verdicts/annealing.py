@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from vaelab.figures.trials import number
+from vaelab.report.bands import NOISY_GAP
 from vaelab.report.verdicts.reading import Reading, Rule, Verdict, by_mark
 
 
@@ -17,6 +18,9 @@ def _nll(reading: Reading) -> Verdict:
 
 
 def _gap(reading: Reading) -> Verdict:
+    if reading.value < NOISY_GAP:
+        crossed = f"The bounds have crossed by {number(-reading.value, 2)} nats"
+        return Verdict("fair", f"{crossed}: noise, which more chains or images would lessen.")
     apart = f"are {number(reading.value, 2)} nats apart" if reading.value > 0 else "meet"
     return by_mark(
         reading.judged(f"The bounds {apart}"),
@@ -27,8 +31,11 @@ def _gap(reading: Reading) -> Verdict:
 
 
 def _excess(reading: Reading) -> Verdict:
+    if reading.mark_of("annealing.gap_nats") == "poor":
+        return reading.said("The gap is too wide to tell.")
+    high = f"At most {number(reading.value, 2)} nats too high"
     return by_mark(
-        reading.judged(f"At most {number(reading.value, 2)} nats too high"),
+        reading.judged(high if reading.value > 0 else "As low as the lower bound, within noise"),
         ": the importance-weighted bound can be quoted.",
         ": quote the importance-weighted bound with this margin.",
         ": quote the annealed bound, or use more importance samples.",

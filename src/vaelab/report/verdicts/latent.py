@@ -7,7 +7,9 @@ from vaelab.figures.trials import number
 from vaelab.report.bands import KS_CHANCE
 from vaelab.report.verdicts.reading import Reading, Rule, Verdict, by_mark
 
-CAPPED = "The information is at its cap, so this is an upper bound"
+CAPPED = "The information is near its cap, so this is an upper bound"
+
+FREE = "The prior is not N(0, I), so the dimensions may depend on one another."
 
 
 def _dimensions(reading: Reading) -> Verdict:
@@ -17,12 +19,15 @@ def _dimensions(reading: Reading) -> Verdict:
 
 def _active(reading: Reading) -> Verdict:
     dimensions = reading.subject.description.model.latent_dim
-    text = f"{reading.value:.0f} of {dimensions} dimensions are in use"
-    if not reading.value:
-        return reading.judged(text + ": the posterior has collapsed.", 0.0)
-    rest = f"; the same model with {reading.value:.0f} would do."
-    share = reading.value / dimensions
-    return by_mark(reading.judged(text, share), "." if share == 1 else rest, rest, rest)
+    text = f"{reading.value:.0f} of {dimensions} dimensions are active"
+    if reading.subject.description.posterior == "point":
+        others = " Without noise the others may tell something too."
+        return reading.said(f"{text}.{others if reading.value < dimensions else ''}")
+    if reading.value:
+        return reading.judged(f"{text}.", reading.value / dimensions)
+    if reading.subject.tells_nothing or reading.mark_of("test.kl_loss_nats") == "poor":
+        return reading.judged(f"{text}: the posterior has collapsed.")
+    return reading.said(f"{text}, though latents may tell something on a small scale.")
 
 
 def _information(reading: Reading) -> Verdict:
@@ -32,7 +37,7 @@ def _information(reading: Reading) -> Verdict:
         return reading.judged(f"{value} nats.")
     text = f"{value} of at most {number(cap, 3)} nats"
     if reading.subject.information_is_capped:
-        text += ": at its cap, so the marginal KL is an upper bound."
+        text += ": near its cap, so the marginal KL is an upper bound."
         return Verdict("fair", text)
     return by_mark(
         reading.judged(text),
@@ -53,13 +58,15 @@ def _marginal(reading: Reading) -> Verdict:
         reading.judged("The prior lies"),
         " where the latents lie.",
         " roughly where the latents lie.",
-        " in places without latents: samples from there look like no image.",
+        " in places without latents.",
     )
 
 
 def _total_correlation(reading: Reading) -> Verdict:
     if reading.subject.information_is_capped:
         return reading.said(f"{CAPPED} too.")
+    if not reading.subject.has_standard_prior:
+        return reading.said(FREE)
     return by_mark(
         reading.judged("The dimensions"),
         " are nearly independent.",
@@ -74,6 +81,8 @@ def _dimension_wise(reading: Reading) -> Verdict:
 
 
 def _gaussian(reading: Reading) -> Verdict:
+    if not reading.subject.has_standard_prior:
+        return reading.said(FREE)
     return by_mark(
         reading.judged("The dimensions"),
         " are nearly uncorrelated.",
@@ -114,7 +123,8 @@ def _mean_norm(reading: Reading) -> Verdict:
 def _stddev(reading: Reading) -> Verdict:
     if not reading.subject.has_standard_prior:
         return reading.said("The prior is not N(0, I), so the width is free.")
-    return reading.judged(f"{number(reading.value, 3)} where the prior has 1.")
+    factor = max(reading.value, 1 / reading.value) if reading.value > 0 else math.inf
+    return reading.judged(f"{number(reading.value, 3)} where the prior has 1.", factor)
 
 
 RULES: Mapping[str, Rule] = {

@@ -17,7 +17,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Reading:
-    """A number, its standard error and what real images have, where there are such.
+    """A number, and what real images or chance have, where there is such.
 
     `key` is the metric's group.name in the catalogue.
     """
@@ -25,7 +25,6 @@ class Reading:
     key: str
     value: float
     subject: Subject
-    error: float | None = None
     reference: float | None = None
 
     def other(self, name: str) -> float | None:
@@ -35,6 +34,11 @@ class Reading:
     def judged(self, text: str, measure: float | None = None) -> Verdict:
         """Mark a measure, or else the value, by the metric's band."""
         return Verdict(BANDS[self.key].mark(self.value if measure is None else measure), text)
+
+    def mark_of(self, name: str) -> Mark:
+        """Mark another number, by group.name, by its own band; none where it was not measured."""
+        value = self.other(name)
+        return "none" if value is None else BANDS[name].mark(value)
 
     def said(self, text: str) -> Verdict:
         """Say something without a mark."""

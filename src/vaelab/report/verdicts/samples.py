@@ -33,7 +33,9 @@ def _kernel(reading: Reading) -> Verdict:
     floor = reading.reference
     if floor is None:
         return reading.said("No floor to compare with.")
-    return reading.said(f"{number(reading.value - floor, 2)} above what training images have.")
+    side = "below" if reading.value < floor else "above"
+    apart = number(abs(reading.value - floor), 2)
+    return reading.said(f"{apart} {side} what training images have.")
 
 
 def _percent(share: float) -> str:
@@ -78,11 +80,12 @@ def _slope(reading: Reading) -> Verdict:
 
 
 def _classes(reading: Reading) -> Verdict:
-    classes = len(reading.subject.classes)
-    if not classes:
-        return reading.said("How many there are is not known.")
-    text = f"{reading.value:.0f} of {classes} classes appear."
-    return reading.judged(text, reading.value / classes)
+    shares = reading.subject.arrays.get("class_shares_real")
+    if shares is None:
+        return reading.said("How many there are among real images is not known.")
+    real = int((shares > 0).sum())
+    text = f"{reading.value:.0f} of {len(shares)} classes appear, {real} among as many real images."
+    return reading.judged(text, reading.value / real)
 
 
 def _largest_share(reading: Reading) -> Verdict:

@@ -7,12 +7,15 @@ from vaelab.report.verdicts.reading import Reading, Rule, Verdict, by_mark
 
 
 def _accuracy(reading: Reading) -> Verdict:
-    classes = len(reading.subject.classes)
-    if classes < 2:
+    chance = reading.subject.commonest_class_share
+    if chance is None or chance == 1:
         return reading.said(f"{reading.value:.0%} of the classes are read correctly.")
-    chance = 1 / classes
-    text = f"{reading.value:.0%} right, where chance is {chance:.0%}."
-    return reading.judged(text, (reading.value - chance) / (1 - chance))
+    text = f"{reading.value:.0%} right, where the commonest class alone gives {chance:.0%}."
+    return reading.judged(text, _from_chance(reading.value, chance))
+
+
+def _from_chance(value: float, chance: float) -> float:
+    return (value - chance) / (1 - chance)
 
 
 def _clusters(reading: Reading) -> Verdict:
@@ -61,8 +64,11 @@ def _completeness(reading: Reading) -> Verdict:
 
 
 def _informativeness(reading: Reading) -> Verdict:
+    chance = reading.reference
+    if chance is None:
+        return reading.said("How much of it is chance is not known.")
     return by_mark(
-        reading.judged("The factors"),
+        reading.judged("The factors", _from_chance(reading.value, chance)),
         " can be read from the latents.",
         " can be read in part.",
         " are hardly in the latents, so the other scores mean little.",
@@ -79,7 +85,8 @@ def _separation(reading: Reading) -> Verdict:
 
 
 def _factor_vae(reading: Reading) -> Verdict:
-    factors = len(reading.subject.info.factor_names or ())
+    columns = reading.subject.arrays.get("factor_columns")
+    factors = len(reading.subject.info.factor_names or () if columns is None else columns)
     chance = f", where chance is {1 / factors:.0%}" if factors else ""
     return reading.judged(f"The right factor {reading.value:.0%} of the time{chance}.")
 
