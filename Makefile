@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro compare tune dashboard ui test check format clean help
+.PHONY: repro compare tune dashboard ui test chaos check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for anot
 
 test: $(INSTALLED)  ## the whole test suite
 	$(ENVIRONMENT) python -m pytest
+
+chaos: $(INSTALLED)  ## kill, starve and cut off the pipeline by the dozen; it must not mind
+	$(ENVIRONMENT) python -m pytest -m chaos -s tests/pipeline/chaos
 
 check: $(INSTALLED)  ## linter, formatter and strict type checker, as in CI
 	$(ENVIRONMENT) ruff check

@@ -5,8 +5,9 @@ import torch
 from pipeline import paths, stage
 from pipeline.files import write_arrays, write_csv, write_json
 from pipeline.records import add_evaluation, run_of_model
-from pipeline.tracking import open_store
+from pipeline.tracking import open_store, tolerated
 from pipeline.trained import Trained
+from vaelab import memory
 from vaelab.classifier import DESCRIPTION, Classifier, load_classifier
 from vaelab.config import Settings
 from vaelab.devices import describe
@@ -24,17 +25,14 @@ def evaluate(settings: Settings) -> None:
     store = open_store(settings.tracking)
     trained = Trained.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
-    report = measure(
-        trained.model,
-        evaluation_data(trained),
-        settings.evaluate,
-        trained.device,
-        classifier(trained.device),
-    )
+    data, judge = evaluation_data(trained), classifier(trained.device)
+    with memory.naming("evaluate.batch_size", settings.evaluate.batch_size):
+        report = measure(trained.model, data, settings.evaluate, trained.device, judge)
     write_json(paths.EVALUATE_METRICS, report.metrics)
     write_latents(report.latents)
     write_arrays(paths.EVALUATE_ARRAYS, report.arrays)
-    add_evaluation(run_of_model(store, settings), settings)
+    with tolerated("the evaluation"):
+        add_evaluation(run_of_model(store, settings), settings)
     print(summary(report))
 
 

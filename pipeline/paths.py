@@ -44,6 +44,9 @@ COMPARISON_REPORT = COMPARISON / "table.md"
 COMPARISON_FIGURE = COMPARISON / "comparison.png"
 
 
+TRAINING_LOCK = Path(".training/lock")
+
+
 def main_copy() -> Path:
     """Give the main working copy: `dvc exp run` may work in one that it throws away."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,7 @@ from pipeline.background import BackgroundRun
 from vaelab import rendering
 from vaelab.config import TrainSettings
 from vaelab.figures.tiles import progress_pairs, progress_samples
+from vaelab.files import naming, write_atomically
 from vaelab.progress import EpochReport
 from vaelab.randomness import stream
 from vaelab.training import Trainer
@@ -47,7 +49,9 @@ class EpochRecorder:
         due = report.epoch % self.settings.images_every_epochs == 0
         images = self._draw() if due or report.epoch == self.settings.epochs else {}
         for key, image in images.items():
-            Image.fromarray(image).save(self.folder / f"{key}_{report.epoch:04d}.png")
+            path = self.folder / f"{key}_{report.epoch:04d}.png"
+            picture = Image.fromarray(image)
+            write_atomically(path, partial(picture.save, format="PNG"))
         self.background.log_epoch(report.epoch, report.metrics, images)
         if not sys.stderr.isatty():
             self._say(report)
@@ -55,7 +59,8 @@ class EpochRecorder:
     def keep(self, folder: Path) -> None:
         """Copy the pictures to where the pipeline wants them; an interruption may still come."""
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.folder, folder)
+        with naming(folder):
+            shutil.copytree(self.folder, folder)
 
     def _draw(self) -> dict[str, np.ndarray]:
         self.model.eval()

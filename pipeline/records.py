@@ -17,6 +17,7 @@ from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_ru
 from vaelab.checkpoint import load_model, weights_hash
 from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
+from vaelab.files import write_text
 from vaelab.models import Model
 
 
@@ -27,41 +28,81 @@ def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, devic
     run.log_tags({"device": device, **git_state()})
 
 
-def finish_training(run: Run, settings: TrackingSettings, logged: set[int]) -> None:
+def finish_training(run: Run, settings: TrackingSettings) -> None:
     """Log what the files have and the run has not; then tag it with the weights' hash.
 
-    `logged` names the epochs that the run has. Raises one of tracking.STORE_ERRORS if the
-    store is gone: the run is then not tagged, and another is filled when it is needed.
+    Raises one of tracking.STORE_ERRORS if the store is gone: the run is then not tagged, and
+    `run_of_model` completes it, whoever needs it next.
     """
-    _log_epochs(run, logged)
+    noted = unfinished(weights_hash(paths.MODEL))
+    write_text(noted, run.run_id)
+    if not run.has_params():
+        _, description = load_model(paths.MODEL, torch.device("cpu"))
+        run.log_params(description.settings)
+        run.log_dataset(PreparedData.load(paths.PREPARED).info)
+    _log_epochs(run)
     run.log_files(paths.MODEL, "model_files")
     run.log_files(paths.TRAIN, "train")
     run.log_metrics(flattened(json.loads(paths.TIMING.read_text())))
     if settings.log_model:
         log_servable_model(run)
     run.log_tags({WEIGHTS_TAG: weights_hash(paths.MODEL)})
+    noted.unlink()
+
+
+def unfinished(weights: str) -> Path:
+    """Name the file that holds the id of a model's run while that is not complete."""
+    return paths.main_copy() / ".tracking" / weights
 
 
 def run_of_model(store: Store, settings: Settings) -> Run:
-    """Find the run of the model at hand; where it is not there, fill a new one from the files."""
-    found = store.find_run(weights_hash(paths.MODEL))
-    return Run(store, found) if found else _backfill(store, settings)
+    """Find the run of the model at hand; complete it, or fill a new one, where need be."""
+    weights = weights_hash(paths.MODEL)
+    found, noted = store.find_run(weights), unfinished(weights)
+    if found:
+        return Run(store.client, found)
+    if noted.is_file() and store.has_run(known := noted.read_text(encoding="utf-8")):
+        with active_run(store, "", resumed=known) as run:
+            finish_training(run, settings.tracking)
+        return run
+    return _backfill(store, settings)
 
 
 def add_evaluation(run: Run, settings: Settings) -> None:
     """Add what the evaluate stage wrote."""
     metrics = json.loads(paths.EVALUATE_METRICS.read_text())
     measured = {group: values for group, values in metrics.items() if group != "dataset"}
-    add_results(run, "evaluate", settings.evaluate.model_dump(), paths.EVALUATE, measured)
+    _add_tags(run, "evaluate", settings.evaluate.model_dump())
+    run.log_metrics(flattened(measured))
+    run.log_files(paths.EVALUATE, "evaluate")
 
 
-def add_results(
-    run: Run, name: str, settings: Mapping[str, Any], folder: Path, metrics: Mapping[str, Any]
-) -> None:
-    """Add a stage's files and numbers to a run that has ended; its settings become tags."""
+def add_report(run: Run) -> None:
+    """Add what the report stage wrote."""
+    run.log_file(paths.REPORT, "evaluate")
+
+
+def add_figures(run: Run, settings: Settings) -> None:
+    """Add what the render stage drew."""
+    _add_tags(run, "render", settings.render.model_dump())
+    run.log_files(paths.RENDER, "render")
+
+
+def complete(store: Store, settings: Settings) -> Run:
+    """Give the run of the model at hand all that the stages wrote."""
+    run = run_of_model(store, settings)
+    if paths.EVALUATE_METRICS.is_file():
+        add_evaluation(run, settings)
+    if paths.REPORT.is_file():
+        add_report(run)
+    if any(paths.RENDER.glob("*.png")):
+        add_figures(run, settings)
+    return run
+
+
+def _add_tags(run: Run, name: str, settings: Mapping[str, Any]) -> None:
+    """Add a stage's settings: its run has ended, and they may change."""
     run.log_tags({f"{name}.{key}": value for key, value in settings.items()})
-    run.log_metrics(flattened(metrics))
-    run.log_files(folder, name)
 
 
 def log_servable_model(run: Run) -> None:
@@ -116,12 +157,14 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
-def _log_epochs(run: Run, logged: set[int]) -> None:
+def _log_epochs(run: Run) -> None:
+    """Log the epochs and pictures that the run has not."""
     rows = [(int(row.pop("epoch")), row) for row in read_csv(paths.HISTORY)]
+    logged, pictured = run.logged_steps("learning_rate"), run.logged_images()
     run.log_history([(epoch, row) for epoch, row in rows if epoch not in logged])
     for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
         key, _, epoch = path.stem.rpartition("_")
-        if int(epoch) not in logged:
+        if (key, int(epoch)) not in pictured:
             run.log_image(np.array(Image.open(path)), key, int(epoch))
 
 
@@ -135,5 +178,5 @@ def _backfill(store: Store, settings: Settings) -> Run:
         run.log_tags({BACKFILLED_TAG: "true"})
         if paths.EVALUATE_METRICS.is_file():
             add_evaluation(run, settings)
-        finish_training(run, settings.tracking, logged=set())
+        finish_training(run, settings.tracking)
     return run

@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from pipeline import paths, stage
 from pipeline.files import read_csv
-from pipeline.records import add_results, run_of_model
-from pipeline.tracking import open_store
+from pipeline.records import add_figures, run_of_model
+from pipeline.tracking import open_store, tolerated
 from pipeline.trained import Trained
 from vaelab import rendering
 from vaelab.asking import Asking
@@ -21,6 +22,7 @@ from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
+from vaelab.files import write_atomically
 from vaelab.models import Model
 from vaelab.randomness import stream
 
@@ -44,9 +46,10 @@ def render(settings: Settings) -> None:
     trained = Trained.load(settings.machine)
     paths.RENDER.mkdir(parents=True, exist_ok=True)
     for name, figure in figures(trained, settings.render):
-        figure.savefig(paths.RENDER / f"{name}.png", dpi=settings.render.dpi)
-    run = run_of_model(store, settings)
-    add_results(run, "render", settings.render.model_dump(), paths.RENDER, {})
+        save = partial(figure.savefig, format="png", dpi=settings.render.dpi)
+        write_atomically(paths.RENDER / f"{name}.png", save)
+    with tolerated("the figures"):
+        add_figures(run_of_model(store, settings), settings)
     print(f"drew {len(list(paths.RENDER.glob('*.png')))} figures in {paths.RENDER}")
 
 

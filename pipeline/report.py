@@ -1,19 +1,19 @@
 """Write the page that says what the evaluation's numbers mean for this model."""
 
-import json
-
-import numpy as np
 import torch
 
 from pipeline import paths, stage
-from pipeline.files import read_arrays, read_csv
-from pipeline.records import run_of_model
-from pipeline.tracking import open_store
+from pipeline.files import read_arrays, read_metrics, read_table
+from pipeline.records import add_report, run_of_model
+from pipeline.tracking import open_store, tolerated
 from vaelab.checkpoint import load_model
-from vaelab.config import Settings, UserError
+from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.files import write_text
-from vaelab.report import Subject, build_page
+from vaelab.report import Subject, build_page, check_fit
+
+# Of each dimension, whatever the model.
+NEEDED = ("mean_variance", "aggregate_stddev")
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def report(settings: Settings) -> None:
     """Write report.html, and add it to the model's run."""
     store = open_store(settings.tracking)
     write_text(paths.REPORT, build_page(read_subject(settings)))
-    run_of_model(store, settings).log_file(paths.REPORT, "evaluate")
+    with tolerated("the report"):
+        add_report(run_of_model(store, settings))
     print(f"wrote {paths.REPORT} ({paths.REPORT.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -33,26 +34,19 @@ def read_subject(settings: Settings) -> Subject:
     """Read what the prepare, train and evaluate stages wrote. Raises UserError."""
     data = PreparedData.load(paths.PREPARED)
     _, description = load_model(paths.MODEL, torch.device("cpu"))
-    try:
-        metrics = json.loads(paths.EVALUATE_METRICS.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{paths.EVALUATE_METRICS}: cannot be read ({error}); "
-            "`dvc repro -s -f evaluate` makes it anew"
-        ) from error
-    rows = read_csv(paths.LATENT_DIMENSIONS)
-    return Subject(
-        metrics=metrics,
+    data.check_model(description.image_shape)
+    subject = Subject(
+        metrics=read_metrics(paths.EVALUATE_METRICS),
         description=description,
         info=data.info,
         active_unit_threshold=settings.evaluate.active_unit_threshold,
         arrays=read_arrays(paths.EVALUATE_ARRAYS),
-        dimensions={name: np.array([row[name] for row in rows]) for name in rows[0]}
-        if rows
-        else {},
+        dimensions=read_table(paths.LATENT_DIMENSIONS, *NEEDED),
         means=read_arrays(paths.TEST_LATENTS).get("mean"),
         labels=data.labels("test"),
     )
+    check_fit(subject)
+    return subject
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 import argparse
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import paths
 from vaelab.config import Settings, UserError, load_settings
+from vaelab.memory import is_lack_of_memory
 
 
 def run(work: Callable[[Settings], None], description: str | None) -> None:
@@ -15,9 +17,14 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
     arguments = parser(
         description, "`dvc repro` runs all stages that are out of date."
     ).parse_args()
-    run_command(
-        lambda: work(load_settings(arguments.params)), again="`dvc repro` goes on from here"
-    )
+    wanted: list[bool] = []
+
+    def whole() -> None:
+        settings = load_settings(arguments.params)
+        wanted.append(settings.machine.traceback)
+        work(settings)
+
+    run_command(whole, again="`dvc repro` goes on from here", with_traceback=lambda: any(wanted))
 
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -34,22 +41,41 @@ def parser(description: str | None, epilog: str | None = None) -> argparse.Argum
     return made
 
 
-def run_command(work: Callable[[], None], again: str) -> None:
-    """Do a command's work; `again` says how to go on after an interruption."""
+def run_command(
+    work: Callable[[], None], again: str, with_traceback: Callable[[], bool] = lambda: False
+) -> None:
+    """Do a command's work; `again` says how to go on after an interruption.
+
+    What a user can mend ends it with one line and exit code 2; `with_traceback` asks for more.
+    """
     # A termination unwinds the stack like Ctrl-C, so that runs end and locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         work()
-    except UserError as error:
-        sys.exit(_say(str(error), 2))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.exit(_say(f"{error.filename}: {error.strerror}", 2))
     except KeyboardInterrupt:
         sys.exit(_say(f"interrupted; {again}", 130))
+    except Exception as error:
+        message = _to_mend(error)
+        if message is None:
+            raise
+        if with_traceback():
+            traceback.print_exc()
+        sys.exit(_say(message, 2))
+
+
+def _to_mend(error: Exception) -> str | None:
+    """Say what a user can mend; None for what only the code's authors can."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}{error.strerror or error}"
+    if is_lack_of_memory(error):
+        return f"not enough memory: {' '.join(str(error).split())[:200]}"
+    return None
 
 
 def _say(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    # One line, whatever the name of a file has in it.
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
     return code

@@ -14,18 +14,14 @@ from pipeline.described import describe_model, training_key, training_settings
 from pipeline.files import nested, write_csv, write_json
 from pipeline.recorder import EpochRecorder
 from pipeline.records import finish_training, start_training
-from pipeline.tracking import (
-    STORE_ERRORS,
-    Store,
-    active_run,
-    brief,
-    open_store,
-)
+from pipeline.tracking import Store, active_run, open_store, tolerated
 from vaelab.assembly import build_trainer
 from vaelab.checkpoint import CheckpointFolder, save_model
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.devices import choose_device, describe
+from vaelab.files import write_text
+from vaelab.locks import sole_user
 from vaelab.progress import Progress
 from vaelab.training import Trainer
 
@@ -42,29 +38,34 @@ def train(settings: Settings) -> None:
     store = open_store(settings.tracking)
     data = PreparedData.load(paths.PREPARED)
     trainer = prepared_trainer(settings, data)
-    key = training_key(settings, trainer.device)
-    with CheckpointFolder(paths.checkpoints() / key) as checkpoints:
+    key, name = training_key(settings, trainer.device), run_name(settings)
+    with (
+        sole_user(paths.TRAINING_LOCK, name),
+        CheckpointFolder(paths.checkpoints() / key, name) as checkpoints,
+    ):
         resumed = unfinished_run(store, checkpoints.folder)
         watch = settings.tracking.system_metrics
-        with active_run(store, run_name(settings), resumed, watch=watch) as run:
-            (checkpoints.folder / RUN_ID).write_text(run.run_id)
-            start_training(run, training_settings(settings), data.info, describe(trainer.device))
-            log = BackgroundRun(run, run.logged_steps("learning_rate"))
-            fit(trainer, log, settings, checkpoints)
+        with active_run(store, name, resumed, watch=watch) as run:
+            write_text(checkpoints.folder / RUN_ID, run.run_id)
+            logged: set[int] = set()
+            with tolerated("the settings"):
+                start_training(
+                    run, training_settings(settings), data.info, describe(trainer.device)
+                )
+                logged = run.logged_steps("learning_rate")
+            fit(trainer, BackgroundRun(run, logged), settings, checkpoints)
             description = describe_model(settings, data.info, trainer)
             save_model(paths.MODEL, trainer.model, description)
             write_history(trainer.progress, description.objective)
-            try:
-                finish_training(run, settings.tracking, log.logged)
-            except STORE_ERRORS as error:
-                print(f"warning: the run is incomplete ({brief(error)}); evaluation fills another")
+            with tolerated("all of the training"):
+                finish_training(run, settings.tracking)
         checkpoints.remove()
 
 
 def unfinished_run(store: Store, folder: Path) -> str | None:
     """Give the run of an interrupted training, if it is still there."""
     noted = folder / RUN_ID
-    run_id = noted.read_text() if noted.is_file() else None
+    run_id = noted.read_text(encoding="utf-8") if noted.is_file() else None
     return run_id if run_id and store.has_run(run_id) else None
 
 

@@ -29,6 +29,7 @@ class Trained:
         device = choose_device(settings)
         model, description = load_model(paths.MODEL, device)
         data = PreparedData.load(paths.PREPARED)
+        data.check_model(description.image_shape)
         return cls(model, data, bool(description.settings.get("data.dequantize")), device)
 
     def batches(self, split: SplitName) -> ImageBatches:

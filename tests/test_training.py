@@ -1,6 +1,10 @@
 """The loop: it learns, it repeats itself exactly, it stops before harm, it knows no objective."""
 
+import json
 import math
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -155,6 +159,90 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert progress == expected
 
 
+@pytest.mark.parametrize("objective", [Vae(kl_weight=2.0), Gan(discriminator_steps=2)])
+@pytest.mark.parametrize("steps", [1, 4, 6, 8])
+def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
+    tmp_path: Path, objective: Objective, steps: int
+) -> None:
+    """Of 4 steps an epoch, with binarisation drawn on the way; progress holds every metric."""
+
+    def make() -> Trainer:
+        trainer = make_trainer(objective, learning_rate_schedule="cosine", epochs=3)
+        images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE)).astype(np.uint8)
+        trainer.train = ImageBatches(images, CPU, binarize=True)
+        return trainer
+
+    undisturbed, interrupted, resumed = make(), make(), make()
+    expected = undisturbed.fit()
+    bar = interrupted._progress_bar(show=False)
+    with CheckpointFolder(tmp_path) as folder:
+        for epoch in range(steps // 4 + 1):
+            for _ in interrupted._steps_of_epoch():
+                if 4 * epoch + interrupted.progress.step == steps:
+                    interrupted.save(folder)
+            interrupted._report(bar)
+        resumed.resume(folder)
+        assert 4 * resumed.progress.epoch + resumed.progress.step == steps
+        assert resumed.fit(checkpoints=folder) == expected
+    assert_same(weights(undisturbed), weights(resumed))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_let_through_after_the_step_is_safe(tmp_path: Path, number: int) -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise StoppedError
+
+    class Interrupts(Vae):
+        def losses(
+            self, model: Model, images: Tensor, generator: torch.Generator
+        ) -> dict[str, PlayerLoss]:
+            if trainer.progress.step == 2:
+                signal.raise_signal(number)
+            return super().losses(model, images, generator)
+
+    trainer = make_trainer(Interrupts())
+    before = signal.signal(number, stop)
+    try:
+        with CheckpointFolder(tmp_path) as folder:
+            with pytest.raises(StoppedError):
+                trainer.fit(checkpoints=folder)
+            assert signal.getsignal(number) is stop
+            resumed = make_trainer()
+            resumed.resume(folder)
+    finally:
+        signal.signal(number, before)
+    assert (resumed.progress.epoch, resumed.progress.step) == (0, 3)
+    undisturbed = make_trainer()
+    undisturbed.fit()
+    resumed.fit()
+    assert_same(weights(undisturbed), weights(resumed))
+
+
+def test_a_lack_of_memory_names_the_batch_size() -> None:
+    class Hungry(Vae):
+        def losses(
+            self, model: Model, images: Tensor, generator: torch.Generator
+        ) -> dict[str, PlayerLoss]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
+
+    with pytest.raises(UserError, match=r"device ran out of memory with train.batch_size: 16;"):
+        make_trainer(Hungry()).fit()
+
+
+def test_another_error_of_the_runtime_stays_what_it_is() -> None:
+    class Wrong(Vae):
+        def losses(
+            self, model: Model, images: Tensor, generator: torch.Generator
+        ) -> dict[str, PlayerLoss]:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        make_trainer(Wrong()).fit()
+
+
 class Explodes(Vae):
     """A generation loss that is not finite from the third step on."""
 
@@ -179,10 +267,36 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> Non
         if step < 2:
             reference._step(images)
     with pytest.raises(
-        NonFiniteLossError, match=r"epoch 1: .*train.generation_loss_nats.*not finite"
+        NonFiniteLossError, match=r"epoch 1, step 3 of 4: .*train.generation_loss_nats.*not finite"
     ):
         trainer.fit()
     assert_same(weights(trainer), weights(reference))
+
+
+def test_the_images_of_the_step_that_was_not_finite_are_written_down(tmp_path: Path) -> None:
+    trainer, same = make_trainer(Explodes(steps=[])), make_trainer()
+    third = same.train.permutation(same.order)[32:48].tolist()
+    with (
+        CheckpointFolder(tmp_path) as folder,
+        pytest.raises(NonFiniteLossError, match=r"images of that step are in .*not_finite\.json"),
+    ):
+        trainer.fit(checkpoints=folder)
+    noted = json.loads((tmp_path / "not_finite.json").read_text())
+    assert noted == {"epoch": 1, "training_images": third}
+
+
+def test_what_is_not_finite_reaches_no_checkpoint(tmp_path: Path) -> None:
+    trainer = make_trainer(Explodes(steps=[]))
+    with CheckpointFolder(tmp_path) as folder:
+        for step, _ in enumerate(trainer._steps_of_epoch(), 1):
+            if step < 3:
+                trainer.save(folder)
+            else:
+                with pytest.raises(NonFiniteLossError, match="step 3 of 4"):
+                    trainer.save(folder)
+    assert [path.name[:25] for path in folder._paths()] == [
+        "epoch_000000_step_0000000" for _ in range(2)
+    ]
 
 
 def test_the_term_that_stayed_finite_is_not_blamed() -> None:
@@ -382,22 +496,28 @@ def test_bfloat16_networks_give_float32_distributions_and_learn() -> None:
 
 
 def test_a_second_trainer_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    told = rf"vae on digits \(process {os.getpid()} on .+\) is training here already"
     with (
-        CheckpointFolder(tmp_path),
-        pytest.raises(UserError, match="another process is training"),
-        CheckpointFolder(tmp_path),
+        CheckpointFolder(tmp_path, "vae on digits"),
+        pytest.raises(UserError, match=told),
+        CheckpointFolder(tmp_path, "the same again"),
     ):
+        pass
+    with CheckpointFolder(tmp_path):
         pass
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda content: content[:100], lambda content: b""])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes]
+) -> None:
     trainer = make_trainer(epochs=2)
     with CheckpointFolder(tmp_path) as folder:
         trainer.fit(lambda report: trainer.save(folder))
         newest = sorted(tmp_path.glob("*.safetensors"))[-1]
-        newest.write_bytes(newest.read_bytes()[:100])
-        with pytest.warns(UserWarning, match="damaged"):
-            found = folder.load_latest()
+        newest.write_bytes(damage(newest.read_bytes()))
+        found = folder.load_latest()
+    assert f"warning: {newest} is damaged" in capsys.readouterr().out
     assert found is not None
     assert found[1]["epoch"] == 1
 
@@ -407,4 +527,4 @@ def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     with CheckpointFolder(tmp_path) as folder:
         trainer.fit(lambda report: trainer.save(folder))
         names = sorted(p.name for p in tmp_path.glob("*.safetensors"))
-    assert names == ["epoch_000004.safetensors", "epoch_000005.safetensors"]
+    assert names == [f"epoch_00000{epoch}_step_00000000.safetensors" for epoch in (4, 5)]

@@ -31,7 +31,7 @@ def parent_run(store: Store, study: Study, settings: Settings, info: DatasetInfo
     with study_lock():
         noted = study.user_attrs.get(PARENT)
         if noted and store.has_run(noted):
-            run = Run(store, noted)
+            run = Run(store.client, noted)
             run.reopen()
             return run
         tags = {"vaelab.study": study.study_name, **git_state()}

@@ -2,21 +2,20 @@
 
 import json
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from vaelab.config import ModelSettings, UserError
+from vaelab.config import ModelSettings, UserError, reason
 from vaelab.files import sha256, write_atomically, write_text
+from vaelab.locks import sole_user
 from vaelab.models import Model, PosteriorKind, build_model
 
 WEIGHTS = "weights.safetensors"
@@ -69,11 +68,13 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
             description.networks,
             posterior=description.posterior,
         )
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        weights = load_file(folder / WEIGHTS)
+        model.load_state_dict(weights)
+        if not all(weight.isfinite().all() for weight in weights.values()):
+            raise ValueError(f"{WEIGHTS} holds weights that are no finite numbers")
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
         raise UserError(
-            f"{folder}: no loadable model ({reason}); `dvc repro -f train` makes it anew"
+            f"{folder}: no loadable model ({reason(error)}); `dvc repro -f train` makes it anew"
         ) from error
     return model.to(device).eval(), description
 
@@ -81,33 +82,32 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
 class CheckpointFolder:
     """The last states of one training, newest last; one process at a time may use it.
 
-    Used as a context: entering takes the lock, and raises UserError if another has it.
+    Used as a context: entering takes the lock, under a name that others are told, and raises
+    UserError if another process has it.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, name: str = "another training", keep: int = 2) -> None:
         self.folder = folder
         self.keep = keep
-        self.lock = FileLock(folder / "lock")
+        self._lock = sole_user(folder / "lock", name)
 
     def __enter__(self) -> "CheckpointFolder":
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UserError(
-                f"{self.folder}: another process is training with the same settings and data; "
-                "wait for it or end it"
-            ) from error
+        self._lock.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.lock.release()
+    def __exit__(self, *error: Any) -> None:
+        self._lock.__exit__(*error)
 
-    def save(self, epoch: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Write a state, tensors and JSON in one file, and drop the oldest."""
+    def save(
+        self, epoch: int, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
+    ) -> None:
+        """Write a state, tensors and JSON in one file, and drop the oldest.
+
+        It is that after so many epochs and so many steps of the next one.
+        """
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"state": json.dumps(state)}
-        path = self.folder / f"epoch_{epoch:06d}.safetensors"
+        path = self.folder / f"epoch_{epoch:06d}_step_{step:08d}.safetensors"
         content = serialise(whole, metadata)
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
         for old in self._paths()[: -self.keep]:
@@ -120,9 +120,15 @@ class CheckpointFolder:
                 with safe_open(path, framework="pt") as file:
                     state = json.loads(file.metadata()["state"])
                 return load_file(path), state
-            except (SafetensorError, OSError, KeyError, ValueError) as error:
-                warnings.warn(f"{path} is damaged ({error}); trying the one before", stacklevel=2)
+            except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                print(f"warning: {path} is damaged ({reason}); trying the one before", flush=True)
         return None
+
+    def note(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Leave a JSON file for people beside the states; give its path."""
+        write_text(self.folder / name, json.dumps(content) + "\n")
+        return self.folder / name
 
     def remove(self) -> None:
         """Remove the folder, once the training that it belongs to has succeeded."""

@@ -2,15 +2,17 @@
 
 import torch
 
+from vaelab import memory
 from vaelab.config import MachineSettings, UserError
 
 
 def choose_device(settings: MachineSettings) -> torch.device:
-    """Give the device that `machine.device` names, and set the number of CPU threads.
+    """Give the device that `machine.device` names; set up the CPU's threads and memory.
 
     "auto" is CUDA where there is a GPU, then Apple's MPS, then the CPU. Raises UserError
     for a device that this machine does not have.
     """
+    memory.keep_freed()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     if settings.device == "auto":

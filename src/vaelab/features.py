@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import inception_v3
 
 from vaelab.classifier import Classifier, features_of
 from vaelab.config import UserError
@@ -140,6 +139,9 @@ class InceptionSpace:
 
         Raises UserError for a file that is missing or is something else.
         """
+        # Takes seconds to import, and few have the weights.
+        from torchvision.models import inception_v3
+
         with torch.device("meta"):
             network = inception_v3(weights=None, init_weights=False, aux_logits=False)
         network.fc = nn.Identity()

@@ -2,21 +2,46 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError say which path it is about: that of a full disk does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`; flush it to the disk, then rename it."""
+    """Let `write` fill a temporary file beside `path`; flush it to the disk, then rename it.
+
+    Raises OSError, with the name of `path`, where that fails; what was there before is intact.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with naming(path):
+        try:
+            write(temporary)
+            flush(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Let a file's content, or a folder's names, reach the disk."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        os.fsync(opened)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(opened)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """How far a training has come, and what stops it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +20,12 @@ class EpochReport:
 class Progress:
     """How far training has come: all that a checkpoint holds beside tensors.
 
-    `history` has a row of metrics an epoch, `per_dimension` a list of values an epoch by name.
+    `epoch` counts whole epochs, `step` those of the next epoch that are done. `history` has a row
+    of metrics an epoch, `per_dimension` a list of values an epoch by name.
     """
 
     epoch: int = 0
+    step: int = 0
     best_epoch: int = 0
     best_value: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -32,5 +35,10 @@ class Progress:
 class NonFiniteLossError(UserError):
     """A loss, a gradient or a validation metric stopped being finite.
 
-    If it was in training, the weights are those from before that step.
+    If it was in training, the weights are those from before that step, whose batch had `images`,
+    numbers in the training split.
     """
+
+    def __init__(self, message: str, epoch: int = 0, images: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.epoch, self.images = epoch, list(images)

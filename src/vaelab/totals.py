@@ -9,9 +9,9 @@ from torch import Tensor
 class Totals:
     """Sums by name of values [batch] or [batch, dimension]; nothing waits until `means`."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+    def __init__(self, sums: Mapping[str, Tensor] | None = None, count: int = 0) -> None:
+        self.sums = dict(sums or {})
+        self.count = count
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Add a batch; all values have its length."""

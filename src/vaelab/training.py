@@ -1,7 +1,6 @@
 """The one loop, for every objective. It waits for the device between epochs only."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vaelab import memory
 from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import TrainSettings
 from vaelab.data.batches import ImageBatches
@@ -18,11 +18,11 @@ from vaelab.optimisers import build_optimisers, learning_rate
 from vaelab.progress import EpochReport, NonFiniteLossError, Progress
 from vaelab.randomness import stream
 from vaelab.totals import Totals
+from vaelab.training_state import Saver, gather, restore
 
 VALIDATION_BATCH = 500
 # Images that freeze a fitted likelihood before each validation; all of them do at the end.
 FIT_IMAGES = 5_000
-CHECKPOINT_SECONDS = 5.0
 
 
 class Trainer:
@@ -48,12 +48,14 @@ class Trainer:
         self.live = objective.model_copy(update=self.hyper)
         self.learning_rate = self._scalar(settings.learning_rate)
         # 1 once a loss or gradient was not finite: then fused optimisers leave the weights alone.
-        self.halted = self._scalar(0.0)
+        self.halted, self.steps_halted = self._scalar(0.0), self._scalar(0.0)
         self.optimisers = build_optimisers(
             model, objective, settings, self.learning_rate, self.halted
         )
-        self.best = self._weights()
-        self.progress = Progress()
+        self.best = self.weights()
+        self.progress, self.totals = Progress(), Totals()
+        # Before this epoch's order was drawn: from it, the epoch can be taken up in the middle.
+        self.order_at_start = self.order.get_state()
 
     def fit(
         self,
@@ -62,38 +64,53 @@ class Trainer:
         *,
         show_progress: bool = True,
     ) -> Progress:
-        """Train to the end, writing a checkpoint every few seconds.
+        """Train to the end, writing a checkpoint every few seconds, and before a SIGINT or SIGTERM.
 
-        Raises NonFiniteLossError, naming the term, before a loss that is not finite
-        has touched the weights.
+        Raises NonFiniteLossError, naming the term, before a loss that is not finite has touched
+        the weights, and UserError for a lack of memory.
         """
-        saved = time.monotonic()
-        with self._progress_bar(show_progress) as bar:
+        with (
+            memory.naming("train.batch_size", self.settings.batch_size),
+            self._progress_bar(show_progress) as bar,
+            Saver(self, checkpoints) as saver,
+        ):
             while not self._finished():
-                on_epoch(self._epoch(bar))
-                if checkpoints and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self.save(checkpoints)
-                    saved = time.monotonic()
+                for _ in self._steps_of_epoch():
+                    bar.update()
+                    saver.save_if_due()
+                on_epoch(self._report(bar))
+                saver.save_if_due()
+        self._settle()
+        return self.progress
+
+    def _settle(self) -> None:
+        """Take the best weights, and fit to all images what is fitted in closed form."""
         self.model.load_state_dict(self.best)
         self._fit_likelihood(limit=None)
         noise = stream(self.settings.seed, "fit", self.device)
         self.model.fit_prior(self.train.spread(VALIDATION_BATCH, noise), noise)
-        return self.progress
 
     def save(self, checkpoints: CheckpointFolder) -> None:
-        """Write all that is needed to continue exactly."""
-        checkpoints.save(self.progress.epoch, self._tensors(), vars(self.progress))
+        """Write all that is needed to continue exactly. Raises NonFiniteLossError, as `fit`."""
+        self._training_means()
+        checkpoints.save(self.progress.epoch, self.progress.step, *gather(self))
 
-    def _epoch(self, bar: "tqdm[Any]") -> EpochReport:
+    def resume(self, checkpoints: CheckpointFolder) -> None:
+        """Continue from the last checkpoint, if there is one, exactly as if never stopped."""
+        if found := checkpoints.load_latest():
+            restore(self, *found)
+            # The epoch's report says what its last step had, which may be done.
+            self._set_schedule(max(0, self.progress.step - 1))
+
+    def _steps_of_epoch(self) -> Iterator[None]:
+        """Take the steps that are left of the epoch."""
         self.model.train()
-        totals = Totals()
-        for step, images in enumerate(self._batches()):
-            self._set_schedule(step)
-            totals.add(self._step(images))
-            bar.update()
-        metrics = _prefixed("train", totals.means()[0])
-        self._refuse_non_finite(metrics)
-        return self._report(metrics, bar)
+        for images in self._batches():
+            self._set_schedule(self.progress.step)
+            self.totals.add(self._step(images))
+            self.steps_halted += self.halted
+            self.progress.step += 1
+            yield
 
     def _step(self, images: Tensor) -> dict[str, Tensor]:
         players = list(self.objective.players)
@@ -117,11 +134,12 @@ class Trainer:
         for player in players:
             self.optimisers[player].move(losses[player].active)
 
-    def _report(self, metrics: dict[str, float], bar: "tqdm[Any]") -> EpochReport:
-        progress = self.progress
+    def _report(self, bar: "tqdm[Any]") -> EpochReport:
+        progress, metrics = self.progress, self._training_means()
         validated, per_dimension = self._validate()
         self._refuse_non_finite(validated)
-        progress.epoch += 1
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        self.totals, self.order_at_start = Totals(), self.order.get_state()
         metrics |= validated | {"learning_rate": self.learning_rate.item()}
         metrics |= {name: value.item() for name, value in self.hyper.items()}
         self._keep_best(metrics)
@@ -153,7 +171,7 @@ class Trainer:
         value = metrics[f"validation.{selection}"] if selection else -math.inf
         if selection is None or value < self.progress.best_value:
             self.progress.best_value, self.progress.best_epoch = value, self.progress.epoch
-            self.best = self._weights()
+            self.best = self.weights()
 
     def _finished(self) -> bool:
         patience, progress = self.settings.early_stopping_epochs, self.progress
@@ -166,7 +184,8 @@ class Trainer:
         return torch.cat(list(parts))
 
     def _batches(self) -> Iterator[Tensor]:
-        return self.train.shuffled(self.settings.batch_size, self.order, self.noise)
+        size, first = self.settings.batch_size, self.progress.step
+        return self.train.shuffled(size, self.order, self.noise, first)
 
     def _set_schedule(self, step: int) -> None:
         """Move what changes with time to its value at this step; nothing here waits."""
@@ -178,38 +197,36 @@ class Trainer:
     def _steps(self) -> int:
         return math.ceil(len(self.train) / self.settings.batch_size)
 
+    def _training_means(self) -> dict[str, float]:
+        """Give the means of the epoch so far. Raises NonFiniteLossError if one is not finite."""
+        metrics = _prefixed("train", self.totals.means()[0])
+        self._refuse_non_finite(metrics)
+        return metrics
+
     def _refuse_non_finite(self, metrics: dict[str, float]) -> None:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-        if not bad and self.halted.item():
-            bad = ["the gradient"]
-        if bad:
-            raise NonFiniteLossError(
-                f"epoch {self.progress.epoch + 1}: {', '.join(bad)} is not finite; training has "
-                "stopped and written no weights since the last checkpoint. A lower "
-                "train.learning_rate, or train.gradient_clip_norm: 1, usually mends it"
-            )
-
-    def resume(self, checkpoints: CheckpointFolder) -> None:
-        """Continue from the last checkpoint, if there is one, exactly as if never stopped."""
-        found = checkpoints.load_latest()
-        if found is None:
+        halted = int(self.steps_halted)
+        if not (bad or halted):
             return
-        tensors, state = found
-        self.progress = Progress(**state)
-        self.model.load_state_dict(_under("model", tensors))
-        self.best = {k: v.to(self.device) for k, v in _under("best", tensors).items()}
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_tensors(_under(f"optimiser.{name}", tensors))
-        self.order.set_state(tensors["generator.order"])
-        self.noise.set_state(tensors["generator.noise"])
+        step = self.progress.step - halted
+        where = f", step {step + 1} of {self._steps()}" if halted else ""
+        raise NonFiniteLossError(
+            f"epoch {self.progress.epoch + 1}{where}: {', '.join(bad or ['the gradient'])} is not "
+            "finite; training has stopped and written no weights since the last checkpoint. A "
+            "lower train.learning_rate, or train.gradient_clip_norm: 1, usually mends it",
+            self.progress.epoch + 1,
+            self._images_of(step) if halted else (),
+        )
 
-    def _tensors(self) -> dict[str, Tensor]:
-        groups = {"model": self._weights(), "best": self.best}
-        groups |= {f"optimiser.{name}": o.tensors() for name, o in self.optimisers.items()}
-        groups["generator"] = {"order": self.order.get_state(), "noise": self.noise.get_state()}
-        return {f"{group}.{k}": v for group, tensors in groups.items() for k, v in tensors.items()}
+    def _images_of(self, step: int) -> list[int]:
+        """Give the numbers of the images in a step of this epoch."""
+        order = torch.Generator(self.order.device)
+        order.set_state(self.order_at_start)
+        size = self.settings.batch_size
+        return self.train.permutation(order)[step * size : (step + 1) * size].tolist()
 
-    def _weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
+        """Copy the model's weights and buffers."""
         return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def _scalar(self, value: float) -> Tensor:
@@ -217,7 +234,8 @@ class Trainer:
 
     def _progress_bar(self, show: bool) -> "tqdm[Any]":
         steps = self._steps()
-        done, total = self.progress.epoch * steps, self.settings.epochs * steps
+        done = self.progress.epoch * steps + self.progress.step
+        total = self.settings.epochs * steps
         return tqdm(total=total, initial=done, desc="train", unit="step", disable=not show or None)
 
     def _headline(self, metrics: dict[str, float]) -> str:
@@ -228,8 +246,3 @@ class Trainer:
 
 def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{prefix}.{name}": value for name, value in metrics.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    start = prefix + "."
-    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

@@ -26,20 +26,12 @@ class Copy:
 
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
         """Run a command there, give what it printed, and insist on its exit code."""
-        # What the tests' own surroundings say must not decide where the copy's runs go.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))}
         # A file, not a pipe: daemons that a command leaves behind would keep that open.
         with tempfile.TemporaryFile("w+") as output:
             found = subprocess.run(
                 command,
                 cwd=self.path,
-                env=inherited
-                | {
-                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                    "PYTHONPATH": str(self.path / "src"),
-                    "GIT_CONFIG_GLOBAL": os.devnull,
-                }
-                | environment,
+                env=self.environment() | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 timeout=600,
@@ -48,6 +40,16 @@ class Copy:
             printed = output.read()
         assert found.returncode == code, printed
         return printed
+
+    def environment(self) -> dict[str, str]:
+        """Give what a command there is run with."""
+        # What the tests' own surroundings say must not decide where the copy's runs go.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))}
+        return inherited | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.path / "src"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+        }
 
     def repro(self, *arguments: str) -> str:
         """Run `dvc repro`."""

@@ -72,29 +72,82 @@ def test_simultaneous_first_uses_of_one_store_all_work(tmp_path: Path) -> None:
             text=True,
             env=environment,
         )
-        for _ in range(3)
+        for _ in range(4)
     ]
     results = [process.communicate(timeout=120) for process in processes]
     assert {out.strip() for out, _ in results} == {"experiment 1"}, results
 
 
-def test_a_store_that_goes_away_costs_no_training(capsys: pytest.CaptureFixture[str]) -> None:
-    class GoneRun:
-        calls = 0
+class GoneRun:
+    """A run whose store is away when it is asked for an epoch of `away`."""
 
-        def log_metrics(self, metrics: object, step: int) -> None:
-            self.calls += 1
+    def __init__(self, away: set[int]) -> None:
+        self.away, self.asked = away, list[int]()
+
+    def log_metrics(self, metrics: object, step: int) -> None:
+        self.asked.append(step)
+        if step in self.away:
             raise MlflowException("connection refused")
 
-    run = GoneRun()
+
+def test_a_store_that_goes_away_is_not_asked_at_every_epoch(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = GoneRun({2})
     background = BackgroundRun(run, {1})  # type: ignore[arg-type]
     for epoch in (1, 2, 3, 4):
         background.log_epoch(epoch, {"train.loss": 1.0}, {})
     background.close()
-    assert background.lost
-    assert run.calls == 1, "epoch 1 is there already, and what is gone is not asked again"
-    assert background.logged == {1}
+    assert run.asked == [2], "epoch 1 is there already; after 2 there is a pause"
     assert "MLflow no longer answers (connection refused)" in capsys.readouterr().out
+
+
+def test_a_store_that_comes_back_is_written_to_again(capsys: pytest.CaptureFixture[str]) -> None:
+    run = GoneRun({1, 2})
+    background = BackgroundRun(run, set(), pause_seconds=0)  # type: ignore[arg-type]
+    for epoch in (1, 2, 3, 4):
+        background.log_epoch(epoch, {"train.loss": 1.0}, {})
+    background.close()
+    assert run.asked == [1, 2, 3, 4]
+    said = capsys.readouterr().out
+    assert said.count("no longer answers") == said.count("answers again") == 1
+
+
+def test_an_unreachable_server_is_done_without_where_that_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    settings = TrackingSettings(uri=uri, on_unreachable="local")
+    assert tracking.open_store(settings).uri == f"sqlite:///{tmp_path}/mlflow.db"
+    said = capsys.readouterr().out
+    assert "does not answer" in said
+    assert "tracking in mlflow.db" in said
+    with pytest.raises(UserError, match="does not answer"):
+        tracking.open_store(settings, local_instead=False)
+
+
+def test_a_server_that_says_nothing_is_found_out_in_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://name:secret@127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(UserError, match="does not answer") as caught:
+            tracking.open_store(TrackingSettings(uri=uri))
+    assert time.monotonic() - started < 10
+    assert "secret" not in str(caught.value)
+
+
+def test_only_pictures_that_arrived_whole_are_there(tmp_path: Path) -> None:
+    store = tracking.open_store(TrackingSettings())
+    with tracking.active_run(store, "pictures") as run:
+        for step in (1, 2):
+            run.log_image(np.zeros((4, 4, 3), np.uint8), "samples", step)
+        run.log_image(np.zeros((4, 4, 3), np.uint8), "with space", 1)
+        assert len(run.logged_images()) == 3
+        (small,) = (tmp_path / "mlruns").rglob("samples+step+2*.webp")
+        small.unlink()
+    assert run.logged_images() == {("samples", 1), ("with space", 1)}
 
 
 def test_more_metrics_and_params_than_a_batch_holds() -> None:

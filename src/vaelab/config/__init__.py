@@ -1,16 +1,16 @@
 """Typed settings: what params.yaml may say, each value with its range."""
 
 import difflib
+import itertools
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from vaelab.config.objectives import check_objective, objective_names
-from vaelab.config.section import Section, UserError
+from vaelab.config.section import Section, UserError, reason
 from vaelab.config.sections import (
     DataSettings,
     EvaluateSettings,
@@ -22,6 +22,7 @@ from vaelab.config.sections import (
     TrainSettings,
 )
 from vaelab.config.tune import SearchRange, TuneSettings
+from vaelab.config.yaml_file import read_yaml
 
 __all__ = [
     "DataSettings",
@@ -43,11 +44,23 @@ __all__ = [
     "parse_section",
     "parse_settings",
     "read_yaml",
+    "reason",
     "with_changes",
 ]
 
 
 AnySection = TypeVar("AnySection", bound=Section)
+_NAMED = 5
+"""Problems named in an error; the rest is counted."""
+_MESSAGES = {
+    "model_type": "must be a mapping of settings",
+    "dict_type": "must be a mapping",
+    "path_type": "must be a path",
+    "invalid_key": "a setting's name must be a text",
+}
+"""What to say instead of pydantic's words, which name its classes."""
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
 
 
 class Settings(Section):
@@ -100,17 +113,6 @@ def load_settings(path: Path) -> Settings:
     return parse_settings(read_yaml(path), str(path))
 
 
-def read_yaml(path: Path) -> object:
-    """Read a YAML file; nothing in it is {}. Raises UserError, in one line."""
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except YAMLError as error:
-        raise UserError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
-    return content if content is not None else {}
-
-
 def parse_settings(content: object, origin: str = "settings") -> Settings:
     """Check a mapping of sections; `origin` names it in errors. Raises UserError."""
     if not isinstance(content, Mapping):
@@ -123,7 +125,7 @@ def parse_section(section: type[AnySection], content: object, origin: str) -> An
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {'; '.join(_explain(error))}") from error
+        raise UserError(f"{origin}: {_explained(error)}") from error
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
@@ -163,7 +165,7 @@ def _check_setting(settings: Settings, name: str, value: object) -> None:
         if isinstance(changed, ModelSettings):
             _check_pixels(settings.data, changed)
     except ValueError as error:
-        reasons = "; ".join(_explain(error)) if isinstance(error, ValidationError) else str(error)
+        reasons = _explained(error) if isinstance(error, ValidationError) else str(error)
         raise ValueError(f"tune.search_space: {name} cannot be {value!r}: {reasons}") from error
 
 
@@ -174,6 +176,13 @@ def _check_own_setting(settings: Settings, name: str) -> None:
         raise ValueError(f"tune.search_space: {name} is not read with train.objective: {objective}")
 
 
+def _explained(error: ValidationError) -> str:
+    first = "; ".join(itertools.islice(_explain(error), _NAMED))
+    rest = error.error_count() - _NAMED
+    whole = f"{first}; and {rest} more" if rest > 0 else first
+    return " ".join(whole.split())
+
+
 def _explain(error: ValidationError) -> Iterator[str]:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"] if not _is_union_branch(part))
@@ -181,9 +190,16 @@ def _explain(error: ValidationError) -> Iterator[str]:
             yield _unknown(name)
         else:
             value = problem["input"]
-            given = f" (it is {value!r})" if not isinstance(value, Mapping | Section) else ""
-            message = problem["msg"].removeprefix("Value error, ")
+            given = f" (it is {_shown(value)})" if not isinstance(value, Mapping | Section) else ""
+            message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
             yield f"{name}: {message}{given}" if name else message
+
+
+def _shown(value: object) -> str:
+    try:
+        return _BRIEF.repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of too many digits"
 
 
 def _is_union_branch(part: str | int) -> bool:

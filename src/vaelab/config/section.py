@@ -1,15 +1,33 @@
 """What every group of settings has in common."""
 
+import textwrap
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-Positive = Annotated[int, Field(ge=1)]
+# Beyond 32 bits PyTorch and NumPy overflow before they run out of memory.
+MOST = 2**31 - 1
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+NotNegative = Annotated[int, Field(ge=0, le=MOST)]
+Width = Annotated[int, Field(ge=1, le=65536)]
+"""Of a layer: two of them make no more weights than can be asked for."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class UserError(ValueError):
     """Something from outside is wrong; the message says what would be right."""
+
+
+def reason(error: Exception) -> str:
+    """Say in part of a line why a file from outside cannot be used."""
+    if isinstance(error, ValidationError):
+        said = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3]]
+        return textwrap.shorten("; ".join(said).removeprefix(": "), 300)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{Path(error.filename).name}: " if isinstance(error.filename, str) else ""
+        return f"{where}{error.strerror}"
+    return textwrap.shorten(str(error), 300) or type(error).__name__
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vaelab.config.objectives import check_objective
-from vaelab.config.section import Positive, Section, Seed
+from vaelab.config.section import MOST, NotNegative, Positive, Section, Seed, Width
 
 SourceName = Literal[
     "digits",
@@ -46,10 +46,10 @@ class ModelSettings(Section):
     """The networks, the size of the latent and the likelihood of the pixels."""
 
     network: Literal["conv", "mlp", "resnet"] = "conv"
-    latent_dim: int = Field(default=20, ge=1, le=65536)
-    channels: tuple[Positive, ...] = Field(default=(16, 32), min_length=1, max_length=10)
+    latent_dim: Width = 20
+    channels: tuple[Width, ...] = Field(default=(16, 32), min_length=1, max_length=10)
     kernel_size: int = Field(default=5, ge=1, le=31)
-    hidden: tuple[Positive, ...] = (500, 500)
+    hidden: tuple[Width, ...] = (500, 500)
     activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"] = "relu"
     likelihood: Literal["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"] = (
         "gaussian"
@@ -59,12 +59,12 @@ class ModelSettings(Section):
     )
     gaussian_mean: Literal["sigmoid", "linear"] = "sigmoid"
     prior: Literal["auto", "standard_normal", "vamp", "flow", "mixture", "codebook"] = "auto"
-    pseudo_inputs: Positive = 100
-    flow_layers: Positive = 6
-    flow_width: Positive = 128
-    mixture_components: Positive = 10
-    codebook_size: int = Field(default=64, ge=2)
-    code_dimensions: Positive = 2
+    pseudo_inputs: Width = 100
+    flow_layers: Width = 6
+    flow_width: Width = 128
+    mixture_components: Width = 10
+    codebook_size: int = Field(default=64, ge=2, le=65536)
+    code_dimensions: Width = 2
     spectral_norm: bool = True
 
     @field_validator("kernel_size")
@@ -80,14 +80,14 @@ class TrainSettings(Section):
 
     objective: Annotated[str, AfterValidator(check_objective)] = "vae"
     kl_weight: float = Field(default=1.0, ge=0)
-    kl_warmup_epochs: int = Field(default=0, ge=0)
+    kl_warmup_epochs: NotNegative = 0
     free_bits_nats: float = Field(default=0.0, ge=0)
     epochs: Positive = 100
     batch_size: Positive = 100
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     learning_rate_schedule: Literal["constant", "cosine", "linear"] = "constant"
-    learning_rate_warmup_epochs: int = Field(default=0, ge=0)
+    learning_rate_warmup_epochs: NotNegative = 0
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip_norm: float | None = Field(default=None, gt=0)
     early_stopping_epochs: Positive | None = None
@@ -109,12 +109,12 @@ class EvaluateSettings(Section):
     batch_size: Positive = 500
     active_unit_threshold: float = Field(default=0.01, gt=0)
     neighbours: Positive = 10
-    max_pairs_images: int = Field(default=10_000, ge=2)
+    max_pairs_images: int = Field(default=10_000, ge=2, le=MOST)
     interpolation_pairs: Positive = 200
-    annealing_images: int = Field(default=16, ge=0)
+    annealing_images: NotNegative = 16
     annealing_chains: Positive = 8
-    annealing_temperatures: int = Field(default=100, ge=2)
-    samples: int = Field(default=5000, ge=10)
+    annealing_temperatures: int = Field(default=100, ge=2, le=MOST)
+    samples: int = Field(default=5000, ge=10, le=MOST)
     classifier_epochs: Positive = 3
     inception_weights: Path | None = None
     seed: Seed = 0
@@ -141,6 +141,7 @@ class TrackingSettings(Section):
     """Where MLflow keeps what was learnt."""
 
     uri: str | None = Field(default=None, min_length=1)
+    on_unreachable: Literal["fail", "local"] = "fail"
     experiment: str = Field(default="vaelab", min_length=1, max_length=500)
     log_model: bool = True
     system_metrics: bool = True
@@ -149,5 +150,6 @@ class TrackingSettings(Section):
 class MachineSettings(Section):
     """What runs the arithmetic; no result is meant to depend on it."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    threads: Positive | None = None
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    traceback: bool = False

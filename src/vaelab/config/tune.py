@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from vaelab.config.section import Positive, Section, Seed
+from vaelab.config.section import NotNegative, Positive, Section, Seed
 
 Scalar = bool | int | float | str | None
 Range = TypeVar("Range", "IntRange", "FloatRange")
@@ -111,7 +111,7 @@ class TuneSettings(Section):
     pruning_after: float = Field(default=0.3, ge=0, lt=1)
     startup_trials: Positive = 10
     finalists: Positive = 3
-    seeds: int = Field(default=3, ge=0)
+    seeds: NotNegative = 3
     importance_samples: Positive = 100
     final_importance_samples: Positive = 100
     heartbeat_seconds: Positive = 5

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 Images = Float[Tensor, "batch channel height width"]
@@ -37,12 +37,19 @@ class ImageBatches:
         return self.count
 
     def shuffled(
-        self, batch_size: int, order: torch.Generator, noise: torch.Generator
+        self, batch_size: int, order: torch.Generator, noise: torch.Generator, first: int = 0
     ) -> Iterator[Images]:
-        """Give every image once, in an order drawn from `order`; the last batch may be short."""
-        permutation = torch.randperm(self.count, generator=order, device=order.device)
-        for start in range(0, self.count, batch_size):
+        """Give every image once, in an order drawn from `order`; the last batch may be short.
+
+        The batches before number `first` are left out, and no noise is drawn for them.
+        """
+        permutation = self.permutation(order)
+        for start in range(first * batch_size, self.count, batch_size):
             yield self._prepare(self._rows(permutation[start : start + batch_size]), noise)
+
+    def permutation(self, order: torch.Generator) -> Int64[Tensor, "count"]:
+        """Draw the order in which `shuffled` gives the images."""
+        return torch.randperm(self.count, generator=order, device=order.device)
 
     def ordered(
         self, batch_size: int, noise: torch.Generator, limit: int | None = None

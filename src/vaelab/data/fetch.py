@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vaelab.config import UserError
+from vaelab.files import flush
 
 MIRROR_VARIABLE = "VAELAB_DATA_MIRROR"
 Verify = Callable[[Path], str | None]
@@ -234,8 +235,4 @@ def _publish(partial: _Partial, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(partial.path, target)
     partial.discard()
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush(target.parent)

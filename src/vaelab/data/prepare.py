@@ -13,7 +13,7 @@ from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
 from vaelab.data.source import Shape, Source
 from vaelab.data.splits import Part, binarize, generator, split
-from vaelab.files import sha256, write_text
+from vaelab.files import naming, sha256, write_text
 
 _CHUNK_BYTES = 2**24
 
@@ -27,8 +27,9 @@ def prepare(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        info = _write(source, settings, unfinished)
-        _replace(folder, unfinished)
+        with naming(folder):
+            info = _write(source, settings, unfinished)
+            _replace(folder, unfinished)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

@@ -1,0 +1,133 @@
+"""One run of MLflow's, written to by its id."""
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+
+from vaelab.data.dataset import DatasetInfo
+
+WEIGHTS_TAG = "vaelab.weights_sha256"
+BACKFILLED_TAG = "vaelab.backfilled"
+BATCH_METRICS = 1_000
+BATCH_PARAMS = 100
+
+
+class Run:
+    """A run that is written to, by its id alone: its status and its times stay as they are."""
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client, self.run_id = client, run_id
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
+        """Set its status, and its end to now."""
+        self.client.set_terminated(self.run_id, status)
+
+    def reopen(self) -> None:
+        """Let it be running again."""
+        self.client.update_run(self.run_id, status="RUNNING")
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log settings; nothing may have been logged under their names with another value."""
+        entries = [Param(name, str(value)) for name, value in params.items()]
+        for start in range(0, len(entries), BATCH_PARAMS):
+            self.client.log_batch(self.run_id, params=entries[start : start + BATCH_PARAMS])
+
+    def log_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags; those of the same name are replaced."""
+        self.client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log all metrics of a step in one call."""
+        self.log_history([(step, metrics)])
+
+    def log_history(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log metrics of many steps in as few calls as MLflow allows."""
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(name, float(value), now, step)
+            for step, row in rows
+            for name, value in row.items()
+        ]
+        for start in range(0, len(entries), BATCH_METRICS):
+            self.client.log_batch(self.run_id, metrics=entries[start : start + BATCH_METRICS])
+
+    def logged_steps(self, metric: str) -> set[int]:
+        """Give the steps at which a metric has been logged."""
+        return {entry.step for entry in self.client.get_metric_history(self.run_id, metric)}
+
+    def has_params(self) -> bool:
+        """Tell whether any setting has been logged."""
+        return bool(self.client.get_run(self.run_id).data.params)
+
+    def logged_images(self) -> set[tuple[str, int]]:
+        """Give the keys and steps of the pictures that have arrived whole."""
+        # MLflow names them key+step+1+timestamp+..., and writes a small copy after each.
+        names = {Path(file.path).name for file in self.client.list_artifacts(self.run_id, "images")}
+        whole = [n for n in names if n.endswith(".png") and f"{n[:-4]}+compressed.webp" in names]
+        found = (name.rsplit("+", 5) for name in whole)
+        return {(key, int(step)) for key, _, step, *_ in found}
+
+    def forget_source(self) -> None:
+        """Remove what MLflow noted of the code at hand, which is not the code of the run."""
+        for tag in ("mlflow.source.git.commit", "mlflow.source.git.branch"):
+            if tag in self.client.get_run(self.run_id).data.tags:
+                self.client.delete_tag(self.run_id, tag)
+
+    def log_image(self, image: np.ndarray, key: str, step: int) -> None:
+        """Add a picture, uint8 [height, width, 3], to the grid of a key by step."""
+        self.client.log_image(self.run_id, image, key=key, step=step)
+
+    def log_files(self, folder: Path, under: str) -> None:
+        """Log a folder's files as artifacts."""
+        self.client.log_artifacts(self.run_id, str(folder), under)
+
+    def log_file(self, path: Path, under: str | None = None) -> None:
+        """Log one file as an artifact, in a folder of the run's if one is named."""
+        self.client.log_artifact(self.run_id, str(path), under)
+
+    def log_model(self, module: torch.nn.Module, example: np.ndarray) -> None:
+        """Store a module, one tensor in and one out, as `runs:/<id>/model`, without a pickle.
+
+        Only for the active run. `example` is a batch of more than one, so that the exported
+        program takes batches of any size.
+        """
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            # Takes seconds to import, and only training needs it.
+            import mlflow.pytorch
+
+            mlflow.pytorch.log_model(
+                module,
+                name="model",
+                input_example=example,
+                pip_requirements=[
+                    f"torch=={torch.__version__.partition('+')[0]}",
+                    f"mlflow=={mlflow.__version__}",
+                ],
+            )
+
+    def log_dataset(self, info: DatasetInfo) -> None:
+        """Log which data set it was, by the hash of its arrays."""
+        described = Dataset(
+            name=info.name,
+            digest=_digest(info),
+            source_type="local",
+            source=json.dumps({"origin": info.origin}),
+            profile=info.model_dump_json(include={"image_shape", "counts", "levels"}),
+        )
+        entry = DatasetInput(described, [InputTag("mlflow.data.context", "training")])
+        self.client.log_inputs(self.run_id, [entry])
+
+
+def _digest(info: DatasetInfo) -> str:
+    """Hash the hashes of a data set's arrays, to as many characters as MLflow keeps."""
+    return hashlib.sha256(json.dumps(info.sha256, sort_keys=True).encode()).hexdigest()[:36]

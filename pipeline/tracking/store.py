@@ -1,0 +1,186 @@
+"""The store that runs are kept in: a server, or a file."""
+
+import http.client
+import logging
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from sqlalchemy import make_url
+
+from pipeline.paths import main_copy
+from pipeline.tracking.failures import REMEDY, STORE_ERRORS, brief
+from pipeline.tracking.run import WEIGHTS_TAG, Run
+from vaelab.config import TrackingSettings, UserError
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store and the experiment in it that the pipeline writes to."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+    def find_run(self, weights: str) -> str | None:
+        """Give the newest run of the model with these weights, if there is one."""
+        found = self.client.search_runs(
+            [self.experiment_id],
+            f"tags.`{WEIGHTS_TAG}` = '{weights}'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+        return found[0].info.run_id if found else None
+
+    def has_run(self, run_id: str) -> bool:
+        """Tell whether a run is there, and not deleted."""
+        try:
+            return str(self.client.get_run(run_id).info.lifecycle_stage) == "active"
+        except MlflowException:
+            return False
+
+    def unfinished_runs(self, tag: str, value: str) -> list["Run"]:
+        """Give the runs with a tag that nobody ended."""
+        found = self.client.search_runs(
+            [self.experiment_id], f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
+        )
+        return [Run(self.client, run.info.run_id) for run in found]
+
+    def create_run(self, name: str, tags: Mapping[str, Any], parent: str | None = None) -> "Run":
+        """Start a run that no process has to keep active; `Run.end` ends it."""
+        nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+        texts = {key: str(value) for key, value in tags.items()} | nested
+        run = self.client.create_run(self.experiment_id, tags=texts, run_name=name)
+        return Run(self.client, run.info.run_id)
+
+
+def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Store:
+    """Open the store that MLFLOW_TRACKING_URI or `tracking.uri` names, or mlflow.db.
+
+    For a server that does not answer, within seconds: raises UserError, or opens mlflow.db if
+    `tracking.on_unreachable` says so and `local_instead` does not forbid it.
+    """
+    root = main_copy()
+    local = f"sqlite:///{root}/mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri or local
+    if is_server(uri) and (reason := _silence(uri)):
+        if settings.on_unreachable == "fail" or not local_instead:
+            raise UserError(
+                f"{reason}; start it, unset MLFLOW_TRACKING_URI and tracking.uri to track in "
+                "mlflow.db, or set tracking.on_unreachable: local to do so when this happens"
+            )
+        print(f"warning: {reason}; tracking in mlflow.db. When it is back, {REMEDY}", flush=True)
+        uri = local
+    _use(uri)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        # Simultaneous first uses of an SQLite store collide while its tables are made.
+        with FileLock(root / "mlflow.db.lock"):
+            _create_whole(uri)
+            client = MlflowClient(uri)
+            artifacts = None if is_server(uri) else (root / "mlruns").as_uri()
+            return Store(client, uri, _experiment(client, settings.experiment, artifacts))
+    except MlflowException as error:
+        raise UserError(f"the MLflow store {shown(uri)} cannot be used: {brief(error)}") from error
+
+
+def _create_whole(uri: str) -> None:
+    """Make an SQLite file under another name: killed while its tables are made, it is of no use."""
+    database = make_url(uri).database if uri.startswith("sqlite:") else None
+    if not database or Path(database).exists():
+        return
+    unfinished = Path(f"{database}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.rename(database)
+
+
+def is_server(uri: str) -> bool:
+    """Tell a server from a file or a database."""
+    return uri.startswith(("http://", "https://"))
+
+
+def shown(uri: str) -> str:
+    """Hide a password."""
+    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
+
+
+def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    """Give the id of an experiment, made if need be."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    tags = {"mlflow.experimentKind": "custom_model_development"}  # not "GenAI"
+    return str(client.create_experiment(name, artifacts, tags))
+
+
+def _use(uri: str) -> None:
+    """Let MLflow's active runs go to a store, and leave the environment as it was.
+
+    MLflow would export its choice, which a later reader would take for the user's.
+    """
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def _silence(uri: str) -> str | None:
+    """Say why a server is taken for dead, if it is."""
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # it answers; whether it lets us in, MLflow's credentials will tell
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"the MLflow server {urlsplit(shown(uri)).netloc} does not answer ({error})"
+    return None
+
+
+@contextmanager
+def active_run(
+    store: Store, name: str, resumed: str | None = None, watch: bool = False
+) -> Iterator[Run]:
+    """Start a run, or go on with one; it ends FINISHED, KILLED if interrupted, or FAILED.
+
+    `watch` records the load of CPU, memory and GPU while it is active. Raises UserError where
+    the store does not take it.
+    """
+    try:
+        active = mlflow.start_run(
+            run_id=resumed,
+            experiment_id=store.experiment_id,
+            run_name=None if resumed else name,
+            log_system_metrics=watch,
+        )
+    except STORE_ERRORS as error:
+        raise UserError(
+            f"the MLflow store {shown(store.uri)} takes no run: {brief(error)}"
+        ) from error
+    try:
+        yield Run(store.client, active.info.run_id)
+    except BaseException as error:
+        _end("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        raise
+    _end("FINISHED")
+
+
+def _end(status: str) -> None:
+    try:
+        mlflow.end_run(status)
+    except STORE_ERRORS as error:
+        print(f"warning: MLflow was not told that the run is {status} ({brief(error)})", flush=True)

@@ -1,0 +1,45 @@
+"""A lock that says who has it."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from vaelab.config import UserError
+
+
+@contextmanager
+def sole_user(lock: Path, name: str) -> Iterator[None]:
+    """Let no other process in while this one is; the operating system ends it with the process.
+
+    Raises UserError that says which process of which name has it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    holder = lock.with_suffix(".holder")
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{lock.parent.resolve()}: {_described(holder)} is training here already; "
+            "wait for it or end it"
+        ) from error
+    try:
+        me = {"name": name, "process": os.getpid(), "host": socket.gethostname()}
+        holder.write_text(json.dumps(me), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()
+
+
+def _described(holder: Path) -> str:
+    try:
+        found = json.loads(holder.read_text(encoding="utf-8"))
+        return f"{found['name']} (process {found['process']} on {found['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

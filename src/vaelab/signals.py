@@ -1,0 +1,47 @@
+"""Interruptions that wait until what is being done can be left."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class HeldSignals:
+    """Holds back the first SIGINT or SIGTERM; `release` and the context's end let it through.
+
+    A second one is not held: whoever insists is not kept waiting. Signals reach the main thread
+    only; in any other nothing is held.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "HeldSignals":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._hold) for number in STOPPING}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()
+        if error[0] is None:
+            self.release()
+
+    def release(self) -> None:
+        """Do what the signal that was held, if one was, would have done."""
+        if self.received is not None:
+            number, self.received = self.received, None
+            self._restore()
+            signal.raise_signal(number)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        if self.received is None:
+            self.received = number
+        else:
+            self.release()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

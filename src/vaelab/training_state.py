@@ -1,0 +1,91 @@
+"""What a training keeps to continue exactly, and when it is written down."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from vaelab.checkpoint import CheckpointFolder
+from vaelab.progress import NonFiniteLossError, Progress
+from vaelab.signals import HeldSignals
+from vaelab.totals import Totals
+
+if TYPE_CHECKING:
+    from vaelab.training import Trainer
+
+Tensors = dict[str, Tensor]
+
+SECONDS = 5.0
+# Writing checkpoints takes at most this share of the time.
+SHARE = 0.02
+# Beside the checkpoints: which images a loss that was not finite is of.
+NOT_FINITE = "not_finite.json"
+
+
+def gather(trainer: "Trainer") -> tuple[Tensors, dict[str, Any]]:
+    """Give all that changes in training: tensors by name, and the rest."""
+    groups = {"model": trainer.weights(), "best": trainer.best, "total": trainer.totals.sums}
+    groups |= {f"optimiser.{name}": o.tensors() for name, o in trainer.optimisers.items()}
+    # Of the order, that before the epoch began: in the middle it is drawn again.
+    noise = trainer.noise.get_state()
+    groups["generator"] = {"order": trainer.order_at_start, "noise": noise}
+    named = {f"{group}.{k}": v for group, tensors in groups.items() for k, v in tensors.items()}
+    return named, vars(trainer.progress) | {"images": trainer.totals.count}
+
+
+def restore(trainer: "Trainer", tensors: Tensors, state: dict[str, Any]) -> None:
+    """Take up what `gather` gave."""
+
+    def moved(group: str) -> Tensors:
+        return {name: tensor.to(trainer.device) for name, tensor in _under(group, tensors).items()}
+
+    trainer.totals = Totals(moved("total"), state.pop("images"))
+    trainer.progress = Progress(**state)
+    trainer.model.load_state_dict(_under("model", tensors))
+    trainer.best = moved("best")
+    for name, optimiser in trainer.optimisers.items():
+        optimiser.load_tensors(_under(f"optimiser.{name}", tensors))
+    trainer.order_at_start = tensors["generator.order"]
+    trainer.order.set_state(trainer.order_at_start)
+    trainer.noise.set_state(tensors["generator.noise"])
+
+
+def _under(prefix: str, tensors: Tensors) -> Tensors:
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+class Saver:
+    """Writes checkpoints now and then, and before a signal is let through: a context.
+
+    Without a folder it does nothing. A loss that was not finite leaves the numbers of its images
+    in the folder.
+    """
+
+    def __init__(self, trainer: "Trainer", folder: CheckpointFolder | None) -> None:
+        self.trainer, self.folder = trainer, folder
+        self.signals = HeldSignals()
+        self.due = time.monotonic() + SECONDS
+
+    def __enter__(self) -> "Saver":
+        if self.folder:
+            self.signals.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if not self.folder:
+            return
+        self.signals.__exit__(kind, error, trace)
+        if isinstance(error, NonFiniteLossError) and error.images:
+            content = {"epoch": error.epoch, "training_images": error.images}
+            path = self.folder.note(NOT_FINITE, content)
+            error.args = (f"{error}. The numbers of the images of that step are in {path}",)
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint if the last one is old, or a signal is waiting."""
+        now = time.monotonic()
+        if self.folder and (self.signals.received or now > self.due):
+            self.trainer.save(self.folder)
+            took = time.monotonic() - now
+            self.due = now + max(SECONDS, took / SHARE)
+            self.signals.release()
