@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro compare tune dashboard ui test chaos check format clean help
+.PHONY: repro compare tune dashboard ui test chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,12 @@ test: $(INSTALLED)  ## the whole test suite
 
 chaos: $(INSTALLED)  ## kill, starve and cut off the pipeline by the dozen; it must not mind
 	$(ENVIRONMENT) python -m pytest -m chaos -s tests/pipeline/chaos
+
+audit: $(INSTALLED)  ## known vulnerabilities of what is pinned, as far as the index tells them
+	$(VENV)/bin/python -m pip check
+	$(PYTHON) -m venv .audit
+	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 check: $(INSTALLED)  ## linter, formatter and strict type checker, as in CI
 	$(ENVIRONMENT) ruff check

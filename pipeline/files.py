@@ -91,6 +91,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with archive.open(name) as file:
         array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {array.dtype} instead of numbers")
     return array
 
 

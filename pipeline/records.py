@@ -154,7 +154,7 @@ def git_state() -> dict[str, str]:
 
 def _git(*arguments: str) -> str:
     command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603  our own words
 
 
 def _log_epochs(run: Run) -> None:

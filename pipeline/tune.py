@@ -121,7 +121,7 @@ def run_workers(arguments: argparse.Namespace, deadline: float) -> None:
     command += ["--worker", str(deadline)]
     # Ctrl-C reaches the whole group: workers inherit to ignore it, and are ended by SIGTERM, once.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    processes = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]  # noqa: S603
     signal.signal(signal.SIGINT, handler)
     try:
         for process in processes:

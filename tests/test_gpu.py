@@ -3,6 +3,7 @@
 On a machine with one: `make test`, or this file alone, `pytest tests/test_gpu.py`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,11 +85,17 @@ def test_every_objective_ends_with_finite_numbers(gpu: torch.device, objective: 
     assert trainer.model.prior(5, trainer.noise).device.type == "cuda"
 
 
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    choose_device(MachineSettings(deterministic=True))
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_interrupted_training_continues(
-    gpu: torch.device, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gpu: torch.device, precision: str, tmp_path: Path, deterministic: None
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     whole = make_trainer(gpu, epochs=4, precision=precision)
     whole.fit()
     half = make_trainer(gpu, epochs=2, precision=precision)

@@ -143,7 +143,7 @@ def _use(uri: str) -> None:
 def _silence(uri: str) -> str | None:
     """Say why a server is taken for dead, if it is."""
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()  # it answers; whether it lets us in, MLflow's credentials will tell
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -1,5 +1,7 @@
 """Which device runs the arithmetic."""
 
+import os
+
 import torch
 
 from vaelab import memory
@@ -15,6 +17,10 @@ def choose_device(settings: MachineSettings) -> torch.device:
     memory.keep_freed()
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    if settings.deterministic:
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     if settings.device == "auto":
         return torch.device(_best_available())
     device = torch.device(settings.device)

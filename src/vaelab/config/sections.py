@@ -152,4 +152,5 @@ class MachineSettings(Section):
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")
     threads: int | None = Field(default=None, ge=1, le=1024)
+    deterministic: bool = False
     traceback: bool = False

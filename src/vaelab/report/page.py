@@ -68,7 +68,7 @@ def build_page(subject: Subject) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     page: str = environment.from_string(_resource("page.html")).render(
-        css=Markup(_resource("page.css")),  # our own
+        css=Markup(_resource("page.css")),  # noqa: S704  our own
         subject=subject,
         facts=list(facts(subject)),
         summary=summary(subject),
