@@ -33,8 +33,8 @@ dashboard: $(INSTALLED)  ## watch the study at http://127.0.0.1:8080 (PORT=... f
 ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for another port)
 	$(ENVIRONMENT) python -m pipeline.ui --port $(or $(PORT),5000)
 
-test: $(INSTALLED)  ## the whole test suite
-	$(ENVIRONMENT) python -m pytest
+test: $(INSTALLED)  ## the whole test suite, on up to four cores
+	$(ENVIRONMENT) python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 chaos: $(INSTALLED)  ## kill, starve and cut off the pipeline by the dozen; it must not mind
 	$(ENVIRONMENT) python -m pytest -m chaos -s tests/pipeline/chaos

@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
     parser.add_argument("--weight", type=float, default=20.0, help="of the total correlation")
     chosen = parser.parse_args()
+    if min(chosen.epochs, chosen.images, chosen.seeds, chosen.workers) < 1:
+        parser.error("--epochs, --images, --seeds and --workers must be 1 or more")
     jobs = [(member, seed) for seed in range(chosen.seeds) for member in MEMBERS]
     work = partial(measure, epochs=chosen.epochs, images=chosen.images, weight=chosen.weight)
     context = multiprocessing.get_context("spawn")

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline import paths
+from pipeline import paths, stage
 from vaelab.assembly import build_trainer
 from vaelab.config import Settings, parse_settings
 from vaelab.data.batches import ImageBatches
@@ -73,11 +73,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=paths.COMPARISON_PREPARED)
     parser.add_argument("--images", type=int, default=20_000, help="of the training split")
     arguments = parser.parse_args()
-    if any(samples % 100 for samples in arguments.samples):
+    if any(samples < 100 or samples % 100 for samples in arguments.samples):
         parser.error("--samples must be hundreds: pythae rounds others to hundreds")
+    if min(arguments.threads, arguments.images) < 1:
+        parser.error("--threads and --images must be 1 or more")
+    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compare the two, a row for each network and number of samples."""
     torch.set_num_threads(arguments.threads)
-    install()
     data = PreparedData.load(arguments.data)
+    install()
     test = ImageBatches(data.images("test"), CPU, binarize=True)
     images = test.take(torch.arange(len(test)), stream(0, "pixels"))
     print(HEADER, flush=True)

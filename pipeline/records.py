@@ -1,6 +1,5 @@
 """What the stages' files say, written to their MLflow run; made anew where it is not there."""
 
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline import paths
-from pipeline.files import flattened, read_csv
+from pipeline.files import flattened, read_csv, read_metrics
 from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_run
 from vaelab.checkpoint import load_model, weights_hash
 from vaelab.config import Settings, TrackingSettings
@@ -43,7 +42,7 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     _log_epochs(run)
     run.log_files(paths.MODEL, "model_files")
     run.log_files(paths.TRAIN, "train")
-    run.log_metrics(flattened(json.loads(paths.TIMING.read_text())))
+    run.log_results(flattened(read_metrics(paths.TIMING)))
     if settings.log_model:
         log_servable_model(run)
     run.log_tags({WEIGHTS_TAG: weights_hash(paths.MODEL)})
@@ -70,10 +69,10 @@ def run_of_model(store: Store, settings: Settings) -> Run:
 
 def add_evaluation(run: Run, settings: Settings) -> None:
     """Add what the evaluate stage wrote."""
-    metrics = json.loads(paths.EVALUATE_METRICS.read_text())
+    metrics = read_metrics(paths.EVALUATE_METRICS)
     measured = {group: values for group, values in metrics.items() if group != "dataset"}
     _add_tags(run, "evaluate", settings.evaluate.model_dump())
-    run.log_metrics(flattened(measured))
+    run.log_results(flattened(measured))
     run.log_files(paths.EVALUATE, "evaluate")
 
 

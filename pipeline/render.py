@@ -1,9 +1,10 @@
 """Draw what the model learnt: images it restores and invents, its latent space, its training."""
 
-import zipfile
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pipeline import paths, stage
-from pipeline.files import read_csv
+from pipeline.files import read_arrays, read_csv, read_table
 from pipeline.records import add_figures, run_of_model
 from pipeline.tracking import open_store, tolerated
 from pipeline.trained import Trained
@@ -32,6 +33,8 @@ OFF_PRIOR = {
     "title": "Traversals of single dimensions, around the mean latent",
     "column_title": "value of the dimension, in standard deviations of the latents",
 }
+# What is drawn of each dimension, whatever the model.
+NEEDED = ("mean_variance", "aggregate_mean", "aggregate_stddev")
 STEPS = (0.0, 0.5, 1.0, 1.5)  # multiples of an attribute's direction
 
 
@@ -44,13 +47,22 @@ def render(settings: Settings) -> None:
     """Write a PNG a figure, and add them to the model's run."""
     store = open_store(settings.tracking)
     trained = Trained.load(settings.machine)
-    paths.RENDER.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(trained, settings.render):
-        save = partial(figure.savefig, format="png", dpi=settings.render.dpi)
-        write_atomically(paths.RENDER / f"{name}.png", save)
+    # All are drawn before one is written: what is in a file may stop it.
+    drawn = {
+        name: _png(figure, settings.render.dpi)
+        for name, figure in figures(trained, settings.render)
+    }
+    for name, content in drawn.items():
+        write_atomically(paths.RENDER / f"{name}.png", partial(Path.write_bytes, data=content))
     with tolerated("the figures"):
         add_figures(run_of_model(store, settings), settings)
     print(f"drew {len(list(paths.RENDER.glob('*.png')))} figures in {paths.RENDER}")
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
 
 
 def figures(trained: Trained, settings: RenderSettings) -> Named:
@@ -61,7 +73,7 @@ def figures(trained: Trained, settings: RenderSettings) -> Named:
     )
     title = f"Samples from the prior, {model.prior_name}"
     yield "samples", grids.samples_figure(_array(samples), title)
-    table = LatentTable.read() if model.has("encoder") else None
+    table = LatentTable.read(model.latent_dim) if model.has("encoder") else None
     # Between codes there are no latents to move through.
     if not model.is_discrete:
         yield from _explored(model, table, settings)
@@ -84,17 +96,19 @@ class LatentTable:
     columns: Mapping[str, np.ndarray]
 
     @classmethod
-    def read(cls) -> "LatentTable":
-        """Read the files of the evaluate stage."""
-        rows = read_csv(paths.LATENT_DIMENSIONS)
-        try:
-            with np.load(paths.TEST_LATENTS, allow_pickle=False) as file:
-                mean, stddev = file["mean"], file["stddev"]
-        except (ValueError, KeyError, zipfile.BadZipFile) as error:
+    def read(cls, latent_dim: int) -> "LatentTable":
+        """Read the files of the evaluate stage. Raises UserError where one does not fit."""
+        found = read_arrays(paths.TEST_LATENTS)
+        columns = read_table(paths.LATENT_DIMENSIONS, *NEEDED)
+        shapes = [found[name].shape[1:] for name in ("mean", "stddev") if name in found]
+        lengths = {len(column) for column in columns.values()}
+        if shapes != [(latent_dim,)] * 2 or lengths != {latent_dim}:
             raise UserError(
-                f"{paths.TEST_LATENTS}: no latents ({error}); `dvc repro -s -f evaluate` makes them"
-            ) from error
-        return cls(mean, stddev, _columns(rows))
+                f"{paths.TEST_LATENTS} and {paths.LATENT_DIMENSIONS}: no latents of {latent_dim} "
+                "dimensions; `dvc repro -s -f evaluate` makes them"
+            )
+        float32 = {name: column.astype(np.float32) for name, column in columns.items()}
+        return cls(found["mean"], found["stddev"], float32)
 
     @property
     def kl_nats(self) -> np.ndarray | None:
@@ -187,12 +201,22 @@ def _asked(trained: Trained, test: ImageBatches, settings: RenderSettings) -> Na
 
 def _training() -> Named:
     rows = read_csv(paths.HISTORY)
-    yield "losses", curves.loss_curves(_columns(rows))
-    dimensions = read_csv(paths.KL_HISTORY)
-    if dimensions:
-        columns = _columns(dimensions)
+    try:
+        figure = curves.loss_curves(_columns(rows))
+    except ValueError as error:
+        raise UserError(
+            f"{paths.HISTORY}: {error}; `dvc repro -s -f train` makes it anew"
+        ) from error
+    yield "losses", figure
+    columns = read_table(paths.KL_HISTORY, "epoch", "dimension", "kl_nats")
+    if columns:
         epochs = np.unique(columns["epoch"]).astype(np.int64)
-        kl = columns["kl_nats"].reshape(len(epochs), -1)
+        if columns["kl_nats"].size % len(epochs):
+            raise UserError(
+                f"{paths.KL_HISTORY}: its epochs have different numbers of rows; "
+                "`dvc repro -s -f train` makes it anew"
+            )
+        kl = columns["kl_nats"].astype(np.float32).reshape(len(epochs), -1)
         yield "kl_history", curves.kl_history_figure(epochs, kl)
 
 

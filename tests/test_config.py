@@ -73,7 +73,7 @@ def test_every_objective_is_named_beside_its_setting() -> None:
             "train.objective: 'vea' is no objective; did you mean vae",
         ),
         ({"train": {"weight_decay": 0.1}}, "weight_decay needs optimizer: adamw"),
-        ({"train": None}, "train: .* dictionary"),
+        ({"train": None}, "train: must be a mapping"),
         ({"data": {"name": "minst"}}, "data.name: .*'mnist'.*it is 'minst'"),
         ({"data": {"image_size": [28]}}, "data.image_size"),
         ({"data": {"image_size": [0, 28]}}, "data.image_size.0: .* greater than or equal to 1"),

@@ -26,7 +26,7 @@ from benchmarks.published.measuring import Result, Splits, work
 from benchmarks.published.table import listing, table
 from benchmarks.published.training import Clock
 from pipeline import stage
-from vaelab.config import DataSettings, MachineSettings, UserError
+from vaelab.config import DataSettings, MachineSettings, UserError, parse_section
 from vaelab.data import sources
 from vaelab.data.fetch import Fetcher, mirror_urls
 from vaelab.devices import choose_device, describe
@@ -60,7 +60,7 @@ def main() -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Work on each configuration in turn, then print and write the table."""
     clock = Clock(arguments.minutes)
-    device = choose_device(MachineSettings(device=arguments.device))
+    device = choose_device(parse_section(MachineSettings, {"device": arguments.device}, "--device"))
     names = chosen(arguments.names, device.type)
 
     @cache

@@ -101,8 +101,10 @@ def _scored(model: Model, images: ImageBatches, wanted: Measure, seed: int) -> l
 
 def _so_far(checkpoints: CheckpointFolder) -> Result:
     found = checkpoints.load_latest()
-    progress = Progress(**found[1]) if found else Progress()
-    return Result(progress.epoch, sum(row.get("seconds", 0.0) for row in progress.history))
+    if found is None:
+        return Result(0, 0.0)
+    _, state = found
+    return Result(state["epoch"], sum(row.get("seconds", 0.0) for row in state["history"]))
 
 
 def _with_number(result: Result, progress: Progress, values: list[float]) -> Result:

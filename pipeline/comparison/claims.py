@@ -53,8 +53,8 @@ def verdicts(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
     unbounded = [name for name in members if name not in bounded]
     if bounded and unbounded:
         yield (
-            f"- Only {', '.join(bounded)} have a likelihood that can be measured here; "
-            f"{', '.join(unbounded)} have none."
+            f"- Only {', '.join(bounded)} bound their likelihood; {', '.join(unbounded)} do not, "
+            "and are scored only with noise added to their images (docs/evaluation.md)."
         )
 
 

@@ -49,16 +49,21 @@ class Run:
         """Log all metrics of a step in one call."""
         self.log_history([(step, metrics)])
 
+    def log_results(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics that belong to no step, but for those that are there with the same value."""
+        there = self.client.get_run(self.run_id).data.metrics
+        self.log_metrics({name: v for name, v in metrics.items() if there.get(name) != v})
+
     def log_history(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Log metrics of many steps in as few calls as MLflow allows."""
-        now = int(time.time() * 1000)
-        entries = [
-            Metric(name, float(value), now, step)
-            for step, row in rows
-            for name, value in row.items()
-        ]
-        for start in range(0, len(entries), BATCH_METRICS):
-            self.client.log_batch(self.run_id, metrics=entries[start : start + BATCH_METRICS])
+        """Log metrics of many steps in as few calls as MLflow allows, a step's in one."""
+        now, batch = int(time.time() * 1000), list[Metric]()
+        for step, row in rows:
+            if len(batch) + len(row) > BATCH_METRICS:
+                self.client.log_batch(self.run_id, metrics=batch)
+                batch = []
+            batch += [Metric(name, float(value), now, step) for name, value in row.items()]
+        if batch:
+            self.client.log_batch(self.run_id, metrics=batch)
 
     def logged_steps(self, metric: str) -> set[int]:
         """Give the steps at which a metric has been logged."""

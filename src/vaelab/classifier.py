@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from vaelab.config import ModelSettings, UserError
+from vaelab.config import ModelSettings, UserError, reason
 from vaelab.data.batches import ImageBatches
 from vaelab.files import sha256, write_atomically, write_text
 from vaelab.networks import Shape, family
@@ -191,9 +191,8 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, Cla
             raise ValueError(f"the SHA-256 of {WEIGHTS} is not the one in {DESCRIPTION}")
         classifier = build_classifier(description.image_shape, description.classes)
         classifier.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
         raise UserError(
-            f"{folder}: no loadable classifier ({reason}); remove it and train it anew"
+            f"{folder}: no loadable classifier ({reason(error)}); remove it and train it anew"
         ) from error
     return classifier.to(device).eval(), description

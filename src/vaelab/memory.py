@@ -5,12 +5,10 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from vaelab.config import UserError
 
-# How PyTorch says so on a CPU, where it raises a plain RuntimeError.
-CPU_ALLOCATOR = "DefaultCPUAllocator"
+# How PyTorch says so, of a device and of a CPU, by RuntimeErrors.
+DEVICE_SAYS, CPU_SAYS = "out of memory", "DefaultCPUAllocator"
 # glibc's mallopt: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, the latter at its largest value
 GLIBC_OPTIONS = ((-1, 2**30), (-3, 2**25))
 
@@ -23,7 +21,7 @@ def naming(setting: str, value: int) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise
-        where = "the device" if isinstance(error, torch.OutOfMemoryError) else "this machine"
+        where = "the device" if DEVICE_SAYS in str(error) else "this machine"
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"{where} ran out of memory with {setting}: {value}; a smaller one, or a smaller "
@@ -44,5 +42,5 @@ def keep_freed() -> None:
 
 def is_lack_of_memory(error: BaseException) -> bool:
     """Tell whether an exception says that memory ran out."""
-    told = isinstance(error, RuntimeError) and CPU_ALLOCATOR in str(error)
-    return told or isinstance(error, MemoryError | torch.OutOfMemoryError)
+    told = DEVICE_SAYS in str(error) or CPU_SAYS in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)

@@ -213,9 +213,12 @@ def build_model(
         "latent_discriminator": lambda: latent_discriminator(settings.latent_dim, settings),
         "prior": lambda: build_prior(settings, image_shape),
     }
+    names = dict.fromkeys((*networks, "prior"))
+    if unknown := names.keys() - built.keys():
+        raise ValueError(f"{', '.join(unknown)}: no network; there are {', '.join(built)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "initialisation").initial_seed())
-        chosen = {name: built[name]() for name in dict.fromkeys((*networks, "prior"))}
+        chosen = {name: built[name]() for name in names}
     model = Model(chosen, likelihood, settings.latent_dim, image_shape, posterior)
     # Convolutions run faster on pixels whose channels lie side by side; others do not mind.
     return model.to(memory_format=torch.channels_last)

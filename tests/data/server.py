@@ -20,6 +20,7 @@ class Server:
     cuts: list[int] = field(default_factory=list)  # bytes sent before closing, a request each
     failures: list[int] = field(default_factory=list)  # statuses before it works; 0 just closes
     range_shift: int = 0
+    redirects: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
     def ranges_asked(self) -> list[str | None]:
@@ -38,6 +39,11 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 status = server.failures.pop(0)
                 if status:
                     self.send_error(status)
+                return
+            if self.path in server.redirects:
+                self.send_response(302)
+                self.send_header("Location", server.redirects[self.path])
+                self.end_headers()
                 return
             if self.path not in server.files:
                 self.send_error(404)

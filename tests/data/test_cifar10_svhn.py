@@ -4,11 +4,12 @@ import hashlib
 import io
 import pickle
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
-from torchvision.datasets import CIFAR10, SVHN
+from torchvision.datasets import SVHN
 
 from vaelab.config import DataSettings, UserError
 from vaelab.data.source import ImageSet
@@ -23,46 +24,65 @@ def everything(part: ImageSet) -> np.ndarray:
     return part.read(np.arange(part.count))
 
 
-# CIFAR-10: a tar.gz of pickled batches, 3,072 bytes an image, red, green and blue in turn
+# CIFAR-10: a tar.gz of batches, records of a label and 3,072 pixels: red, green and blue in turn
 
 
-@pytest.fixture
-def cifar(mirror, monkeypatch, tmp_path, random):
-    """An archive on the mirror whose checksums are trusted; returns its batches."""
-    batches = {
-        name: {
-            "data": random.integers(0, 256, (4, 3072), dtype=np.uint8),
-            "labels": random.integers(0, 10, 4).tolist(),
-        }
-        for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)
-    }
-    meta = {"label_names": [f"class {index}" for index in range(10)]}
-    files = {
-        name: pickle.dumps(content, protocol=2)
-        for name, content in {**batches, "batches.meta": meta}.items()
-    }
+CLASS_NAMES = tuple(f"class{index}" for index in range(10))
+
+
+def packed(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in files.items():
-            entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
-    for split in ("train_list", "test_list"):
-        names = [name for name, _ in getattr(CIFAR10, split)]
-        monkeypatch.setattr(CIFAR10, split, [[name, md5(files[name])] for name in names])
-    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5(files["batches.meta"])})
-    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(buffer.getvalue()))
-    monkeypatch.setattr(CIFAR10, "url", (tmp_path / "official").as_uri())
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def batches(monkeypatch, random) -> dict[str, np.ndarray]:
+    """Batches of four records instead of 10,000."""
+    monkeypatch.setattr(cifar10, "RECORDS", 4)
+    made = {}
+    for name in (*cifar10.TRAIN, *cifar10.TEST):
+        made[name] = random.integers(0, 256, (4, 3073), dtype=np.uint8)
+        made[name][:, 0] %= 10
+    return made
+
+
+@pytest.fixture
+def files(batches) -> dict[str, bytes]:
+    """What the archive holds, in an order of its own, with a file that nobody reads."""
+    names = "\n".join((*CLASS_NAMES, "", ""))
+    members = {name: array.tobytes() for name, array in reversed(batches.items())}
+    members |= {"readme.html": b"<html>", "batches.meta.txt": names.encode()}
+    return {f"cifar-10-batches-bin/{name}": content for name, content in members.items()}
+
+
+@pytest.fixture
+def cifar(mirror, monkeypatch, tmp_path, files) -> bytes:
+    """An archive on the mirror whose checksum is trusted."""
+    content = packed(files)
+    monkeypatch.setattr(cifar10, "MD5", md5(content))
+    monkeypatch.setattr(cifar10, "URL", (tmp_path / "official").as_uri())
     (mirror / "cifar10").mkdir()
-    (mirror / "cifar10" / CIFAR10.filename).write_bytes(buffer.getvalue())
-    return batches
+    (mirror / "cifar10" / cifar10.ARCHIVE).write_bytes(content)
+    return content
 
 
-def test_cifar10(cifar, fetch_from_mirror, tmp_path):
+def refused(folder: Path, content: bytes, message: str) -> None:
+    (folder / cifar10.ARCHIVE).write_bytes(content)
+    whole = rf"{cifar10.ARCHIVE}: no whole CIFAR-10 archive: {message}; download it again"
+    with pytest.raises(UserError, match=whole):
+        cifar10.read(DataSettings(name="cifar10"), folder)
+
+
+def test_cifar10(cifar, batches, fetch_from_mirror, tmp_path):
     settings = DataSettings(name="cifar10")
     cifar10.download(settings, tmp_path / "raw", fetch_from_mirror("cifar10"))
     source = cifar10.read(settings, tmp_path / "raw")
-    first = cifar["data_batch_1"]["data"][0]
+    label, *first = batches["data_batch_1.bin"][0]
     image = source.train.read(np.array([0]))[0]
     # red plane first, each row by row
     assert image.shape == (3, 32, 32)
@@ -71,46 +91,73 @@ def test_cifar10(cifar, fetch_from_mirror, tmp_path):
     assert image[2, 31, 31] == first[3071]
     assert source.train.count == 20
     assert source.train.labels is not None
-    np.testing.assert_array_equal(source.train.labels[4:8], cifar["data_batch_2"]["labels"])
+    assert source.train.labels[0] == label
+    np.testing.assert_array_equal(source.train.labels[4:8], batches["data_batch_2.bin"][:, 0])
     assert source.test is not None
     np.testing.assert_array_equal(
-        everything(source.test).reshape(4, -1), cifar["test_batch"]["data"]
+        everything(source.test).reshape(4, -1), batches["test_batch.bin"][:, 1:]
     )
-    assert source.class_names == tuple(f"class {index}" for index in range(10))
+    assert source.class_names == CLASS_NAMES
 
 
-def test_cifar10_is_never_unpickled_unverified(cifar, fetch_from_mirror, tmp_path, monkeypatch):
-    settings = DataSettings(name="cifar10")
-    cifar10.download(settings, tmp_path / "raw", fetch_from_mirror("cifar10"))
-    trusted = CIFAR10.train_list[1][0]
-    monkeypatch.setattr(CIFAR10, "train_list", [[trusted, "0" * 32]])
+def test_cifar10_is_read_without_writing_or_unpickling(files, tmp_path, monkeypatch):
+    outside = {"../outside": b"x", "/tmp/outside": b"x", "data_batch_1.bin": b"x"}
+    (tmp_path / cifar10.ARCHIVE).write_bytes(packed(outside | files))
 
     def refuse(*arguments, **options):
-        raise AssertionError("unpickled a file whose checksum is wrong")
+        raise AssertionError("wrote or unpickled something")
 
-    monkeypatch.setattr(pickle, "load", refuse)
-    with pytest.raises(UserError, match="checksums of its batches are not CIFAR-10's"):
-        cifar10.read(settings, tmp_path / "raw")
+    for module, name in ((pickle, "load"), (pickle, "loads"), (tarfile.TarFile, "extract")):
+        monkeypatch.setattr(module, name, refuse)
+    assert cifar10.read(DataSettings(name="cifar10"), tmp_path).train.count == 20
+    assert [path.name for path in tmp_path.iterdir()] == [cifar10.ARCHIVE]
 
 
 def test_a_changed_cifar10_is_refused(cifar, mirror, fetch_from_mirror, tmp_path):
-    archive = mirror / "cifar10" / CIFAR10.filename
-    archive.write_bytes(archive.read_bytes() + b"!")
+    (mirror / "cifar10" / cifar10.ARCHIVE).write_bytes(cifar + b"!")
     fetch = fetch_from_mirror("cifar10")
-    with pytest.raises(UserError, match=f"refused: .* should be {CIFAR10.tgz_md5}"):
+    with pytest.raises(UserError, match=f"refused: .* should be {cifar10.MD5}"):
         cifar10.download(DataSettings(name="cifar10"), tmp_path / "raw", fetch)
 
 
-@pytest.mark.parametrize("length", [0, 300, -100])
-def test_a_broken_cifar10_archive_is_one_clear_error(cifar, mirror, tmp_path, length):
-    content = (mirror / "cifar10" / CIFAR10.filename).read_bytes()[:length]
-    (tmp_path / CIFAR10.filename).write_bytes(content)
-    with pytest.raises(UserError, match=r"no whole CIFAR-10 archive: .+; download it again"):
+@pytest.mark.parametrize("length", [0, 300, -100, -4])
+def test_a_broken_cifar10_archive_is_one_clear_error(files, tmp_path, length):
+    refused(tmp_path, packed(files)[:length], ".+")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data_batch_3.bin", None, r"it has no data_batch_3\.bin"),
+        ("data_batch_3.bin", bytes(3073), r"data_batch_3\.bin has 3,073 bytes, .* be 12,292"),
+        ("batches.meta.txt", bytes(2000), r"batches\.meta\.txt has 2,000 bytes, .* 1,024 at most"),
+        ("batches.meta.txt", b"cat\ndog\n", r"batches\.meta\.txt names 2 classes, .* be 10"),
+        ("batches.meta.txt", b"\xff", "'ascii' codec can't decode.*"),
+    ],
+)
+def test_what_does_not_fit_in_cifar10_is_named(files, tmp_path, name, content, message):
+    changed = files | {f"cifar-10-batches-bin/{name}": content}
+    refused(tmp_path, packed({k: v for k, v in changed.items() if v is not None}), message)
+
+
+def test_a_link_in_the_place_of_a_cifar10_batch_is_refused(files, tmp_path):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("cifar-10-batches-bin/batches.meta.txt")
+        entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(entry)
+    refused(tmp_path, buffer.getvalue(), r"batches\.meta\.txt is no file")
+
+
+def test_a_label_that_is_no_class_of_cifar10_is_refused(files, tmp_path):
+    changed = files | {"cifar-10-batches-bin/test_batch.bin": b"\x0a" * 4 * 3073}
+    (tmp_path / cifar10.ARCHIVE).write_bytes(packed(changed))
+    with pytest.raises(UserError, match="cifar10: label 10 is none of 0 to 9"):
         cifar10.read(DataSettings(name="cifar10"), tmp_path)
 
 
 def test_a_missing_cifar10_archive_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"No such file.*cifar-10-python\.tar\.gz"):
+    with pytest.raises(UserError, match=r"No such file.*cifar-10-binary\.tar\.gz"):
         cifar10.read(DataSettings(name="cifar10"), tmp_path)
 
 

@@ -194,7 +194,7 @@ def _change_info(folder: Path, **changes: object) -> None:
         (lambda f: (f / "test_images.npy").write_bytes(b""), r"test_images\.npy: cannot be read"),
         (
             lambda f: (f / "test_images.npy").write_bytes(b"<html>"),
-            r"test_images\.npy: cannot be read \(.*allow_pickle",
+            r"test_images\.npy: cannot be read \(EOF: reading magic",
         ),
         (
             lambda f: np.save(f / "test_labels.npy", np.zeros(10)),

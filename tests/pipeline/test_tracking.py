@@ -138,6 +138,15 @@ def test_a_server_that_says_nothing_is_found_out_in_seconds() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_result_that_is_there_is_not_logged_again() -> None:
+    store = tracking.open_store(TrackingSettings())
+    with tracking.active_run(store, "results") as run:
+        for value in (1.5, 1.5, 2.5):
+            run.log_results({"test.nll_nats": value})
+    history = store.client.get_metric_history(run.run_id, "test.nll_nats")
+    assert sorted(entry.value for entry in history) == [1.5, 2.5]
+
+
 def test_only_pictures_that_arrived_whole_are_there(tmp_path: Path) -> None:
     store = tracking.open_store(TrackingSettings())
     with tracking.active_run(store, "pictures") as run:

@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vaelab.config import UserError
+from vaelab.config import UserError, reason
+from vaelab.config.section import Positive
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
@@ -29,11 +30,11 @@ class DatasetInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[Positive, Positive, Positive]
     counts: dict[SplitName, int]
     class_names: tuple[str, ...] | None
     factor_names: tuple[str, ...] | None
-    levels: int
+    levels: int = Field(ge=2, le=256)
     binarization: Literal["none", "fixed", "fresh"]
     seed: int
     sha256: dict[str, str]
@@ -73,7 +74,18 @@ class PreparedData:
         """
         info = _load_info(folder / INFO_FILE)
         shapes = info.array_shapes()
-        return cls(info, {name: _open(folder / name, shape) for name, shape in shapes.items()})
+        data = cls(info, {name: _open(folder / name, shape) for name, shape in shapes.items()})
+        for split in SPLITS:
+            _check_labels(folder / array_file(split, "labels"), data.labels(split), info)
+        return data
+
+    def check_model(self, image_shape: tuple[int, int, int]) -> None:
+        """Refuse a model of images of another shape. Raises UserError."""
+        if image_shape != self.info.image_shape:
+            raise UserError(
+                f"the model is one of images of {list(image_shape)}, the prepared images are of "
+                f"{list(self.info.image_shape)}; `dvc repro -f train` makes a model of these"
+            )
 
     def images(self, split: SplitName) -> UInt8[np.ndarray, "count channel height width"]:
         """The pixels of a split, 0 to 255."""
@@ -99,23 +111,30 @@ def _load_info(path: Path) -> DatasetInfo:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise UserError(
-            f"{path}: describes no data set: {where}: {problem['msg']}; {_REMEDY}"
-        ) from error
+        raise UserError(f"{path}: describes no data set: {reason(error)}; {_REMEDY}") from error
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: cannot be read ({reason}); {_REMEDY}") from error
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+    except Exception as error:  # NumPy reads the header as Python, and raises what that raises
+        raise UserError(f"{path}: cannot be read ({reason(error)}); {_REMEDY}") from error
     wanted = np.dtype(_TYPES[path.stem.rpartition("_")[2]])
     if (array.dtype, array.shape) != (wanted, shape):
         raise UserError(
             f"{path}: holds {array.dtype} {list(array.shape)}, "
             f"{INFO_FILE} says {wanted} {list(shape)}; {_REMEDY}"
         )
+    if not len(array):
+        raise UserError(f"{path}: holds nothing; {_REMEDY}")
     return array
+
+
+def _check_labels(
+    path: Path, labels: Int64[np.ndarray, " count"] | None, info: DatasetInfo
+) -> None:
+    classes = len(info.class_names or ())
+    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:
+        raise UserError(f"{path}: its labels are not all from 0 to {classes - 1}; {_REMEDY}")

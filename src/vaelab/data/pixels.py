@@ -81,11 +81,11 @@ def resize_array(
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """`work` of each item, in order; Pillow decodes without holding Python's lock.
 
-    Pillow's warning about large images is silenced here (photographs are); its error about
-    images twice that large, which look like decompression bombs, is not.
+    Pillow's warnings are silenced here, about large images (photographs are) and odd metadata;
+    its error about images twice that large, which look like decompression bombs, is not.
     """
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         return list(pool.map(work, items))
 
 

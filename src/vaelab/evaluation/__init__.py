@@ -39,7 +39,8 @@ def evaluate(
 
     The same seed, batch size and device give the same metrics. `classifier` gives features for
     `samples`; `groups` names what is measured. Raises ValueError for a model in training mode, an
-    empty test split or another group, UserError for a metric that is not finite.
+    empty test split or another group, UserError for a metric that is not finite and a classifier of
+    images of another shape.
     """
     if unknown := set(groups) - set(GROUPS):
         raise ValueError(f"{sorted(unknown)} are none of the groups {', '.join(GROUPS)}")
@@ -47,6 +48,11 @@ def evaluate(
         raise ValueError("the model is in training mode; call model.eval() before evaluating it")
     if not len(data.test):
         raise ValueError(f"{data.name}: the test split has no images to evaluate on")
+    if classifier and classifier.image_shape != model.image_shape:
+        raise UserError(
+            f"the classifier is one of images of {list(classifier.image_shape)}, the model one of "
+            f"{list(model.image_shape)}; `dvc repro -f classifier` makes a classifier of these"
+        )
     found = _encoded(model, data, settings, device, groups)
     metrics, arrays = found.metrics, dict(found.arrays)
     if "annealing" in groups:

@@ -34,13 +34,14 @@ class ImageSet:
     class_shares: Float64[Tensor, "classes"] | None = None
 
 
-def see(batches: Batches, spaces: Sequence[FeatureSpace], keep: int = FIRST) -> ImageSet:
-    """Look at six images or more, each once, and keep the first."""
+def see(batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = None) -> ImageSet:
+    """Look at six images or more, each once, and keep the first: 1,000, or `keep` of them."""
+    most = FIRST if keep is None else keep
     parts: list[dict[str, Tensor]] = []
     count = 0
     for images in batches:
         # A copy, because a view would hold all of the batch.
-        first = images[: max(0, keep - count)].clone()
+        first = images[: max(0, most - count)].clone()
         parts.append(_look(images, spaces) | {"first": first})
         count += len(images)
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

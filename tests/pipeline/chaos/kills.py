@@ -94,8 +94,10 @@ def assert_one_whole_curve(copy: Copy) -> None:
 
 
 def tracked(copy: Copy) -> Run:
-    """Give the run of the model that is there."""
+    """Give the newest run of the model that is there.
+
+    Killed after training and before DVC has noted that, it is trained again, in a run of its own.
+    """
     weights = (copy.path / "models/model/weights.safetensors").read_bytes()
     tag: Mapping[str, str] = {"vaelab.weights_sha256": hashlib.sha256(weights).hexdigest()}
-    (run,) = [run for run in copy.runs() if tag.items() <= run.data.tags.items()]
-    return run
+    return next(run for run in copy.runs() if tag.items() <= run.data.tags.items())

@@ -46,12 +46,13 @@ def family(name: SourceName) -> Family:
 def download(settings: DataSettings, raw: Path, fetch: Fetcher) -> None:
     """Fill `raw` with the files of one source, in `raw/<name>/`, and record where they came from.
 
-    Files of other sources are removed; good ones of this source are kept. Raises UserError.
+    Files of other sources are removed once these are there; good ones of this source are kept.
+    Raises UserError.
     """
     before = _load_record(raw)
     files = before.get("files", {}) if before.get("name") == settings.name else {}
-    _keep_only(raw, settings.name)
     family(settings.name).download(settings, raw / settings.name, fetch)
+    _keep_only(raw, settings.name)
     record = {"name": settings.name, "files": {**files, **fetch.used}}
     write_text(raw / _RECORD, json.dumps(record, indent=2) + "\n")
 

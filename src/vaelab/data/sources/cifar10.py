@@ -1,71 +1,98 @@
-"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of 32x32."""
+"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of 32x32, in the binary version."""
 
-import shutil
+import gzip
+import math
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import CIFAR10
 
 from vaelab.config import DataSettings, UserError
 from vaelab.data.fetch import Fetcher, digest_is
 from vaelab.data.source import ImageSet, Source, from_array
 
+ARCHIVE = "cifar-10-binary.tar.gz"
+URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
+MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+FOLDER = "cifar-10-batches-bin"
+TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+TEST = ("test_batch.bin",)
+NAMES = "batches.meta.txt"
+
+RECORDS = 10_000
+"""Of a batch: one byte for the label, then the red, the green and the blue plane, row by row."""
+CLASSES = 10
+_SHAPE = (3, 32, 32)
+_RECORD_BYTES = 1 + math.prod(_SHAPE)
+_MOST_NAMES_BYTES = 1024
+_BLOCK_BYTES = 2**20
+
 
 def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
-    """The archive, verified by torchvision's MD5."""
-    archive = raw_folder / CIFAR10.filename
-    fetch(archive, [CIFAR10.url], digest_is("MD5", CIFAR10.tgz_md5))
+    """The archive, verified by its MD5."""
+    fetch(raw_folder / ARCHIVE, [URL], digest_is("MD5", MD5))
 
 
 def read(settings: DataSettings, raw_folder: Path) -> Source:
-    """The images, with the official test split.
+    """The images, with the official test split, straight from the archive.
 
-    torchvision unpickles the archive's batches: the one place where anything is unpickled, and
-    only after the MD5 of each has been found right. Raises UserError where it is not.
+    Raises UserError where that is not whole.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        _unpack(raw_folder / CIFAR10.filename, Path(scratch))
-        try:
-            train = CIFAR10(scratch, train=True, download=False)
-            test = CIFAR10(scratch, train=False, download=False)
-        except RuntimeError as error:
-            raise UserError(
-                f"{raw_folder / CIFAR10.filename}: the checksums of its batches are not "
-                "CIFAR-10's; download it again"
-            ) from error
-    return Source(
-        name="cifar10",
-        origin=CIFAR10.url,
-        levels=256,
-        train=_image_set(train, settings),
-        test=_image_set(test, settings),
-        class_names=tuple(train.classes),
-    )
-
-
-def _image_set(dataset: CIFAR10, settings: DataSettings) -> ImageSet:
-    labels = np.asarray(dataset.targets, dtype=np.int64)
-    return from_array(dataset.data.transpose(0, 3, 1, 2), labels, settings)
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Write the files that torchvision reads, and nothing else that the archive may hold."""
-    names = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)]
-    (folder / CIFAR10.base_folder).mkdir()
+    archive = raw_folder / ARCHIVE
     try:
-        with tarfile.open(archive) as tar:
-            for name in (*names, CIFAR10.meta["filename"]):
-                member = f"{CIFAR10.base_folder}/{name}"
-                content = tar.extractfile(member)
-                if content is None:
-                    raise KeyError(f"{member} is no file")
-                with content, (folder / member).open("wb") as target:
-                    shutil.copyfileobj(content, target)
-    except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
+        found = _members(archive)
+        names = _class_names(found[NAMES])
+    except (OSError, EOFError, zlib.error, tarfile.TarError, LookupError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{archive}: no whole CIFAR-10 archive: {reason}; download it again"
         ) from error
+    return Source(
+        name="cifar10",
+        origin=URL,
+        levels=256,
+        train=_image_set([found[name] for name in TRAIN], settings),
+        test=_image_set([found[name] for name in TEST], settings),
+        class_names=names,
+    )
+
+
+def _members(archive: Path) -> dict[str, bytes]:
+    """Read the members that are wanted, each of its one size, and pass over all others."""
+    wanted = {f"{FOLDER}/{name}": name for name in (*TRAIN, *TEST, NAMES)}
+    found = {}
+    with gzip.open(archive) as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                if name := wanted.get(member.name):
+                    found[name] = _content(tar, member, name)
+        while stream.read(_BLOCK_BYTES):  # to the end, where the checksum is
+            pass
+    if missing := sorted(set(wanted.values()) - set(found)):
+        raise ValueError(f"it has no {', '.join(missing)}")
+    return found
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
+    size, whole = member.size, RECORDS * _RECORD_BYTES
+    if size > _MOST_NAMES_BYTES if name == NAMES else size != whole:
+        should = f"{_MOST_NAMES_BYTES:,} at most" if name == NAMES else f"{whole:,}"
+        raise ValueError(f"{name} has {size:,} bytes, which should be {should}")
+    file = tar.extractfile(member) if member.isreg() else None
+    if file is None:
+        raise ValueError(f"{name} is no file")
+    return file.read()
+
+
+def _class_names(content: bytes) -> tuple[str, ...]:
+    names = tuple(content.decode("ascii").split())
+    if len(names) != CLASSES:
+        raise ValueError(f"{NAMES} names {len(names)} classes, which should be {CLASSES}")
+    return names
+
+
+def _image_set(batches: list[bytes], settings: DataSettings) -> ImageSet:
+    records = np.frombuffer(b"".join(batches), np.uint8).reshape(-1, _RECORD_BYTES)
+    images = records[:, 1:].reshape(-1, *_SHAPE)
+    return from_array(images, records[:, 0].astype(np.int64), settings)

@@ -58,7 +58,9 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
 def _find(folder: Path) -> tuple[list[Path], int]:
     """The image files below a folder, sorted, and how many other entries there are."""
     if not folder.is_dir():
-        raise UserError(f"data.folder: {folder} is no folder; it should be one that holds images")
+        raise UserError(
+            f"data.folder: {_shown(folder)} is no folder; it should be one that holds images"
+        )
     formats = Image.registered_extensions()
     readable = {
         ending for ending, name in formats.items() if name in Image.OPEN.keys() - _NOT_DECODED
@@ -138,6 +140,8 @@ def _reason(error: Exception, path: Path) -> str:
         return "an empty file"
     if isinstance(error, UnidentifiedImageError):
         return "in no image format that Pillow knows"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -1,0 +1,122 @@
+"""A workplace for single stages: what lies in it, and what a stage may say of bad input."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import paths
+from vaelab.checkpoint import ModelDescription, save_model
+from vaelab.classifier import build_classifier, save_classifier
+from vaelab.config import ModelSettings
+from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
+from vaelab.files import sha256, write_text
+from vaelab.models import Model, build_model
+
+SHAPE = (1, 8, 8)
+COUNT = 6
+MODEL = ModelSettings(network="mlp", hidden=(), latent_dim=2, prior="standard_normal")
+
+
+class Workplace:
+    """A folder that is the current one, and the stages that are called in it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
+        self.patch = patch
+        self.capture = capture
+
+    def settings(self, **sections: object) -> None:
+        """Write params.yaml."""
+        Path("params.yaml").write_text(json.dumps(sections, default=str))
+
+    def run(self, *stages: Callable[[], None]) -> str:
+        """Call stages as the command line does; give what they print."""
+        self.patch.setattr(sys, "argv", ["stage"])
+        for main in stages:
+            main()
+        return self.capture.readouterr().out
+
+    def refuses(self, main: Callable[[], None], fragment: str, besides: str = "") -> str:
+        """Call a stage that has to refuse its input; give the line that it says.
+
+        What was there before is left alone, but for a folder `besides`.
+        """
+        before = outputs(besides)
+        self.capture.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            self.run(main)
+        said = self.capture.readouterr().err
+        assert caught.value.code == 2
+        assert said.startswith("error: ")
+        assert said.endswith("\n")
+        assert len(said.splitlines()) == 1
+        assert "Traceback" not in said
+        assert fragment in said, said
+        assert outputs(besides) == before
+        return said
+
+
+def outputs(besides: str = "") -> dict[str, bytes | None]:
+    """Give everything that stages write for one another: each file's bytes, None for a folder."""
+    roots = ("data/raw", "data/prepared", "models", "results")
+    found = (path for root in roots for path in sorted(Path(root).rglob("*")))
+    return {
+        str(path): path.read_bytes() if path.is_file() else None
+        for path in found
+        if not (besides and path.is_relative_to(besides))
+    }
+
+
+def write_prepared(**changes: Any) -> None:
+    """Write a small labelled data set as the prepare stage does."""
+    folder = paths.PREPARED
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for split in SPLITS:
+        pixels = random.integers(0, 256, (COUNT, *SHAPE), dtype=np.uint8)
+        np.save(folder / array_file(split, "images"), pixels)
+        np.save(folder / array_file(split, "labels"), np.arange(COUNT) % 2)
+    given: dict[str, Any] = {
+        "name": "folder",
+        "image_shape": SHAPE,
+        "counts": dict.fromkeys(SPLITS, COUNT),
+        "class_names": ("even", "odd"),
+        "factor_names": None,
+        "levels": 256,
+        "binarization": "none",
+        "seed": 0,
+        "sha256": {path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
+        "origin": "drawn",
+    }
+    write_text(folder / "dataset.json", DatasetInfo(**given | changes).model_dump_json())
+
+
+def small_model(settings: ModelSettings = MODEL) -> Model:
+    """Build an untrained model of the workplace's images."""
+    return build_model(settings, SHAPE)
+
+
+def write_model(settings: ModelSettings = MODEL) -> None:
+    """Write an untrained model as the train stage does."""
+    description = ModelDescription(
+        objective="vae",
+        networks=("encoder", "decoder"),
+        image_shape=SHAPE,
+        model=settings,
+        dataset="folder",
+        levels=256,
+        settings={"train.epochs": 3},
+    )
+    save_model(paths.MODEL, small_model(settings), description)
+
+
+def write_classifier() -> None:
+    """Write an untrained classifier as the classifier stage does."""
+    classifier = build_classifier(SHAPE, 2)
+    save_classifier(
+        paths.EVALUATION_CLASSIFIER, classifier, epochs=1, seed=0, training_accuracy=0.5
+    )
