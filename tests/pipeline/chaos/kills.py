@@ -47,14 +47,16 @@ class Attacker:
         self.copy, self.command = copy, list(command)
         self.random, self.seconds = random.Random(seed), seconds
         self.killed: list[str] = []
+        self.torn = 0
 
     def attack(self, kills: int) -> None:
         """Let it run to its end, killed as often as is left of `kills`."""
-        while len(self.killed) < kills and not self._attempt():
-            pass
-        self.copy.run(*self.command)
+        ended = False
+        while not ended:
+            last = len(self.killed) >= kills
+            ended = self._attempt(None if last else self.random.uniform(*self.seconds))
 
-    def _attempt(self) -> bool:
+    def _attempt(self, seconds: float | None) -> bool:
         """Start it once; tell whether it came to its end before it was killed."""
         log = self.copy.path / "attempt.log"
         with log.open("w") as output:
@@ -67,12 +69,20 @@ class Attacker:
                 start_new_session=True,
             )
             try:
-                code = process.wait(self.random.uniform(*self.seconds))
+                code = process.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.killed.append(_stage(log))
                 kill_group(process)
                 return False
-        assert code == 0, log.read_text()
+        return self._is_done(code, log.read_text())
+
+    def _is_done(self, code: int, printed: str) -> bool:
+        """Do what docs/nothing_is_lost.md says where DVC's own lock file was torn."""
+        if "Unable to read RWLock-file" in printed:
+            (self.copy.path / ".dvc/tmp/rwlock").unlink()
+            self.torn += 1
+            return False
+        assert code == 0, printed
         return True
 
 

@@ -55,4 +55,5 @@ def attack(copy: Copy, kills: int, seconds: tuple[float, float]) -> None:
         assert made_by(copy) == undisturbed
         assert "up to date" in copy.run("dvc", "status", "dvc.yaml")
         assert_one_whole_curve(copy)
-    print(f"{kills} kills in {passes} passes: {Counter(attacker.killed)}")
+    stages = dict(Counter(attacker.killed))
+    print(f"{kills} kills in {passes} passes: {stages}; DVC's lock was torn {attacker.torn} times")
