@@ -183,7 +183,10 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
             interrupted._report(bar)
         resumed.resume(folder)
         assert 4 * resumed.progress.epoch + resumed.progress.step == steps
-        assert resumed.fit(checkpoints=folder) == expected
+        progress = resumed.fit(checkpoints=folder)
+    assert progress == expected
+    columns = [list(row) for row in expected.history]
+    assert [list(row) for row in progress.history] == columns, "history.csv is the same file"
     assert_same(weights(undisturbed), weights(resumed))
 
 

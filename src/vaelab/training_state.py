@@ -30,7 +30,8 @@ def gather(trainer: "Trainer") -> tuple[Tensors, dict[str, Any]]:
     noise = trainer.noise.get_state()
     groups["generator"] = {"order": trainer.order_at_start, "noise": noise}
     named = {f"{group}.{k}": v for group, tensors in groups.items() for k, v in tensors.items()}
-    return named, vars(trainer.progress) | {"images": trainer.totals.count}
+    totals = {"images": trainer.totals.count, "terms": list(trainer.totals.sums)}
+    return named, vars(trainer.progress) | totals
 
 
 def restore(trainer: "Trainer", tensors: Tensors, state: dict[str, Any]) -> None:
@@ -39,7 +40,10 @@ def restore(trainer: "Trainer", tensors: Tensors, state: dict[str, Any]) -> None
     def moved(group: str) -> Tensors:
         return {name: tensor.to(trainer.device) for name, tensor in _under(group, tensors).items()}
 
-    trainer.totals = Totals(moved("total"), state.pop("images"))
+    # In the order that they came in: files of tensors are sorted by name.
+    sums = moved("total")
+    terms = {name: sums[name] for name in state.pop("terms")}
+    trainer.totals = Totals(terms, state.pop("images"))
     trainer.progress = Progress(**state)
     trainer.model.load_state_dict(_under("model", tensors))
     trainer.best = moved("best")
