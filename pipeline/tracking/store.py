@@ -100,7 +100,7 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
 def _create_whole(uri: str) -> None:
     """Make an SQLite file under another name: killed while its tables are made, it is of no use."""
     database = make_url(uri).database if uri.startswith("sqlite:") else None
-    if not database or Path(database).exists():
+    if database in (None, "", ":memory:") or Path(database).exists():
         return
     unfinished = Path(f"{database}.unfinished")
     unfinished.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pipeline.files import write_arrays
 from tests.bad_input.workplace import (
     COUNT,
     Workplace,
+    npy,
     write_classifier,
     write_model,
     write_prepared,
@@ -64,12 +65,6 @@ def ready(workplace: Workplace) -> Workplace:
     write_text(paths.KL_HISTORY, KL_HISTORY)
     write_text(paths.REPORT, "before")
     return workplace
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=True)
-    return buffer.getvalue()
 
 
 def zipped(**members: bytes) -> bytes:

@@ -1,7 +1,6 @@
 """Downloaded and prepared data that is damaged, or says what is not so."""
 
 import gzip
-import io
 import json
 import pickle
 import struct
@@ -15,6 +14,7 @@ from pipeline import classifier, evaluate, paths, prepare, report, train
 from tests.bad_input.workplace import (
     SHAPE,
     Workplace,
+    npy,
     write_classifier,
     write_model,
     write_prepared,
@@ -26,12 +26,6 @@ PIXELS = np.arange(50 * 25, dtype=np.uint8).reshape(50, 5, 5)
 
 def idx(*sizes: int, content: bytes = PIXELS.tobytes(), magic: int = 2051) -> bytes:
     return gzip.compress(struct.pack(f">{1 + len(sizes)}I", magic, *sizes) + content)
-
-
-def npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=True)
-    return buffer.getvalue()
 
 
 def npy_header(text: bytes) -> bytes:

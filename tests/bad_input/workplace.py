@@ -1,5 +1,6 @@
 """A workplace for single stages: what lies in it, and what a stage may say of bad input."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -120,3 +121,10 @@ def write_classifier() -> None:
     save_classifier(
         paths.EVALUATION_CLASSIFIER, classifier, epochs=1, seed=0, training_accuracy=0.5
     )
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Give an array as the bytes of an .npy file, objects pickled: for readers that must refuse."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
