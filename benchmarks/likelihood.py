@@ -13,12 +13,9 @@ machine's matrix products.
 """
 
 import argparse
-import copy
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -27,8 +24,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.peers import install_pythae, with_pythae
+from benchmarks.rates import flops, product_rate
 from pipeline import paths, stage
 from vaelab.assembly import build_trainer
 from vaelab.config import Settings, parse_settings
@@ -38,9 +36,6 @@ from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.models import Model
 from vaelab.randomness import stream
 
-# pythae 0.1.2 works with the packages that vaelab has, and these two.
-PACKAGES = ("pythae==0.1.2", "cloudpickle==3.1.2", "imageio==2.38.1")
-FOLDER = Path(".benchmarks/pythae-0.1.2")
 ROUNDS = 3
 BATCH = 500
 CPU = torch.device("cpu")
@@ -84,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare the two, a row for each network and number of samples."""
     torch.set_num_threads(arguments.threads)
     data = PreparedData.load(arguments.data)
-    install()
+    install_pythae()
     test = ImageBatches(data.images("test"), CPU, binarize=True)
     images = test.take(torch.arange(len(test)), stream(0, "pixels"))
     print(HEADER, flush=True)
@@ -98,16 +93,9 @@ def run(arguments: argparse.Namespace) -> None:
     print("\n" + "\n".join(notes))
 
 
-def install() -> None:
-    """Put pythae into a folder of its own, beside the environment that runs this."""
-    if not FOLDER.exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--target", str(FOLDER), *PACKAGES], check=True)
-
-
 def settings(network: str) -> Settings:
-    """Give the settings: pythae's default widths, or vaelab's default filters."""
-    model = {"network": network, "hidden": (512,), "latent_dim": 20, "likelihood": "bernoulli"}
+    """Give the settings: the networks of `benchmarks.loops`."""
+    model = {"network": network, "hidden": (400,), "latent_dim": 20, "likelihood": "bernoulli"}
     return parse_settings({"model": model, "train": {"objective": "vae", "epochs": 3}})
 
 
@@ -164,12 +152,10 @@ def run_pythae(
     with tempfile.TemporaryDirectory() as folder:
         given, result = Path(folder) / "given.npz", Path(folder) / "result.npz"
         np.savez(given, **arrays)
-        command = [sys.executable, "-m", "benchmarks.pythae_likelihood", str(given), str(result)]
-        command += ["--network", network, "--samples", str(samples), "--seed", str(seed)]
-        command += ["--seconds", str(arguments.seconds / ROUNDS)]
-        command += ["--threads", str(arguments.threads)]
-        path = os.pathsep.join([str(FOLDER.resolve()), os.environ.get("PYTHONPATH", "")])
-        subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
+        options = ["--network", network, "--samples", str(samples), "--seed", str(seed)]
+        options += ["--seconds", str(arguments.seconds / ROUNDS)]
+        options += ["--threads", str(arguments.threads)]
+        with_pythae("pythae_likelihood", str(given), str(result), *options)
         with np.load(result) as arrays_back:
             return arrays_back["log_likelihood"], float(arrays_back["seconds"])
 
@@ -209,25 +195,6 @@ def limit(model: Model, network: str, samples: int, rounds: list[Round]) -> str:
         f"pythae's, which also encodes each sample ({encoded / 1e6:.2f} MFLOP); "
         f"peak memory so far {memory:.0f} MiB"
     )
-
-
-def product_rate() -> float:
-    """Give the float32 operations a second of a matrix product, at its best of 20."""
-    left, right, seconds = torch.rand(4096, 512), torch.rand(512, 784), []
-    for _ in range(20):
-        started = time.perf_counter()
-        left @ right
-        seconds.append(time.perf_counter() - started)
-    return 2 * left.numel() * right.shape[1] / min(seconds)
-
-
-def flops(model: Model, name: str) -> float:
-    """Count a network's multiplications and additions for one image or latent."""
-    network = copy.deepcopy(model.networks[name]).to("meta")
-    shape = (model.latent_dim,) if name == "decoder" else model.image_shape
-    with FlopCounterMode(display=False) as counter:
-        network(torch.empty(1, *shape, device="meta"))
-    return float(counter.get_total_flops())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.loops import NETWORKS
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -49,25 +51,10 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=torch.sigmoid(self.layers(latents) + self.offset))
 
 
-def layers(network: str, latents: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """Build the networks that `benchmarks.likelihood` trains, of torch's layers."""
-    if network == "mlp":
-        encoder = [nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 2 * latents)]
-        decoder = [nn.Linear(latents, 512), nn.ReLU(), nn.Linear(512, 784)]
-        return nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, (1, 28, 28)))
-    small = 32 * 7 * 7
-    down = [nn.Conv2d(1, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 5, 2, 2), nn.ReLU()]
-    up = [nn.ReLU(), nn.ConvTranspose2d(32, 16, 5, 2, 2, 1)]
-    last = [nn.ReLU(), nn.ConvTranspose2d(16, 1, 5, 2, 2, 1)]
-    encoder = [*down, nn.Flatten(), nn.Linear(small, 2 * latents)]
-    decoder = [nn.Linear(latents, small), nn.Unflatten(1, (32, 7, 7)), *up, *last]
-    return nn.Sequential(*encoder), nn.Sequential(*decoder)
-
-
 def build(network: str, arrays: Arrays) -> VAE:
     """Build pythae's model and give it the weights. Raises KeyError for weights that lack."""
     latents = arrays["decoder.0.weight"].shape[1]
-    encoder, decoder = layers(network, latents)
+    encoder, decoder = NETWORKS[network](latents)
     for name, module in (("encoder", encoder), ("decoder", decoder)):
         state = {key: torch.from_numpy(arrays[f"{name}.{key}"]) for key in module.state_dict()}
         module.load_state_dict(state)

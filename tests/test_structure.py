@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).parent.parent
 LEAVES = {
     "config",
+    "cross_entropy",
     "distributions",
     "networks",
     "data",

@@ -11,7 +11,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
+
+from vaelab.cross_entropy import cross_entropy, softplus
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -100,13 +101,9 @@ def _sum_pixels(values: Tensor) -> Tensor:
     return values.flatten(-3).sum(-1)
 
 
-def _softplus(values: Tensor) -> Tensor:
-    """ln(1 + e^v), on CPUs without log1p: it takes ten times as long as exp or log."""
-    if values.device.type != "cpu":
-        return functional.softplus(values)
-    # max(v, 0) - ln S(|v|), S the logistic function; max(v, 0) so that the slope at 0 is 1/2
-    size = values.abs()
-    return 0.5 * (values + size) - size.sigmoid().log()
+def _gaussian(sum_of_squares: Tensor, variance: Tensor, pixels: int) -> Tensor:
+    # -SSE / (2 s2) - (P / 2) ln(2 pi s2)
+    return -0.5 * (sum_of_squares / variance + pixels * (variance.log() + LOG_TWO_PI))
 
 
 @dataclass(frozen=True)
@@ -122,8 +119,7 @@ class Bernoulli:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Negative cross-entropy, x ln p + (1 - x) ln (1 - p), in nats."""
-        # ln p = l - softplus(l), ln (1 - p) = -softplus(l)
-        return _sum_pixels(images * self.logits - _softplus(self.logits))
+        return _sum_pixels(cross_entropy(images, self.logits))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw black or white pixels."""
@@ -168,8 +164,7 @@ class ContinuousBernoulli:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Log density on [0, 1], in nats."""
-        cross_entropy = images * self.logits - _softplus(self.logits)
-        return _sum_pixels(cross_entropy + self.log_normaliser())
+        return _sum_pixels(cross_entropy(images, self.logits) + self.log_normaliser())
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw by inverting the distribution function."""
@@ -190,10 +185,8 @@ class Gaussian:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """-SSE / (2 s2) - (P / 2) ln(2 pi s2), in nats, for P pixels and variance s2."""
-        sum_of_squares = _sum_pixels((images - self.mean) ** 2)
-        pixels = math.prod(self.mean.shape[-3:])
-        constant = pixels * (self.variance.log() + LOG_TWO_PI)
-        return -0.5 * (sum_of_squares / self.variance + constant)
+        sum_of_squares = _sum_pixels((images - self.mean).square())
+        return _gaussian(sum_of_squares, self.variance, math.prod(self.mean.shape[-3:]))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw pixels around the mean; they may leave [0, 1]."""
@@ -214,8 +207,10 @@ class ProfiledGaussian:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Log density at s2 = mean squared error of all images given, in nats."""
-        variance = ((images - self.mean.detach()) ** 2).mean().clamp_min(1e-6)
-        return Gaussian(self.mean, variance).log_prob(images)
+        sum_of_squares = _sum_pixels((images - self.mean).square())
+        pixels = math.prod(self.mean.shape[-3:])
+        variance = (sum_of_squares.detach().mean() / pixels).clamp_min(1e-6)
+        return _gaussian(sum_of_squares, variance, pixels)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Give the mean: no variance is known before images are seen."""
@@ -241,7 +236,7 @@ class DiscretizedLogistic:
         lower = (images - self.mean - half_level) * inverse_scale
         # ln(S(u) - S(l)) = ln S(u) + ln S(-l) + ln(1 - e^(l - u)), S the logistic function
         width = 2 * half_level * inverse_scale
-        below, above = -_softplus(-upper), -_softplus(lower)
+        below, above = -softplus(-upper), -softplus(lower)
         inside = below + above + torch.log(-torch.expm1(-width))
         black, white = images < half_level, images > 1 - half_level
         edges = torch.where(black, below, above)

@@ -2,8 +2,10 @@
 
 import ctypes
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from vaelab.config import UserError
 
@@ -11,6 +13,12 @@ from vaelab.config import UserError
 DEVICE_SAYS, CPU_SAYS = "out of memory", "DefaultCPUAllocator"
 # glibc's mallopt: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, the latter at its largest value
 GLIBC_OPTIONS = ((-1, 2**30), (-3, 2**25))
+# Where a container finds its limit, and the line of memory.stat beside it that has what is taken
+# (pages of files, which the system takes back, left out): version 2 and version 1.
+CONTROL_GROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), "anon"),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), "total_rss"),
+)
 
 
 @contextmanager
@@ -38,6 +46,43 @@ def keep_freed() -> None:
     if platform.libc_ver()[0] == "glibc":
         for option, value in GLIBC_OPTIONS:
             ctypes.CDLL(None).mallopt(option, value)
+
+
+def available() -> int:
+    """Give the bytes that this process may still take: of the machine, its group and itself.
+
+    Where the system sets a limit on a group of processes (a container, a job of a cluster) or on
+    the process (ulimit -d, ulimit -v), the least of them counts.
+    """
+    import psutil
+
+    free = [psutil.virtual_memory().available]
+    free += [limit - used for limit, used in (*_of_group(), *_of_process())]
+    return max(0, min(free))
+
+
+def _of_group() -> Iterator[tuple[int, int]]:
+    """Read the limits that Linux's control groups set, of both versions, and what is used."""
+    for limit, used in CONTROL_GROUPS:
+        try:
+            most = int(limit.read_text())
+            lines = (limit.parent / "memory.stat").read_text().splitlines()
+            yield most, int(dict(line.split() for line in lines)[used])
+        except (OSError, ValueError, KeyError):  # there is no such group, or its limit is "max"
+            continue
+
+
+def _of_process() -> Iterator[tuple[int, int]]:
+    """Read the limits on the process's data and on its address space, and what is used."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    pages = Path("/proc/self/statm").read_text().split()
+    for limit, used in ((resource.RLIMIT_DATA, pages[5]), (resource.RLIMIT_AS, pages[0])):
+        most = resource.getrlimit(limit)[0]
+        if most != resource.RLIM_INFINITY:
+            yield most, int(used) * resource.getpagesize()
 
 
 def is_lack_of_memory(error: BaseException) -> bool:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.data import batches
-from vaelab.data.batches import ImageBatches
+from vaelab import memory
+from vaelab.data.batches import READ_AHEAD, ImageBatches
 from vaelab.randomness import stream
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def open_batches(request, monkeypatch, tmp_path: Path):
 
     def open_them(images: np.ndarray, **options: object) -> ImageBatches:
         if request.param == "streamed":
-            monkeypatch.setattr(batches, "_free_host_memory", lambda: images.nbytes)
+            monkeypatch.setattr(memory, "available", lambda: images.nbytes)
             np.save(tmp_path / "images.npy", images)
             images = np.load(tmp_path / "images.npy", mmap_mode="r")
         opened = ImageBatches(images, CPU, **options)  # type: ignore[arg-type]
@@ -104,3 +104,20 @@ def test_dequantised_pixels_fill_each_grey_level_evenly(open_batches, levels: in
     assert float(within.max()) <= 1 + 1e-4
     error = math.sqrt(1 / 12 / within.numel())
     assert abs(float(within.mean()) - 0.5) < 6 * error
+
+
+def test_streaming_reads_a_few_batches_ahead_and_no_more(open_batches, monkeypatch) -> None:
+    opened = open_batches(numbered(200))
+    read: list[Tensor] = []
+    rows = opened._rows
+
+    def noted(indices: Tensor) -> Tensor:
+        read.append(indices)
+        pixels: Tensor = rows(indices)
+        return pixels
+
+    monkeypatch.setattr(opened, "_rows", noted)
+    epoch = opened.shuffled(5, stream(0, "order"), stream(0, "noise"))
+    next(epoch)
+    epoch.close()
+    assert len(read) <= (1 if opened.bytes is not None else 1 + READ_AHEAD)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.objectives.subjects import build, digits, gradients, settings
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
-from vaelab.distributions import DiagonalGaussian
+from vaelab.distributions import Bernoulli, DiagonalGaussian
 from vaelab.objectives.beta_tc_vae import BetaTcVae, log_importance_shares
 from vaelab.objectives.vae import Pass
 from vaelab.randomness import stream
@@ -50,7 +50,8 @@ def test_a_batch_is_never_larger_than_the_training_split():
 
 def parts_of(posterior: DiagonalGaussian, latents: Tensor, images: int) -> dict[str, Tensor]:
     nothing = torch.zeros(len(latents))
-    step = Pass(posterior, latents, nothing, nothing, nothing)
+    pixels = Bernoulli(nothing[:, None, None, None])
+    step = Pass(posterior, latents, pixels, nothing, nothing)
     _, model = build(settings("beta_tc_vae"))
     objective = BetaTcVae().for_images(images)
     assert isinstance(objective, BetaTcVae)

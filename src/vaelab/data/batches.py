@@ -1,12 +1,22 @@
-"""Batches of a split as float images in [0, 1]: on the device as bytes where they fit."""
+"""Batches of a split as float images in [0, 1]: on the device as bytes where they fit.
 
-from collections.abc import Iterator
+Where they do not, they are read from the memory-mapped file while the batch before is computed
+with: the same images in the same order, in the memory of a few batches.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from vaelab import memory
+
+# Batches that are read ahead, by as many threads: more than one, since most of it is waiting.
+READ_AHEAD = 4
 Images = Float[Tensor, "batch channel height width"]
 
 
@@ -43,9 +53,9 @@ class ImageBatches:
 
         The batches before number `first` are left out, and no noise is drawn for them.
         """
-        permutation = self.permutation(order)
-        for start in range(first * batch_size, self.count, batch_size):
-            yield self._prepare(self._rows(permutation[start : start + batch_size]), noise)
+        batches = torch.split(self.permutation(order), batch_size)[first:]
+        for pixels in self._read(batches):
+            yield self._prepare(pixels, noise)
 
     def permutation(self, order: torch.Generator) -> Int64[Tensor, "count"]:
         """Draw the order in which `shuffled` gives the images."""
@@ -83,14 +93,26 @@ class ImageBatches:
             return self.bytes[start:stop]
         return _to_device(self.array[start:stop], self.device)
 
+    def _read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        if self.bytes is not None:
+            yield from map(self._rows, batches)
+            return
+        with ThreadPoolExecutor(READ_AHEAD) as readers:
+            reading: deque[Future[Tensor]] = deque()
+            for indices in batches:
+                reading.append(readers.submit(self._rows, indices))
+                if len(reading) > READ_AHEAD:
+                    yield reading.popleft().result()
+            yield from (pixels.result() for pixels in reading)
+
     def _rows(self, indices: Tensor) -> Tensor:
         if self.bytes is not None:
-            return self.bytes[indices.to(self.device)]
+            return self.bytes.index_select(0, indices.to(self.device))
         rows = indices.cpu().numpy()
         # A sorted read of a memory map is a forward one; the batch's own order is restored.
         order = np.argsort(rows)
         batch = np.empty((len(rows), *self.array.shape[1:]), np.uint8)
-        batch[order] = self.array[rows[order]]
+        batch[order] = np.take(self.array, rows[order], axis=0)
         return _to_device(batch, self.device)
 
     def _prepare(
@@ -117,11 +139,5 @@ def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device) -> bool:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
-        free = _free_host_memory()
+        free = memory.available()
     return images.nbytes < free / 2
-
-
-def _free_host_memory() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().available)

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaelab.config import ModelSettings, UserError
-from vaelab.distributions import DiagonalGaussian
+from vaelab.distributions import DiagonalGaussian, PixelDistribution
 from vaelab.models import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 
@@ -26,8 +26,8 @@ class Pass:
 
     posterior: DiagonalGaussian
     latents: Float[Tensor, "batch latent"]
+    pixels: PixelDistribution
     generation_loss: Float[Tensor, "batch"]
-    mean_squared_error: Float[Tensor, "batch"]
     kl_loss: Float[Tensor, "batch"]
 
 
@@ -92,7 +92,7 @@ class Vae(Objective):
             "neg_elbo_nats": step.generation_loss + step.kl_loss,
             "generation_loss_nats": step.generation_loss,
             "kl_loss_nats": step.kl_loss,
-            "mean_squared_error": step.mean_squared_error,
+            "mean_squared_error": (step.pixels.mean - images).square().flatten(1).mean(1),
         }
         if model.has_standard_prior:
             measured["kl_per_dimension_nats"] = step.posterior.kl_per_dimension()
@@ -108,9 +108,8 @@ class Vae(Objective):
         assert isinstance(posterior, DiagonalGaussian)
         latents = posterior.rsample(generator)
         pixels = model.decode(latents)
-        squared_error = (pixels.mean - images).square().flatten(1).mean(1)
         kl = model.kl(posterior, latents)
-        return Pass(posterior, latents, -pixels.log_prob(images), squared_error, kl)
+        return Pass(posterior, latents, pixels, -pixels.log_prob(images), kl)
 
     def charged(self, step: Pass) -> Tensor:
         """Give the KL loss, [batch], each dimension at least at its free bits."""

@@ -1,0 +1,41 @@
+"""What the machine and the models demand of each other: operations, and operations a second."""
+
+import copy
+import time
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaelab.models import Model
+from vaelab.objectives import Objective
+from vaelab.randomness import stream
+
+
+def product_rate(dtype: torch.dtype = torch.float32) -> float:
+    """Give the operations a second of a matrix product, at its best of 20."""
+    left, right, seconds = torch.rand(4096, 512).to(dtype), torch.rand(512, 784).to(dtype), []
+    for _ in range(20):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return 2 * left.numel() * right.shape[1] / min(seconds)
+
+
+def flops(model: Model, name: str) -> float:
+    """Count a network's multiplications and additions for one image or latent."""
+    network = copy.deepcopy(model.networks[name]).to("meta")
+    shape = (model.latent_dim,) if name == "decoder" else model.image_shape
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *shape, device="meta"))
+    return float(counter.get_total_flops())
+
+
+def training_flops(objective: Objective, model: Model, images: Tensor) -> float:
+    """Count the multiplications and additions of a training step, an image."""
+    noise = stream(0, "noise", images.device)
+    with FlopCounterMode(display=False) as counter:
+        losses = objective.losses(model, images, noise)
+        for player in losses.values():
+            player.loss.mean().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    return counter.get_total_flops() / len(images)
