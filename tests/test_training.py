@@ -177,7 +177,7 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
     bar = interrupted._progress_bar(show=False)
     with CheckpointFolder(tmp_path) as folder:
         for epoch in range(steps // 4 + 1):
-            for _ in interrupted._steps_of_epoch():
+            for _ in interrupted.steps_of_epoch():
                 if 4 * epoch + interrupted.progress.step == steps:
                     interrupted.save(folder)
             interrupted._report(bar)
@@ -291,7 +291,7 @@ def test_the_images_of_the_step_that_was_not_finite_are_written_down(tmp_path: P
 def test_what_is_not_finite_reaches_no_checkpoint(tmp_path: Path) -> None:
     trainer = make_trainer(Explodes(steps=[]))
     with CheckpointFolder(tmp_path) as folder:
-        for step, _ in enumerate(trainer._steps_of_epoch(), 1):
+        for step, _ in enumerate(trainer.steps_of_epoch(), 1):
             if step < 3:
                 trainer.save(folder)
             else:

@@ -75,7 +75,7 @@ class Trainer:
             Saver(self, checkpoints) as saver,
         ):
             while not self._finished():
-                for _ in self._steps_of_epoch():
+                for _ in self.steps_of_epoch():
                     bar.update()
                     saver.save_if_due()
                 on_epoch(self._report(bar))
@@ -102,7 +102,7 @@ class Trainer:
             # The epoch's report says what its last step had, which may be done.
             self._set_schedule(max(0, self.progress.step - 1))
 
-    def _steps_of_epoch(self) -> Iterator[None]:
+    def steps_of_epoch(self) -> Iterator[None]:
         """Take the steps that are left of the epoch."""
         self.model.train()
         for images in self._batches():

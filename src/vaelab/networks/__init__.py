@@ -5,7 +5,6 @@ and `decoder(latents, shape, settings)`, from latents [B, latents] to [B, *shape
 """
 
 import importlib
-import math
 from typing import Protocol, cast, runtime_checkable
 
 from torch import nn
@@ -39,12 +38,6 @@ class Family(Protocol):
 def family(name: str) -> Family:
     """Give the family that `model.network` names."""
     return cast(Family, importlib.import_module(f"vaelab.networks.{name}"))
-
-
-def unfold_latents(latents: int, channels: int, size: tuple[int, int]) -> list[nn.Module]:
-    """Build the linear map from latents to the smallest level of a convolutional decoder."""
-    start = (channels, *size)
-    return [nn.Linear(latents, math.prod(start)), nn.Unflatten(1, start)]
 
 
 def stride(size: tuple[int, int]) -> int:

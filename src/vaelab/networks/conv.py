@@ -5,7 +5,8 @@ from itertools import pairwise
 from torch import nn
 
 from vaelab.config import ModelSettings
-from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride, unfold_latents
+from vaelab.networks import ACTIVATIONS, Shape, level_sizes, stride
+from vaelab.networks.ends import fold_features, unfold_latents
 from vaelab.networks.upsample import FEW_CHANNELS, SubPixelConvTranspose2d
 
 
@@ -18,15 +19,15 @@ def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
         sizes, pairwise((shape[0], *settings.channels)), strict=True
     ):
         layers += [_down(inputs, filters, settings.kernel_size, stride(size)), activation()]
-    flat = settings.channels[-1] * height * width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, outputs))
+    last = (settings.channels[-1], height, width)
+    return nn.Sequential(*layers, *fold_features(last, outputs))
 
 
 def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
     """Build a linear map, then a transposed convolution a level, back through the same sizes."""
     activation = ACTIVATIONS[settings.activation]
     sizes = level_sizes(shape, len(settings.channels))[::-1]
-    layers = unfold_latents(latents, settings.channels[-1], sizes[0])
+    layers = unfold_latents(latents, (settings.channels[-1], *sizes[0]))
     filters = (*reversed(settings.channels), shape[0])
     for (inputs, outputs), (small, large) in zip(pairwise(filters), pairwise(sizes), strict=True):
         layers += [activation(), _up(inputs, outputs, settings.kernel_size, small, large)]
