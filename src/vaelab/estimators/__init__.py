@@ -1,4 +1,7 @@
-"""Estimators: pure functions of tensors and distributions. Information is in nats."""
+"""Estimators: pure functions of tensors and distributions. Information is in nats.
+
+scikit-learn and scipy.stats take a second to import, so whoever asks for them imports them then.
+"""
 
 from jaxtyping import Float, Float64
 from torch import Tensor

@@ -4,9 +4,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from vaelab.estimators.probes import Latents, OtherLabels, OtherLatents
 
@@ -39,6 +36,10 @@ def kmeans_agreement(
     that are switched off do not. There are at most as many clusters as train has points. Raises
     ValueError for fewer than two classes among the test labels, with which nothing can agree.
     """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
     if len(np.unique(test_labels)) < 2:
         raise ValueError("clusters are compared with two classes or more; the labels have fewer")
     state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
-from scipy.stats import rankdata
 from torch import Tensor
 
 from vaelab.data.batches import ImageBatches
@@ -89,6 +88,8 @@ def data_copying_z(
     faults move it too: blur can bring images nearer to all others, the likelihood's noise takes
     them farther away. Raises ValueError for an empty set.
     """
+    from scipy.stats import rankdata
+
     m, n = len(generated_distances), len(test_distances)
     if not m or not n:
         raise ValueError(f"needs distances of both sets, not {n} of test and {m} of generated")

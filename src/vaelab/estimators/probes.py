@@ -2,10 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int64
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 Latents = Float[np.ndarray, "count latent"]
 OtherLatents = Float[np.ndarray, "others latent"]
@@ -20,6 +16,10 @@ def linear_probe_accuracy(
 
     Alain & Bengio 2016. Raises ValueError where train has fewer than two classes.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # L-BFGS stops at its tolerance, far below this many steps.
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000))
     classifier.fit(train.astype(np.float64), train_labels)
@@ -37,6 +37,8 @@ def knn_accuracy(
 
     At most as many neighbours vote as train has points.
     """
+    from sklearn.neighbors import KNeighborsClassifier
+
     classifier = KNeighborsClassifier(min(neighbours, len(train)), algorithm="brute")
     classifier.fit(train, train_labels)
     return float(classifier.score(test, test_labels))

@@ -8,7 +8,6 @@ import math
 
 import torch
 from jaxtyping import Float
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from vaelab.config import ModelSettings
@@ -58,6 +57,8 @@ class Mixture(Prior):
 
         Fewer components than set are used where there are fewer than two images for each.
         """
+        from sklearn.mixture import GaussianMixture
+
         components = min(len(self.means), max(1, len(latents) // 2))
         # The covariances' floor, relative to the latents' own scale, keeps dead dimensions apart
         # from 0.

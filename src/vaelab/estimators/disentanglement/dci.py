@@ -6,11 +6,15 @@ factors, each held by one of ten codes with noise of half its standard deviation
 is 0.4 by them, where it should be 1.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 from scipy.special import entr
-from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.tree._tree import Tree
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.tree._tree import Tree
 
 TrainCodes = Float[np.ndarray, "train latent"]
 TrainFactors = Int64[np.ndarray, "train factors"]
@@ -91,7 +95,9 @@ def guessing_accuracy(factors: TestFactors) -> float:
 
 def _fit(
     codes: TrainCodes, values: Int64[np.ndarray, "train"], random: np.random.Generator
-) -> ExtraTreesClassifier:
+) -> "ExtraTreesClassifier":
+    from sklearn.ensemble import ExtraTreesClassifier
+
     forest = ExtraTreesClassifier(
         TREES,
         max_features=None,  # where a few are chosen by chance, noise among them splits as well
@@ -112,7 +118,7 @@ def _shares(gains: Gains) -> Float64[np.ndarray, "latent"]:
 
 
 def _gains(
-    forest: ExtraTreesClassifier, codes: TestCodes, values: Int64[np.ndarray, "test"]
+    forest: "ExtraTreesClassifier", codes: TestCodes, values: Int64[np.ndarray, "test"]
 ) -> Gains:
     """Give what the splits on each dimension add to the probability of each image's own value.
 
@@ -129,7 +135,7 @@ def _gains(
 
 def _add_gains(
     total: Gains,
-    tree: Tree,
+    tree: "Tree",
     nodes: Int64[np.ndarray, "test"],
     frequencies: Float64[np.ndarray, "nodes values"],
     values: Int64[np.ndarray, "test"],
@@ -145,7 +151,7 @@ def _add_gains(
         nodes = above
 
 
-def _parents(tree: Tree) -> Int64[np.ndarray, "nodes"]:
+def _parents(tree: "Tree") -> Int64[np.ndarray, "nodes"]:
     parents = np.full(tree.node_count, -1)
     splits = np.flatnonzero(tree.children_left >= 0)
     parents[tree.children_left[splits]] = splits

@@ -2,8 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
-from scipy.special import rel_entr
-from scipy.stats import entropy
+from scipy.special import entr, rel_entr
 
 Codes = Float[np.ndarray, "count latent"]
 Factors = Int64[np.ndarray, "count factors"]
@@ -27,7 +26,7 @@ def mutual_information_gap(
     counts = [np.unique(column, return_counts=True)[1] for column in factors.T]
     if min(len(of_values) for of_values in counts) < 2:
         raise ValueError("a factor of one value has no entropy to relate a gap to")
-    entropies = np.array([entropy(of_values) for of_values in counts])
+    entropies = np.array([entr(of_values / of_values.sum()).sum() for of_values in counts])
     # (I(z_best; v) - I(z_next; v)) / H(v)
     return float(np.mean(top_two_gap(information) / entropies))
 

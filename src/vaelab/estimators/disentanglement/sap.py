@@ -2,8 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
-from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils.class_weight import compute_sample_weight
 
 from vaelab.estimators.disentanglement.mig import top_two_gap
 
@@ -44,6 +42,9 @@ def single_code_accuracies(
     a perfect code, as those in the middle lie on no side of a threshold alone. A code of noise
     guesses, and a constant one: 1 / V.
     """
+    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.utils.class_weight import compute_sample_weight
+
     rows = []
     for known, asked in zip(train_factors.T, test_factors.T, strict=True):
         weights = compute_sample_weight("balanced", known)
