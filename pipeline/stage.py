@@ -1,6 +1,7 @@
 """What every script does around its work: the command line, the settings, the errors."""
 
 import argparse
+import gc
 import signal
 import sys
 import traceback
@@ -48,6 +49,7 @@ def run_command(
 
     What a user can mend ends it with one line and exit code 2; `with_traceback` asks for more.
     """
+    _collect_garbage()
     # A termination unwinds the stack like Ctrl-C, so that runs end and locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -61,6 +63,13 @@ def run_command(
         if with_traceback():
             traceback.print_exc()
         sys.exit(_say(message, 2))
+
+
+def _collect_garbage() -> None:
+    """Turn on what pipeline/__init__.py turned off; what is imported by now is no garbage."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _to_mend(error: Exception) -> str | None:
