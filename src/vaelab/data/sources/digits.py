@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from vaelab.config import DataSettings
 from vaelab.data.fetch import Fetcher
@@ -19,6 +18,8 @@ def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
 
 def read(settings: DataSettings, raw_folder: Path) -> Source:
     """The digits, their 17 grey levels spread over 0 to 255."""
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     images = np.rint(digits.images[:, None] * 255 / (_LEVELS - 1)).astype(np.uint8)
     return Source(

@@ -1,0 +1,48 @@
+"""What each script imports at its start: what only some of its work needs comes with that work."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_structure import ROOT
+
+# Each takes from a quarter of a second to two.
+HEAVY = {
+    *("matplotlib", "mlflow", "optuna", "pandas"),
+    *("scipy.stats", "sklearn", "torch", "torchvision"),
+}
+TRACKED = {"mlflow", "pandas", "torch"}  # MLflow imports pandas
+STARTED_WITH = {
+    "download": set(),
+    "prepare": set(),
+    "train": TRACKED,
+    "classifier": {"torch"},
+    "evaluate": TRACKED,
+    "report": TRACKED | {"matplotlib"},
+    "render": TRACKED | {"matplotlib"},
+    "tune": TRACKED | {"matplotlib", "optuna"},
+    "tracking": TRACKED,
+}
+
+
+def run(*command: str) -> str:
+    found = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return found.stdout
+
+
+@pytest.mark.parametrize("script", STARTED_WITH)
+def test_a_script_starts_with_no_more_than_it_needs(script: str) -> None:
+    found = run("-c", f"import sys, pipeline.{script}; print(*{HEAVY} & sys.modules.keys())")
+    assert set(found.split()) == STARTED_WITH[script]
+
+
+GARBAGE = "import gc, pipeline.stage as s; print(gc.isenabled(), end=' ')"
+
+
+def test_imports_of_a_script_are_not_searched_for_garbage_and_its_work_is() -> None:
+    work = f"{GARBAGE}; s.run_command(lambda: print(gc.isenabled()), again='')"
+    assert run("-c", work) == "True True\n"
+    assert run("-c", f"import sys; sys.argv[0] = '-m'; {work}") == "False True\n"
