@@ -30,6 +30,7 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """Give a command line that names the settings file."""
+    _collect_garbage()
     made = argparse.ArgumentParser(
         prog=f"python -m {spec.name}" if (spec := sys.modules["__main__"].__spec__) else None,
         description=description,
