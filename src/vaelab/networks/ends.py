@@ -32,7 +32,7 @@ class LinearFromPixels(nn.Linear):
 
     def forward(self, input: Float[Tensor, "batch numbers"]) -> Float[Tensor, "batch outputs"]:
         """Map flattened features to numbers."""
-        weight = self.weight.unflatten(1, self.shape).permute(0, 2, 3, 1).flatten(1)
+        weight = self.weight.view(-1, *self.shape).permute(0, 2, 3, 1).flatten(1)
         return functional.linear(input, weight, self.bias)
 
 
@@ -45,8 +45,8 @@ class LinearToPixels(nn.Linear):
 
     def forward(self, input: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch numbers"]:
         """Map numbers to flattened features."""
-        weight = self.weight.unflatten(0, self.shape).permute(1, 2, 0, 3).flatten(0, 2)
-        bias = self.bias.unflatten(0, self.shape).permute(1, 2, 0).flatten()
+        weight = self.weight.view(*self.shape, -1).permute(1, 2, 0, 3).flatten(0, 2)
+        bias = self.bias.view(self.shape).permute(1, 2, 0).flatten()
         return functional.linear(input, weight, bias)
 
 
@@ -60,7 +60,7 @@ class UnflattenPixels(nn.Module):
     def forward(self, numbers: Float[Tensor, "batch numbers"]) -> Features:
         """Give feature maps."""
         channels, height, width = self.shape
-        return numbers.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
+        return numbers.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
 def fold_features(shape: FeatureShape, outputs: int) -> list[nn.Module]:
