@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro compare tune dashboard ui test chaos audit check format clean help
+.PHONY: repro compare tune bench dashboard ui test chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,11 @@ compare: $(INSTALLED)  ## objectives side by side, in numbers (pipeline/comparis
 tune: $(INSTALLED)  ## a study of the settings in tune.search_space (WORKERS=4; APPLY=1 takes its winner)
 	$(ENVIRONMENT) python -m pipeline.tune $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(filter-out 0,$(APPLY)),--apply $(filter best smallest,$(APPLY)))
+
+BENCHMARKS := training overhead startup together large_data cost
+
+bench: $(INSTALLED)  ## speed beside other tools and beside the machine's limit (docs/speed.md)
+	for name in $(BENCHMARKS); do $(ENVIRONMENT) python -m benchmarks.$$name || exit; done
 
 dashboard: $(INSTALLED)  ## watch the study at http://127.0.0.1:8080 (PORT=... for another port)
 	$(ENVIRONMENT) python -m pipeline.dashboard --port $(or $(PORT),8080)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from vaelab.config import UserError
+
 # pythae 0.1.2 works with the packages that vaelab has, and these two.
 PACKAGES = ("pythae==0.1.2", "cloudpickle==3.1.2", "imageio==2.38.1")
 FOLDER = Path(".benchmarks/pythae-0.1.2")
@@ -21,4 +23,8 @@ def with_pythae(module: str, *arguments: str) -> None:
     """Run a module of these benchmarks in a process that has pythae on its path."""
     path = os.pathsep.join([str(FOLDER.resolve()), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
+    ran = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    if ran.returncode:
+        raise UserError(f"{module} failed: {ran.stderr.strip().splitlines()[-1:]}")

@@ -1,0 +1,94 @@
+"""What tracking, progress and checkpoints cost: the train stage's loop beside the bare one.
+
+    python -m benchmarks.overhead --epochs 5 --rounds 3
+
+Trains the default network on MNIST: once with all that the train stage does around the loop (an
+MLflow run in an SQLite store with metrics, pictures and system metrics, a progress bar,
+checkpoints), once with none of it, the two in turns. Prints both times and the median of what the
+first takes more; the store's own end, after training, is not in it.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+
+from benchmarks.mnist import mnist
+from pipeline import stage
+from pipeline.background import BackgroundRun
+from pipeline.batches import build_batches
+from pipeline.described import training_settings
+from pipeline.records import start_training
+from pipeline.tracking import active_run, open_store
+from pipeline.train import fit
+from vaelab.assembly import build_trainer
+from vaelab.checkpoint import CheckpointFolder
+from vaelab.config import Settings, parse_settings
+from vaelab.data.dataset import PreparedData
+from vaelab.devices import choose_device, describe
+from vaelab.training import Trainer
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Let the two take turns, and print what they took."""
+    settings = parse_settings({"train": {"epochs": arguments.epochs}})
+    data = mnist()
+    choose_device(settings.machine)
+    seconds: dict[Callable[[Settings, PreparedData], float], list[float]] = {bare: [], whole: []}
+    for _ in range(arguments.rounds):
+        for work, taken in seconds.items():
+            taken.append(work(settings, data))
+    more = [taken / alone - 1 for alone, taken in zip(seconds[bare], seconds[whole], strict=True)]
+    print("| epochs | the bare loop | with everything | more |\n|---|---|---|---|")
+    print(
+        f"| {arguments.epochs} | {statistics.median(seconds[bare]):.2f} s "
+        f"| {statistics.median(seconds[whole]):.2f} s | {statistics.median(more):.1%} |"
+    )
+
+
+def bare(settings: Settings, data: PreparedData) -> float:
+    """Train with nothing around it; give the seconds."""
+    loop = trainer(settings, data)
+    started = time.perf_counter()
+    loop.fit(show_progress=False)
+    return time.perf_counter() - started
+
+
+def whole(settings: Settings, data: PreparedData) -> float:
+    """Train as the stage does; give the seconds from the first step to the last."""
+    loop = trainer(settings, data)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        store = open_store(settings.tracking)
+        with (
+            CheckpointFolder(Path("checkpoints")) as checkpoints,
+            active_run(store, "overhead", None, watch=True) as run,
+        ):
+            start_training(run, training_settings(settings), data.info, describe(loop.device))
+            started = time.perf_counter()
+            fit(loop, BackgroundRun(run, set()), settings, checkpoints)
+            return time.perf_counter() - started
+
+
+def trainer(settings: Settings, data: PreparedData) -> Trainer:
+    """Build the loop anew."""
+    device = choose_device(settings.machine)
+    splits = [build_batches(data, split, False, device) for split in ("train", "validation")]
+    return build_trainer(settings, *splits, device)
+
+
+if __name__ == "__main__":
+    main()
