@@ -13,8 +13,15 @@ from vaelab.config import Settings, UserError, load_settings
 from vaelab.memory import is_lack_of_memory
 
 
-def run(work: Callable[[Settings], None], description: str | None) -> None:
-    """Read params.yaml and do a stage's work; what a user can mend is one line and exit 2."""
+def run(
+    work: Callable[[Settings], None],
+    description: str | None,
+    may_say: Callable[[str], bool] = lambda message: True,
+) -> None:
+    """Read params.yaml and do a stage's work; what a user can mend is one line and exit 2.
+
+    `may_say` is asked before that line is printed.
+    """
     arguments = parser(
         description, "`dvc repro` runs all stages that are out of date."
     ).parse_args()
@@ -25,7 +32,8 @@ def run(work: Callable[[Settings], None], description: str | None) -> None:
         wanted.append(settings.machine.traceback)
         work(settings)
 
-    run_command(whole, again="`dvc repro` goes on from here", with_traceback=lambda: any(wanted))
+    again = "`dvc repro` goes on from here"
+    run_command(whole, again, with_traceback=lambda: any(wanted), may_say=may_say)
 
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -44,7 +52,10 @@ def parser(description: str | None, epilog: str | None = None) -> argparse.Argum
 
 
 def run_command(
-    work: Callable[[], None], again: str, with_traceback: Callable[[], bool] = lambda: False
+    work: Callable[[], None],
+    again: str,
+    with_traceback: Callable[[], bool] = lambda: False,
+    may_say: Callable[[str], bool] = lambda message: True,
 ) -> None:
     """Do a command's work; `again` says how to go on after an interruption.
 
@@ -56,14 +67,14 @@ def run_command(
     try:
         work()
     except KeyboardInterrupt:
-        sys.exit(_say(f"interrupted; {again}", 130))
+        sys.exit(_say(f"interrupted; {again}", 130, may_say))
     except Exception as error:
         message = _to_mend(error)
         if message is None:
             raise
         if with_traceback():
             traceback.print_exc()
-        sys.exit(_say(message, 2))
+        sys.exit(_say(message, 2, may_say))
 
 
 def _collect_garbage() -> None:
@@ -85,7 +96,8 @@ def _to_mend(error: Exception) -> str | None:
     return None
 
 
-def _say(message: str, code: int) -> int:
-    # One line, whatever the name of a file has in it.
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+def _say(message: str, code: int, may_say: Callable[[str], bool]) -> int:
+    if may_say(message):
+        # One line, whatever the name of a file has in it.
+        print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
     return code

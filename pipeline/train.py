@@ -7,21 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline import paths, stage
 from pipeline.background import BackgroundRun
 from pipeline.batches import build_batches
 from pipeline.described import describe_model, training_key, training_settings
 from pipeline.files import nested, write_csv, write_json
+from pipeline.launch import launch, processes_to_start
 from pipeline.recorder import EpochRecorder
 from pipeline.records import finish_training, start_training
 from pipeline.tracking import Store, active_run, open_store, tolerated
+from vaelab.announcements import may_say
 from vaelab.assembly import build_trainer
 from vaelab.checkpoint import CheckpointFolder, save_model
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.devices import choose_device, describe
+from vaelab.distributed import Group, joined
 from vaelab.files import write_text
 from vaelab.locks import sole_user
+from vaelab.place import own_place
 from vaelab.progress import Progress
 from vaelab.training import Trainer
 
@@ -30,14 +36,32 @@ RUN_ID = "run_id"
 
 def main() -> None:
     """Run the stage."""
-    stage.run(train, __doc__)
+    stage.run(train, __doc__, may_say)
 
 
 def train(settings: Settings) -> None:
+    """Train in this process, with those that torchrun started beside it, or start some."""
+    if count := processes_to_start(settings.machine):
+        return launch("pipeline.train", count)
+    place = own_place()
+    device = choose_device(settings.machine, place)
+    with joined(place, device) as group:
+        store = open_store(settings.tracking) if group.is_main else None
+        data = PreparedData.load(paths.PREPARED)
+        # What has failed until here has failed before anybody waits for a GPU.
+        group.wait()
+        trainer = prepared_trainer(settings, data, device, group)
+        if store is None:
+            trainer.resume()
+            trainer.fit()
+        else:
+            train_and_record(settings, store, data, trainer)
+
+
+def train_and_record(
+    settings: Settings, store: Store, data: PreparedData, trainer: Trainer
+) -> None:
     """Train, and write the model, the history and the pictures of each epoch."""
-    store = open_store(settings.tracking)
-    data = PreparedData.load(paths.PREPARED)
-    trainer = prepared_trainer(settings, data)
     key, name = training_key(settings, trainer.device), run_name(settings)
     with (
         sole_user(paths.TRAINING_LOCK, name),
@@ -69,14 +93,15 @@ def unfinished_run(store: Store, folder: Path) -> str | None:
     return run_id if run_id and store.has_run(run_id) else None
 
 
-def prepared_trainer(settings: Settings, data: PreparedData) -> Trainer:
+def prepared_trainer(
+    settings: Settings, data: PreparedData, device: torch.device, group: Group
+) -> Trainer:
     """Build the loop over the prepared splits, on the device."""
-    device = choose_device(settings.machine)
     train, validation = (
         build_batches(data, split, settings.data.dequantize, device)
         for split in ("train", "validation")
     )
-    return build_trainer(settings, train, validation, device)
+    return build_trainer(settings, train, validation, device, group)
 
 
 def fit(
@@ -86,7 +111,9 @@ def fit(
     trainer.resume(checkpoints)
     first = trainer.progress.epoch
     start = f"from epoch {first} " if first else ""
-    print(f"training {start}on {describe(trainer.device)}", flush=True)
+    count = trainer.group.count
+    several = "" if trainer.group.is_alone else f", the first of {count} processes"
+    print(f"training {start}on {describe(trainer.device)}{several}", flush=True)
     started = time.perf_counter()
     with EpochRecorder(trainer, log, checkpoints.folder / "images", settings.train) as recorder:
         progress = trainer.fit(recorder, checkpoints)

@@ -25,6 +25,10 @@ LEAVES = {
     "signals",
     "catalogue",
     "collapse",
+    "place",
+    "announcements",
+    "batchwise",
+    "distributed",
 }
 # A layer may import the ones before it, and itself.
 LAYERS = [

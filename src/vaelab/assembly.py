@@ -4,6 +4,7 @@ import torch
 
 from vaelab.config import Settings
 from vaelab.data.batches import ImageBatches
+from vaelab.distributed import SINGLE, Group
 from vaelab.models import Model, build_model
 from vaelab.networks import Shape
 from vaelab.objectives import Objective, build_objective
@@ -22,9 +23,16 @@ def build(settings: Settings, image_shape: Shape) -> tuple[Objective, Model]:
 
 
 def build_trainer(
-    settings: Settings, train: ImageBatches, validation: ImageBatches, device: torch.device
+    settings: Settings,
+    train: ImageBatches,
+    validation: ImageBatches,
+    device: torch.device,
+    group: Group = SINGLE,
 ) -> Trainer:
-    """Build the loop on the device, over two splits. Raises UserError as `build` does."""
+    """Build the loop on the device, over two splits, of one process or of one in a group.
+
+    Raises UserError as `build` does, and for batches of fewer images than processes.
+    """
     channels, height, width = train.array.shape[1:]
     objective, model = build(settings, (channels, height, width))
-    return Trainer(model.to(device), objective, settings.train, train, validation)
+    return Trainer(model.to(device), objective, settings.train, train, validation, group=group)

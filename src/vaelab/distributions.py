@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaelab.batchwise import over_the_batch
 from vaelab.cross_entropy import cross_entropy, softplus
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -209,7 +210,7 @@ class ProfiledGaussian:
         """Log density at s2 = mean squared error of all images given, in nats."""
         sum_of_squares = _sum_pixels((images - self.mean).square())
         pixels = math.prod(self.mean.shape[-3:])
-        variance = (sum_of_squares.detach().mean() / pixels).clamp_min(1e-6)
+        variance = (over_the_batch(sum_of_squares.detach().mean()) / pixels).clamp_min(1e-6)
         return _gaussian(sum_of_squares, variance, pixels)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:

@@ -127,12 +127,17 @@ class Model(nn.Module):
         self._prior.start_from(images)
 
     @torch.no_grad()
-    def fit_likelihood(self, batches: Iterable[Images], generator: torch.Generator) -> None:
+    def fit_likelihood(
+        self,
+        batches: Iterable[Images],
+        generator: torch.Generator,
+        add_up: Callable[[Tensor, int], tuple[Tensor, Tensor | int]] = lambda *sums: sums,
+    ) -> None:
         """Freeze a likelihood's fitted parameter at its best value for some images.
 
         The Gaussian's variance is the mean squared error of reconstructions from z ~ q(z|x),
         the noise of the posterior included. Other likelihoods are left alone, and so is a
-        model without an encoder.
+        model without an encoder. `add_up` adds sums over the processes that have other images.
         """
         if not (isinstance(self.likelihood, GaussianLikelihood) and self.likelihood.fitted):
             return
@@ -145,7 +150,8 @@ class Model(nn.Module):
             reconstructed = self.decode(self.encode(images).rsample(generator)).mean
             total += (images - reconstructed).square().sum()
             count += images.numel()
-        self.likelihood.fit(total / count)
+        squared_error, numbers = add_up(total, count)
+        self.likelihood.fit((squared_error / numbers).float())
 
     @torch.no_grad()
     def fit_prior(self, batches: Iterable[Images], generator: torch.Generator) -> None:

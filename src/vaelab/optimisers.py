@@ -49,15 +49,30 @@ class PlayerOptimiser:
         # `found_inf` is the fused kernels' own switch, which gradient scalers use in the same way.
         self.adam.grad_scale = None
 
-    def take_gradient(self, loss: Tensor, *, keep_graph: bool) -> None:
-        """Hold the gradient of a scalar loss by this player's parameters; halt if not finite."""
-        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+    def take_gradient(self, loss: Tensor, *, keep_graph: bool, averaged: bool = False) -> None:
+        """Hold the gradient of a scalar loss by this player's parameters; halt if not finite.
+
+        `averaged` over processes it is by whoever watches these parameters.
+        """
+        differentiate = self._accumulated if averaged else self._differentiated
+        gradients = differentiate(loss, keep_graph)
         norm = torch.nn.utils.get_total_norm(gradients)
         self.halted.copy_(torch.maximum(self.halted, (~norm.isfinite()).float()))
         if self.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
+
+    def _differentiated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
+        gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        return list(gradients)
+
+    def _accumulated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
+        """Go by way of the parameters' own gradients, which is what calls their hooks."""
+        self.adam.zero_grad()
+        torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
+        found = [parameter.grad for parameter in self.parameters]
+        return [gradient for gradient in found if gradient is not None]
 
     def move(self, active: Tensor | None = None) -> None:
         """Take the step, unless `active` is 0."""

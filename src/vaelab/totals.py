@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vaelab.distributed import SINGLE, Group
+
 
 class Totals:
     """Sums by name of values [batch] or [batch, dimension]; nothing waits until `means`."""
@@ -13,14 +15,17 @@ class Totals:
         self.sums = dict(sums or {})
         self.count = count
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add a batch; all values have its length."""
+    def add(self, values: Mapping[str, Tensor], group: Group = SINGLE) -> None:
+        """Add a batch; all values have its length, or that of this process's share of it."""
+        sums: dict[str, Tensor] = {}
         for name, tensor in values.items():
             # MPS has no float64.
             dtype = torch.float32 if tensor.device.type == "mps" else torch.float64
-            total = tensor.detach().sum(0, dtype=dtype)
+            sums[name] = tensor.detach()[: group.kept].sum(0, dtype=dtype)
+        for name, total in group.add_up(sums).items():
             self.sums[name] = self.sums[name] + total if name in self.sums else total
-        self.count += len(next(iter(values.values()), ()))
+        rows = len(next(iter(values.values()), ()))
+        self.count += rows if group.is_alone else group.total
 
     def means(self) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Give means over all images, in one wait: of numbers, and of lists by dimension."""

@@ -9,9 +9,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab import memory
+from vaelab.batchwise import dealt_out
 from vaelab.checkpoint import CheckpointFolder
-from vaelab.config import TrainSettings
+from vaelab.config import TrainSettings, UserError
 from vaelab.data.batches import ImageBatches
+from vaelab.distributed import SINGLE, Group
 from vaelab.models import Model
 from vaelab.objectives import Objective, PlayerLoss
 from vaelab.optimisers import build_optimisers, learning_rate
@@ -35,12 +37,16 @@ class Trainer:
         settings: TrainSettings,
         train: ImageBatches,
         validation: ImageBatches,
+        *,
+        group: Group = SINGLE,
     ) -> None:
-        self.model, self.settings = model, settings
+        self.model, self.settings, self.group = model, settings, group
+        _refuse_empty_shares(settings, group)
         self.objective = objective = objective.for_images(len(train))
         self.train, self.validation = train, validation
         self.device = train.device
         model.start_from(train.mean_image(), self._some_images())
+        group.of_main(model.state_dict())
         model.precision = getattr(torch, settings.precision)
         self.order = stream(settings.seed, "shuffling", self.device)
         self.noise = stream(settings.seed, "noise", self.device)
@@ -52,6 +58,7 @@ class Trainer:
         self.optimisers = build_optimisers(
             model, objective, settings, self.learning_rate, self.halted
         )
+        self.passes = {tuple(moving): self._pass(moving) for moving in self._turns()}
         self.best = self.weights()
         self.progress, self.totals = Progress(), Totals()
         # Before this epoch's order was drawn: from it, the epoch can be taken up in the middle.
@@ -71,7 +78,7 @@ class Trainer:
         """
         with (
             memory.naming("train.batch_size", self.settings.batch_size),
-            self._progress_bar(show_progress) as bar,
+            self._progress_bar(show_progress and self.group.is_main) as bar,
             Saver(self, checkpoints) as saver,
         ):
             while not self._finished():
@@ -84,9 +91,14 @@ class Trainer:
         return self.progress
 
     def _settle(self) -> None:
-        """Take the best weights, and fit to all images what is fitted in closed form."""
+        """Take the best weights, and fit to all images what is fitted in closed form.
+
+        Of several processes only the main one fits a prior, which takes all latents at once.
+        """
         self.model.load_state_dict(self.best)
         self._fit_likelihood(limit=None)
+        if not self.group.is_main:
+            return
         noise = stream(self.settings.seed, "fit", self.device)
         self.model.fit_prior(self.train.spread(VALIDATION_BATCH, noise), noise)
 
@@ -95,9 +107,13 @@ class Trainer:
         self._training_means()
         checkpoints.save(self.progress.epoch, self.progress.step, *gather(self))
 
-    def resume(self, checkpoints: CheckpointFolder) -> None:
-        """Continue from the last checkpoint, if there is one, exactly as if never stopped."""
-        if found := checkpoints.load_latest():
+    def resume(self, checkpoints: CheckpointFolder | None = None) -> None:
+        """Continue from the last checkpoint, if there is one, exactly as if never stopped.
+
+        Of several processes the main one reads it for all of them.
+        """
+        found = checkpoints.load_latest() if checkpoints else None
+        if found := self.group.state_of_main(found):
             restore(self, *found)
             # The epoch's report says what its last step had, which may be done.
             self._set_schedule(max(0, self.progress.step - 1))
@@ -107,32 +123,51 @@ class Trainer:
         self.model.train()
         for images in self._batches():
             self._set_schedule(self.progress.step)
-            self.totals.add(self._step(images))
+            self.totals.add(self._step(images), self.group)
             self.steps_halted += self.halted
             self.progress.step += 1
             yield
 
     def _step(self, images: Tensor) -> dict[str, Tensor]:
-        players = list(self.objective.players)
-        together = self.objective.update_order == "together"
         watched: dict[str, Tensor] = {}
-        for moving in [players] if together else [[player] for player in players]:
-            losses = self.live.losses(self.model, images, self.noise)
-            self._move(moving, losses)
+        for moving in self._turns():
+            with dealt_out(self.group.batch_mean):
+                losses = self.passes[tuple(moving)](images)
+                self._move(moving, losses)
             for player in moving:
-                name = "loss" if len(players) == 1 else f"{player}_loss"
+                name = "loss" if len(self.objective.players) == 1 else f"{player}_loss"
                 watched |= {name: losses[player].loss} | dict(losses[player].terms)
         return watched
+
+    def _turns(self) -> list[list[str]]:
+        """Name the players that move at once, turn by turn."""
+        players = list(self.objective.players)
+        return [players] if self.objective.update_order == "together" else [[p] for p in players]
+
+    def _pass(self, moving: list[str]) -> Callable[[Tensor], dict[str, PlayerLoss]]:
+        """Give what computes the losses, so that the moving players' gradients are averaged."""
+
+        def losses(images: Tensor) -> dict[str, PlayerLoss]:
+            return self.live.losses(self.model, images, self.noise)
+
+        found: Callable[[Tensor], dict[str, PlayerLoss]] = losses
+        for player in moving:
+            found = self.group.averaged(self.optimisers[player].parameters, found)
+        return found
 
     def _move(self, players: list[str], losses: dict[str, PlayerLoss]) -> None:
         """Take every moving player's gradient, then move them all."""
         for player in players:
-            loss = losses[player].loss.mean()
+            loss = self.group.mean(losses[player].loss)
             self.halted.copy_(torch.maximum(self.halted, (~loss.isfinite()).float()))
             optimiser, last = self.optimisers[player], player == players[-1]
-            optimiser.take_gradient(loss, keep_graph=not last)
+            averaged = not self.group.is_alone
+            optimiser.take_gradient(loss, keep_graph=not last, averaged=averaged)
         for player in players:
-            self.optimisers[player].move(losses[player].active)
+            active = losses[player].active
+            if active is not None:
+                self.group.of_main({"active": active})
+            self.optimisers[player].move(active)
 
     def _report(self, bar: "tqdm[Any]") -> EpochReport:
         progress, metrics = self.progress, self._training_means()
@@ -156,14 +191,17 @@ class Trainer:
         noise = stream(self.settings.seed, "validation", self.device)
         totals = Totals()
         with torch.inference_mode():
-            for images in self.validation.ordered(VALIDATION_BATCH, noise):
-                totals.add(self.objective.validate_batch(self.model, images, noise))
+            for images in self._validation_batches(noise):
+                measured = self.objective.validate_batch(self.model, images, noise)
+                totals.add(measured, self.group)
         scalars, per_dimension = totals.means()
         return _prefixed("validation", scalars), per_dimension
 
     def _fit_likelihood(self, limit: int | None) -> None:
-        noise = stream(self.settings.seed, "fit", self.device)
-        self.model.fit_likelihood(self.train.spread(VALIDATION_BATCH, noise, limit), noise)
+        name = "fit" if self.group.is_alone else f"fit/{self.group.rank}"
+        noise = stream(self.settings.seed, name, self.device)
+        images = self.train.spread(VALIDATION_BATCH, noise, limit, self.group.turns)
+        self.model.fit_likelihood(images, noise, self.group.sum_and_count)
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
         """Keep the weights if they validate best so far; without a measure, the latest."""
@@ -185,7 +223,34 @@ class Trainer:
 
     def _batches(self) -> Iterator[Tensor]:
         size, first = self.settings.batch_size, self.progress.step
-        return self.train.shuffled(size, self.order, self.noise, first)
+        if self.group.is_alone:
+            return self.train.shuffled(size, self.order, self.noise, first)
+        rows = self.train.permutation(self.order)
+        name = f"noise/{self.progress.epoch}"
+        return self._shares(self.train, rows, size, self.noise, name, first)
+
+    def _validation_batches(self, noise: torch.Generator) -> Iterator[Tensor]:
+        if self.group.is_alone:
+            return self.validation.ordered(VALIDATION_BATCH, noise)
+        rows = torch.arange(len(self.validation))
+        size = VALIDATION_BATCH * self.group.count
+        return self._shares(self.validation, rows, size, noise, "validation")
+
+    def _shares(
+        self,
+        source: ImageBatches,
+        rows: Tensor,
+        size: int,
+        noise: torch.Generator,
+        name: str,
+        first: int = 0,
+    ) -> Iterator[Tensor]:
+        """Give this process's share of each batch, with noise that only its place decides."""
+        for step in range(first, math.ceil(len(rows) / size)):
+            own = f"{name}/{step}/{self.group.rank}"
+            noise.manual_seed(stream(self.settings.seed, own).initial_seed())
+            mine = self.group.share(rows[step * size : (step + 1) * size])
+            yield source.take(mine, noise)
 
     def _set_schedule(self, step: int) -> None:
         """Move what changes with time to its value at this step; nothing here waits."""
@@ -242,6 +307,14 @@ class Trainer:
         shown = f"validation.{self.objective.selection}" if self.objective.selection else None
         value = f", {shown} {metrics[shown]:.2f}" if shown else ""
         return f"epoch {self.progress.epoch}/{self.settings.epochs}{value}"
+
+
+def _refuse_empty_shares(settings: TrainSettings, group: Group) -> None:
+    if settings.batch_size < group.count:
+        raise UserError(
+            f"train.batch_size: {settings.batch_size} gives each of {group.count} processes less "
+            "than one image a step; a larger one, or fewer processes, would not"
+        )
 
 
 def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:

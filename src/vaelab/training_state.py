@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from vaelab.announcements import announce_stop, has_stopped
 from vaelab.checkpoint import CheckpointFolder
 from vaelab.progress import NonFiniteLossError, Progress
 from vaelab.signals import HeldSignals
@@ -62,25 +63,26 @@ def _under(prefix: str, tensors: Tensors) -> Tensors:
 class Saver:
     """Writes checkpoints now and then, and before a signal is let through: a context.
 
-    Without a folder it does nothing. A loss that was not finite leaves the numbers of its images
-    in the folder.
+    Without a folder it does nothing, but in a process beside the main one: that holds a signal
+    back until the main one, which needs it for the step, has written its checkpoint. A loss that
+    was not finite leaves the numbers of its images in the folder.
     """
 
     def __init__(self, trainer: "Trainer", folder: CheckpointFolder | None) -> None:
         self.trainer, self.folder = trainer, folder
+        self.follows = not trainer.group.is_main
         self.signals = HeldSignals()
         self.due = time.monotonic() + SECONDS
 
     def __enter__(self) -> "Saver":
-        if self.folder:
+        if self.folder or self.follows:
             self.signals.__enter__()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if not self.folder:
-            return
-        self.signals.__exit__(kind, error, trace)
-        if isinstance(error, NonFiniteLossError) and error.images:
+        if self.folder or self.follows:
+            self.signals.__exit__(kind, error, trace)
+        if self.folder and isinstance(error, NonFiniteLossError) and error.images:
             content = {"epoch": error.epoch, "training_images": error.images}
             path = self.folder.note(NOT_FINITE, content)
             error.args = (f"{error}. The numbers of the images of that step are in {path}",)
@@ -88,8 +90,12 @@ class Saver:
     def save_if_due(self) -> None:
         """Write a checkpoint if the last one is old, or a signal is waiting."""
         now = time.monotonic()
+        if self.follows and self.signals.received and has_stopped():
+            self.signals.release()
         if self.folder and (self.signals.received or now > self.due):
             self.trainer.save(self.folder)
             took = time.monotonic() - now
             self.due = now + max(SECONDS, took / SHARE)
+            if self.signals.received:
+                announce_stop()
             self.signals.release()

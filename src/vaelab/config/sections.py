@@ -151,6 +151,7 @@ class MachineSettings(Section):
     """What runs the arithmetic; no result is meant to depend on it."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1
     threads: int | None = Field(default=None, ge=1, le=1024)
     deterministic: bool = False
     traceback: bool = False

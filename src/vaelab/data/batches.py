@@ -75,11 +75,18 @@ class ImageBatches:
         return self._prepare(self._rows(indices), noise)
 
     def spread(
-        self, batch_size: int, noise: torch.Generator, limit: int | None = None
+        self,
+        batch_size: int,
+        noise: torch.Generator,
+        limit: int | None = None,
+        part: slice = slice(None),
     ) -> Iterator[Images]:
-        """Give about `limit` images, or all, spread evenly over the files: these may be sorted."""
+        """Give about `limit` images, or all, spread evenly over the files: these may be sorted.
+
+        Of the batches that they make, `part` says which are given.
+        """
         step = max(1, self.count // (limit or self.count))
-        for rows in torch.split(torch.arange(0, self.count, step), batch_size):
+        for rows in torch.split(torch.arange(0, self.count, step), batch_size)[part]:
             yield self.take(rows, noise)
 
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:

@@ -1,0 +1,48 @@
+"""Which of several processes this one is: what torchrun says in the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vaelab.config import UserError
+
+
+@dataclass(frozen=True)
+class Place:
+    """A process among `count`, and among the `local_count` of them on this machine."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    local_count: int = 1
+
+
+ALONE = Place()
+
+
+def own_place(environment: Mapping[str, str] = os.environ) -> Place:
+    """Read RANK, WORLD_SIZE and their local forms; without WORLD_SIZE a process is alone.
+
+    Raises UserError where they contradict each other.
+    """
+    if "WORLD_SIZE" not in environment:
+        return ALONE
+    count = _number(environment, "WORLD_SIZE", 1)
+    local_count = _number(environment, "LOCAL_WORLD_SIZE", 1)
+    rank, local = _number(environment, "RANK", 0), _number(environment, "LOCAL_RANK", 0)
+    missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if n not in environment]
+    if count > 1 and missing:
+        raise UserError(
+            f"WORLD_SIZE is {count}, but {' and '.join(missing)} not set: torchrun sets all of "
+            "them; unset WORLD_SIZE to train in one process"
+        )
+    if not (rank < count and local < local_count):
+        raise UserError(f"RANK {rank} (locally {local}) is none of {count} (locally {local_count})")
+    return Place(rank, count, local, local_count)
+
+
+def _number(environment: Mapping[str, str], name: str, least: int) -> int:
+    text = environment.get(name, str(least))
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{name} in the environment must be a number, {least} or more: {text!r}")
+    return int(text)
