@@ -28,7 +28,7 @@ from vaelab.distributed import Group, joined
 from vaelab.files import write_text
 from vaelab.locks import sole_user
 from vaelab.place import own_place
-from vaelab.progress import Progress
+from vaelab.progress import NonFiniteLossError, Progress
 from vaelab.training import Trainer
 
 RUN_ID = "run_id"
@@ -52,10 +52,19 @@ def train(settings: Settings) -> None:
         group.wait()
         trainer = prepared_trainer(settings, data, device, group)
         if store is None:
-            trainer.resume()
-            trainer.fit()
+            follow(trainer)
         else:
             train_and_record(settings, store, data, trainer)
+
+
+def follow(trainer: Trainer) -> None:
+    """Train beside the main process, which writes down and says all that there is to say."""
+    trainer.resume()
+    try:
+        trainer.fit()
+    except NonFiniteLossError:
+        trainer.group.wait()  # until it has said so, and ended
+        raise
 
 
 def train_and_record(

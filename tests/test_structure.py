@@ -36,7 +36,7 @@ LAYERS = [
     {"likelihoods", "priors"},
     {"models", "optimisers", "checkpoint", "classifier"},
     {"objectives", "estimators", "features", "rendering", "attributes", "asking", "figures"},
-    {"training", "training_state", "evaluation", "scoring", "assembly", "report"},
+    {"dealing", "training", "training_state", "evaluation", "scoring", "assembly", "report"},
 ]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 

@@ -60,7 +60,7 @@ def _store() -> Any:
         if own_place().count == 1:
             return None
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        return torch.distributed.TCPStore(
+        return torch.distributed.TCPStore(  # type: ignore[attr-defined, unused-ignore]
             host, port, is_master=False, timeout=PATIENCE, wait_for_workers=False
         )
     except (UserError, ValueError, RuntimeError):

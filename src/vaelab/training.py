@@ -11,8 +11,9 @@ from tqdm import tqdm
 from vaelab import memory
 from vaelab.batchwise import dealt_out
 from vaelab.checkpoint import CheckpointFolder
-from vaelab.config import TrainSettings, UserError
+from vaelab.config import TrainSettings
 from vaelab.data.batches import ImageBatches
+from vaelab.dealing import VALIDATION_BATCH, Dealer, averaging, turns
 from vaelab.distributed import SINGLE, Group
 from vaelab.models import Model
 from vaelab.objectives import Objective, PlayerLoss
@@ -22,7 +23,6 @@ from vaelab.randomness import stream
 from vaelab.totals import Totals
 from vaelab.training_state import Saver, gather, restore
 
-VALIDATION_BATCH = 500
 # Images that freeze a fitted likelihood before each validation; all of them do at the end.
 FIT_IMAGES = 5_000
 
@@ -41,7 +41,7 @@ class Trainer:
         group: Group = SINGLE,
     ) -> None:
         self.model, self.settings, self.group = model, settings, group
-        _refuse_empty_shares(settings, group)
+        self.dealer = Dealer(settings, group)
         self.objective = objective = objective.for_images(len(train))
         self.train, self.validation = train, validation
         self.device = train.device
@@ -58,7 +58,11 @@ class Trainer:
         self.optimisers = build_optimisers(
             model, objective, settings, self.learning_rate, self.halted
         )
-        self.passes = {tuple(moving): self._pass(moving) for moving in self._turns()}
+        # Beside each turn's players, what computes their losses.
+        self.turns = [
+            (moving, averaging(self._losses, moving, self.optimisers, group))
+            for moving in turns(objective)
+        ]
         self.best = self.weights()
         self.progress, self.totals = Progress(), Totals()
         # Before this epoch's order was drawn: from it, the epoch can be taken up in the middle.
@@ -130,30 +134,17 @@ class Trainer:
 
     def _step(self, images: Tensor) -> dict[str, Tensor]:
         watched: dict[str, Tensor] = {}
-        for moving in self._turns():
+        for moving, losses_of in self.turns:
             with dealt_out(self.group.batch_mean):
-                losses = self.passes[tuple(moving)](images)
+                losses = losses_of(images)
                 self._move(moving, losses)
             for player in moving:
                 name = "loss" if len(self.objective.players) == 1 else f"{player}_loss"
                 watched |= {name: losses[player].loss} | dict(losses[player].terms)
         return watched
 
-    def _turns(self) -> list[list[str]]:
-        """Name the players that move at once, turn by turn."""
-        players = list(self.objective.players)
-        return [players] if self.objective.update_order == "together" else [[p] for p in players]
-
-    def _pass(self, moving: list[str]) -> Callable[[Tensor], dict[str, PlayerLoss]]:
-        """Give what computes the losses, so that the moving players' gradients are averaged."""
-
-        def losses(images: Tensor) -> dict[str, PlayerLoss]:
-            return self.live.losses(self.model, images, self.noise)
-
-        found: Callable[[Tensor], dict[str, PlayerLoss]] = losses
-        for player in moving:
-            found = self.group.averaged(self.optimisers[player].parameters, found)
-        return found
+    def _losses(self, images: Tensor) -> dict[str, PlayerLoss]:
+        return self.live.losses(self.model, images, self.noise)
 
     def _move(self, players: list[str], losses: dict[str, PlayerLoss]) -> None:
         """Take every moving player's gradient, then move them all."""
@@ -187,20 +178,16 @@ class Trainer:
     def _validate(self) -> tuple[dict[str, float], dict[str, list[float]]]:
         self._fit_likelihood(limit=FIT_IMAGES)
         self.model.eval()
-        # The same noise at each epoch: epochs are compared by their weights alone.
-        noise = stream(self.settings.seed, "validation", self.device)
         totals = Totals()
         with torch.inference_mode():
-            for images in self._validation_batches(noise):
+            for images, noise in self.dealer.validation(self.validation):
                 measured = self.objective.validate_batch(self.model, images, noise)
                 totals.add(measured, self.group)
         scalars, per_dimension = totals.means()
         return _prefixed("validation", scalars), per_dimension
 
     def _fit_likelihood(self, limit: int | None) -> None:
-        name = "fit" if self.group.is_alone else f"fit/{self.group.rank}"
-        noise = stream(self.settings.seed, name, self.device)
-        images = self.train.spread(VALIDATION_BATCH, noise, limit, self.group.turns)
+        images, noise = self.dealer.fitting(self.train, limit)
         self.model.fit_likelihood(images, noise, self.group.sum_and_count)
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
@@ -222,35 +209,8 @@ class Trainer:
         return torch.cat(list(parts))
 
     def _batches(self) -> Iterator[Tensor]:
-        size, first = self.settings.batch_size, self.progress.step
-        if self.group.is_alone:
-            return self.train.shuffled(size, self.order, self.noise, first)
-        rows = self.train.permutation(self.order)
-        name = f"noise/{self.progress.epoch}"
-        return self._shares(self.train, rows, size, self.noise, name, first)
-
-    def _validation_batches(self, noise: torch.Generator) -> Iterator[Tensor]:
-        if self.group.is_alone:
-            return self.validation.ordered(VALIDATION_BATCH, noise)
-        rows = torch.arange(len(self.validation))
-        size = VALIDATION_BATCH * self.group.count
-        return self._shares(self.validation, rows, size, noise, "validation")
-
-    def _shares(
-        self,
-        source: ImageBatches,
-        rows: Tensor,
-        size: int,
-        noise: torch.Generator,
-        name: str,
-        first: int = 0,
-    ) -> Iterator[Tensor]:
-        """Give this process's share of each batch, with noise that only its place decides."""
-        for step in range(first, math.ceil(len(rows) / size)):
-            own = f"{name}/{step}/{self.group.rank}"
-            noise.manual_seed(stream(self.settings.seed, own).initial_seed())
-            mine = self.group.share(rows[step * size : (step + 1) * size])
-            yield source.take(mine, noise)
+        done = self.progress
+        return self.dealer.training(self.train, self.order, self.noise, done.epoch, done.step)
 
     def _set_schedule(self, step: int) -> None:
         """Move what changes with time to its value at this step; nothing here waits."""
@@ -307,14 +267,6 @@ class Trainer:
         shown = f"validation.{self.objective.selection}" if self.objective.selection else None
         value = f", {shown} {metrics[shown]:.2f}" if shown else ""
         return f"epoch {self.progress.epoch}/{self.settings.epochs}{value}"
-
-
-def _refuse_empty_shares(settings: TrainSettings, group: Group) -> None:
-    if settings.batch_size < group.count:
-        raise UserError(
-            f"train.batch_size: {settings.batch_size} gives each of {group.count} processes less "
-            "than one image a step; a larger one, or fewer processes, would not"
-        )
 
 
 def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
