@@ -8,9 +8,11 @@ import uuid
 
 import torch
 
-from vaelab.config import MachineSettings
+from vaelab.announcements import WATCHED
+from vaelab.config import MachineSettings, UserError
 
 HERE = "localhost"
+ELASTIC = "torch.distributed.elastic"
 
 
 def processes_to_start(settings: MachineSettings) -> int:
@@ -26,15 +28,17 @@ def launch(module: str, count: int) -> None:
     """Run a module, with this command line's options, in processes that know of each other.
 
     The first one that fails ends them all, and this one with its exit code; what there is to say
-    it has said. A signal is passed on to all of them.
+    it has said. A signal is passed on to all of them. Raises UserError for one that was killed.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(ELASTIC)]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ[WATCHED] = "1"
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -48,7 +52,10 @@ def launch(module: str, count: int) -> None:
     try:
         elastic_launch(config, sys.executable)("-m", module, *sys.argv[1:])
     except ChildFailedError as error:
-        code = error.get_first_failure()[1].exitcode
-        sys.exit(code if code > 0 else 128 - code)
+        rank, failure = error.get_first_failure()
+        if failure.exitcode > 0:
+            sys.exit(failure.exitcode)
+        name = signal.Signals(-failure.exitcode).name
+        raise UserError(f"process {rank + 1} of {count} was ended by {name}") from error
     except SignalException as error:
         sys.exit(128 + signal.Signals(error.sigval))

@@ -4,6 +4,7 @@ A process alone adds nothing up, and never joins a group of PyTorch's.
 """
 
 import json
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Group:
         return self.count == 1
 
     def share(self, rows: Tensor) -> Tensor:
-        """Give this process's part of a batch's row numbers, which is now the batch at hand."""
+        """Give this process's part of a batch's rows, which is now the batch at hand."""
         if self.is_alone:
             return rows
         mine = rows[self.rank :: self.count]
@@ -75,6 +76,14 @@ class Group:
     def batch_mean(self, mean: Tensor) -> Tensor:
         """Give the mean over the batch at hand, from that over this process's rows."""
         return mean if self.is_alone else cast(Tensor, _Sum.apply(mean * self._weight))
+
+    def whole(self, rows: Tensor) -> Tensor:
+        """Give the rows, [rows, ...], of all images of the batch at hand, from those here."""
+        if self.is_alone:
+            return rows
+        placed = rows.new_zeros(self.total, *rows.shape[1:])
+        placed[self.rank :: self.count] = rows[: self.kept]
+        return cast(Tensor, _Sum.apply(placed))
 
     def add_up(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add up all processes' sums of the same names; nothing waits for the device."""
@@ -146,6 +155,46 @@ class Group:
         return held.numpy().tobytes()
 
 
+SINGLE = Group()
+
+
+class ProcessLostError(UserError):
+    """Another process has ended, so that this one waited in vain."""
+
+
+@contextmanager
+def joined(place: Place, device: torch.device) -> Iterator[Group]:
+    """Meet the other processes, if there are any, and part from them at the end.
+
+    GPUs talk through NCCL, and CPUs, also those of processes with GPUs, through gloo. Raises
+    ProcessLostError where another process ends before this one.
+    """
+    if place.count == 1:
+        yield SINGLE
+        return
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    try:
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        torch.distributed.init_process_group(backend, timeout=PATIENCE)
+        yield Group(place, device)
+    except BaseException as error:
+        # It ends already: what torchrun sends to all, once one of them fails, adds nothing.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if not _tells_of_loss(error):
+            raise
+        reason = " ".join(str(error).split())[:160]
+        raise ProcessLostError(f"{LOST} ({reason})") from error
+    torch.distributed.destroy_process_group()
+
+
+def _tells_of_loss(error: BaseException) -> bool:
+    words = ("gloo", "Connection closed by peer", "NCCL")
+    told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return told or isinstance(error, torch.distributed.DistError)
+
+
 class _Held(nn.Module):
     """Parameters, and what is computed with them and others.
 
@@ -175,41 +224,3 @@ class _Sum(torch.autograd.Function):
         whole = gradients[0].clone()
         torch.distributed.all_reduce(whole)
         return whole
-
-
-SINGLE = Group()
-
-
-class ProcessLostError(UserError):
-    """Another process has ended, so that this one waited in vain."""
-
-
-@contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[Group]:
-    """Meet the other processes, if there are any, and part from them at the end.
-
-    GPUs talk through NCCL, and CPUs, also those of processes with GPUs, through gloo. Raises
-    ProcessLostError where another process ends before this one.
-    """
-    if place.count == 1:
-        yield SINGLE
-        return
-    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    try:
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        torch.distributed.init_process_group(backend, timeout=PATIENCE)
-        yield Group(place, device)
-    except RuntimeError as error:
-        if not _tells_of_loss(error):
-            raise
-        reason = " ".join(str(error).split())[:160]
-        raise ProcessLostError(f"{LOST} ({reason})") from error
-    torch.distributed.destroy_process_group()
-
-
-def _tells_of_loss(error: RuntimeError) -> bool:
-    if isinstance(error, torch.distributed.DistError):
-        return True
-    return any(word in str(error) for word in ("gloo", "Connection closed by peer", "NCCL"))

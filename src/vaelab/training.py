@@ -135,7 +135,7 @@ class Trainer:
     def _step(self, images: Tensor) -> dict[str, Tensor]:
         watched: dict[str, Tensor] = {}
         for moving, losses_of in self.turns:
-            with dealt_out(self.group.batch_mean):
+            with dealt_out(self.group):
                 losses = losses_of(images)
                 self._move(moving, losses)
             for player in moving:

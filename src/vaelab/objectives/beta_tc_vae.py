@@ -12,6 +12,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from vaelab.batchwise import rows_here, whole_batch
 from vaelab.config import ModelSettings, UserError
 from vaelab.distributions import LOG_TWO_PI, standard_normal
 from vaelab.models import Model
@@ -37,10 +38,10 @@ class BetaTcVae(Vae):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Split ln q(z|x) - ln p(z) at the drawn latents, in nats, and weigh the parts."""
         each = _log_densities(step)  # ln q(z_i,d | x_j), [i, j, d]
-        log_share = log_importance_shares(len(each), self.training_images, each.device)
+        log_shares = log_importance_shares(each.shape[1], self.training_images, each.device)
         log_conditional = step.posterior.log_prob(step.latents)
-        log_aggregate = (log_share + each.sum(-1)).logsumexp(1)
-        log_product = (log_share[..., None] + each).logsumexp(1).sum(-1)
+        log_aggregate = (rows_here(log_shares) + each.sum(-1)).logsumexp(1)
+        log_product = (rows_here(log_shares)[..., None] + each).logsumexp(1).sum(-1)
         log_prior = standard_normal(step.latents).log_prob(step.latents)
         parts = {
             "mutual_information_nats": log_conditional - log_aggregate,
@@ -57,7 +58,7 @@ class BetaTcVae(Vae):
 
 
 def _log_densities(step: Pass) -> Float[Tensor, "latents posteriors latent"]:
-    mean, stddev = step.posterior.mean, step.posterior.stddev
+    mean, stddev = whole_batch(step.posterior.mean), whole_batch(step.posterior.stddev)
     standardised = (step.latents[:, None] - mean) / stddev
     return -0.5 * (standardised**2 + LOG_TWO_PI) - stddev.log()
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from vaelab.batchwise import over_the_batch
 from vaelab.models import Model
 from vaelab.objectives.vae import Pass, Vae
 
@@ -28,7 +29,8 @@ class BetaVae(Vae):
         self, model: Model, step: Pass, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for the distance of the batch's mean KL to the capacity."""
-        distance = (self.charged(step).mean() - self.capacity_nats).abs()
+        mean_kl = over_the_batch(self.charged(step).mean())
+        distance = (mean_kl - self.capacity_nats).abs()
         return (self.kl_weight * distance).expand(len(step.kl_loss)), {}
 
 

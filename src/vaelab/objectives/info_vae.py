@@ -10,6 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from vaelab.batchwise import whole_batch
 from vaelab.estimators.aggregate import mmd_squared
 from vaelab.models import Model
 from vaelab.objectives.vae import Pass, Vae
@@ -35,9 +36,10 @@ def prior_mmd_squared(
 
     Without bias, so it may fall below 0; 0 for a batch of one image.
     """
-    if len(latents) < 2:
+    drawn, everyone = whole_batch(model.prior(len(latents), generator)), whole_batch(latents)
+    if len(everyone) < 2:
         return torch.zeros_like(latents[:, 0])
-    value = mmd_squared(latents, model.prior(len(latents), generator))
+    value = mmd_squared(everyone, drawn)
     return value.to(latents).expand(len(latents))
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from vaelab.batchwise import over_the_batch
 from vaelab.config import ModelSettings, UserError
 from vaelab.distributions import DiagonalGaussian, PixelDistribution
 from vaelab.models import Model
@@ -117,7 +118,7 @@ class Vae(Objective):
             return step.kl_loss
         kl = step.posterior.kl_per_dimension()
         # sum_j max(lambda, mean over the batch of KL_j): Kingma et al. 2016 (IAF), equation 15
-        return kl.mean(0).clamp_min(self.free_bits_nats).sum().expand(len(kl))
+        return over_the_batch(kl.mean(0)).clamp_min(self.free_bits_nats).sum().expand(len(kl))
 
 
 OBJECTIVE = Vae

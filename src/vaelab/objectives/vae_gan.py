@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from vaelab.batchwise import over_the_batch
 from vaelab.distributions import LOG_TWO_PI
 from vaelab.models import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
@@ -84,7 +85,8 @@ class VaeGan(Objective):
 
     def _balance(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Give, as 0 or 1, whether the decoder and whether the discriminator move."""
-        errors = torch.stack([functional.softplus(-real).mean(), functional.softplus(fake).mean()])
+        nats = functional.softplus(-real).mean(), functional.softplus(fake).mean()
+        errors = over_the_batch(torch.stack(nats).detach())
         plays = (errors <= self.equilibrium + self.margin).all()
         learns = (errors >= self.equilibrium - self.margin).all()
         neither = ~plays & ~learns
@@ -104,7 +106,7 @@ def _restore_and_invent(
 def feature_loss(real: Features, copied: Features) -> Float[Tensor, "batch"]:
     """Give -ln N(real; copied, s^2) in nats, at the s^2 that is best for the batch."""
     squared = (real - copied).square()
-    variance = squared.detach().mean().clamp_min(1e-6)
+    variance = over_the_batch(squared.detach().mean()).clamp_min(1e-6)
     return 0.5 * (squared / variance + variance.log() + LOG_TWO_PI).sum(-1)
 
 
