@@ -531,3 +531,19 @@ def test_only_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
         trainer.fit(lambda report: trainer.save(folder))
         names = sorted(p.name for p in tmp_path.glob("*.safetensors"))
     assert names == [f"epoch_00000{epoch}_step_00000000.safetensors" for epoch in (4, 5)]
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv", "resnet"])
+def test_a_step_is_that_of_plain_adam(network: str) -> None:
+    """Fused kernels pair weights with gradients by their place in memory, whatever the strides."""
+    trainer = make_trainer(network=network)
+    before = weights(trainer)
+    trainer._step(next(trainer.train.ordered(16, trainer.noise)))
+    moved = trainer.optimisers["vae"].parameters
+    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    plain = [torch.nn.Parameter(before[names[id(parameter)]]) for parameter in moved]
+    for weight, parameter in zip(plain, moved, strict=True):
+        weight.grad = parameter.grad
+    torch.optim.Adam(plain, lr=1e-3, fused=False).step()
+    for weight, parameter in zip(plain, moved, strict=True):
+        assert torch.allclose(weight, parameter, atol=1e-6), names[id(parameter)]

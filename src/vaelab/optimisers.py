@@ -63,9 +63,11 @@ class PlayerOptimiser:
 
     def _differentiated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+        pairs = list(zip(gradients, self.parameters, strict=True))
+        laid_out = [g if g.stride() == p.stride() else _laid_out(g, p) for g, p in pairs]
+        for parameter, gradient in zip(self.parameters, laid_out, strict=True):
             parameter.grad = gradient
-        return list(gradients)
+        return laid_out
 
     def _accumulated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         """Go by way of the parameters' own gradients, which is what calls their hooks."""
@@ -97,7 +99,7 @@ class PlayerOptimiser:
 
 
 def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """Give a moment the memory layout of its parameter: fused kernels pair them by place."""
+    """Give a moment or gradient its parameter's memory layout: fused kernels pair by place."""
     if tensor.shape != parameter.shape:
         return tensor
     return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
