@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaelab.announcements import may_say
+from vaelab.batchwise import over_the_batch, rows_here, whole_batch
 from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import ModelSettings, TrainSettings, UserError
 from vaelab.data.batches import ImageBatches
@@ -71,10 +72,25 @@ def gradient(trainer: Trainer, player: str) -> Tensor:
     return torch.cat(found)
 
 
-def gradients(group: Group, batch_size: int) -> list[float]:
+class Coupled(Autoencoder):
+    """Every image's loss depends on all latents of its batch, by their mean and by pairs."""
+
+    def losses(
+        self, model: Model, images: Tensor, generator: torch.Generator
+    ) -> dict[str, PlayerLoss]:
+        player = super().losses(model, images, generator)["autoencoder"]
+        latents = model.encode(images).mean
+        mean, everyone = over_the_batch(latents.mean(0)), whole_batch(latents)
+        pairs = (latents[:, None] - everyone).square().sum((1, 2))
+        numbers = rows_here(torch.arange(len(everyone)))
+        loss = player.loss + 100 * (mean - 1).square().sum() + pairs * numbers
+        return {"autoencoder": PlayerLoss(loss)}
+
+
+def gradients(group: Group, objective: Objective, batch_size: int) -> list[float]:
     """Compare each step's gradient with that of one process, relative to its norm."""
-    several = make(group, Autoencoder(), batch_size=batch_size)
-    alone = make(SINGLE, Autoencoder(), batch_size=batch_size)
+    several = make(group, objective, batch_size=batch_size)
+    alone = make(SINGLE, objective, batch_size=batch_size)
     apart = []
     for _ in zip(several._steps_of_epoch(), alone._steps_of_epoch(), strict=True):
         ours, theirs = gradient(several, "autoencoder"), gradient(alone, "autoencoder")
@@ -194,8 +210,9 @@ def refused(group: Group) -> str:
 
 
 def cases(group: Group, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
-    yield "gradients 24", lambda: gradients(group, 24)
-    yield "gradients 49", lambda: gradients(group, 49)
+    yield "steps of 24", lambda: gradients(group, Autoencoder(), 24)
+    yield "steps of 49", lambda: gradients(group, Autoencoder(), 49)
+    yield "coupled", lambda: gradients(group, Coupled(), 24)
     yield "whole", lambda: whole_trainings(group)
     yield "2 to 2", lambda: stopped_and_resumed(group, group, group, folder / "22")
     yield "2 to 1", lambda: stopped_and_resumed(group, group, SINGLE, folder / "21")

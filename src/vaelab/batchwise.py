@@ -5,11 +5,12 @@ In one process, and outside of a training step, the batch is what is at hand.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 
+@runtime_checkable
 class Dealt(Protocol):
     """Who knows which part of the batch is here, and can ask for the rest."""
 

@@ -36,10 +36,10 @@ def prior_mmd_squared(
 
     Without bias, so it may fall below 0; 0 for a batch of one image.
     """
-    drawn, everyone = whole_batch(model.prior(len(latents), generator)), whole_batch(latents)
+    everyone = whole_batch(latents)
     if len(everyone) < 2:
         return torch.zeros_like(latents[:, 0])
-    value = mmd_squared(everyone, drawn)
+    value = mmd_squared(everyone, whole_batch(model.prior(len(latents), generator)))
     return value.to(latents).expand(len(latents))
 
 

@@ -1,0 +1,78 @@
+"""pipeline.train in two processes: stopped, taken up by one, and tracked once."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import Copy, make_copy
+
+EPOCHS = 60
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy with prepared data."""
+    copy = make_copy(
+        tmp_path_factory.mktemp("processes"),
+        machine__processes=2,
+        tracking__log_model=False,
+        tracking__system_metrics=False,
+        train__epochs=EPOCHS,
+        train__images_every_epochs=EPOCHS,
+    )
+    copy.run("python", "-m", "pipeline.download")
+    copy.run("python", "-m", "pipeline.prepare")
+    return copy
+
+
+@pytest.mark.pipeline
+def test_a_stopped_training_of_two_goes_on_in_one(place: Copy) -> None:
+    """SIGTERM to the stage reaches both; the main one writes a checkpoint, in the same folder."""
+    output = place.path / "said"
+    with output.open("w") as file:
+        training = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.train"],
+            cwd=place.path,
+            env=place.environment(),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    _wait_for(output, "epoch 1/")
+    training.send_signal(signal.SIGTERM)
+    assert training.wait(60) == 128 + signal.SIGTERM
+    said = output.read_text()
+    assert "the first of 2 processes" in said
+    assert "error:" not in said
+    assert "Traceback" not in said
+    (folder,) = (place.path / ".checkpoints").iterdir()
+    assert list(folder.glob("epoch_*.safetensors"))
+
+    place.set_params(machine__processes=1)
+    went_on = place.run("python", "-m", "pipeline.train")
+    assert "training from epoch" in went_on
+    (run,) = place.runs()
+    assert run.info.status == "FINISHED"
+    history = place.client().get_metric_history(run.info.run_id, "train.loss")
+    assert sorted(entry.step for entry in history) == list(range(1, EPOCHS + 1))
+    assert not folder.exists()
+
+
+@pytest.mark.pipeline
+def test_a_store_that_is_not_there_is_one_line_and_ends_all(place: Copy) -> None:
+    place.set_params(machine__processes=2)
+    away = "http://127.0.0.1:9"
+    said = place.run("python", "-m", "pipeline.train", code=2, MLFLOW_TRACKING_URI=away)
+    (line,) = said.splitlines()
+    assert line.startswith("error: the MLflow server 127.0.0.1:9 does not answer")
+
+
+def _wait_for(output: Path, text: str) -> None:
+    for _ in range(600):
+        if text in output.read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{text!r} never came: {output.read_text()}")
