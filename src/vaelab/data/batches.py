@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from vaelab import memory
+from vaelab.place import own_place
 
 # Batches that are read ahead, by as many threads: more than one, since most of it is waiting.
 READ_AHEAD = 4
@@ -142,9 +143,12 @@ def _to_device(
 
 
 def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device) -> bool:
-    """Tell whether the images take up less than half of the device's free memory."""
+    """Tell whether the images take up less than half of the device's free memory.
+
+    Of a CPU's memory, a process counts on its part.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
-        free = memory.available()
+        free = memory.available() // own_place().local_count
     return images.nbytes < free / 2
