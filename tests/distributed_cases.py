@@ -92,7 +92,7 @@ def gradients(group: Group, objective: Objective, batch_size: int) -> list[float
     several = make(group, objective, batch_size=batch_size)
     alone = make(SINGLE, objective, batch_size=batch_size)
     apart = []
-    for _ in zip(several._steps_of_epoch(), alone._steps_of_epoch(), strict=True):
+    for _ in zip(several.steps_of_epoch(), alone._steps_of_epoch(), strict=True):
         ours, theirs = gradient(several, "autoencoder"), gradient(alone, "autoencoder")
         apart.append(float((ours - theirs).norm() / theirs.norm()))
         # The next step starts from the same weights again.
@@ -121,10 +121,10 @@ def stopped_and_resumed(group: Group, first: Group, second: Group, folder: Path)
     mine = folder / str(group.rank) if first.is_alone else folder
     with CheckpointFolder(mine, keep=1) if group.is_main else _no_folder() as checkpoints:
         bar = stopped._progress_bar(show=False)
-        for _ in stopped._steps_of_epoch():
+        for _ in stopped.steps_of_epoch():
             pass
         stopped._report(bar)
-        next(stopped._steps_of_epoch())
+        next(stopped.steps_of_epoch())
         if checkpoints:
             stopped.save(checkpoints)
         group.wait()
@@ -168,7 +168,7 @@ def not_finite(group: Group) -> dict[str, Any]:
     trainer = make(group, Explodes(rank=group.rank, steps=[]), batch_size=10)
     before: list[Tensor] = []
     try:
-        for step, _ in enumerate(trainer._steps_of_epoch(), 1):
+        for step, _ in enumerate(trainer.steps_of_epoch(), 1):
             before += [vector(trainer)] if step == 2 else []
         trainer._report(trainer._progress_bar(show=False))
     except NonFiniteLossError as error:
