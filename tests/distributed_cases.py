@@ -92,7 +92,7 @@ def gradients(group: Group, objective: Objective, batch_size: int) -> list[float
     several = make(group, objective, batch_size=batch_size)
     alone = make(SINGLE, objective, batch_size=batch_size)
     apart = []
-    for _ in zip(several.steps_of_epoch(), alone._steps_of_epoch(), strict=True):
+    for _ in zip(several.steps_of_epoch(), alone.steps_of_epoch(), strict=True):
         ours, theirs = gradient(several, "autoencoder"), gradient(alone, "autoencoder")
         apart.append(float((ours - theirs).norm() / theirs.norm()))
         # The next step starts from the same weights again.
