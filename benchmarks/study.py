@@ -67,12 +67,13 @@ def change(params: Path, settings: list[str]) -> None:
     yaml.dump(content, params)
 
 
-def run(folder: Path, *command: str) -> float:
-    """Run a command and give its seconds."""
+def run(folder: Path, *command: str, quiet: bool = False) -> float:
+    """Run a command and give its seconds; its output is shown unless `quiet`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder / "src")}
     started = time.monotonic()
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    output = subprocess.DEVNULL if quiet else None
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=output)
     return time.monotonic() - started
 
 

@@ -120,10 +120,9 @@ def stopped_and_resumed(group: Group, first: Group, second: Group, folder: Path)
     undisturbed.fit(show_progress=False)
     mine = folder / str(group.rank) if first.is_alone else folder
     with CheckpointFolder(mine, keep=1) if group.is_main else _no_folder() as checkpoints:
-        bar = stopped._progress_bar(show=False)
         for _ in stopped.steps_of_epoch():
             pass
-        stopped._report(bar)
+        stopped.report()
         next(stopped.steps_of_epoch())
         if checkpoints:
             stopped.save(checkpoints)
@@ -170,7 +169,7 @@ def not_finite(group: Group) -> dict[str, Any]:
     try:
         for step, _ in enumerate(trainer.steps_of_epoch(), 1):
             before += [vector(trainer)] if step == 2 else []
-        trainer._report(trainer._progress_bar(show=False))
+        trainer.report()
     except NonFiniteLossError as error:
         message = str(error)
     same = bool(torch.equal(before[0], vector(trainer)))

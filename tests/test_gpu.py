@@ -57,11 +57,11 @@ def test_the_data_lie_on_the_gpu_as_bytes(gpu: torch.device) -> None:
 )
 def test_no_step_waits_for_the_gpu(gpu: torch.device, objective: str, prior: str) -> None:
     trainer = make_trainer(gpu, objective, prior, gradient_clip_norm=1.0)
-    trainer._step(next(trainer._batches()))
+    trainer._step(next(trainer.batches()))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for step, images in enumerate(trainer._batches()):
-            trainer._set_schedule(step)
+        for step, images in enumerate(trainer.batches()):
+            trainer.set_schedule(step)
             trainer._step(images)
     finally:
         torch.cuda.set_sync_debug_mode("default")

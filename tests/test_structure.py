@@ -36,7 +36,17 @@ LAYERS = [
     {"likelihoods", "priors"},
     {"models", "optimisers", "checkpoint", "classifier"},
     {"objectives", "estimators", "features", "rendering", "attributes", "asking", "figures"},
-    {"dealing", "training", "training_state", "evaluation", "scoring", "assembly", "report"},
+    {
+        "dealing",
+        "halting",
+        "training",
+        "training_state",
+        "evaluation",
+        "scoring",
+        "assembly",
+        "report",
+    },
+    {"together"},
 ]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 

@@ -174,13 +174,12 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
 
     undisturbed, interrupted, resumed = make(), make(), make()
     expected = undisturbed.fit()
-    bar = interrupted._progress_bar(show=False)
     with CheckpointFolder(tmp_path) as folder:
         for epoch in range(steps // 4 + 1):
             for _ in interrupted.steps_of_epoch():
                 if 4 * epoch + interrupted.progress.step == steps:
                     interrupted.save(folder)
-            interrupted._report(bar)
+            interrupted.report()
         resumed.resume(folder)
         assert 4 * resumed.progress.epoch + resumed.progress.step == steps
         progress = resumed.fit(checkpoints=folder)
@@ -438,7 +437,7 @@ def test_a_player_has_its_objectives_decay_rates() -> None:
 
     for objective, betas in ((Quick(), (0.5, 0.9)), (Adversarial(), (0.9, 0.999))):
         for optimiser in make_trainer(objective).optimisers.values():
-            assert optimiser.adam.param_groups[0]["betas"] == betas
+            assert optimiser.betas == betas
 
 
 def test_players_in_turn_see_each_others_new_weights() -> None:

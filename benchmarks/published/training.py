@@ -69,7 +69,7 @@ def _trainer(
     )
     trainer = build_trainer(settings, train, held_out, device)
     for optimiser in trainer.optimisers.values():
-        optimiser.adam.param_groups[0]["eps"] = training.epsilon
+        optimiser.epsilon = training.epsilon
     return trainer
 
 

@@ -50,9 +50,10 @@ def value_of(trial: FrozenTrial) -> float:
     return float(sum(values))
 
 
-def ranked(study: Study) -> list[FrozenTrial]:
-    """Give the completed trials, best first."""
-    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def ranked(study: Study, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    """Give a study's completed trials, of all or of those at hand, best first."""
+    known = study.get_trials(deepcopy=False) if trials is None else trials
+    completed = [trial for trial in known if trial.state == TrialState.COMPLETE]
     return sorted(completed, key=lambda trial: sign(study) * value_of(trial))
 
 

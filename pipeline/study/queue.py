@@ -7,7 +7,8 @@ before its first heartbeat, and interruptions that could still say so.
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 
 import optuna
 import torch
@@ -16,6 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.study.hearts import Hearts
 from pipeline.study.storage import FAILURE as FAILURE
 from pipeline.study.storage import queue_again, study_lock
 from vaelab.config import UserError
@@ -31,9 +33,14 @@ class SurplusTrialError(Exception):
     """Two machines took the last trial at once; this one gives way."""
 
 
-EXPECTED = (*FAILURES, SurplusTrialError)
+# What ends a trial and not the worker. The last one is of a trial that was taken for dead.
+EXPECTED = (*FAILURES, SurplusTrialError, TrialPruned, UpdateFinishedTrialError)
 
-Objective = Callable[[Trial], float | Sequence[float]]
+# What a trial came to: its values, one a direction, or what ended it.
+CameTo = float | Sequence[float] | Exception
+# Runs trials, and gives what each came to as it ends.
+Batch = Callable[[Sequence[Trial]], Iterable[tuple[Trial, CameTo]]]
+OnEnd = Callable[[FrozenTrial], None]
 
 
 def is_finished(trial: FrozenTrial) -> bool:
@@ -51,93 +58,116 @@ class Queue:
     """A study's trials as one process works through them, beside any number of others."""
 
     def __init__(
-        self, study: Study, total: int, patience: float, deadline: float | None = None
+        self,
+        study: Study,
+        total: int,
+        patience: float,
+        deadline: float | None = None,
+        together: int = 1,
     ) -> None:
         """Take part in a study of `total` trials, until time.monotonic() passes `deadline`.
 
-        A trial that gave no sign of life for `patience` seconds belongs to a dead worker.
+        A trial that gave no sign of life for `patience` seconds belongs to a dead worker. As many
+        as `together` are taken at once.
         """
-        self.study, self.total = study, total
+        self.study, self.total, self.together = study, total, together
         self.patience, self.deadline = patience, deadline
         self.lock = study_lock()
         self.first_seen: dict[int, float] = {}
 
-    def work(self, objective: Objective, on_end: Callable[[FrozenTrial], None]) -> None:
+    def work(self, batch: Batch, on_end: OnEnd) -> None:
         """Run trials until all are finished, by whomever, or the time is over.
 
-        `on_end` is told of each trial that ended here. An interruption puts the running trial
-        back into the queue and goes on upwards.
+        `on_end` is told of each trial that ended here. An interruption, like any error that is not
+        one trial's own, puts the running trials back into the queue and goes on upwards.
         """
         while not self._over():
-            number = self._next(objective)
-            if number is None:
+            if not self._next(batch, on_end):
                 self._look_after_others()
                 time.sleep(POLL_SECONDS)
-            elif is_finished(trial := self._trial(number)):
-                on_end(trial)
 
     def _over(self) -> bool:
         late = self.deadline is not None and time.monotonic() > self.deadline
         return late or len(finished_trials(self.study)) >= self.total
 
-    def _next(self, objective: Objective) -> int | None:
-        """Run one trial, if there is one to run, and give its number."""
-        self.lock.acquire()
+    def _next(self, batch: Batch, on_end: OnEnd) -> int:
+        """Run a batch of trials, if there are any to run, and give how many."""
+        running: dict[int, Trial] = {}
         try:
-            return self._run(objective) if self._has_room() else None
-        finally:
-            self.lock.release(force=True)
-
-    def _has_room(self) -> bool:
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = any(trial.state == TrialState.WAITING for trial in trials)
-        return waiting or sum(map(counts, trials)) < self.total
-
-    def _run(self, objective: Objective) -> int | None:
-        """Take the next trial under the lock, and run it without."""
-        taken: list[int] = []
-        raised: list[BaseException] = []
-
-        def run(trial: Trial) -> float | Sequence[float]:
-            self.lock.release(force=True)
-            taken.append(trial.number)
-            try:
-                self._refuse_surplus(trial)
-                trial.set_user_attr(STARTED, trial.number)
-                return _with_reason(objective, trial)
-            except BaseException as error:
-                raised.append(error)
-                raise
-
-        try:
-            self.study.optimize(run, n_trials=1, catch=EXPECTED)
-        except BaseException as error:
-            # Optuna's complaint of a trial that has ended elsewhere hides what came first.
-            self._explain(taken, raised[0] if raised else error, told=not raised)
-        return taken[0] if taken else None
-
-    def _explain(self, taken: Sequence[int], cause: BaseException, *, told: bool) -> None:
-        """Give an interrupted trial back, pass over one taken for dead, raise all else."""
-        if isinstance(cause, KeyboardInterrupt | SystemExit):
+            with ExitStack() as stack:
+                with self.lock:
+                    self._take(running)
+                    count = len(running)
+                    stack.enter_context(Hearts(self.study._storage, running))
+                self._run(running, batch, on_end)
+        except BaseException:
             with self.lock:
-                for number in taken:
+                for number in running:
                     self._fail(self._trial(number))
-            raise cause
-        expected = told or isinstance(cause, (*EXPECTED, TrialPruned, UpdateFinishedTrialError))
-        if not (taken and expected and self._is_dead(taken[0])):
-            raise cause
-        print(f"warning: trial {taken[0]} was taken for dead, and is run again", flush=True)
+            raise
+        finally:
+            self.study._storage.remove_session()
+        return count
+
+    def _take(self, running: dict[int, Trial]) -> None:
+        """Ask for as many trials as there is room for; the lock is held."""
+        room = min(self.together, self._room())
+        if room:
+            fail_stale(self.study)
+        for _ in range(room):
+            with warnings.catch_warnings():
+                # Optuna's own loop would give them; here the queue does.
+                warnings.filterwarnings("ignore", "Heartbeat of storage")
+                trial = self.study.ask()
+            running[trial.number] = trial
+
+    def _room(self) -> int:
+        """Count the trials that wait, and those that are missing from the total."""
+        trials = self.study.get_trials(deepcopy=False)
+        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        return waiting + max(0, self.total - sum(map(counts, trials)))
+
+    def _run(self, running: dict[int, Trial], batch: Batch, on_end: OnEnd) -> None:
+        known = self.study.get_trials(deepcopy=False) if running else []
+        taken = list(running.values())
+        admitted = [trial for trial in taken if self._admit(trial, known, running)]
+        for trial, came_to in batch(admitted) if admitted else ():
+            self._end(trial, came_to, running)
+            if is_finished(ended := self._trial(trial.number)):
+                on_end(ended)
+
+    def _admit(self, trial: Trial, known: Sequence[FrozenTrial], running: dict[int, Trial]) -> bool:
+        """Note that a trial begins here, unless others have taken all trials.
+
+        The lock sees to that on one machine; of two, the one whose trial came later gives way.
+        """
+        try:
+            if sum(map(counts, known[: trial.number])) >= self.total:
+                trial.set_user_attr(SURPLUS, True)
+                raise SurplusTrialError
+            trial.set_user_attr(STARTED, trial.number)
+        except (SurplusTrialError, UpdateFinishedTrialError) as error:
+            self._end(trial, error, running)
+            return False
+        return True
+
+    def _end(self, trial: Trial, came_to: CameTo, running: dict[int, Trial]) -> None:
+        """Tell how a trial ended, pass over one taken for dead, raise what is no trial's own."""
+        expected = not isinstance(came_to, Exception) or isinstance(came_to, EXPECTED)
+        try:
+            _tell(self.study, trial, came_to)
+        except (UpdateFinishedTrialError, ValueError):
+            if not (expected and self._is_dead(trial.number)):
+                raise
+            print(f"warning: trial {trial.number} was taken for dead, and is run again", flush=True)
+        del running[trial.number]
+        if not expected:
+            assert isinstance(came_to, Exception)
+            raise came_to
 
     def _is_dead(self, number: int) -> bool:
         trial = self._trial(number)
         return trial.state == TrialState.FAIL and not is_finished(trial)
-
-    def _refuse_surplus(self, trial: Trial) -> None:
-        """Give way if others have taken all trials; the lock sees to that on one machine."""
-        before = self.study.get_trials(deepcopy=False)[: trial.number]
-        if sum(map(counts, before)) >= self.total:
-            trial.set_user_attr(SURPLUS, True)
-            raise SurplusTrialError
 
     def _look_after_others(self) -> None:
         """Fail, and queue again, the trials of workers that died."""
@@ -165,7 +195,9 @@ class Queue:
         return any(trial.number in retried_numbers(other) for other in others)
 
     def _trial(self, number: int) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[number]
+        storage = self.study._storage
+        known = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        return storage.get_trial(known)
 
 
 def retried_numbers(trial: FrozenTrial) -> list[int]:
@@ -185,9 +217,11 @@ def counts(trial: FrozenTrial) -> bool:
     return not trial.state.is_finished() or is_finished(trial)
 
 
-def _with_reason(objective: Objective, trial: Trial) -> float | Sequence[float]:
-    try:
-        return objective(trial)
-    except FAILURES as error:
-        trial.set_user_attr(FAILURE, " ".join(str(error).split())[:500])
-        raise
+def _tell(study: Study, trial: Trial, came_to: CameTo) -> None:
+    if not isinstance(came_to, Exception):
+        study.tell(trial, came_to)
+        return
+    if isinstance(came_to, FAILURES):
+        trial.set_user_attr(FAILURE, " ".join(str(came_to).split())[:500])
+    pruned = isinstance(came_to, TrialPruned)
+    study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)

@@ -29,12 +29,11 @@ class SeededByTrial(BaseSampler):
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
         self.make, self.seed = make, seed
         self.inner = make(seed)
+        self.number: int | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Take up the trial's own sampler."""
-        digest = hashlib.sha256(f"{self.seed}/{trial.number}".encode()).digest()
-        self.inner = self.make(int.from_bytes(digest[:4], "big"))
-        self.inner.before_trial(study, trial)
+        self._take_up(trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -55,8 +54,15 @@ class SeededByTrial(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Ask the trial's own sampler."""
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+        """Ask the trial's own sampler, made once more if another trial has begun since."""
+        inner = self.inner if self.number == trial.number else self._take_up(trial)
+        return inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def _take_up(self, trial: FrozenTrial) -> BaseSampler:
+        digest = hashlib.sha256(f"{self.seed}/{trial.number}".encode()).digest()
+        self.inner = self.make(int.from_bytes(digest[:4], "big"))
+        self.number = trial.number
+        return self.inner
 
 
 def build_sampler(tune: TuneSettings) -> BaseSampler:

@@ -1,7 +1,8 @@
 """What a worker does: trials of the search, then the finalists' trainings with other seeds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from optuna import Study, TrialPruned
@@ -18,8 +19,8 @@ from pipeline.study.finalists import (
     ranked,
     value_of,
 )
-from pipeline.study.laboratory import Laboratory
-from pipeline.study.queue import FAILURE, Queue, finished_trials
+from pipeline.study.laboratory import Laboratory, Trained
+from pipeline.study.queue import FAILURE, CameTo, Queue, finished_trials, is_finished
 from pipeline.study.runs import StudyRuns, TrialRun
 from pipeline.study.samplers import settings_of, suggest, total_trials
 from pipeline.study.storage import MISSED_HEARTBEATS
@@ -55,15 +56,48 @@ class Worker:
         """Do trials, then finalists, beside any other workers."""
         patience = MISSED_HEARTBEATS * self.settings.tune.heartbeat_seconds
         total = total_trials(self.settings.tune)
-        queue = Queue(self.study, total, patience, deadline)
+        together = self.settings.tune.trials_together
+        queue = Queue(self.study, total, patience, deadline, together)
         queue.work(self._search, lambda trial: self._end_search(trial, total))
         if len(finished_trials(self.study)) < total:
             return
         finalists, pairs = open_finalists(self.study, self.settings.tune)
-        queue = Queue(finalists, pairs, patience, deadline)
-        queue.work(self._train_finalist, self._end_finalist)
+        queue = Queue(finalists, pairs, patience, deadline, together)
+        queue.work(self._train_finalists, self._end_finalist)
 
-    def _search(self, trial: Trial) -> tuple[float, ...]:
+    def _search(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        return self._train(trials, self._begin, self._stand)
+
+    def _train_finalists(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        return self._train(trials, self._begin_finalist, lambda *_: None, groups=True)
+
+    def _train(
+        self,
+        trials: Sequence[Trial],
+        begin: Callable[[Trial], Settings],
+        stand: Callable[[Trial, Trainer, EpochReport], None],
+        *,
+        groups: bool = False,
+    ) -> Iterator[tuple[Trial, CameTo]]:
+        """Begin all, train them, and judge each as it ends; `stand` hears of every epoch."""
+        begun: list[tuple[Trial, Settings]] = []
+        for trial in trials:
+            try:
+                begun.append((trial, begin(trial)))
+            except Exception as error:  # the queue knows what is a trial's own
+                yield trial, error
+
+        def on_epoch(trial: Trial, trainer: Trainer, report: EpochReport) -> None:
+            self.open_runs[trial.number].log_epoch(report.epoch, report.metrics)
+            stand(trial, trainer, report)
+
+        on_epochs = [partial(on_epoch, trial) for trial, _ in begun]
+        chosen = [settings for _, settings in begun]
+        for number, trained in self.laboratory.train_all(chosen, on_epochs):
+            trial = begun[number][0]
+            yield trial, self._came_to(trial, trained, groups=groups)
+
+    def _begin(self, trial: Trial) -> Settings:
         changes = suggest(trial, self.settings.tune)
         name, key = f"trial {trial.number}", str(trial.number)
         try:
@@ -71,33 +105,35 @@ class Worker:
         except UserError:  # a combination that cannot be: it fails, and has a run that says so
             self.open_runs[trial.number] = self.runs.start(name, key, changes)
             raise
-        run = self.open_runs[trial.number] = self.runs.start(name, key, training_settings(settings))
+        self.open_runs[trial.number] = self.runs.start(name, key, training_settings(settings))
+        return settings
 
-        def on_epoch(trainer: Trainer, report: EpochReport) -> None:
-            run.log_epoch(report.epoch, report.metrics)
-            standing = self.judge.standing(trainer, report)
-            if standing is not None:
-                trial.report(standing, report.epoch)
-                if trial.should_prune():
-                    raise TrialPruned
-
-        return self._judged(trial, *self.laboratory.train(settings, on_epoch))
-
-    def _train_finalist(self, trial: Trial) -> tuple[float, ...]:
+    def _begin_finalist(self, trial: Trial) -> Settings:
         number, seed = (trial.suggest_int(name, *bounds) for name, bounds in PAIR.items())
         winner = self.study.get_trials(deepcopy=False)[number]
         settings = settings_of_trial(self.settings, winner, seed)
-        name = f"finalist {number}, seed {settings.train.seed}"
-        run = self.runs.start(name, f"{FINALIST}{trial.number}", training_settings(settings))
-        self.open_runs[trial.number] = run
+        name, key = f"finalist {number}, seed {settings.train.seed}", f"{FINALIST}{trial.number}"
+        self.open_runs[trial.number] = self.runs.start(name, key, training_settings(settings))
+        return settings
 
-        def on_epoch(trainer: Trainer, report: EpochReport) -> None:
-            run.log_epoch(report.epoch, report.metrics)
+    def _stand(self, trial: Trial, trainer: Trainer, report: EpochReport) -> None:
+        """Let the pruner know how a trial stands. Raises TrialPruned if it gives it up."""
+        standing = self.judge.standing(trainer, report)
+        if standing is not None:
+            trial.report(standing, report.epoch)
+            if trial.should_prune():
+                raise TrialPruned
 
-        return self._judged(trial, *self.laboratory.train(settings, on_epoch), groups=True)
+    def _came_to(self, trial: Trial, trained: Trained | Exception, *, groups: bool) -> CameTo:
+        if isinstance(trained, Exception):
+            return trained
+        try:
+            return self._judged(trial, *trained, groups=groups)
+        except Exception as error:  # the queue knows what is a trial's own
+            return error
 
     def _judged(
-        self, trial: Trial, model: Model, epochs: int, *, groups: bool = False
+        self, trial: Trial, model: Model, epochs: int, *, groups: bool
     ) -> tuple[float, ...]:
         verdict = self.judge.verdict(model)
         if not all(math.isfinite(value) for value in verdict.values):
@@ -109,8 +145,9 @@ class Worker:
 
     def _end_search(self, trial: FrozenTrial, total: int) -> None:
         self._end_run(trial)
-        done = len(finished_trials(self.study))
-        best = next(iter(ranked(self.study)), None)
+        trials = self.study.get_trials(deepcopy=False)
+        done = sum(map(is_finished, trials))
+        best = next(iter(ranked(self.study, trials)), None)
         leader = f" (best {value_of(best):.5g}, trial {best.number})" if best else ""
         changes = settings_of(trial.params, self.settings.tune)
         shown = ", ".join(f"{k.partition('.')[2]} {_brief(v)}" for k, v in changes.items())

@@ -147,11 +147,15 @@ class Model(nn.Module):
         total = torch.zeros((), device=self.likelihood.variance.device)
         count = 0
         for images in batches:
-            reconstructed = self.decode(self.encode(images).rsample(generator)).mean
-            total += (images - reconstructed).square().sum()
+            total += self.squared_error(images, generator)
             count += images.numel()
         squared_error, numbers = add_up(total, count)
         self.likelihood.fit((squared_error / numbers).float())
+
+    def squared_error(self, images: Images, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Sum the squared errors of all pixels' reconstructions from z ~ q(z|x)."""
+        reconstructed = self.decode(self.encode(images).rsample(generator)).mean
+        return (images - reconstructed).square().sum()
 
     @torch.no_grad()
     def fit_prior(self, batches: Iterable[Images], generator: torch.Generator) -> None:

@@ -1,11 +1,12 @@
 """One optimiser a player: it moves the networks that the player owns, and no others."""
 
 import math
-from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from vaelab.config import TrainSettings
 from vaelab.models import Model
@@ -38,16 +39,13 @@ class PlayerOptimiser:
         self.learning_rate = learning_rate
         self.halted = halted
         self.clip_norm = settings.gradient_clip_norm
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-        self.adam = kind(
-            parameters,
-            lr=learning_rate,
-            betas=betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        # `found_inf` is the fused kernels' own switch, which gradient scalers use in the same way.
-        self.adam.grad_scale = None
+        self.weight_decay, self.decoupled = settings.weight_decay, settings.optimizer == "adamw"
+        self.betas, self.epsilon = betas, 1e-8
+        self.state = {
+            "exp_avg": [torch.zeros_like(p, requires_grad=False) for p in parameters],
+            "exp_avg_sq": [torch.zeros_like(p, requires_grad=False) for p in parameters],
+            "step": [torch.zeros((), device=p.device) for p in parameters],
+        }
 
     def take_gradient(self, loss: Tensor, *, keep_graph: bool, averaged: bool = False) -> None:
         """Hold the gradient of a scalar loss by this player's parameters; halt if not finite.
@@ -57,52 +55,71 @@ class PlayerOptimiser:
         differentiate = self._accumulated if averaged else self._differentiated
         gradients = differentiate(loss, keep_graph)
         norm = torch.nn.utils.get_total_norm(gradients)
-        self.halted.copy_(torch.maximum(self.halted, (~norm.isfinite()).float()))
+        wrong = ~(loss.detach() + norm).isfinite()
+        self.halted.copy_(torch.maximum(self.halted, wrong.float()))
+        self.hold(gradients, norm)
+
+    def hold(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
+        """Hold a gradient of a norm for the next move, one tensor a parameter; clip it if set."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         if self.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
 
     def _differentiated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
-        pairs = list(zip(gradients, self.parameters, strict=True))
-        laid_out = [g if g.stride() == p.stride() else _laid_out(g, p) for g, p in pairs]
-        for parameter, gradient in zip(self.parameters, laid_out, strict=True):
-            parameter.grad = gradient
-        return laid_out
+        pairs = zip(gradients, self.parameters, strict=True)
+        return [g if g.stride() == p.stride() else _laid_out(g, p) for g, p in pairs]
 
     def _accumulated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         """Go by way of the parameters' own gradients, which is what calls their hooks."""
-        self.adam.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
         found = [parameter.grad for parameter in self.parameters]
         return [gradient for gradient in found if gradient is not None]
 
+    @torch.no_grad()
     def move(self, active: Tensor | None = None) -> None:
         """Take the step, unless `active` is 0."""
         waits = self.halted if active is None else torch.maximum(self.halted, 1 - active)
-        self.adam.found_inf = waits
-        self.adam.step()
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        # The function beneath torch.optim.Adam: the class imports a compiler, for a second, and
+        # looks after hooks that nothing here has. `found_inf` is the fused kernels' own switch,
+        # which gradient scalers use in the same way.
+        adam(
+            cast(list[Tensor], self.parameters),
+            gradients,
+            self.state["exp_avg"],
+            self.state["exp_avg_sq"],
+            [],
+            self.state["step"],
+            fused=True,
+            found_inf=waits,
+            decoupled_weight_decay=self.decoupled,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            eps=self.epsilon,
+            maximize=False,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Give the moments and step counts, by parameter number and name."""
-        state = self.adam.state_dict()["state"]
-        return {f"{i}.{name}": t for i, kept in state.items() for name, t in kept.items()}
+        return {f"{i}.{name}": t for name, kept in self.state.items() for i, t in enumerate(kept)}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `tensors` gave."""
-        state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             index, _, name = key.partition(".")
-            state.setdefault(int(index), {})[name] = _laid_out(tensor, self.parameters[int(index)])
-        self.adam.load_state_dict(self.adam.state_dict() | {"state": state})
-        # Loading copies the rate; the schedule moves this one.
-        self.adam.param_groups[0]["lr"] = self.learning_rate
+            self.state[name][int(index)].copy_(tensor)
 
 
-def _laid_out(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """Give a moment or gradient its parameter's memory layout: fused kernels pair by place."""
-    if tensor.shape != parameter.shape:
-        return tensor
-    return torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Give a gradient its parameter's memory layout: fused kernels pair the two by place."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
 def build_optimisers(

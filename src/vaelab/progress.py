@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tqdm import tqdm
+
 from vaelab.config import UserError
 
 
@@ -30,6 +32,11 @@ class Progress:
     best_value: float = math.inf
     history: list[dict[str, Any]] = field(default_factory=list)
     per_dimension: dict[str, list[list[float]]] = field(default_factory=dict)
+
+
+def progress_bar(done: int, total: int, *, show: bool) -> "tqdm[Any]":
+    """Open a bar of so many steps, with some of them done; it shows on terminals only."""
+    return tqdm(total=total, initial=done, desc="train", unit="step", disable=not show or None)
 
 
 class NonFiniteLossError(UserError):

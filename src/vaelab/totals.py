@@ -7,6 +7,9 @@ from torch import Tensor
 
 from vaelab.distributed import SINGLE, Group
 
+# Means over images, by name: numbers, and lists by dimension.
+Means = tuple[dict[str, float], dict[str, list[float]]]
+
 
 class Totals:
     """Sums by name of values [batch] or [batch, dimension]; nothing waits until `means`."""
@@ -27,7 +30,7 @@ class Totals:
         rows = len(next(iter(values.values()), ()))
         self.count += rows if group.is_alone else group.total
 
-    def means(self) -> tuple[dict[str, float], dict[str, list[float]]]:
+    def means(self) -> Means:
         """Give means over all images, in one wait: of numbers, and of lists by dimension."""
         if not self.sums:
             return {}, {}

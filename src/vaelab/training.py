@@ -15,12 +15,13 @@ from vaelab.config import TrainSettings
 from vaelab.data.batches import ImageBatches
 from vaelab.dealing import VALIDATION_BATCH, Dealer, averaging, turns
 from vaelab.distributed import SINGLE, Group
+from vaelab.halting import refuse_non_finite
 from vaelab.models import Model
 from vaelab.objectives import Objective, PlayerLoss
 from vaelab.optimisers import build_optimisers, learning_rate
-from vaelab.progress import EpochReport, NonFiniteLossError, Progress
+from vaelab.progress import EpochReport, Progress, progress_bar
 from vaelab.randomness import stream
-from vaelab.totals import Totals
+from vaelab.totals import Means, Totals
 from vaelab.training_state import Saver, gather, restore
 
 # Images that freeze a fitted likelihood before each validation; all of them do at the end.
@@ -85,16 +86,18 @@ class Trainer:
             self._progress_bar(show_progress and self.group.is_main) as bar,
             Saver(self, checkpoints) as saver,
         ):
-            while not self._finished():
+            while not self.finished():
                 for _ in self.steps_of_epoch():
                     bar.update()
                     saver.save_if_due()
-                on_epoch(self._report(bar))
+                report = self.report()
+                bar.set_postfix_str(self._headline(report.metrics), refresh=False)
+                on_epoch(report)
                 saver.save_if_due()
-        self._settle()
+        self.settle()
         return self.progress
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Take the best weights, and fit to all images what is fitted in closed form.
 
         Of several processes only the main one fits a prior, which takes all latents at once.
@@ -120,13 +123,13 @@ class Trainer:
         if found := self.group.state_of_main(found):
             restore(self, *found)
             # The epoch's report says what its last step had, which may be done.
-            self._set_schedule(max(0, self.progress.step - 1))
+            self.set_schedule(max(0, self.progress.step - 1))
 
     def steps_of_epoch(self) -> Iterator[None]:
         """Take the steps that are left of the epoch."""
         self.model.train()
-        for images in self._batches():
-            self._set_schedule(self.progress.step)
+        for images in self.batches():
+            self.set_schedule(self.progress.step)
             self.totals.add(self._step(images), self.group)
             self.steps_halted += self.halted
             self.progress.step += 1
@@ -150,7 +153,6 @@ class Trainer:
         """Take every moving player's gradient, then move them all."""
         for player in players:
             loss = self.group.mean(losses[player].loss)
-            self.halted.copy_(torch.maximum(self.halted, (~loss.isfinite()).float()))
             optimiser, last = self.optimisers[player], player == players[-1]
             averaged = not self.group.is_alone
             optimiser.take_gradient(loss, keep_graph=not last, averaged=averaged)
@@ -160,10 +162,12 @@ class Trainer:
                 self.group.of_main({"active": active})
             self.optimisers[player].move(active)
 
-    def _report(self, bar: "tqdm[Any]") -> EpochReport:
+    def report(self, measured: Means | None = None) -> EpochReport:
+        """End an epoch: validate, unless that was `measured`, and keep the weights if best."""
         progress, metrics = self.progress, self._training_means()
-        validated, per_dimension = self._validate()
-        self._refuse_non_finite(validated)
+        scalars, per_dimension = measured or self._validate()
+        validated = _prefixed("validation", scalars)
+        refuse_non_finite(self, validated)
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.totals, self.order_at_start = Totals(), self.order.get_state()
         metrics |= validated | {"learning_rate": self.learning_rate.item()}
@@ -172,10 +176,9 @@ class Trainer:
         progress.history.append({"epoch": progress.epoch, **metrics})
         for name, values in per_dimension.items():
             progress.per_dimension.setdefault(name, []).append(values)
-        bar.set_postfix_str(self._headline(metrics), refresh=False)
         return EpochReport(progress.epoch, metrics)
 
-    def _validate(self) -> tuple[dict[str, float], dict[str, list[float]]]:
+    def _validate(self) -> Means:
         self._fit_likelihood(limit=FIT_IMAGES)
         self.model.eval()
         totals = Totals()
@@ -183,8 +186,7 @@ class Trainer:
             for images, noise in self.dealer.validation(self.validation):
                 measured = self.objective.validate_batch(self.model, images, noise)
                 totals.add(measured, self.group)
-        scalars, per_dimension = totals.means()
-        return _prefixed("validation", scalars), per_dimension
+        return totals.means()
 
     def _fit_likelihood(self, limit: int | None) -> None:
         images, noise = self.dealer.fitting(self.train, limit)
@@ -198,57 +200,37 @@ class Trainer:
             self.progress.best_value, self.progress.best_epoch = value, self.progress.epoch
             self.best = self.weights()
 
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
+        """Tell whether all epochs are done, or too many went by without a better one."""
         patience, progress = self.settings.early_stopping_epochs, self.progress
         stale = patience is not None and progress.epoch - progress.best_epoch >= patience
         return stale or progress.epoch >= self.settings.epochs
 
     def _some_images(self) -> Tensor:
         noise = stream(self.settings.seed, "start", self.device)
-        parts = self.train.spread(VALIDATION_BATCH, noise, VALIDATION_BATCH)
-        return torch.cat(list(parts))
+        return torch.cat(list(self.train.spread(VALIDATION_BATCH, noise, VALIDATION_BATCH)))
 
-    def _batches(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[Tensor]:
+        """Give the epoch's batches that are left, each [batch, channel, height, width]."""
         done = self.progress
         return self.dealer.training(self.train, self.order, self.noise, done.epoch, done.step)
 
-    def _set_schedule(self, step: int) -> None:
+    def set_schedule(self, step: int) -> None:
         """Move what changes with time to its value at this step; nothing here waits."""
-        epoch = self.progress.epoch + step / self._steps()
+        epoch = self.progress.epoch + step / self.steps()
         self.learning_rate.fill_(learning_rate(self.settings, epoch))
         for name, value in self.objective.at(epoch).items():
             self.hyper[name].fill_(value)
 
-    def _steps(self) -> int:
+    def steps(self) -> int:
+        """Count the steps of an epoch."""
         return math.ceil(len(self.train) / self.settings.batch_size)
 
     def _training_means(self) -> dict[str, float]:
         """Give the means of the epoch so far. Raises NonFiniteLossError if one is not finite."""
         metrics = _prefixed("train", self.totals.means()[0])
-        self._refuse_non_finite(metrics)
+        refuse_non_finite(self, metrics)
         return metrics
-
-    def _refuse_non_finite(self, metrics: dict[str, float]) -> None:
-        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-        halted = int(self.steps_halted)
-        if not (bad or halted):
-            return
-        step = self.progress.step - halted
-        where = f", step {step + 1} of {self._steps()}" if halted else ""
-        raise NonFiniteLossError(
-            f"epoch {self.progress.epoch + 1}{where}: {', '.join(bad or ['the gradient'])} is not "
-            "finite; training has stopped and written no weights since the last checkpoint. A "
-            "lower train.learning_rate, or train.gradient_clip_norm: 1, usually mends it",
-            self.progress.epoch + 1,
-            self._images_of(step) if halted else (),
-        )
-
-    def _images_of(self, step: int) -> list[int]:
-        """Give the numbers of the images in a step of this epoch."""
-        order = torch.Generator(self.order.device)
-        order.set_state(self.order_at_start)
-        size = self.settings.batch_size
-        return self.train.permutation(order)[step * size : (step + 1) * size].tolist()
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the model's weights and buffers."""
@@ -258,14 +240,12 @@ class Trainer:
         return torch.tensor(value, device=self.device)
 
     def _progress_bar(self, show: bool) -> "tqdm[Any]":
-        steps = self._steps()
-        done = self.progress.epoch * steps + self.progress.step
-        total = self.settings.epochs * steps
-        return tqdm(total=total, initial=done, desc="train", unit="step", disable=not show or None)
+        steps, done = self.steps(), self.progress
+        return progress_bar(done.epoch * steps + done.step, self.settings.epochs * steps, show=show)
 
     def _headline(self, metrics: dict[str, float]) -> str:
-        shown = f"validation.{self.objective.selection}" if self.objective.selection else None
-        value = f", {shown} {metrics[shown]:.2f}" if shown else ""
+        shown = f"validation.{self.objective.selection}"
+        value = f", {shown} {metrics[shown]:.2f}" if shown in metrics else ""
         return f"epoch {self.progress.epoch}/{self.settings.epochs}{value}"
 
 

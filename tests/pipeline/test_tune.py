@@ -101,10 +101,20 @@ def assert_each_finished_once(found: list[FrozenTrial], total: int) -> None:
     assert set(Counter(map(settings, finished(found))).values()) == {1}, "none is doubled"
 
 
+# Four at a time are one batched model.
+TOGETHER: dict[str, Any] = {
+    "model__network": "mlp",
+    "model__hidden": [64],
+    "train__epochs": 60,
+    "tune__trials_together": 4,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, TOGETHER], ids=["in turn", "together"])
 def test_a_study_killed_three_times_ends_with_its_number_of_trials(
-    built: Copy, tmp_path: Path
+    built: Copy, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    copy = make_copy(tmp_path / "copy", cache_of=built, **SMALL_STUDY)
+    copy = make_copy(tmp_path / "copy", cache_of=built, **SMALL_STUDY | changes)
     chance = random.Random(0)
     with opened(copy, f"sqlite:///{copy.path}/optuna.db") as storage:
         for kill in range(3):

@@ -1,7 +1,7 @@
 """What the tests of studies share: a folder and a database each, and a tiny prepared data set."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,10 @@ import optuna
 import pytest
 from optuna import Study
 from optuna.storages import RDBStorage
+from optuna.trial import Trial
 from sqlalchemy import event
 
+from pipeline.study.queue import Batch, CameTo
 from pipeline.study.storage import open_storage
 from vaelab.config import TuneSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
@@ -57,6 +59,20 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "DVC_EXP_NAME"):
         patch.delenv(name, raising=False)
     patch.chdir(folder)
+
+
+def one_by_one(objective: Callable[[Trial], float | Sequence[float]]) -> Batch:
+    """Run the trials of a batch in turn, each to what it gives or raises."""
+
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        for trial in trials:
+            try:
+                came_to: CameTo = objective(trial)
+            except Exception as error:
+                came_to = error
+            yield trial, came_to
+
+    return batch
 
 
 @pytest.fixture

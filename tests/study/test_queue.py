@@ -5,7 +5,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import optuna
 import pytest
 import torch
 from filelock import FileLock
-from optuna import Study
+from optuna import Study, TrialPruned
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import text
@@ -24,6 +24,7 @@ from pipeline.study.queue import (
     FAILURE,
     STARTED,
     SURPLUS,
+    CameTo,
     Queue,
     counts,
     finished_trials,
@@ -32,8 +33,8 @@ from pipeline.study.queue import (
 )
 from pipeline.study.samplers import build_sampler, grid, suggest, total_trials
 from pipeline.study.storage import queue_again
-from tests.study.conftest import Join
-from vaelab.config import TuneSettings
+from tests.study.conftest import Join, one_by_one
+from vaelab.config import TuneSettings, UserError
 from vaelab.progress import NonFiniteLossError
 
 PATIENCE = 0.2
@@ -54,10 +55,12 @@ def work(
     objective: Callable[[Trial], Any] = draw,
     patience: float = PATIENCE,
     deadline: float | None = None,
+    at_once: int = 1,
 ) -> list[FrozenTrial]:
     """Take part in a study, for a minute at most, and give the trials that ended here."""
     ended: list[FrozenTrial] = []
-    Queue(study, total, patience, deadline or time.monotonic() + 60).work(objective, ended.append)
+    worker = Queue(study, total, patience, deadline or time.monotonic() + 60, at_once)
+    worker.work(one_by_one(objective), ended.append)
     return ended
 
 
@@ -192,6 +195,134 @@ def test_a_worker_waits_for_the_trials_of_others(join: Join) -> None:
     assert numbers(work(study, 1, long)) == [0]
     assert_all_is_done(study, 1)
     assert len(study.trials) == 1
+
+
+# --- batches
+
+
+def test_batches_do_them_all_and_no_more(join: Join) -> None:
+    study, sizes = join(), []
+    study.enqueue_trial({"x": 0.5})
+
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        sizes.append(len(trials))
+        yield from one_by_one(draw)(trials)
+
+    ended: list[FrozenTrial] = []
+    Queue(study, 10, PATIENCE, together=4).work(batch, ended.append)
+    assert sizes == [4, 4, 2]
+    assert numbers(ended) == list(range(10))
+    assert ended[0].params["x"] == 0.5, "what waits comes first"
+    assert_all_is_done(study, 10)
+
+
+def test_several_workers_with_batches_do_them_all_and_no_more(join: Join) -> None:
+    studies = [join() for _ in range(3)]
+    ended = together(*(lambda s=study: work(s, 11, patience=60, at_once=3) for study in studies))
+    assert_all_is_done(studies[0], 11)
+    assert sorted(number for part in ended for number in numbers(part)) == list(range(11))
+
+
+def test_each_trial_of_a_batch_has_its_own_end(join: Join) -> None:
+    ends = [TrialPruned(), NonFiniteLossError("not finite"), torch.OutOfMemoryError("8 GiB")]
+
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        for trial in reversed(trials):
+            came_to = draw(trial)
+            yield trial, ends[trial.number] if trial.number < 3 else came_to
+
+    study, ended = join(), list[FrozenTrial]()
+    Queue(study, 4, PATIENCE, together=4).work(batch, ended.append)
+    assert numbers(ended) == [3, 2, 1, 0], "each is told of as it ends"
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
+    reasons = [trial.user_attrs.get(FAILURE) for trial in study.trials]
+    assert reasons == [None, "not finite", "8 GiB", None]
+    assert_all_is_done(study, 4)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, UserError, ZeroDivisionError])
+def test_what_ends_a_batch_puts_all_back_that_have_not_ended(
+    join: Join, error: type[BaseException]
+) -> None:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        for trial in trials:
+            draw(trial)
+        yield trials[1], 0.5
+        raise error
+
+    study = join()
+    with pytest.raises(error):
+        Queue(study, 5, PATIENCE, together=4).work(batch, lambda trial: None)
+    assert numbers(finished_trials(study)) == [1]
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert [retried_numbers(trial) for trial in waiting] == [[0], [2], [3]]
+    work(join(), 5, at_once=4)
+    assert_all_is_done(study, 5)
+
+
+def test_a_defect_of_one_trial_puts_the_others_back(join: Join) -> None:
+    def objective(trial: Trial) -> float:
+        x = draw(trial)
+        return x / 0 if trial.number == 1 else x
+
+    study = join()
+    with pytest.raises(ZeroDivisionError):
+        work(study, 3, objective, at_once=3)
+    assert numbers(finished_trials(study)) == [0]
+    assert not counts(study.trials[1])
+    assert [retried_numbers(trial) for trial in study.trials[3:]] == [[2]]
+    work(join(), 3, at_once=3)
+    assert_all_is_done(study, 3)
+
+
+def test_every_trial_of_a_batch_gives_signs_of_life(join: Join) -> None:
+    study = join()
+    waits = threading.Event()
+
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        for trial in trials:
+            draw(trial)
+        ids = [trial._trial_id for trial in trials]
+        deadline = time.monotonic() + 10
+        while beating(study) != ids and time.monotonic() < deadline:
+            waits.wait(0.02)
+        assert beating(study) == ids
+        yield from one_by_one(draw)(trials)
+
+    Queue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
+    assert_all_is_done(study, 3)
+
+
+def test_one_of_a_batch_that_was_taken_for_dead_is_run_again(
+    join: Join, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = join()
+
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+        if trials[0].number == 0:
+            for trial in trials:
+                draw(trial)
+            dead = study.get_trials()[1]
+            join().tell(dead.number, state=TrialState.FAIL)
+            queue_again(study, study.get_trials()[1])
+        yield from one_by_one(lambda trial: trial.suggest_float("x", 0, 1))(trials)
+
+    Queue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
+    assert "trial 1 was taken for dead, and is run again" in capsys.readouterr().out
+    assert_all_is_done(study, 3)
+    assert retried_numbers(study.trials[3]) == [1]
+
+
+def beating(study: Study) -> list[int]:
+    """Give the storage's numbers of the trials that have given a sign of life."""
+    backend: Any = study._storage
+    query = text(
+        "SELECT trial_id FROM trial_heartbeats WHERE trial_id IN "
+        "(SELECT trial_id FROM trials WHERE study_id = :study) ORDER BY trial_id"
+    )
+    with backend._backend.engine.begin() as connection:
+        return [row[0] for row in connection.execute(query, {"study": study._study_id})]
 
 
 # --- failures
@@ -538,15 +669,15 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
     join: Join, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_saw_room = threading.Barrier(2)
-    has_room = Queue._has_room
+    find_room = Queue._room
 
-    def wait_for_the_other(self: Queue) -> bool:
-        room = has_room(self)
+    def wait_for_the_other(self: Queue) -> int:
+        room = find_room(self)
         with contextlib.suppress(threading.BrokenBarrierError):
             both_saw_room.wait(10)
         return room
 
-    monkeypatch.setattr(Queue, "_has_room", wait_for_the_other)
+    monkeypatch.setattr(Queue, "_room", wait_for_the_other)
     ran: list[int] = []
 
     def machine(study: Study, name: str) -> list[FrozenTrial]:
@@ -559,7 +690,7 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
             both_saw_room.abort()  # from now on nobody waits
             return draw(trial)
 
-        worker.work(objective, ended.append)
+        worker.work(one_by_one(objective), ended.append)
         return ended
 
     studies = {name: join() for name in ("a", "b")}
@@ -575,10 +706,15 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
     assert len(study.trials) == 2, "what gave way is not queued again"
 
 
-def test_a_trial_that_others_gave_way_to_is_run_again_if_its_worker_dies(join: Join) -> None:
+def test_a_trial_that_others_gave_way_to_is_run_again_if_its_worker_dies(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = join()
     abandon(study, heartbeat="beats")
-    assert Queue(study, 1, PATIENCE)._run(lambda trial: pytest.fail("it ran")) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(Queue, "_room", lambda self: 1)
+        ran = one_by_one(lambda trial: pytest.fail("it ran"))
+        assert Queue(study, 1, PATIENCE)._next(ran, lambda trial: None) == 1
     assert study.trials[1].user_attrs == {SURPLUS: True}
     stop_hearts(study)
     assert numbers(work(join(), 1)) == [2]

@@ -104,6 +104,7 @@ class TuneSettings(Section):
         min_length=1,
     )
     trials: Positive = 40
+    trials_together: Positive = 1
     time_limit_minutes: float | None = Field(default=None, gt=0)
     epochs: Positive | None = None
     sampler: Literal["tpe", "gp", "nsga2", "random", "qmc", "grid"] = "tpe"

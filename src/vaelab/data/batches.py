@@ -47,6 +47,11 @@ class ImageBatches:
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether an image has other pixels at each access."""
+        return self.binarize or self.dequantize_levels is not None
+
     def shuffled(
         self, batch_size: int, order: torch.Generator, noise: torch.Generator, first: int = 0
     ) -> Iterator[Images]:

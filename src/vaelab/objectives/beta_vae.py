@@ -5,6 +5,8 @@ over training: the latent may hold a little at first, and one factor after anoth
 At capacity 0 it is the beta-VAE of Higgins et al. 2017, equation 4, with beta = `kl_weight`.
 """
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -20,7 +22,7 @@ class BetaVae(Vae):
     capacity_nats: float = Field(default=0.0, ge=0)
     capacity_epochs: int = Field(default=0, ge=0)
 
-    def at(self, epoch: float) -> dict[str, float]:
+    def at(self, epoch: float) -> dict[str, Any]:
         """Let the capacity grow linearly from 0 over `capacity_epochs`."""
         grown = min(1.0, epoch / self.capacity_epochs) if self.capacity_epochs else 1.0
         return super().at(epoch) | {"capacity_nats": grown * self.capacity_nats}

@@ -7,7 +7,7 @@ other than 1 is the beta-VAE (Higgins et al. 2017, equation 4).
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -54,8 +54,11 @@ class Vae(Objective):
                 "prior has no KL of each dimension"
             )
 
-    def at(self, epoch: float) -> dict[str, float]:
-        """Let the weight grow linearly from 0 over the warm-up: Bowman et al. 2016, section 3.1."""
+    def at(self, epoch: float) -> dict[str, Any]:
+        """Let the weight grow linearly from 0 over the warm-up: Bowman et al. 2016, section 3.1.
+
+        Where the field is a tensor, so is its value.
+        """
         grown = min(1.0, epoch / self.kl_warmup_epochs) if self.kl_warmup_epochs else 1.0
         return {"kl_weight": grown * self.kl_weight}
 
