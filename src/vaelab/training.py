@@ -154,11 +154,9 @@ class Trainer:
         for player in players:
             loss = self.group.mean(losses[player].loss)
             optimiser, last = self.optimisers[player], player == players[-1]
-            averaged = not self.group.is_alone
-            optimiser.take_gradient(loss, keep_graph=not last, averaged=averaged)
+            optimiser.take_gradient(loss, keep_graph=not last, averaged=not self.group.is_alone)
         for player in players:
-            active = losses[player].active
-            if active is not None:
+            if (active := losses[player].active) is not None:
                 self.group.of_main({"active": active})
             self.optimisers[player].move(active)
 
@@ -184,13 +182,11 @@ class Trainer:
         totals = Totals()
         with torch.inference_mode():
             for images, noise in self.dealer.validation(self.validation):
-                measured = self.objective.validate_batch(self.model, images, noise)
-                totals.add(measured, self.group)
+                totals.add(self.objective.validate_batch(self.model, images, noise), self.group)
         return totals.means()
 
     def _fit_likelihood(self, limit: int | None) -> None:
-        images, noise = self.dealer.fitting(self.train, limit)
-        self.model.fit_likelihood(images, noise, self.group.sum_and_count)
+        self.model.fit_likelihood(*self.dealer.fitting(self.train, limit), self.group.sum_and_count)
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
         """Keep the weights if they validate best so far; without a measure, the latest."""
