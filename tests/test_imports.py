@@ -46,3 +46,22 @@ def test_imports_of_a_script_are_not_searched_for_garbage_and_its_work_is() -> N
     work = f"{GARBAGE}; s.run_command(lambda: print(gc.isenabled()), again='')"
     assert run("-c", work) == "True True\n"
     assert run("-c", f"import sys; sys.argv[0] = '-m'; {work}") == "False True\n"
+
+
+TRAINING = """
+import sys
+import numpy as np
+import torch
+from vaelab.assembly import build_trainer
+from vaelab.config import parse_settings
+from vaelab.data.batches import ImageBatches
+
+images = ImageBatches(np.zeros((20, 1, 8, 8), np.uint8), torch.device("cpu"))
+settings = parse_settings({"train": {"epochs": 1}})
+build_trainer(settings, images, images, images.device).fit(show_progress=False)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_training_imports_no_compiler() -> None:
+    assert run("-c", TRAINING) == "False\n"
