@@ -62,7 +62,7 @@ class Stopwatch(TrainingCallback):
         self.seconds += time.perf_counter()
 
 
-def epoch(network: str, images: Tensor, batch_size: int) -> float:
+def epoch(network: str, images: Tensor, batch_size: int, device: str) -> float:
     """Train for an epoch; give its seconds."""
     layers = PlainVae(network)
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
@@ -76,7 +76,7 @@ def epoch(network: str, images: Tensor, batch_size: int) -> float:
                 num_epochs=1,
                 learning_rate=1e-3,
                 per_device_train_batch_size=batch_size,
-                no_cuda=not torch.cuda.is_available(),
+                no_cuda=device != "cuda",
             ),
             callbacks=[stopwatch],
         ).train()
@@ -91,11 +91,12 @@ def main() -> None:
     parser.add_argument("--network", choices=("mlp", "conv"), required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with np.load(arguments.input) as arrays:
         images = torch.from_numpy(arrays["images"])
-    seconds = epoch(arguments.network, images, arguments.batch)
+    seconds = epoch(arguments.network, images, arguments.batch, arguments.device)
     arguments.output.write_text(json.dumps({"seconds": seconds}))
 
 
