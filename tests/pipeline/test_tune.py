@@ -110,14 +110,16 @@ TOGETHER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, TOGETHER], ids=["in turn", "together"])
-def test_a_study_killed_three_times_ends_with_its_number_of_trials(
-    built: Copy, tmp_path: Path, changes: dict[str, Any]
+@pytest.mark.parametrize(
+    ("changes", "kills"), [({}, 3), (TOGETHER, 1)], ids=["in turn", "together"]
+)
+def test_a_killed_study_ends_with_its_number_of_trials(
+    built: Copy, tmp_path: Path, changes: dict[str, Any], kills: int
 ) -> None:
     copy = make_copy(tmp_path / "copy", cache_of=built, **SMALL_STUDY | changes)
     chance = random.Random(0)
     with opened(copy, f"sqlite:///{copy.path}/optuna.db") as storage:
-        for kill in range(3):
+        for kill in range(kills):
             before, process = begun(storage), start(copy)
             wait_for(copy, process, storage, before + 1 + kill % 2)
             time.sleep(chance.uniform(0, 0.5))
