@@ -92,6 +92,19 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["metrics.json"]
 
 
+def test_what_a_killed_writer_left_is_removed_and_what_another_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, other = (tmp_path / f".{name}.{ended.pid}.tmp" for name in ("a[1].csv", "b.csv"))
+    alive = tmp_path / f".a[1].csv.{os.getppid()}.tmp"
+    for left in (dead, other, alive):
+        left.write_text("half of it")
+    write_text(tmp_path / "a[1].csv", "whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, other.name, "a[1].csv"])
+
+
 def test_an_error_that_names_its_file_keeps_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, naming(tmp_path):
         (tmp_path / "missing").read_text()

@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises OSError, with the name of `path`, where that fails; what was there before is intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with naming(path):
         try:
@@ -33,6 +35,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         finally:
             temporary.unlink(missing_ok=True)
         flush(path.parent)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what processes that were killed while they wrote this file have left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        import psutil
+
+        writer = left.name.split(".")[-2]
+        if writer.isdecimal() and not psutil.pid_exists(int(writer)):
+            left.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:
