@@ -94,8 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def settings(network: str) -> Settings:
-    """Give the settings: the networks of `benchmarks.loops`."""
-    model = {"network": network, "hidden": (400,), "latent_dim": 20, "likelihood": "bernoulli"}
+    """Give the settings: pythae's default widths, or vaelab's default filters."""
+    model = {"network": network, "hidden": (512,), "latent_dim": 20, "likelihood": "bernoulli"}
     return parse_settings({"model": model, "train": {"objective": "vae", "epochs": 3}})
 
 

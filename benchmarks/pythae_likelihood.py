@@ -19,7 +19,7 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.loops import NETWORKS
+from benchmarks.loops import conv, mlp
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -54,7 +54,7 @@ class Decoder(BaseDecoder):
 def build(network: str, arrays: Arrays) -> VAE:
     """Build pythae's model and give it the weights. Raises KeyError for weights that lack."""
     latents = arrays["decoder.0.weight"].shape[1]
-    encoder, decoder = NETWORKS[network](latents)
+    encoder, decoder = mlp(latents, width=512) if network == "mlp" else conv(latents)
     for name, module in (("encoder", encoder), ("decoder", decoder)):
         state = {key: torch.from_numpy(arrays[f"{name}.{key}"]) for key in module.state_dict()}
         module.load_state_dict(state)

@@ -5,7 +5,7 @@ the script's own imports are done, "work begins" until its settings are read, it
 are open; CPU is of the latter. The study's start has a `dvc repro prepare` in it. All are the
 least of some runs, in seconds.
 
-    python benchmarks/startup.py --runs 5
+    python -m benchmarks.startup --runs 5
 """
 
 import argparse
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from study import ROOT, change
+from benchmarks.study import ROOT, change
 
 # Where each script's work begins, on digits.
 WORK = {
