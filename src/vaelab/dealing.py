@@ -5,6 +5,7 @@ them has a state to keep: a checkpoint has nothing to say of any but the main on
 processes or more or fewer can go on from it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -80,10 +81,16 @@ class Dealer:
         first: int = 0,
     ) -> Iterator[Images]:
         """Give this process's share of each batch, with noise that only step and process decide."""
-        for step in range(first, len(rows)):
+        shares = map(self.group.share, rows[first:])
+        return split.chosen(shares, self._seeded(name, noise, first))
+
+    def _seeded(
+        self, name: str, noise: torch.Generator, first: int
+    ) -> Iterator[torch.Generator]:
+        """Give the noise again and again, seeded anew at each step."""
+        for step in itertools.count(first):
             own = f"{name}/{step}/{self.group.rank}"
-            noise.manual_seed(stream(self.seed, own).initial_seed())
-            yield split.take(self.group.share(rows[step]), noise)
+            yield noise.manual_seed(stream(self.seed, own).initial_seed())
 
 
 def turns(objective: Objective) -> list[list[str]]:

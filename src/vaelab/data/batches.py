@@ -4,6 +4,7 @@ Where they do not, they are read from the memory-mapped file while the batch bef
 with: the same images in the same order, in the memory of a few batches.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,7 +61,13 @@ class ImageBatches:
         The batches before number `first` are left out, and no noise is drawn for them.
         """
         batches = torch.split(self.permutation(order), batch_size)[first:]
-        for pixels in self._read(batches):
+        return self.chosen(batches, itertools.repeat(noise))
+
+    def chosen(
+        self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
+    ) -> Iterator[Images]:
+        """Give chosen images batch by batch, each with the noise of its turn."""
+        for pixels, noise in zip(self._read(batches), noises, strict=False):
             yield self._prepare(pixels, noise)
 
     def permutation(self, order: torch.Generator) -> Int64[Tensor, "count"]:
