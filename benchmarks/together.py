@@ -4,13 +4,16 @@
 
 In a clone of the last commit, for each case, `python -m pipeline.tune` with --trials trials of
 `mlp`, drawn at random over the latent size, the KL weight and the learning rate and none of them
-pruned: the same ones both ways. The two ways take turns, in studies of their own on an own process;
-the time is that from the first trial's beginning to the last one's end, so judging, the storage and
-MLflow are in it. Prints a row for each case: its networks, threads, trials an hour of both ways and
-their ratio, the median over the rounds, and the largest difference of a trial's score in nats.
+pruned: the same ones each way. The ways take turns, in studies of their own: all trials together in
+one process with all threads; in a worker a thread, each with its part of the trials together; and
+one trial after another, with all threads. The time is that from the first trial's beginning to the
+last one's end, so judging, the storage and MLflow are in it. Prints a row for each case: its
+networks, threads, trials an hour of each way, the ratios to one after another, medians over the
+rounds, and the largest difference in nats of a trial's score between the first way and the last.
 """
 
 import argparse
+import math
 import os
 import statistics
 import sys
@@ -40,9 +43,19 @@ STUDY = [
     "train.learning_rate: {type: float, low: 0.0003, high: 0.003, log: true}}",
 ]
 HEADER = (
-    "| case | hidden | threads | trials | epochs | together, trials/h | in turn, trials/h "
-    "| ratio | largest difference, nats |\n" + 9 * "|---" + "|"
+    "| case | hidden | threads | trials | epochs | together, trials/h | and in a worker a thread "
+    "| in turn | together to in turn | and in workers to in turn | largest difference, nats |\n"
+    + 11 * "|---"
+    + "|"
 )
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a study is searched: trials trained at once by each worker, and workers."""
+
+    at_once: int
+    workers: int
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["digits"])
     parser.add_argument("--trials", type=int, default=32, help="of each study, all together")
     parser.add_argument("--epochs", type=int, default=30, help="of a trial")
-    parser.add_argument("--rounds", type=int, default=3, help="of both ways, in turns")
+    parser.add_argument("--rounds", type=int, default=3, help="of each way, in turns")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("-S", dest="settings", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
@@ -74,36 +87,39 @@ def main() -> None:
 
 
 def row(case: str, clone: Path, arguments: argparse.Namespace) -> str:
-    """Compare both ways in a clone."""
+    """Compare the ways in a clone."""
     run(Path.cwd(), "git", "clone", "--quiet", str(ROOT), str(clone))
     trials, threads = arguments.trials, arguments.threads
     sizes = [f"tune.trials={trials}", f"train.epochs={arguments.epochs}"]
-    machine = [f"machine.threads={threads}", "machine.device=cpu"]
-    settings = [*STUDY, *CASES[case], *sizes, *machine, *arguments.settings]
+    settings = [*STUDY, *CASES[case], *sizes, "machine.device=cpu", *arguments.settings]
     change(clone / "params.yaml", settings)
     run(clone, sys.executable, "-m", "dvc", "repro", "--quiet", "prepare")
+    ways = Way(trials, 1), Way(math.ceil(trials / threads), threads), Way(1, 1)
     rounds = [
-        [search(clone, i, at_once) for at_once in (trials, 1)] for i in range(arguments.rounds)
+        [search(clone, f"round {number}", way, threads) for way in ways]
+        for number in range(arguments.rounds)
     ]
-    ratios = [in_turn.seconds / together.seconds for together, in_turn in rounds]
-    rates = [
-        3600 * trials / statistics.median(searched.seconds for searched in way)
-        for way in zip(*rounds, strict=True)
+    seconds = [[searched.seconds for searched in way] for way in zip(*rounds, strict=True)]
+    rates = [f"{3600 * trials / statistics.median(way):.0f}" for way in seconds]
+    ratios = [
+        f"{statistics.median(alone / s for s, alone in zip(way, seconds[-1], strict=True)):.2f}"
+        for way in seconds[:-1]
     ]
-    together, in_turn = rounds[0]
+    together, *_, in_turn = rounds[0]
     difference = max(abs(together.scores[n] - score) for n, score in in_turn.scores.items())
     hidden = next(s for s in CASES[case] if s.startswith("model.hidden")).partition("=")[2]
     return (
-        f"| {case} | {hidden} | {threads} | {trials} | {arguments.epochs} | {rates[0]:.0f} "
-        f"| {rates[1]:.0f} | {statistics.median(ratios):.2f} | {difference:.2g} |"
+        f"| {case} | {hidden} | {threads} | {trials} | {arguments.epochs} "
+        f"| {' | '.join(rates)} | {' | '.join(ratios)} | {difference:.2g} |"
     )
 
 
-def search(clone: Path, number: int, at_once: int) -> Searched:
-    """Run a study of its own, with so many trials at once."""
-    name = f"round {number} {at_once} at once"
-    change(clone / "params.yaml", [f"tune.study={name}", f"tune.trials_together={at_once}"])
-    run(clone, sys.executable, "-m", "pipeline.tune", quiet=True)
+def search(clone: Path, name: str, way: Way, threads: int) -> Searched:
+    """Run a study of its own, in such a way."""
+    name = f"{name} {way.at_once} at once {way.workers} workers"
+    settings = [f"tune.study={name}", f"tune.trials_together={way.at_once}"]
+    change(clone / "params.yaml", [*settings, f"machine.threads={threads // way.workers}"])
+    run(clone, sys.executable, "-m", "pipeline.tune", "--workers", str(way.workers), quiet=True)
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{clone}/optuna.db")
     begun = min(trial.datetime_start for trial in study.trials if trial.datetime_start)
     ended = max(trial.datetime_complete for trial in study.trials if trial.datetime_complete)
