@@ -14,7 +14,7 @@ from vaelab.assembly import build_trainer
 from vaelab.config import Settings, parse_settings
 from vaelab.data.batches import ImageBatches
 from vaelab.progress import EpochReport, NonFiniteLossError, Progress
-from vaelab.together import Outcome, Together, groups
+from vaelab.together import Outcome, Together, kinship
 from vaelab.training import Trainer
 
 CPU = torch.device("cpu")
@@ -22,6 +22,7 @@ PIXELS = np.rint(load_digits().images[:, None] * 255 / 16).astype(np.uint8)
 LIKELIHOODS = ("gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic")
 # Sums of a few hundred float32 numbers in another order, over a few dozen steps.
 ROUNDING = 1e-3
+CONV = {"network": "conv", "channels": [4, 12]}
 
 
 def chosen(latents: int, model: Mapping[str, object] | None = None, **train: Any) -> Settings:
@@ -38,6 +39,10 @@ def trainers(settings: list[Settings], **options: Any) -> list[Trainer]:
     train = ImageBatches(PIXELS[:220], CPU, **options)
     validation = ImageBatches(PIXELS[220:300], CPU)
     return [build_trainer(one, train, validation, CPU) for one in settings]
+
+
+def groups(settings: list[Settings]) -> list[list[int]]:
+    return kinship.groups(settings, (1, 8, 8))
 
 
 def fit(together: list[Trainer]) -> dict[int, Outcome]:
@@ -65,9 +70,13 @@ def assert_same_training(one: Trainer, other: Trainer) -> None:
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("hidden", [[], [24], [16, 24]], ids=str)
-def test_the_gradient_of_a_step_is_each_ones_own(likelihood: str, hidden: list[int]) -> None:
-    model = {"likelihood": likelihood, "hidden": hidden}
+@pytest.mark.parametrize(
+    "network", [{"hidden": []}, {"hidden": [24]}, {"hidden": [16, 24]}, CONV], ids=str
+)
+def test_the_gradient_of_a_step_is_each_ones_own(
+    likelihood: str, network: dict[str, object]
+) -> None:
+    model = {"likelihood": likelihood, **network}
     settings = [chosen(n, model, kl_weight=w) for n, w in ((3, 0.1), (7, 1.0), (1, 5.0))]
     alone, batch = trainers(settings), Together(trainers(settings))
     noises = [trainer.noise for trainer in batch.stack.trainers]
@@ -151,6 +160,9 @@ def test_each_keeps_its_own_rate_schedule_weight_and_optimiser() -> None:
         ({"likelihood": "discretized_logistic"}, {}, {}),
         ({"gaussian_variance": 0.5, "activation": "tanh"}, {}, {"dequantize_levels": 17}),
         ({"gaussian_mean": "linear", "hidden": []}, {}, {}),
+        (CONV, {}, {}),
+        (CONV | {"likelihood": "discretized_logistic"}, {}, {"dequantize_levels": 17}),
+        (CONV | {"channels": [12], "kernel_size": 3, "activation": "silu"}, {}, {}),
     ],
     ids=str,
 )
@@ -294,6 +306,13 @@ def test_what_cannot_be_is_a_group_of_its_own() -> None:
     wrong = chosen(4, {"prior": "mixture"})
     assert groups([wrong, wrong, chosen(4)]) == [[0], [1], [2]]
     assert math.prod(map(len, groups([chosen(4), chosen(5), wrong]))) == 2
+
+
+def test_convolutions_are_trained_together_on_small_images_only() -> None:
+    settings = [chosen(4, CONV), chosen(5, CONV), chosen(4)]
+    assert kinship.groups(settings, (3, 12, 12)) == [[0, 1], [2]]
+    assert kinship.groups(settings, (1, 12, 13)) == [[0], [1], [2]]
+    assert kinship.groups(settings[2:] * 2, (1, 512, 512)) == [[0, 1]]
 
 
 def test_many_are_cut_into_groups_of_similar_latent_size() -> None:

@@ -46,7 +46,7 @@ class Laboratory:
         What an entry's `on_epochs` raises ends that entry, and no other. Raises UserError, for
         all, where memory is too small for so many.
         """
-        for numbers in groups(settings):
+        for numbers in groups(settings, self.data.info.image_shape):
             if len(numbers) == 1:
                 yield numbers[0], self._attempt(settings[numbers[0]], on_epochs[numbers[0]])
             else:

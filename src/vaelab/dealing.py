@@ -84,9 +84,7 @@ class Dealer:
         shares = map(self.group.share, rows[first:])
         return split.chosen(shares, self._seeded(name, noise, first))
 
-    def _seeded(
-        self, name: str, noise: torch.Generator, first: int
-    ) -> Iterator[torch.Generator]:
+    def _seeded(self, name: str, noise: torch.Generator, first: int) -> Iterator[torch.Generator]:
         """Give the noise again and again, seeded anew at each step."""
         for step in itertools.count(first):
             own = f"{name}/{step}/{self.group.rank}"

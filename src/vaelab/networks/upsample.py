@@ -19,8 +19,11 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
     """A transposed convolution of stride 2 and an odd kernel, padded by half of it.
 
     Parameters and, within rounding, results are those of `torch.nn.ConvTranspose2d`, which
-    devices other than CPUs run. Turns n pixels into 2n - 1 and the output padding.
+    devices other than CPUs run, and any if `transposes` is set: `torch.vmap` cannot lay out the
+    channels of many models at once. Turns n pixels into 2n - 1 and the output padding.
     """
+
+    transposes = False
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, output_padding: tuple[int, int]
@@ -38,7 +41,7 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
         output_size: list[int] | None = None,
     ) -> Float[Tensor, "batch outputs rows columns"]:
         """Enlarge feature maps."""
-        if input.device.type != "cpu" or output_size is not None:
+        if self.transposes or input.device.type != "cpu" or output_size is not None:
             return super().forward(input, output_size)
         height, width = input.shape[2:]
         # A window reaches as far behind its block as before it, or one pixel more: an odd margin.

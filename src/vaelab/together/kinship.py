@@ -6,9 +6,13 @@ import math
 from collections.abc import Sequence
 
 from vaelab.config import Settings, UserError
+from vaelab.networks import Shape
 from vaelab.objectives import build_objective
 
-NETWORK, PRIOR, PRECISION = "mlp", "standard_normal", "float32"
+PRIOR, PRECISION = "standard_normal", "float32"
+# Pixels of an image up to which a network is trained faster together: what is one matrix product is
+# so at any size, while grouped convolutions soon lose to one after another (docs/speed.md).
+MOST_PIXELS = {"mlp": math.inf, "conv": 12 * 12}
 # In any other objective a padded dimension would have a part.
 OBJECTIVES = ("vae", "beta_vae")
 # Settings that each entry has for itself, beside the objective's fields that change over training.
@@ -18,15 +22,18 @@ MOST = 16
 SHARED_TRAIN = {"batch_size", "precision", "objective"}
 
 
-def groups(settings: Sequence[Settings]) -> list[list[int]]:
+def groups(settings: Sequence[Settings], image_shape: Shape) -> list[list[int]]:
     """Give the numbers of settings that are best trained together, group by group.
+
+    The images that they train on are [channel, height, width].
 
     What cannot be trained with any other is a group of its own. Large groups are cut into smaller
     ones of similar latent size, which are padded less.
     """
     found: dict[str, list[int]] = {}
     for number, chosen in enumerate(settings):
-        found.setdefault(kin(chosen) or f"alone {number}", []).append(number)
+        name = kin(chosen, math.prod(image_shape[1:])) or f"alone {number}"
+        found.setdefault(name, []).append(number)
     return [part for numbers in found.values() for part in _parts(numbers, settings)]
 
 
@@ -39,12 +46,12 @@ def _parts(numbers: list[int], settings: Sequence[Settings]) -> list[list[int]]:
     return [sorted(by_size[start:end]) for start, end in itertools.pairwise(cuts)]
 
 
-def kin(settings: Settings) -> str | None:
-    """Name what has to be the same in a batch; None if the settings cannot be in one."""
+def kin(settings: Settings, pixels: int) -> str | None:
+    """Name what has to be the same in a batch; None if the settings are not for one."""
     model, train = settings.model, settings.train
-    if (model.network, train.precision) != (NETWORK, PRECISION):
+    if pixels > MOST_PIXELS.get(model.network, 0):
         return None
-    if train.objective not in OBJECTIVES:
+    if train.objective not in OBJECTIVES or train.precision != PRECISION:
         return None
     try:
         objective = build_objective(settings)

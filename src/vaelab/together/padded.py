@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vaelab.distributions import DiagonalGaussian
 from vaelab.models import Images, Model
+from vaelab.networks.upsample import SubPixelConvTranspose2d
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class PaddedModel(Model):
         self.register_buffer("is_real", torch.ones(widest.latent_dim, dtype=torch.bool))
         self.to(device)
         self.output_offset.copy_(widest.output_offset)
+        for module in self.modules():
+            if isinstance(module, SubPixelConvTranspose2d):
+                module.transposes = True
 
     def encode(self, images: Images) -> GivenNoise:
         """q(z|x), with the noise that was given, and N(0, 1) in padded dimensions."""
@@ -58,7 +62,7 @@ class PaddedModel(Model):
 
 
 class Padding:
-    """How the weights of a fully connected model of any latent size lie in a row of the widest.
+    """How the weights of a model of any latent size lie in a row of the widest.
 
     The encoder's last layer gives means, then raw standard deviations; the decoder's first one
     takes latents. All other layers are the same for all.
