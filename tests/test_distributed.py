@@ -17,7 +17,10 @@ from torch import Tensor
 
 from tests import distributed_cases as cases
 from tests.pipeline.conftest import ROOT
-from vaelab.config import MachineSettings, UserError
+from vaelab import memory
+from vaelab.config import MachineSettings, TrainSettings, UserError
+from vaelab.data.batches import ImageBatches
+from vaelab.dealing import Dealer
 from vaelab.devices import choose_device
 from vaelab.distributed import SINGLE, Group, joined
 from vaelab.objectives.autoencoder import Autoencoder
@@ -129,13 +132,17 @@ def test_shares_are_a_batch_dealt_out() -> None:
     rows = torch.tensor([5, 3, 8, 1, 9])
     groups = [Group(Place(rank, 3)) for rank in range(3)]
     dealt = [group.share(rows).tolist() for group in groups]
+    for group in groups:
+        group.take_up(rows)
     assert dealt == [[5, 1], [3, 9], [8]]
     assert [group.kept for group in groups] == [2, 2, 1]
 
 
 def test_a_process_without_a_share_computes_what_does_not_count() -> None:
     group = Group(Place(2, 3))
-    assert group.share(torch.tensor([4, 7])).tolist() == [4]
+    rows = torch.tensor([4, 7])
+    assert group.share(rows).tolist() == [4]
+    group.take_up(rows)
     assert group.mean(torch.tensor([2.0])) == 0
     assert group.kept == 0
 
@@ -145,9 +152,33 @@ def test_shares_of_a_mean_average_to_it() -> None:
 
     def share(rank: int) -> Tensor:
         group = Group(Place(rank, 3))
+        group.take_up(torch.arange(5))
         return group.mean(losses[group.share(torch.arange(5))])
 
     assert torch.stack([share(rank) for rank in range(3)]).mean() == pytest.approx(31 / 5)
+
+
+def test_shares_that_are_read_ahead_are_those_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same images, noise and rows that count, though readers are batches ahead."""
+    pixels = np.random.default_rng(0).integers(0, 256, (85, 1, 3, 3), dtype=np.uint8)
+
+    def epoch() -> list[tuple[Tensor, int | None, int, float]]:
+        split = ImageBatches(pixels, torch.device("cpu"), dequantize_levels=256)
+        group, noise = Group(Place(1, 2)), torch.Generator()
+        order = torch.Generator().manual_seed(3)
+        given = Dealer(TrainSettings(batch_size=12), group).training(split, order, noise, 0, 1)
+        return [
+            (images, group.kept, group.total, torch.rand((), generator=noise).item())
+            for images in given
+        ]
+
+    in_memory = epoch()
+    monkeypatch.setattr(memory, "available", lambda: 1)
+    streamed = epoch()
+    assert [row[1:3] for row in in_memory] == [(6, 12)] * 6 + [(0, 1)]
+    for (images, *others), (expected, *expected_others) in zip(streamed, in_memory, strict=True):
+        assert images.equal(expected)
+        assert others == expected_others
 
 
 def test_a_process_alone_joins_nothing() -> None:

@@ -81,8 +81,12 @@ class Dealer:
         first: int = 0,
     ) -> Iterator[Images]:
         """Give this process's share of each batch, with noise that only step and process decide."""
-        shares = map(self.group.share, rows[first:])
-        return split.chosen(shares, self._seeded(name, noise, first))
+        rows = rows[first:]
+        shares = split.chosen(map(self.group.share, rows), self._seeded(name, noise, first))
+        # Shares are read ahead; which batch is at hand is said as its turn comes.
+        for whole, images in zip(rows, shares, strict=True):
+            self.group.take_up(whole)
+            yield images
 
     def _seeded(self, name: str, noise: torch.Generator, first: int) -> Iterator[torch.Generator]:
         """Give the noise again and again, seeded anew at each step."""

@@ -49,12 +49,14 @@ class Group:
         return self.count == 1
 
     def share(self, rows: Tensor) -> Tensor:
-        """Give this process's part of a batch's rows, which is now the batch at hand."""
-        if self.is_alone:
-            return rows
+        """Give this process's part of a batch's rows."""
         mine = rows[self.rank :: self.count]
-        self.kept, self.total = len(mine), len(rows)
         return mine if len(mine) else rows[:1]
+
+    def take_up(self, rows: Tensor) -> None:
+        """Let a batch, of which this process has its share, be the one at hand."""
+        if not self.is_alone:
+            self.kept, self.total = len(rows[self.rank :: self.count]), len(rows)
 
     @property
     def turns(self) -> slice:
