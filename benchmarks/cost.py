@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pipeline import stage
 from vaelab.assembly import build_trainer
@@ -42,7 +43,6 @@ class Curve:
     unit: str
     values: tuple[int, ...]
     work: Callable[[int], Callable[[], object]]
-    per: float = 1.0
 
 
 def main() -> None:
@@ -68,13 +68,12 @@ def run(output: Path) -> None:
 
 def curves() -> list[Curve]:
     """Say what is varied."""
-    epoch = "seconds an epoch"
     sides = tuple(2**power for power in range(4, 8))
     return [
-        Curve("training images", "images", epoch, (1000, 2000, 4000, 8000, 16_000), of_images),
-        Curve("latent size", "dimensions", f"{epoch} of 4,000", (2, 8, 32, 128, 512), of_latents),
-        Curve("importance samples", "K", "seconds for 100", (100, 400, 1600, 6400), of_samples),
-        Curve("image side", "pixels", f"{epoch} of 1,000", sides, of_side),
+        Curve("training images", "images", "an epoch", (1000, 2000, 4000, 8000, 16_000), of_images),
+        Curve("latent size", "dimensions", "an epoch of 4,000", (2, 8, 32, 128, 512), of_latents),
+        Curve("importance samples", "K", "for 100 images", (100, 400, 1600, 6400), of_samples),
+        Curve("image side", "pixels", "an epoch of 1,000", sides, of_side),
     ]
 
 
@@ -147,7 +146,9 @@ def exponent(seconds: Mapping[int, float], before: int, value: int) -> float:
 
 def draw(measured: Mapping[str, Mapping[int, float]]) -> Figure:
     """Draw a panel a curve, with the line of what would be in proportion."""
-    figure = new_figure("What more of it costs: seconds, on two logarithmic axes", 2.4)
+    figure = new_figure(
+        "What more of it costs (dashed: in proportion to it, or to the pixels)", 2.9
+    )
     panels = np.ravel(figure.subplots(1, len(measured)))
     for axes, curve in zip(panels, curves(), strict=True):
         seconds = measured[curve.title]
@@ -156,7 +157,14 @@ def draw(measured: Mapping[str, Mapping[int, float]]) -> Figure:
         power = 2 if curve.title == "image side" else 1
         axes.loglog(values, seconds[last] * (values / last) ** power, "--", color=SLATE, lw=0.8)
         axes.loglog(values, list(seconds.values()), "o-", color=BLUE)
-        axes.set(title=curve.title, xlabel=curve.axis, ylabel=curve.unit)
+        axes.set(title=curve.title, xlabel=f"{curve.axis}\n{curve.unit}")
+        axes.set_ylim(min(seconds.values()) / 2, max(seconds.values()) * 2)
+        axes.set_xticks(values, [f"{value:,}" for value in curve.values], rotation=45)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+    panels[0].set_ylabel("seconds")
     return figure
 
 
