@@ -146,9 +146,7 @@ def exponent(seconds: Mapping[int, float], before: int, value: int) -> float:
 
 def draw(measured: Mapping[str, Mapping[int, float]]) -> Figure:
     """Draw a panel a curve, with the line of what would be in proportion."""
-    figure = new_figure(
-        "What more of it costs (dashed: in proportion to it, or to the pixels)", 2.9
-    )
+    figure = new_figure("What more of it costs; dashed: in proportion", 2.9)
     panels = np.ravel(figure.subplots(1, len(measured)))
     for axes, curve in zip(panels, curves(), strict=True):
         seconds = measured[curve.title]

@@ -22,6 +22,8 @@ import psutil
 
 from pipeline import stage
 
+# Not the system's folder for temporary files, which may be in memory.
+FOLDER = Path(".benchmarks")
 GIGA = 10**9
 SIDE = 64
 IMAGE = SIDE * SIDE
@@ -49,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Train on the large file and on a small one, in processes of limited memory."""
     print("| images | size | read from | images/s | memory, MB, after each tenth |")
     print("|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         for gigabytes in (arguments.gigabytes, arguments.limit / 5):
             file = Path(folder) / "images.npy"
             count = int(gigabytes * GIGA / IMAGE)
