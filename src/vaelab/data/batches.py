@@ -61,7 +61,7 @@ class ImageBatches:
         The batches before number `first` are left out, and no noise is drawn for them.
         """
         batches = torch.split(self.permutation(order), batch_size)[first:]
-        return self.chosen(batches, itertools.repeat(noise))
+        yield from self.chosen(batches, itertools.repeat(noise))
 
     def chosen(
         self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
