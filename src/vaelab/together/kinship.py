@@ -25,8 +25,9 @@ SHARED_TRAIN = {"batch_size", "precision", "objective"}
 def groups(settings: Sequence[Settings], image_shape: Shape) -> list[list[int]]:
     """Give the numbers of settings that are best trained together, group by group.
 
-    The images that they train on are of a shape [channel, height, width]. What cannot be trained with any other is a group of its own. Large groups are cut into smaller
-    ones of similar latent size, which are padded less.
+    The images that they train on are of a shape [channel, height, width]. What cannot be trained
+    with any other is a group of its own. Large groups are cut into smaller ones of similar latent
+    size, which are padded less.
     """
     found: dict[str, list[int]] = {}
     for number, chosen in enumerate(settings):
