@@ -15,9 +15,9 @@ import torch
 
 from pipeline import paths, stage
 from pipeline.study import apply, results
+from pipeline.study.described import ended_trials
 from pipeline.study.judge import Judge
 from pipeline.study.laboratory import Laboratory
-from pipeline.study.outcome import dead_runs
 from pipeline.study.queue import finished_trials
 from pipeline.study.runs import StudyRuns, parent_run
 from pipeline.study.samplers import total_trials
@@ -74,16 +74,29 @@ class Launch:
         self.device: torch.device = choose_device(settings.machine)
         self.laboratory = Laboratory(Judge(settings, self.data, self.device))
         self.parent: Run = parent_run(self.store, self.study, settings, self.data.info)
+        self.runs = StudyRuns(self.store, self.parent, self.study.study_name)
+
+    def lead(self, arguments: argparse.Namespace, deadline: float) -> None:
+        """Search with as many workers as were asked for; all are over when it returns."""
+        try:
+            if arguments.workers > 1:
+                run_workers(arguments, deadline)
+            self._train(deadline)
+        finally:
+            self.runs.settle(ended_trials(self.study, self.settings))
+            self.runs.close()
 
     def work(self, deadline: float) -> None:
-        """Train until nothing is left, or the deadline, in time.time(), is over."""
-        runs = StudyRuns(self.store, self.parent, self.study.study_name)
+        """Take part, as one of several workers, until nothing is left or the deadline is over."""
         try:
-            left = time.monotonic() + deadline - time.time()
-            Worker(self.settings, self.study, self.laboratory, runs).work(left)
+            self._train(deadline)
         finally:
-            runs.end_dead(dead_runs(self.study))
-            runs.close()
+            self.runs.close()
+
+    def _train(self, deadline: float) -> None:
+        """Train until time.time() passes the deadline, at most."""
+        left = time.monotonic() + deadline - time.time()
+        Worker(self.settings, self.study, self.laboratory, self.runs).work(left)
 
 
 def tune(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -99,9 +112,7 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         flush=True,
     )
     try:
-        if arguments.workers > 1:
-            run_workers(arguments, deadline)
-        launch.work(deadline)
+        launch.lead(arguments, deadline)
     except (KeyboardInterrupt, SystemExit):
         print("interrupted; writing what there is", flush=True)
         results.write(launch.study, launch.laboratory, launch.parent)

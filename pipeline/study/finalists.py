@@ -22,8 +22,6 @@ from vaelab.config import TuneSettings
 LATENT = "model.latent_dim"
 # What a training of a finalist is: the trial's number in the search, and the seed's distance.
 PAIR = {"trial": (0, 2**31 - 1), "seed": (0, 2**31 - 1)}
-# Prefix of the keys of their runs.
-FINALIST = "finalist "
 METRICS, GROUPS = "metrics", "groups"
 
 
@@ -73,6 +71,14 @@ def choose(study: Study, tune: TuneSettings) -> list[FrozenTrial]:
 def finalists_name(study: Study) -> str:
     """Name the study of a study's finalists."""
     return f"{study.study_name} finalists"
+
+
+def load_finalists(study: Study) -> Study | None:
+    """Give the study of the finalists' trainings; None before there is one."""
+    try:
+        return optuna.load_study(study_name=finalists_name(study), storage=study._storage)
+    except KeyError:
+        return None
 
 
 def open_finalists(study: Study, tune: TuneSettings) -> tuple[Study, int]:

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.study.described import settings_of_trial
 from pipeline.study.finalists import (
-    FINALIST,
     METRICS,
     Finalist,
     are_trained,
     compare,
-    finalists_name,
+    load_finalists,
     sign,
     smallest,
     value_of,
@@ -22,7 +21,6 @@ from pipeline.study.finalists import (
 from pipeline.study.laboratory import Laboratory
 from pipeline.study.queue import FAILURE, finished_trials, is_finished, retried_numbers
 from pipeline.study.samplers import settings_of, total_trials
-from pipeline.study.search import settings_of_trial
 from pipeline.study.storage import study_lock
 from vaelab.config import Settings, TuneSettings
 
@@ -62,7 +60,7 @@ class Outcome:
 def is_complete(study: Study, tune: TuneSettings) -> bool:
     """Tell whether nothing is left to train, neither in the search nor of the finalists."""
     searched = len(finished_trials(study)) >= total_trials(tune)
-    return searched and are_trained(study, _finalists(study), tune)
+    return searched and are_trained(study, load_finalists(study), tune)
 
 
 def outcome_of(study: Study, laboratory: Laboratory) -> Outcome | None:
@@ -72,7 +70,7 @@ def outcome_of(study: Study, laboratory: Laboratory) -> Outcome | None:
     """
     settings, judge = laboratory.judge.settings, laboratory.judge
     final = is_complete(study, settings.tune)
-    entries = compare(study, _finalists(study), settings.tune)
+    entries = compare(study, load_finalists(study), settings.tune)
     if not entries:
         return None
     with study_lock():
@@ -80,18 +78,6 @@ def outcome_of(study: Study, laboratory: Laboratory) -> Outcome | None:
     small = smallest(entries, sign(study))
     total = total_trials(settings.tune)
     return Outcome(study, settings, judge.label, total, entries, small, test)
-
-
-def dead_runs(study: Study) -> list[str]:
-    """Name the runs of trials whose worker died, or was interrupted, in both parts of a study."""
-    parts = {"": study, FINALIST: _finalists(study)}
-    return [
-        f"{prefix}{trial.number}"
-        for prefix, part in parts.items()
-        if part is not None
-        for trial in part.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        if not is_finished(trial)
-    ]
 
 
 def trial_rows(outcome: Outcome) -> list[dict[str, Any]]:
@@ -131,13 +117,6 @@ def _row(outcome: Outcome, trial: FrozenTrial) -> dict[str, Any]:
         "runs_again": retried[-1] if retried else "",
         "failure": trial.user_attrs.get(FAILURE, ""),
     }
-
-
-def _finalists(study: Study) -> Study | None:
-    try:
-        return optuna.load_study(study_name=finalists_name(study), storage=study._storage)
-    except KeyError:
-        return None
 
 
 def _test_metrics(study: Study, laboratory: Laboratory, winner: FrozenTrial) -> dict[str, float]:

@@ -10,12 +10,12 @@ import torch
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.study.described import settings_of_trial
 from pipeline.study.finalists import LATENT, METRICS, sign, value_of
 from pipeline.study.laboratory import Laboratory
 from pipeline.study.outcome import Outcome
 from pipeline.study.queue import finished_trials
 from pipeline.study.samplers import settings_of
-from pipeline.study.search import settings_of_trial
 from vaelab import rendering
 from vaelab.config.tune import Choices
 from vaelab.figures import front

@@ -1,7 +1,7 @@
 """A study in MLflow: one parent run, a child run a trial. Training never waits for it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
@@ -10,8 +10,11 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.records import git_state
-from pipeline.study.storage import study_lock
-from pipeline.tracking import Run, Store, brief
+from pipeline.study.described import Described
+from pipeline.study.finalists import METRICS
+from pipeline.study.queue import is_finished
+from pipeline.study.storage import FAILURE, study_lock
+from pipeline.tracking import BACKFILLED_TAG, Run, Store, brief
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
 
@@ -33,13 +36,13 @@ def parent_run(store: Store, study: Study, settings: Settings, info: DatasetInfo
         if noted and store.has_run(noted):
             run = Run(store.client, noted)
             run.reopen()
-            return run
-        tags = {"vaelab.study": study.study_name, **git_state()}
-        run = store.create_run(study.study_name, tags)
-        tuned = {k: v for k, v in flatten(settings).items() if k.startswith("tune.")}
-        run.log_params(tuned)
-        run.log_dataset(info)
-        study.set_user_attr(PARENT, run.run_id)
+        else:
+            tags = {"vaelab.study": study.study_name, **git_state()}
+            run = store.create_run(study.study_name, tags)
+            study.set_user_attr(PARENT, run.run_id)
+        if not run.has_params():
+            run.log_dataset(info)
+            run.log_params({k: v for k, v in flatten(settings).items() if k.startswith("tune.")})
     return run
 
 
@@ -51,14 +54,28 @@ class StudyRuns:
         self.lost = False
         self._queue = ThreadPoolExecutor(max_workers=1)
 
-    def start(self, name: str, key: str, settings: Mapping[str, Any]) -> "TrialRun":
-        """Begin the run of a trial; `key` tells it from all others of the study."""
-        return TrialRun(self, name, f"{self.study}/{key}", settings)
+    def start(self, described: Described) -> "TrialRun":
+        """Begin the run of a trial."""
+        return TrialRun(self, described)
 
-    def end_dead(self, keys: list[str]) -> None:
-        """End the runs of trials whose workers died."""
-        for key in keys:
-            self.submit(partial(self._end_dead, f"{self.study}/{key}"))
+    def settle(self, ended: Iterable[tuple[Described, FrozenTrial]]) -> None:
+        """See to it that trials which have ended have a run that says so.
+
+        A worker that was killed leaves runs open, or trials without one, and so does one that
+        lost the store; their results are in the study's storage.
+        """
+        self.submit(partial(self._settle, ended))
+
+    def create(self, described: Described, tags: Mapping[str, Any]) -> Run:
+        """Create the run of a trial, with its settings."""
+        tags = {TRIAL_TAG: self.key_of(described), **tags}
+        run = self.store.create_run(described.name, tags, self.parent.run_id)
+        run.log_params(described.settings)
+        return run
+
+    def key_of(self, described: Described) -> str:
+        """Give the key of a trial among those of all studies."""
+        return f"{self.study}/{described.key}"
 
     def submit(self, work: Callable[[], object]) -> None:
         """Do something with the store soon; once it failed, nothing more is tried."""
@@ -77,21 +94,26 @@ class StudyRuns:
             self.lost = True
             print(f"warning: MLflow no longer answers ({brief(error)}); the study goes on")
 
-    def _end_dead(self, key: str) -> None:
-        for run in self.store.unfinished_runs(TRIAL_TAG, key):
-            run.log_tags({STATE_TAG: "interrupted"})
-            run.end("KILLED")
+    def _settle(self, ended: Iterable[tuple[Described, FrozenTrial]]) -> None:
+        with study_lock():
+            there = self.store.children(self.parent.run_id, TRIAL_TAG)
+            for described, trial in ended:
+                for run, status in there.get(self.key_of(described), []):
+                    if status == "RUNNING":
+                        _end(run, trial)
+                if self.key_of(described) not in there and is_finished(trial):
+                    _end(self.create(described, {BACKFILLED_TAG: "true"}), trial)
 
 
 class TrialRun:
     """The run of one trial; its curve is sent every few seconds."""
 
-    def __init__(self, runs: StudyRuns, name: str, key: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, runs: StudyRuns, described: Described) -> None:
         self.runs = runs
         self.run: Run | None = None
         self.rows: list[tuple[int, Mapping[str, float]]] = []
         self.sent = time.monotonic()
-        runs.submit(partial(self._start, name, key, settings))
+        runs.submit(partial(self._start, described))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add a point to each curve."""
@@ -99,12 +121,10 @@ class TrialRun:
         if time.monotonic() - self.sent > FLUSH_SECONDS:
             self._flush()
 
-    def end(self, trial: FrozenTrial, metrics: Mapping[str, float]) -> None:
+    def end(self, trial: FrozenTrial) -> None:
         """Say how it ended, and with which results."""
         self._flush()
-        tags = {STATE_TAG: trial.state.name.lower()}
-        tags |= {key: trial.user_attrs[key] for key in ("failure",) if key in trial.user_attrs}
-        self.runs.submit(partial(self._end, metrics, tags, STATUS[trial.state]))
+        self.runs.submit(partial(self._end, trial))
 
     def _flush(self) -> None:
         rows, self.rows, self.sent = self.rows, [], time.monotonic()
@@ -114,18 +134,23 @@ class TrialRun:
         if self.run:
             self.run.log_history(rows)
 
-    def _start(self, name: str, key: str, settings: Mapping[str, Any]) -> None:
-        tags = {TRIAL_TAG: key, STATE_TAG: "running"}
-        self.run = self.runs.store.create_run(name, tags, self.runs.parent.run_id)
-        self.run.log_params(settings)
+    def _start(self, described: Described) -> None:
+        self.run = self.runs.create(described, {STATE_TAG: "running"})
 
-    def _end(
-        self,
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-        status: Literal["FINISHED", "FAILED", "KILLED"],
-    ) -> None:
+    def _end(self, trial: FrozenTrial) -> None:
         if self.run:
-            self.run.log_metrics(metrics)
-            self.run.log_tags(tags)
-            self.run.end(status)
+            _end(self.run, trial)
+
+
+def _end(run: Run, trial: FrozenTrial) -> None:
+    """Write what a trial came to, as its storage has it, and end its run."""
+    if not is_finished(trial):  # its worker died, or was interrupted
+        run.log_tags({STATE_TAG: "interrupted"})
+        run.end("KILLED")
+        return
+    values = trial.values or []
+    named = {"value" if len(values) == 1 else f"value_{i}": v for i, v in enumerate(values)}
+    run.log_results(named | trial.user_attrs.get(METRICS, {}))
+    failure = {FAILURE: trial.user_attrs[FAILURE]} if FAILURE in trial.user_attrs else {}
+    run.log_tags({STATE_TAG: trial.state.name.lower()} | failure)
+    run.end(STATUS[trial.state])

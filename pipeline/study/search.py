@@ -1,16 +1,19 @@
 """What a worker does: trials of the search, then the finalists' trainings with other seeds."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pipeline.described import training_settings
+from pipeline.study.described import (
+    describe_finalist,
+    describe_trial,
+    settings_of_trial,
+    trial_settings,
+)
 from pipeline.study.finalists import (
-    FINALIST,
     GROUPS,
     METRICS,
     PAIR,
@@ -24,22 +27,10 @@ from pipeline.study.queue import FAILURE, CameTo, Queue, finished_trials, is_fin
 from pipeline.study.runs import StudyRuns, TrialRun
 from pipeline.study.samplers import settings_of, suggest, total_trials
 from pipeline.study.storage import MISSED_HEARTBEATS
-from vaelab.config import Settings, UserError, with_changes
+from vaelab.config import Settings
 from vaelab.models import Model
 from vaelab.progress import EpochReport, NonFiniteLossError
 from vaelab.training import Trainer
-
-
-def trial_settings(settings: Settings, changes: Mapping[str, Any], seed: int = 0) -> Settings:
-    """Give a trial's settings: what it changes, its epochs, and a seed counted from the base's."""
-    train = settings.train
-    fixed = {"train.epochs": settings.tune.epochs or train.epochs, "train.seed": train.seed + seed}
-    return with_changes(settings, {**changes, **fixed})
-
-
-def settings_of_trial(settings: Settings, trial: FrozenTrial, seed: int = 0) -> Settings:
-    """Give the settings of a trial that has been."""
-    return trial_settings(settings, settings_of(trial.params, settings.tune), seed)
 
 
 class Worker:
@@ -99,21 +90,16 @@ class Worker:
 
     def _begin(self, trial: Trial) -> Settings:
         changes = suggest(trial, self.settings.tune)
-        name, key = f"trial {trial.number}", str(trial.number)
-        try:
-            settings = trial_settings(self.settings, changes)
-        except UserError:  # a combination that cannot be: it fails, and has a run that says so
-            self.open_runs[trial.number] = self.runs.start(name, key, changes)
-            raise
-        self.open_runs[trial.number] = self.runs.start(name, key, training_settings(settings))
-        return settings
+        described = describe_trial(self.settings, trial.number, changes)
+        self.open_runs[trial.number] = self.runs.start(described)
+        return trial_settings(self.settings, changes)
 
     def _begin_finalist(self, trial: Trial) -> Settings:
         number, seed = (trial.suggest_int(name, *bounds) for name, bounds in PAIR.items())
         winner = self.study.get_trials(deepcopy=False)[number]
         settings = settings_of_trial(self.settings, winner, seed)
-        name, key = f"finalist {number}, seed {settings.train.seed}", f"{FINALIST}{trial.number}"
-        self.open_runs[trial.number] = self.runs.start(name, key, training_settings(settings))
+        described = describe_finalist(trial.number, number, settings)
+        self.open_runs[trial.number] = self.runs.start(described)
         return settings
 
     def _stand(self, trial: Trial, trainer: Trainer, report: EpochReport) -> None:
@@ -159,9 +145,7 @@ class Worker:
         print(f"finalist {number}, new seed {seed}: {outcome(trial)}", flush=True)
 
     def _end_run(self, trial: FrozenTrial) -> None:
-        values = {f"value_{i}": v for i, v in enumerate(trial.values or [])}
-        values = {"value": trial.values[0]} if len(values) == 1 and trial.values else values
-        self.open_runs.pop(trial.number).end(trial, values | trial.user_attrs.get(METRICS, {}))
+        self.open_runs.pop(trial.number).end(trial)
 
 
 def outcome(trial: FrozenTrial) -> str:

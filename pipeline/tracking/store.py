@@ -51,12 +51,17 @@ class Store:
         except MlflowException:
             return False
 
-    def unfinished_runs(self, tag: str, value: str) -> list["Run"]:
-        """Give the runs with a tag that nobody ended."""
-        found = self.client.search_runs(
-            [self.experiment_id], f"tags.`{tag}` = '{value}' and attributes.status = 'RUNNING'"
-        )
-        return [Run(self.client, run.info.run_id) for run in found]
+    def children(self, parent: str, tag: str) -> dict[str, list[tuple["Run", str]]]:
+        """Give a run's children, each with its status, by their value of a tag."""
+        found: dict[str, list[tuple[Run, str]]] = {}
+        query, token = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'", None
+        while token != "":
+            page = self.client.search_runs([self.experiment_id], query, page_token=token)
+            for run in page:
+                entry = Run(self.client, run.info.run_id), run.info.status
+                found.setdefault(run.data.tags.get(tag, ""), []).append(entry)
+            token = page.token or ""
+        return found
 
     def create_run(self, name: str, tags: Mapping[str, Any], parent: str | None = None) -> "Run":
         """Start a run that no process has to keep active; `Run.end` ends it."""
