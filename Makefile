@@ -40,7 +40,7 @@ ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for anot
 
 test: $(INSTALLED)  ## the whole test suite, on up to four cores
 	$(ENVIRONMENT) python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-		--no-loadscope-reorder
+		--no-loadscope-reorder --durations 25 --durations-min 5
 
 chaos: $(INSTALLED)  ## kill, starve and cut off the pipeline by the dozen; it must not mind
 	$(ENVIRONMENT) python -m pytest -m chaos -s tests/pipeline/chaos
