@@ -100,6 +100,8 @@ class StudyRuns:
             for described, trial in ended:
                 for run, status in there.get(self.key_of(described), []):
                     if status == "RUNNING":
+                        if not run.has_params():
+                            run.log_params(described.settings)
                         _end(run, trial)
                 if self.key_of(described) not in there and is_finished(trial):
                     _end(self.create(described, {BACKFILLED_TAG: "true"}), trial)

@@ -119,6 +119,16 @@ def test_runs_left_open_end_as_their_trials_did(
     assert runs["2"].data.tags[FAILURE] == "too large"
 
 
+def test_a_run_that_was_cut_short_gets_its_settings(
+    store: Store, study: Study, settings: Settings
+) -> None:
+    parent = store.create_run("small", {})
+    store.create_run("trial 0", {TRIAL_TAG: "small/0"}, parent.run_id)
+    run = settle(StudyRuns(store, parent, "small"), study, settings)["0"]
+    assert run.data.params[WEIGHT] == "0.5"
+    assert said({"0": run})["0"] == SAID["0"]
+
+
 def test_finished_trials_without_a_run_get_one(
     store: Store, study: Study, settings: Settings
 ) -> None:
