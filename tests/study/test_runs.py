@@ -1,6 +1,6 @@
 """Runs of trials whose worker did not live to end them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -51,10 +51,18 @@ def settings() -> Settings:
     return load_settings(Path(__file__).parent.parent.parent / "params.yaml")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a store for all tests: to make its tables takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        enter(tmp_path_factory.mktemp("store"), patch)
+        yield Path.cwd()
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    enter(tmp_path, monkeypatch)
-    return open_store(TrackingSettings())
+def store(folder: Path, request: pytest.FixtureRequest) -> Store:
+    """An experiment for each test."""
+    return open_store(TrackingSettings(experiment=request.node.name))
 
 
 @pytest.fixture
