@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
@@ -126,12 +125,4 @@ def make_copy(path: Path, cache_of: Copy | None = None, **changes: Any) -> Copy:
     copy.run("git", "init", "-q")
     copy.set_params(**{**SMALL, **changes})
     copy.commit()
-    return copy
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """A copy in which `dvc repro` has run; tests leave its outputs valid."""
-    copy = make_copy(tmp_path_factory.mktemp("built"))
-    copy.repro()
     return copy

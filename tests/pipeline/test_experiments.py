@@ -1,4 +1,4 @@
-"""DVC experiments: settings from the command line, queues, and images of the user's own."""
+"""DVC's queue of experiments, and images of the user's own."""
 
 import json
 import time
@@ -8,30 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pipeline.conftest import Copy, make_copy
+from tests.pipeline.conftest import make_copy
 
 pytestmark = pytest.mark.pipeline
 
 
-def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: Copy) -> None:
-    copy = make_copy(tmp_path, cache_of=built)
-    assert "Running stage" not in copy.repro(), "the same settings are restored from the cache"
+def test_queued_experiments_by_two_workers_all_reach_the_main_store(tmp_path: Path) -> None:
+    copy = make_copy(tmp_path, tracking__log_model=False)
+    copy.repro("prepare")
     copy.commit()
-    printed = copy.run("dvc", "exp", "run", "--name", "heavy", "-S", "train.kl_weight=4")
-    assert "No file hash info" not in printed, "DVC misses outputs of a comparison never made"
-    (heavy,) = copy.runs()
-    assert heavy.data.params["train.kl_weight"] == "4.0"
-    assert heavy.info.run_name == "heavy"
-    compared = json.loads(copy.run("dvc", "metrics", "diff", "--json"))
-    change = compared["results/evaluate/metrics.json"]["test.kl_loss_nats"]
-    assert change["old"] > change["new"], "a heavier weight leaves less KL"
-    assert "heavy" in copy.run("dvc", "exp", "show", "--csv")
-
-
-def test_queued_experiments_by_two_workers_all_reach_the_main_store(
-    tmp_path: Path, built: Copy
-) -> None:
-    copy = make_copy(tmp_path, cache_of=built, tracking__log_model=False)
     for seed in (1, 2, 3):
         name = f"seed-{seed}"
         setting = f"train.seed={seed}"
@@ -43,7 +28,7 @@ def test_queued_experiments_by_two_workers_all_reach_the_main_store(
         assert "Failed" not in status, copy.run("dvc", "queue", "logs", "seed-1")
         if status.count("Success") == 3:
             break
-        time.sleep(1)
+        time.sleep(4)
     copy.run("dvc", "queue", "stop", "--kill")
     runs = {run.info.run_name: run for run in copy.runs()}
     assert runs.keys() == {"seed-1", "seed-2", "seed-3"}
@@ -86,16 +71,3 @@ def test_a_folder_of_images_needs_but_its_name(
     )
     assert "Stage 'prepare' is" not in copy.run("dvc", "status")
     assert "prepare" in copy.run("dvc", "status"), "a new image makes the data out of date"
-
-
-def test_a_typo_ends_with_one_line_and_leaves_what_was_there(built: Copy) -> None:
-    before = (built.path / "params.yaml").read_text()
-    model = (built.path / "models/model/weights.safetensors").read_bytes()
-    (built.path / "params.yaml").write_text(before.replace("kl_weight:", "kl_weigth:"))
-    try:
-        printed = built.run("python", "-m", "pipeline.train", code=2)
-    finally:
-        (built.path / "params.yaml").write_text(before)
-    assert printed.startswith("error: params.yaml: train.kl_weigth is no setting; did you mean")
-    assert "Traceback" not in printed
-    assert (built.path / "models/model/weights.safetensors").read_bytes() == model

@@ -1,4 +1,7 @@
-"""The pipeline from nothing: what it leaves, what it does not do twice, where it is recorded."""
+"""The pipeline from nothing: what it leaves, what it does not do twice, where it is recorded.
+
+And what an experiment, or a typo, makes of it.
+"""
 
 import json
 import os
@@ -11,12 +14,20 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.pipeline.conftest import Copy
+from tests.pipeline.conftest import Copy, make_copy
 from vaelab.checkpoint import load_model, weights_hash
 from vaelab.data.dataset import PreparedData
 from vaelab.rendering import decode_means, reconstructions
 
 pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy in which `dvc repro` has run; tests leave its outputs valid."""
+    copy = make_copy(tmp_path_factory.mktemp("built"))
+    copy.repro()
+    return copy
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
@@ -191,3 +202,31 @@ def test_dvc_shows_metrics_and_plots(built: Copy) -> None:
 def test_every_stage_explains_itself(built: Copy, stage: str) -> None:
     printed = built.run("python", "-m", f"pipeline.{stage}", "--help")
     assert "--params" in printed
+
+
+def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: Copy) -> None:
+    copy = make_copy(tmp_path, cache_of=built)
+    assert "Running stage" not in copy.repro(), "the same settings are restored from the cache"
+    copy.commit()
+    printed = copy.run("dvc", "exp", "run", "--name", "heavy", "-S", "train.kl_weight=4")
+    assert "No file hash info" not in printed, "DVC misses outputs of a comparison never made"
+    (heavy,) = copy.runs()
+    assert heavy.data.params["train.kl_weight"] == "4.0"
+    assert heavy.info.run_name == "heavy"
+    compared = json.loads(copy.run("dvc", "metrics", "diff", "--json"))
+    change = compared["results/evaluate/metrics.json"]["test.kl_loss_nats"]
+    assert change["old"] > change["new"], "a heavier weight leaves less KL"
+    assert "heavy" in copy.run("dvc", "exp", "show", "--csv")
+
+
+def test_a_typo_ends_with_one_line_and_leaves_what_was_there(built: Copy) -> None:
+    before = (built.path / "params.yaml").read_text()
+    model = (built.path / "models/model/weights.safetensors").read_bytes()
+    (built.path / "params.yaml").write_text(before.replace("kl_weight:", "kl_weigth:"))
+    try:
+        printed = built.run("python", "-m", "pipeline.train", code=2)
+    finally:
+        (built.path / "params.yaml").write_text(before)
+    assert printed.startswith("error: params.yaml: train.kl_weigth is no setting; did you mean")
+    assert "Traceback" not in printed
+    assert (built.path / "models/model/weights.safetensors").read_bytes() == model

@@ -114,9 +114,9 @@ TOGETHER: dict[str, Any] = {
     ("changes", "kills"), [({}, 3), (TOGETHER, 1)], ids=["in turn", "together"]
 )
 def test_a_killed_study_ends_with_its_number_of_trials(
-    built: Copy, tmp_path: Path, changes: dict[str, Any], kills: int
+    tmp_path: Path, changes: dict[str, Any], kills: int
 ) -> None:
-    copy = make_copy(tmp_path / "copy", cache_of=built, **SMALL_STUDY | changes)
+    copy = make_copy(tmp_path / "copy", **SMALL_STUDY | changes)
     chance = random.Random(0)
     with opened(copy, f"sqlite:///{copy.path}/optuna.db") as storage:
         for kill in range(kills):
@@ -146,10 +146,8 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-def test_four_workers_on_postgresql_of_which_one_is_killed(
-    built: Copy, tmp_path: Path, postgres: str
-) -> None:
-    copy = make_copy(tmp_path / "copy", cache_of=built, **SMALL_STUDY)
+def test_four_workers_on_postgresql_of_which_one_is_killed(tmp_path: Path, postgres: str) -> None:
+    copy = make_copy(tmp_path / "copy", **SMALL_STUDY)
     with opened(copy, postgres) as storage:
         process = start(copy, "--workers", "4", OPTUNA_STORAGE=postgres)
         wait_for(copy, process, storage, 4)

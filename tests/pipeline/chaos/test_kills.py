@@ -17,9 +17,9 @@ LONG = [
 
 
 @pytest.mark.pipeline
-def test_a_training_killed_twice_is_the_same_training(tmp_path: Path, built: Copy) -> None:
+def test_a_training_killed_twice_is_the_same_training(tmp_path: Path) -> None:
     """The short form: training alone."""
-    copy = make_copy(tmp_path, cache_of=built, train__epochs=60)
+    copy = make_copy(tmp_path, train__epochs=60)
     copy.repro("prepare")
     command = ("python", "-m", "pipeline.train")
     copy.run(*command)

@@ -15,10 +15,12 @@ from tests.pipeline.chaos.kills import LEFT, forget
 from tests.pipeline.chaos.outages import Outages, Server
 from tests.pipeline.conftest import Copy, make_copy
 
-EPOCHS = 150
+EPOCHS, EPOCHS_OF_THE_SHORT_FORM = 150, 40
+IMAGES_EVERY_EPOCHS = 5
 
 
-SETTINGS: Mapping[str, Any] = {"train__epochs": EPOCHS, "train__images_every_epochs": 5}
+def settings(epochs: int) -> Mapping[str, Any]:
+    return {"train__epochs": epochs, "train__images_every_epochs": IMAGES_EVERY_EPOCHS}
 
 
 @pytest.fixture
@@ -38,11 +40,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.pipeline
-def test_a_server_that_dies_while_training_misses_nothing(
-    folder: Path, server: Server, built: Copy
-) -> None:
+def test_a_server_that_dies_while_training_misses_nothing(folder: Path, server: Server) -> None:
     """The short form: training alone, and a server that comes back when it is over."""
-    copy = make_copy(folder, cache_of=built, **SETTINGS)
+    copy = make_copy(folder, **settings(EPOCHS_OF_THE_SHORT_FORM))
     copy.repro("prepare")
     threading.Thread(target=kill_in_training, args=(copy, server)).start()
     command = "python -m pipeline.train"
@@ -50,12 +50,12 @@ def test_a_server_that_dies_while_training_misses_nothing(
     assert "`python -m pipeline.tracking sync` adds it" in printed
     server.start()
     copy.run("python", "-m", "pipeline.tracking", "sync", MLFLOW_TRACKING_URI=server.uri)
-    assert_complete(copy, server, folders=["train"])
+    assert_complete(copy, server, EPOCHS_OF_THE_SHORT_FORM, folders=["train"])
 
 
 @pytest.mark.chaos
 def test_twenty_outages_lose_no_metric_and_no_picture(folder: Path, server: Server) -> None:
-    copy = make_copy(folder, **SETTINGS)
+    copy = make_copy(folder, **settings(EPOCHS))
     passes, happened = 0, 0
     while happened < 20:
         forget(copy, *LEFT)
@@ -64,7 +64,7 @@ def test_twenty_outages_lose_no_metric_and_no_picture(folder: Path, server: Serv
             repro(copy, server)
         happened, passes = happened + attack.count, passes + 1
         copy.run("python", "-m", "pipeline.tracking", "sync", MLFLOW_TRACKING_URI=server.uri)
-        assert_complete(copy, server, folders=["train", "evaluate", "render"])
+        assert_complete(copy, server, EPOCHS, folders=["train", "evaluate", "render"])
     print(f"{happened} outages in {passes} runs of the pipeline")
 
 
@@ -85,7 +85,7 @@ def repro(copy: Copy, server: Server) -> None:
         assert "error: the MLflow s" in printed, printed
 
 
-def assert_complete(copy: Copy, server: Server, folders: Sequence[str]) -> None:
+def assert_complete(copy: Copy, server: Server, epochs: int, folders: Sequence[str]) -> None:
     """Hold the run against the files: every metric of every epoch once, every file."""
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("vaelab")
@@ -95,14 +95,14 @@ def assert_complete(copy: Copy, server: Server, folders: Sequence[str]) -> None:
     )
     with (copy.path / "results/train/history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == EPOCHS
+    assert len(rows) == epochs
     for name in set(rows[0]) - {"epoch"}:
         found = client.get_metric_history(run.info.run_id, name)
         logged = {entry.step: entry.value for entry in found}
-        assert len(found) == EPOCHS, f"{name}: {Counter(e.step for e in found).most_common(3)}"
+        assert len(found) == epochs, f"{name}: {Counter(e.step for e in found).most_common(3)}"
         assert logged == {int(row["epoch"]): pytest.approx(float(row[name])) for row in rows}
     drawn = {path.stem for path in (copy.path / "results/train/images").glob("*.png")}
-    assert len(drawn) == 2 * EPOCHS // 5
+    assert len(drawn) == 2 * epochs // IMAGES_EVERY_EPOCHS
     names = [Path(f.path).name for f in client.list_artifacts(run.info.run_id, "images")]
     whole = [name.split("+") for name in names if name.endswith(".png")]
     assert {f"{key}_{int(step):04d}" for key, _, step, *_ in whole} == drawn
