@@ -1,6 +1,7 @@
 """Runs of trials whose worker did not live to end them."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -169,6 +170,17 @@ def test_runs_of_another_study_are_left_alone(
     other.close()
     runs = settle(begin(store, study, settings), study, settings)
     assert said({"it": runs["other/0"]}) == {"it": ("RUNNING", "running")}
+
+
+def test_a_study_may_have_more_runs_than_a_page_of_the_store(
+    store: Store, study: Study, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = begin(store, study, settings)
+    by_twos = partial(store.client.search_runs, max_results=2)
+    monkeypatch.setattr(store.client, "search_runs", by_twos)
+    found = store.children(worker.parent.run_id, TRIAL_TAG)
+    assert set(found) == {f"small/{trial.number}" for trial in study.trials}
+    assert {len(runs) for runs in found.values()} == {1}
 
 
 def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings: Settings) -> None:
