@@ -33,10 +33,10 @@ bench: $(INSTALLED)  ## speed beside other tools and beside the machine's limit 
 	for name in $(BENCHMARKS); do $(ENVIRONMENT) python -m benchmarks.$$name || exit; done
 
 dashboard: $(INSTALLED)  ## watch the study at http://127.0.0.1:8080 (PORT=... for another port)
-	$(ENVIRONMENT) python -m pipeline.dashboard --port $(or $(PORT),8080)
+	$(ENVIRONMENT) python -m pipeline.study.dashboard --port $(or $(PORT),8080)
 
 ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for another port)
-	$(ENVIRONMENT) python -m pipeline.ui --port $(or $(PORT),5000)
+	$(ENVIRONMENT) python -m pipeline.tracking.ui --port $(or $(PORT),5000)
 
 test: $(INSTALLED)  ## the whole test suite, on up to four cores
 	$(ENVIRONMENT) python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \

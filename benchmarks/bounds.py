@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from pipeline import paths
-from vaelab.assembly import build_trainer
 from vaelab.config import Settings, parse_settings
-from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
-from vaelab.scoring import score_images
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation.scoring import score_images
+from vaelab.training.build import build_trainer
 
 MEMBERS = ("vae", "vae-vamp", "vae-flow", "iwae")
 TEST_IMAGES = 2000

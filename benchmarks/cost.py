@@ -20,15 +20,15 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pipeline import stage
-from vaelab.assembly import build_trainer
+from pipeline import cli
 from vaelab.config import parse_settings
-from vaelab.data.batches import ImageBatches
-from vaelab.devices import choose_device
+from vaelab.data.loader import ImageBatches
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.figures.style import BLUE, SLATE, new_figure, style
-from vaelab.randomness import stream
-from vaelab.training import Trainer
+from vaelab.runtime.devices import choose_device
+from vaelab.runtime.random_streams import stream
+from vaelab.training.build import build_trainer
+from vaelab.training.trainer import Trainer
 
 ROUNDS = 3
 SIDE = 28
@@ -52,7 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/cost.png"))
     arguments = parser.parse_args()
-    stage.run_command(lambda: run(arguments.output), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments.output), again="the same command starts anew")
 
 
 def run(output: Path) -> None:

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.over_seeds import mean_and_standard_error
-from vaelab.assembly import build_trainer
-from vaelab.attributes import encode_rows, spread_rows
 from vaelab.config import DataSettings, Settings, parse_settings
-from vaelab.data.batches import ImageBatches
+from vaelab.data.loader import ImageBatches
 from vaelab.data.sources import sprites
 from vaelab.estimators.disentanglement import disentanglement_metrics
-from vaelab.models import Model
+from vaelab.estimators.over_seeds import mean_and_standard_error
+from vaelab.inference.attributes import encode_rows, spread_rows
+from vaelab.models.model import Model
+from vaelab.training.build import build_trainer
 
 PLAIN, PENALISED = MEMBERS = ("vae", "beta_tc_vae")
 GAP = "mutual_information_gap"

@@ -23,14 +23,14 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.mnist import mnist
 from benchmarks.peers import install_pythae, with_pythae
 from benchmarks.rates import flops, product_rate, training_flops
-from pipeline import stage
-from vaelab.assembly import build_trainer
+from pipeline import cli
 from vaelab.config import MachineSettings, Settings, parse_section, parse_settings
-from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device, describe
-from vaelab.scoring import score_images
-from vaelab.training import Trainer
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation.scoring import score_images
+from vaelab.runtime.devices import choose_device, describe
+from vaelab.training.build import build_trainer
+from vaelab.training.trainer import Trainer
 
 BATCH = 100
 LAUNCHES = 10_000
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=None, help="of each split (default: all)")
     parser.add_argument("--samples", type=int, default=5000, help="K")
     arguments = parser.parse_args()
-    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), again="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from pipeline import stage
+from pipeline import cli
 
 # Not the system's folder for temporary files, which may be in memory.
 FOLDER = Path(".benchmarks")
@@ -44,7 +44,7 @@ def main() -> None:
     if arguments.train:
         train(arguments.train, arguments.steps)
         return
-    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), again="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -95,10 +95,10 @@ def train(file: Path, steps: int | None) -> None:
     """Train for an epoch, or so many steps, and print what was found as JSON."""
     import torch
 
-    from vaelab.assembly import build_trainer
     from vaelab.config import parse_settings
-    from vaelab.data.batches import ImageBatches
-    from vaelab.devices import choose_device
+    from vaelab.data.loader import ImageBatches
+    from vaelab.runtime.devices import choose_device
+    from vaelab.training.build import build_trainer
 
     model = {"network": "mlp", "hidden": (64,), "latent_dim": 8}
     settings = parse_settings({"model": model, "train": {"epochs": 1, "batch_size": BATCH}})

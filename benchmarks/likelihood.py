@@ -27,14 +27,14 @@ from torch import Tensor
 
 from benchmarks.peers import install_pythae, with_pythae
 from benchmarks.rates import flops, product_rate
-from pipeline import paths, stage
-from vaelab.assembly import build_trainer
+from pipeline import cli, paths
 from vaelab.config import Settings, parse_settings
-from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
+from vaelab.data.loader import ImageBatches
 from vaelab.estimators.importance import importance_weighted_log_likelihood
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
+from vaelab.training.build import build_trainer
 
 ROUNDS = 3
 BATCH = 500
@@ -72,7 +72,7 @@ def main() -> None:
         parser.error("--samples must be hundreds: pythae rounds others to hundreds")
     if min(arguments.threads, arguments.images) < 1:
         parser.error("--threads and --images must be 1 or more")
-    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), again="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -17,19 +17,19 @@ from contextlib import chdir
 from pathlib import Path
 
 from benchmarks.mnist import mnist
-from pipeline import stage
-from pipeline.background import BackgroundRun
-from pipeline.batches import build_batches
-from pipeline.described import training_settings
-from pipeline.records import start_training
+from pipeline import cli
+from pipeline.artifacts import build_batches
 from pipeline.tracking import active_run, open_store
+from pipeline.tracking.async_logging import BackgroundRun
+from pipeline.tracking.sync import start_training
 from pipeline.train import fit
-from vaelab.assembly import build_trainer
-from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device, describe
-from vaelab.training import Trainer
+from vaelab.runtime.devices import choose_device, describe
+from vaelab.training.build import build_trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.fingerprint import training_settings
+from vaelab.training.trainer import Trainer
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), again="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:

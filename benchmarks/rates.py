@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives import Objective
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 
 def product_rate(device: torch.device | str = "cpu") -> float:

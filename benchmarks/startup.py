@@ -23,7 +23,7 @@ from benchmarks.study import ROOT, change
 WORK = {
     "download": "vaelab.data.sources.digits:download",
     "prepare": "pipeline.prepare:prepare",
-    "train": "vaelab.training:Trainer.fit",
+    "train": "vaelab.training.trainer:Trainer.fit",
     "classifier": "pipeline.classifier:train_on",
     "evaluate": "pipeline.evaluate:measure",
     "report": "pipeline.report:build_page",

@@ -29,11 +29,11 @@ from benchmarks.loops import over_loader, over_slices
 from benchmarks.mnist import mnist
 from benchmarks.peers import install_pythae, with_pythae
 from benchmarks.rates import product_rate, training_flops
-from pipeline import stage
-from vaelab import memory
-from vaelab.assembly import build_trainer
+from pipeline import cli
 from vaelab.config import Settings, parse_settings
-from vaelab.data.batches import ImageBatches
+from vaelab.data.loader import ImageBatches
+from vaelab.runtime import memory
+from vaelab.training.build import build_trainer
 
 CPU = torch.device("cpu")
 VALIDATION = 500
@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.rounds, arguments.images, arguments.threads, *arguments.batches) < 1:
         parser.error("--rounds, --images, --threads and --batches must be 1 or more")
-    stage.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), again="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:

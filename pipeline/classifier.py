@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline import paths, stage
-from pipeline.batches import build_batches
-from vaelab.classifier import accuracy, enough_epochs, save_classifier, train_classifier
+from pipeline import cli, paths
+from pipeline.artifacts import build_batches
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device
+from vaelab.evaluation.classifier import accuracy, enough_epochs, save_classifier, train_classifier
+from vaelab.runtime.devices import choose_device
 
 # Not the settings': the same features compare the models of every seed.
 SEED = 0
@@ -19,7 +19,7 @@ SEED = 0
 
 def main() -> None:
     """Run the stage."""
-    stage.run(work, __doc__)
+    cli.run(work, __doc__)
 
 
 def work(settings: Settings) -> None:

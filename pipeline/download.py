@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pipeline import paths, stage
+from pipeline import cli, paths
 from vaelab.config import Settings
 from vaelab.data import sources
 from vaelab.data.fetch import Fetcher, mirror_urls
@@ -11,7 +11,7 @@ from vaelab.data.fetch import Fetcher, mirror_urls
 
 def main() -> None:
     """Run the stage."""
-    stage.run(download, __doc__)
+    cli.run(download, __doc__)
 
 
 def download(settings: Settings, raw: Path = paths.RAW) -> None:

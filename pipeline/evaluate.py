@@ -2,22 +2,22 @@
 
 import torch
 
-from pipeline import paths, stage
-from pipeline.files import write_arrays, write_csv, write_json
-from pipeline.records import add_evaluation, run_of_model
+from pipeline import cli, paths
+from pipeline.artifacts import Trained
 from pipeline.tracking import open_store, tolerated
-from pipeline.trained import Trained
-from vaelab import memory
-from vaelab.classifier import DESCRIPTION, Classifier, load_classifier
+from pipeline.tracking.sync import add_evaluation, run_of_model
 from vaelab.config import Settings
-from vaelab.devices import describe
 from vaelab.evaluation import Evaluation, EvaluationData, LatentCodes
 from vaelab.evaluation import evaluate as measure
+from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
+from vaelab.runtime import memory
+from vaelab.runtime.devices import describe
+from vaelab.runtime.serialization import write_arrays, write_csv, write_json
 
 
 def main() -> None:
     """Run the stage."""
-    stage.run(evaluate, __doc__)
+    cli.run(evaluate, __doc__)
 
 
 def evaluate(settings: Settings) -> None:

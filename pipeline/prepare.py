@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline import paths, stage
+from pipeline import cli, paths
 from vaelab.config import Settings
 from vaelab.data import sources
 from vaelab.data.prepare import prepare, summarize
@@ -10,7 +10,7 @@ from vaelab.data.prepare import prepare, summarize
 
 def main() -> None:
     """Run the stage."""
-    stage.run(work, __doc__)
+    cli.run(work, __doc__)
 
 
 def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPARED) -> None:

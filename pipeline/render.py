@@ -11,21 +11,21 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pipeline import paths, stage
-from pipeline.files import read_arrays, read_csv, read_table
-from pipeline.records import add_figures, run_of_model
+from pipeline import cli, paths
+from pipeline.artifacts import Trained
 from pipeline.tracking import open_store, tolerated
-from pipeline.trained import Trained
-from vaelab import rendering
-from vaelab.asking import Asking
+from pipeline.tracking.sync import add_figures, run_of_model
 from vaelab.config import RenderSettings, Settings, UserError
-from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import PreparedData
+from vaelab.data.loader import ImageBatches
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
-from vaelab.files import write_atomically
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.inference import decoding
+from vaelab.inference.attribute_editing import Asking
+from vaelab.models.model import Model
+from vaelab.runtime.files import write_atomically
+from vaelab.runtime.random_streams import stream
+from vaelab.runtime.serialization import read_arrays, read_csv, read_table
 
 Named = Iterator[tuple[str, Figure]]
 MOST_CLASSES = 10
@@ -40,7 +40,7 @@ STEPS = (0.0, 0.5, 1.0, 1.5)  # multiples of an attribute's direction
 
 def main() -> None:
     """Run the stage."""
-    stage.run(render, __doc__)
+    cli.run(render, __doc__)
 
 
 def render(settings: Settings) -> None:
@@ -68,7 +68,7 @@ def _png(figure: Figure, dpi: int) -> bytes:
 def figures(trained: Trained, settings: RenderSettings) -> Named:
     """Draw all that applies to the model, one figure at a time."""
     model, data, test = trained.model, trained.data, trained.batches("test")
-    samples = rendering.prior_samples(
+    samples = decoding.prior_samples(
         model, settings.samples, stream(settings.seed, "samples", test.device)
     )
     title = f"Samples from the prior, {model.prior_name}"
@@ -118,12 +118,12 @@ class LatentTable:
     def foremost(self, count: int) -> list[int]:
         """Name the dimensions with the most KL, or else the most variance, most first."""
         size = self.columns.get("kl_nats", self.columns["mean_variance"])
-        return rendering.most_kl(torch.from_numpy(size), count)
+        return decoding.most_kl(torch.from_numpy(size), count)
 
-    def frame(self, device: torch.device) -> rendering.Frame:
+    def frame(self, device: torch.device) -> decoding.Frame:
         """Say where the latents lie."""
         centre, scale = (self.columns[f"aggregate_{name}"] for name in ("mean", "stddev"))
-        return rendering.Frame(
+        return decoding.Frame(
             torch.from_numpy(centre).to(device), torch.from_numpy(scale).to(device)
         )
 
@@ -132,13 +132,13 @@ def _restored(model: Model, test: ImageBatches, settings: RenderSettings) -> Nam
     order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
     noise = stream(settings.seed, "pixels", test.device)
     originals = test.take(order[: settings.reconstructions], noise)
-    decoded = rendering.reconstructions(model, originals)
+    decoded = decoding.reconstructions(model, originals)
     yield "reconstructions", grids.reconstructions_figure(_array(originals), _array(decoded))
     pairs = min(settings.interpolations, len(test) // 2)
     if not pairs:
         return
     first, second = test.take(order[: 2 * pairs], noise).chunk(2)
-    between = rendering.interpolations(model, first, second, settings.interpolation_steps)
+    between = decoding.interpolations(model, first, second, settings.interpolation_steps)
     figure = grids.interpolations_figure(_array(first), _array(second), _array(between))
     yield "interpolations", figure
 
@@ -149,12 +149,12 @@ def _explored(model: Model, table: LatentTable | None, settings: RenderSettings)
     frame = None if model.has_standard_prior or not table else table.frame(_device(model))
     chosen = table.foremost(count) if table else list(range(size))[:count]
     plane = table.foremost(2) if table and size != 2 else list(range(size))[:2]
-    moved = rendering.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
+    moved = decoding.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
     texts = {} if frame is None else OFF_PRIOR
     kl = table.kl_nats if table else None
     yield "traversals", grids.traversals_figure(_array(moved), chosen, kl, radius, **texts)
-    images = rendering.manifold(model, settings.manifold_size, plane, frame)
-    quantiles = rendering.gaussian_quantiles(settings.manifold_size).numpy()
+    images = decoding.manifold(model, settings.manifold_size, plane, frame)
+    quantiles = decoding.gaussian_quantiles(settings.manifold_size).numpy()
     most = "KL" if kl is not None else "variance"
     why = f"the dimensions with the most {most}" if table else "the first two dimensions"
     rest = "0" if frame is None else "at their mean"

@@ -2,15 +2,15 @@
 
 import torch
 
-from pipeline import paths, stage
-from pipeline.files import read_arrays, read_metrics, read_table
-from pipeline.records import add_report, run_of_model
+from pipeline import cli, paths
 from pipeline.tracking import open_store, tolerated
-from vaelab.checkpoint import load_model
+from pipeline.tracking.sync import add_report, run_of_model
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
-from vaelab.files import write_text
+from vaelab.models.saving import load_model
 from vaelab.report import Subject, build_page, check_fit
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import read_arrays, read_metrics, read_table
 
 # Of each dimension, whatever the model.
 NEEDED = ("mean_variance", "aggregate_stddev")
@@ -18,7 +18,7 @@ NEEDED = ("mean_variance", "aggregate_stddev")
 
 def main() -> None:
     """Run the stage."""
-    stage.run(report, __doc__)
+    cli.run(report, __doc__)
 
 
 def report(settings: Settings) -> None:

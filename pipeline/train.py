@@ -9,34 +9,35 @@ from typing import Any
 
 import torch
 
-from pipeline import paths, stage
-from pipeline.background import BackgroundRun
-from pipeline.batches import build_batches
-from pipeline.described import describe_model, training_key, training_settings
-from pipeline.files import nested, write_csv, write_json
-from pipeline.launch import launch, processes_to_start
-from pipeline.recorder import EpochRecorder
-from pipeline.records import finish_training, start_training
+from pipeline import cli, paths
+from pipeline.artifacts import build_batches
 from pipeline.tracking import Store, active_run, open_store, tolerated
-from vaelab.announcements import may_say
-from vaelab.assembly import build_trainer
-from vaelab.checkpoint import CheckpointFolder, save_model
+from pipeline.tracking.async_logging import BackgroundRun
+from pipeline.tracking.epoch_logger import EpochRecorder
+from pipeline.tracking.sync import finish_training, start_training
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device, describe
-from vaelab.distributed import Group, joined
-from vaelab.files import write_text
-from vaelab.locks import sole_user
-from vaelab.place import own_place
-from vaelab.progress import NonFiniteLossError, Progress
-from vaelab.training import Trainer
+from vaelab.distributed.environment import own_place
+from vaelab.distributed.launch import launch, processes_to_start
+from vaelab.distributed.process_group import Group, joined
+from vaelab.distributed.rank_messages import may_say
+from vaelab.models.saving import save_model
+from vaelab.runtime.devices import choose_device, describe
+from vaelab.runtime.files import write_text
+from vaelab.runtime.locks import sole_user
+from vaelab.runtime.serialization import nested, write_csv, write_json
+from vaelab.training.build import build_trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.fingerprint import describe_model, training_key, training_settings
+from vaelab.training.progress import NonFiniteLossError, Progress
+from vaelab.training.trainer import Trainer
 
 RUN_ID = "run_id"
 
 
 def main() -> None:
     """Run the stage."""
-    stage.run(train, __doc__, may_say)
+    cli.run(train, __doc__, may_say)
 
 
 def train(settings: Settings) -> None:
@@ -71,7 +72,7 @@ def train_and_record(
     settings: Settings, store: Store, data: PreparedData, trainer: Trainer
 ) -> None:
     """Train, and write the model, the history and the pictures of each epoch."""
-    key, name = training_key(settings, trainer.device), run_name(settings)
+    key, name = training_key(settings, trainer.device, paths.PREPARED), run_name(settings)
     with (
         sole_user(paths.TRAINING_LOCK, name),
         CheckpointFolder(paths.checkpoints() / key, name) as checkpoints,

@@ -13,25 +13,25 @@ import time
 
 import torch
 
-from pipeline import paths, stage
+from pipeline import cli, paths
 from pipeline.study import apply, results
-from pipeline.study.described import ended_trials
-from pipeline.study.judge import Judge
-from pipeline.study.laboratory import Laboratory
-from pipeline.study.queue import finished_trials
+from pipeline.study.run_info import ended_trials
 from pipeline.study.runs import StudyRuns, parent_run
 from pipeline.study.samplers import total_trials
-from pipeline.study.search import Worker
+from pipeline.study.scorer import Judge
 from pipeline.study.storage import open_storage, open_study, study_lock
+from pipeline.study.trial_queue import finished_trials
+from pipeline.study.trial_runner import Laboratory
+from pipeline.study.worker import Worker
 from pipeline.tracking import Run, Store, open_store
 from vaelab.config import Settings, UserError, load_settings
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device, describe
+from vaelab.runtime.devices import choose_device, describe
 
 
 def main() -> None:
     """Run the command."""
-    parser = stage.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument(
         "--workers", type=int, default=1, help="processes on this machine (default: 1)"
     )
@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--worker", type=float, metavar="DEADLINE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    stage.run_command(lambda: command(arguments), again="the same command goes on from here")
+    cli.run_command(lambda: command(arguments), again="the same command goes on from here")
 
 
 def command(arguments: argparse.Namespace) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaelab.announcements import may_say
-from vaelab.batchwise import over_the_batch, rows_here, whole_batch
-from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import ModelSettings, TrainSettings, UserError
-from vaelab.data.batches import ImageBatches
-from vaelab.distributed import SINGLE, Group, joined
-from vaelab.models import Model, build_model
+from vaelab.data.loader import ImageBatches
+from vaelab.distributed.collectives import over_the_batch, rows_here, whole_batch
+from vaelab.distributed.environment import own_place
+from vaelab.distributed.process_group import SINGLE, Group, joined
+from vaelab.distributed.rank_messages import may_say
+from vaelab.models.model import Model, build_model
 from vaelab.objectives import Objective, PlayerLoss
 from vaelab.objectives.autoencoder import Autoencoder
 from vaelab.objectives.beta_vae import BetaVae
@@ -25,9 +25,9 @@ from vaelab.objectives.factor_vae import FactorVae
 from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae
 from vaelab.objectives.vae_gan import VaeGan
-from vaelab.place import own_place
-from vaelab.progress import NonFiniteLossError
-from vaelab.training import Trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.progress import NonFiniteLossError
+from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)

@@ -8,9 +8,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from vaelab.config import EvaluateSettings, ModelSettings
-from vaelab.data.batches import ImageBatches
+from vaelab.data.loader import ImageBatches
 from vaelab.evaluation import Evaluation, EvaluationData, evaluate
-from vaelab.models import Model, build_model
+from vaelab.models.model import Model, build_model
 
 CPU = torch.device("cpu")
 DIGITS = load_digits()

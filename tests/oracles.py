@@ -9,9 +9,9 @@ from scipy import integrate
 from torch import Tensor, nn
 
 from vaelab.config import ModelSettings
-from vaelab.distributions import DiagonalGaussian
-from vaelab.models import Model, build_model
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model, build_model
+from vaelab.runtime.random_streams import stream
 
 # A correct estimate is farther than this from the truth about twice in 1e9 tries.
 STANDARD_ERRORS = 6

@@ -8,12 +8,12 @@ import numpy as np
 
 from tests.evaluated import CPU, LABELS, PIXELS, TRAIN, data
 from tests.test_evaluation_models import model
-from vaelab.checkpoint import ModelDescription
-from vaelab.classifier import build_classifier
 from vaelab.config import EvaluateSettings, ModelSettings
 from vaelab.data.dataset import DatasetInfo
 from vaelab.evaluation import GROUPS, Evaluation, EvaluationData, evaluate
-from vaelab.models import Model
+from vaelab.evaluation.classifier import build_classifier
+from vaelab.models.model import Model
+from vaelab.models.saving import ModelDescription
 from vaelab.report import Subject
 
 

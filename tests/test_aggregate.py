@@ -10,7 +10,6 @@ from torch import Tensor
 
 from tests.oracles import STANDARD_ERRORS, assert_mean, data_with_eigenvalues, integral, randn
 from vaelab.config import EvaluateSettings
-from vaelab.distributions import DiagonalGaussian, standard_normal
 from vaelab.estimators import as_float64, mean_over_images
 from vaelab.estimators.aggregate import (
     MMD_SCALES,
@@ -22,8 +21,14 @@ from vaelab.estimators.aggregate import (
     squared_norm_ks_statistic,
 )
 from vaelab.estimators.decomposition import decompose_rate
-from vaelab.estimators.summary import choose, dimension_table, information_metrics, prior_metrics
-from vaelab.randomness import stream
+from vaelab.estimators.latent_statistics import (
+    choose,
+    dimension_table,
+    information_metrics,
+    prior_metrics,
+)
+from vaelab.models.distributions import DiagonalGaussian, standard_normal
+from vaelab.runtime.random_streams import stream
 
 
 def mixture(count: int, size: int) -> DiagonalGaussian:

@@ -20,21 +20,21 @@ from tests.oracles import (
     set_linear,
     spectrum,
 )
-from vaelab import assembly
 from vaelab.config import EvaluateSettings, ModelSettings
-from vaelab.data.batches import ImageBatches
-from vaelab.distributions import DiagonalGaussian
-from vaelab.estimators import annealing
-from vaelab.estimators.summary import choose
-from vaelab.evaluation import annealed
-from vaelab.evaluation.annealed import (
+from vaelab.data.loader import ImageBatches
+from vaelab.estimators import ais
+from vaelab.estimators.latent_statistics import choose
+from vaelab.evaluation import ais_metrics
+from vaelab.evaluation.ais_metrics import (
     Annealed,
     annealing_metrics,
     fitted_variance,
     initial_distribution,
 )
-from vaelab.models import Model, build_model
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model, build_model
+from vaelab.runtime.random_streams import stream
+from vaelab.training import build as assembly
 
 BYTES = (PIXELS * 255 / 16).round().astype(np.uint8)
 TRAIN, TEST = ImageBatches(BYTES[:200], CPU), ImageBatches(BYTES[200:240], CPU)
@@ -63,16 +63,16 @@ def model(name: str = "vae", **more: object) -> Model:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not depend on how good the bounds are."""
-    monkeypatch.setattr(annealing, "FITTED_TRANSITIONS", 2)
-    monkeypatch.setattr(annealed, "FITTED_TRANSITIONS", 2)
-    monkeypatch.setattr(annealed, "FITTING_TRANSITIONS", 2)
-    monkeypatch.setattr(annealed, "FITTING_ROUNDS", 2)
+    monkeypatch.setattr(ais, "FITTED_TRANSITIONS", 2)
+    monkeypatch.setattr(ais_metrics, "FITTED_TRANSITIONS", 2)
+    monkeypatch.setattr(ais_metrics, "FITTING_TRANSITIONS", 2)
+    monkeypatch.setattr(ais_metrics, "FITTING_ROUNDS", 2)
 
 
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """For two latents, a start is found soon."""
-    monkeypatch.setattr(annealing, "FITTED_TRANSITIONS", 15)
+    monkeypatch.setattr(ais, "FITTED_TRANSITIONS", 15)
 
 
 def bounds(subject: Model, images: Tensor, variance: float | None = None) -> Tensor:
@@ -153,7 +153,7 @@ def linear_truth(subject: Model, images: Tensor, variance: float) -> Tensor:
 
 
 def test_from_simulation_to_bounds_all_of_it_is_unbiased(monkeypatch):
-    monkeypatch.setattr(annealing, "FITTED_TRANSITIONS", 10)
+    monkeypatch.setattr(ais, "FITTED_TRANSITIONS", 10)
     subject, variance = linear_model(6, 2, variance=0.1, seed=3), 0.1
     with torch.no_grad():
         set_linear(layer(subject, "decoder"), 0.5 * randn(6, 2), randn(6))
@@ -335,10 +335,10 @@ def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
 
     monkeypatch.setattr(Model, "decode", watched)
     # Three images of 64 pixels, sixty chains each
-    monkeypatch.setattr(annealed, "DIFFERENTIATED_NUMBERS", 3 * 60 * 64)
+    monkeypatch.setattr(ais_metrics, "DIFFERENTIATED_NUMBERS", 3 * 60 * 64)
     torch.testing.assert_close(bounds(subject, images), expected, rtol=0, atol=0.15)
     assert max(sizes) == 3 * 60
-    monkeypatch.setattr(annealed, "DIFFERENTIATED_NUMBERS", 1)
+    monkeypatch.setattr(ais_metrics, "DIFFERENTIATED_NUMBERS", 1)
     sizes.clear()
     Annealed(subject, None, chosen(), stream(0, "test")).bounds(images[:2])
     assert max(sizes) == 4
@@ -367,7 +367,7 @@ def test_the_progress_bar_ends_at_its_end(monkeypatch):
         bar.total = total
         return bar
 
-    monkeypatch.setattr(annealed, "tqdm", open_bar)
+    monkeypatch.setattr(ais_metrics, "tqdm", open_bar)
     measured(model(), ImageBatches(BYTES[:4], CPU))
     # 10 images: two starts of 3 + 2 transitions and 3 to tune, then 4 chains there, 6 images' back
     assert bar.total == 10 * 4 * (2 * 5 + 3) + 10 * 4 * 3 + 6 * 4 * 3

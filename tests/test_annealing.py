@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.oracles import assert_mean, layer, linear_model, randn, set_linear
-from vaelab.distributions import DiagonalGaussian
-from vaelab.estimators import annealing, hamiltonian
-from vaelab.estimators.annealing import (
+from vaelab.estimators import ais, hmc
+from vaelab.estimators.ais import (
     CorrelatedGaussian,
     Path,
     fitted_start,
@@ -22,10 +21,11 @@ from vaelab.estimators.annealing import (
     tuned_step_sizes,
     upper_bound,
 )
-from vaelab.estimators.hamiltonian import Hamiltonian, adapted, point
+from vaelab.estimators.hmc import Hamiltonian, adapted, point
 from vaelab.estimators.importance import log_importance_weights
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
 
 ONE = torch.ones(1)
 
@@ -126,7 +126,7 @@ def test_leapfrog_of_an_oscillator_is_a_power_of_its_matrix():
     once = torch.tensor(
         [[1 - step**2 / 2, step], [-step * (1 - step**2 / 4), 1 - step**2 / 2]], dtype=wide
     )
-    power = torch.linalg.matrix_power(once, hamiltonian.LEAPFROG_STEPS)
+    power = torch.linalg.matrix_power(once, hmc.LEAPFROG_STEPS)
     expected = torch.cat([start, momenta], dim=-1) @ power.T
     torch.testing.assert_close(torch.cat([end.latents, last], dim=-1), expected)
 
@@ -402,15 +402,15 @@ def test_the_fitted_start_is_near_the_posterior():
 def test_correlations_are_shrunk_as_by_as_many_points_as_dimensions():
     points = randn(40, 3, 5)
     points = (points - points.mean(0)) / points.std(0)
-    factor = annealing._correlation_factor(points)
+    factor = ais._correlation_factor(points)
     for image in range(3):
         found = points[:, image].T.corrcoef() * 39 + 5 * torch.eye(5)
         torch.testing.assert_close((factor @ factor.mT)[image], found / 45)
-    assert annealing._correlation_factor(torch.full((9, 1, 2), math.nan)).isnan().any()
+    assert ais._correlation_factor(torch.full((9, 1, 2), math.nan)).isnan().any()
 
 
 def test_many_dimensions_start_without_correlations(monkeypatch):
-    monkeypatch.setattr(annealing, "CORRELATED_DIMENSIONS", 1)
+    monkeypatch.setattr(ais, "CORRELATED_DIMENSIONS", 1)
     model = subject()
     images, latents = simulate(model, 30)
     bad = path(model, images, gaussian(30, 2.0, 0.2))

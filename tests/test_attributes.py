@@ -10,15 +10,15 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.evaluated import CPU, LABELS, PIXELS
 from tests.test_figures import flat, pictures, texts
-from vaelab import attributes, rendering
-from vaelab.asking import Asking
 from vaelab.config import ModelSettings, TrainSettings
-from vaelab.data.batches import ImageBatches
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData
+from vaelab.data.loader import ImageBatches
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
-from vaelab.models import Model, build_model
+from vaelab.inference import attributes, decoding
+from vaelab.inference.attribute_editing import Asking
+from vaelab.models.model import Model, build_model
 from vaelab.objectives.vae import Vae
-from vaelab.training import Trainer
+from vaelab.training.trainer import Trainer
 
 NOISE = torch.Generator().manual_seed(0)
 LATENT = 3
@@ -165,7 +165,7 @@ def small_model(latents: int = LATENT) -> Model:
 def test_rows_are_encoded_as_their_images_are():
     model, batches = small_model(), ImageBatches(PIXELS, CPU)
     rows = attributes.spread_rows(len(PIXELS), 1201)  # three parts, the last of one image
-    expected = rendering.encode_means(model, batches.take(rows, NOISE))
+    expected = decoding.encode_means(model, batches.take(rows, NOISE))
     torch.testing.assert_close(attributes.encode_rows(model, batches, rows, NOISE), expected)
 
 
@@ -174,9 +174,9 @@ def test_asking_decodes_the_moved_means():
     direction = torch.tensor([1.0, -1, 2])
     asked = attributes.ask(model, images, direction, [0, 1.5])
     assert asked.shape == (2, 2, 1, 8, 8)
-    torch.testing.assert_close(asked[:, 0], rendering.reconstructions(model, images))
+    torch.testing.assert_close(asked[:, 0], decoding.reconstructions(model, images))
     moved = model.encode(images).mean + 1.5 * direction
-    torch.testing.assert_close(asked[:, 1], rendering.decode_means(model, moved))
+    torch.testing.assert_close(asked[:, 1], decoding.decode_means(model, moved))
     each = attributes.ask_each(model, images, torch.stack([direction, -direction])[:, None])
     torch.testing.assert_close(each[0, 0], attributes.ask(model, images, direction, [1])[0, 0])
     torch.testing.assert_close(each[1, 0], attributes.ask(model, images, direction, [-1])[1, 0])
@@ -234,10 +234,10 @@ def test_an_image_of_each_class_is_asked_to_be_of_each():
     assert table.own == table.asked == list(range(10))
     real = table.pictures[:, 0]
     assert list(labels[rows_of(data, real)]) == table.own
-    torch.testing.assert_close(table.pictures[:, 1], rendering.reconstructions(model, real))
+    torch.testing.assert_close(table.pictures[:, 1], decoding.reconstructions(model, real))
     stayed = table.pictures[torch.arange(10), 2 + torch.arange(10)]
     torch.testing.assert_close(stayed, table.pictures[:, 1])
-    means = rendering.encode_means(model, torch.from_numpy(data.images("train")).float() / 255)
+    means = decoding.encode_means(model, torch.from_numpy(data.images("train")).float() / 255)
     known = data.labels("train")
     assert known is not None
     direction = attributes.class_direction(means, torch.from_numpy(known), 4, 9)
@@ -288,10 +288,10 @@ def test_attributes_are_given_to_images_without_and_taken_from_images_with_them(
     for value, sign, shown in ((0, 1, table.given), (1, -1, table.taken)):
         real = shown[:, 0]
         assert (known[rows_of(data, real), table.columns] == value).all()
-        torch.testing.assert_close(shown[:, 1], rendering.reconstructions(model, real))
+        torch.testing.assert_close(shown[:, 1], decoding.reconstructions(model, real))
         train = torch.from_numpy(data.images("train")).float() / 255
         present = torch.from_numpy(factors_of_train(data)[:, table.columns[0]] == 1)
-        direction = attributes.attribute_direction(rendering.encode_means(model, train), present)
+        direction = attributes.attribute_direction(decoding.encode_means(model, train), present)
         expected = attributes.ask(model, real[:1], direction, [sign])[0, 0]
         torch.testing.assert_close(shown[0, 2], expected)
 

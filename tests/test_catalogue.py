@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tests.reported import measured
-from vaelab import catalogue
-from vaelab.catalogue import ENTRIES, METRICS, SPACES, Metric
+from vaelab import metrics as catalogue
 from vaelab.evaluation import GROUPS, Metrics
+from vaelab.metrics import ENTRIES, METRICS, SPACES, Metric
 
 KEYS = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
 

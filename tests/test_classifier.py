@@ -17,7 +17,10 @@ from sklearn.datasets import load_digits
 from pipeline import classifier as stage
 from pipeline import download, paths, prepare
 from tests.oracles import rand
-from vaelab.classifier import (
+from vaelab.config import UserError
+from vaelab.data.dataset import PreparedData
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation.classifier import (
     DESCRIPTION,
     FEATURES,
     WEIGHTS,
@@ -30,9 +33,6 @@ from vaelab.classifier import (
     save_classifier,
     train_classifier,
 )
-from vaelab.config import UserError
-from vaelab.data.batches import ImageBatches
-from vaelab.data.dataset import PreparedData
 
 CPU = torch.device("cpu")
 

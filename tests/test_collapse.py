@@ -10,18 +10,18 @@ import torch
 
 from tests.objectives.subjects import MODEL, SHAPE, digits, settings, trainer
 from tests.oracles import gaussian_posterior
-from vaelab import assembly
-from vaelab.collapse import (
+from vaelab.config import Settings, flatten, objective_names, with_changes
+from vaelab.estimators.latent_statistics import dimension_table
+from vaelab.objectives import objective_class, own_settings
+from vaelab.report.posterior_collapse import (
     READ_FREE_BITS,
     READ_KL_WARMUP,
     READ_KL_WEIGHT,
     Diagnosis,
     describe_collapse,
 )
-from vaelab.config import Settings, flatten, objective_names, with_changes
-from vaelab.estimators.summary import dimension_table
-from vaelab.objectives import objective_class, own_settings
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
+from vaelab.training import build as assembly
 
 DEFAULTS = flatten(Settings())
 

@@ -9,8 +9,8 @@ import torch
 
 from tests import oracles
 from tests.oracles import assert_mean, integral, one_pixel
-from vaelab.distributions import ContinuousBernoulli
-from vaelab.randomness import stream
+from vaelab.models.distributions import ContinuousBernoulli
+from vaelab.runtime.random_streams import stream
 
 rand = partial(oracles.rand, dtype=torch.float64)
 randn = partial(oracles.randn, dtype=torch.float64)

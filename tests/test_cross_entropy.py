@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.cross_entropy import cross_entropy, softplus
+from vaelab.models.bernoulli import cross_entropy, softplus
 
 LOGITS = torch.cat([torch.linspace(-100, 100, 401), torch.tensor([0.0, 1e-6, -1e-6, 3e4, -3e4])])
 

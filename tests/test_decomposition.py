@@ -16,7 +16,6 @@ from tests.oracles import (
     randn,
 )
 from vaelab.config import EvaluateSettings
-from vaelab.distributions import DiagonalGaussian, standard_normal
 from vaelab.estimators import decomposition
 from vaelab.estimators.aggregate import log_aggregate_posterior
 from vaelab.estimators.decomposition import (
@@ -25,8 +24,9 @@ from vaelab.estimators.decomposition import (
     gaussian_total_correlation,
     log_marginals,
 )
-from vaelab.estimators.summary import information_metrics
-from vaelab.randomness import stream
+from vaelab.estimators.latent_statistics import information_metrics
+from vaelab.models.distributions import DiagonalGaussian, standard_normal
+from vaelab.runtime.random_streams import stream
 
 
 def mixture(count: int, size: int) -> DiagonalGaussian:

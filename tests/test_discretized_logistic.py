@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 
 from tests.oracles import STANDARD_ERRORS
-from vaelab.distributions import DiscretizedLogistic
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiscretizedLogistic
+from vaelab.runtime.random_streams import stream
 
 LEVELS = (torch.arange(256, dtype=torch.float64) / 255).reshape(256, 1, 1, 1)
 LOCATIONS = [0.0, 0.123, 0.5, 254.4 / 255, 1.0]

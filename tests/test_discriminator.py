@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from tests.objectives.subjects import settings, trainer
 from tests.oracles import rand
 from vaelab.config import ModelSettings
-from vaelab.models import build_model
-from vaelab.networks.discriminator import Discriminator
+from vaelab.models.model import build_model
+from vaelab.models.networks.discriminator import Discriminator
 
 FAMILIES = ["mlp", "conv", "resnet"]
 

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from tests import distributed_cases as cases
 from tests.pipeline.conftest import ROOT
-from vaelab import memory
 from vaelab.config import MachineSettings, TrainSettings, UserError
-from vaelab.data.batches import ImageBatches
-from vaelab.dealing import Dealer
-from vaelab.devices import choose_device
-from vaelab.distributed import SINGLE, Group, joined
+from vaelab.data.loader import ImageBatches
+from vaelab.distributed.environment import ALONE, Place, own_place
+from vaelab.distributed.process_group import SINGLE, Group, joined
 from vaelab.objectives.autoencoder import Autoencoder
 from vaelab.objectives.vae import Vae
-from vaelab.place import ALONE, Place, own_place
+from vaelab.runtime import memory
+from vaelab.runtime.devices import choose_device
+from vaelab.training.sharding import Dealer
 
 Found = list[dict[str, Any]]
 SEEDS = 5

@@ -12,7 +12,7 @@ from torch.distributions import kl_divergence
 
 from tests import oracles
 from tests.oracles import assert_mean, one_pixel
-from vaelab.distributions import (
+from vaelab.models.distributions import (
     Bernoulli,
     ContinuousBernoulli,
     DiagonalGaussian,
@@ -21,7 +21,7 @@ from vaelab.distributions import (
     ProfiledGaussian,
     standard_normal,
 )
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 rand = partial(oracles.rand, dtype=torch.float64)
 randn = partial(oracles.randn, dtype=torch.float64)

@@ -15,8 +15,8 @@ from tests.oracles import (
     pca_log_likelihood,
     spectrum,
 )
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
 
 
 def test_probabilistic_pca_on_digits_has_the_likelihood_of_its_formula():

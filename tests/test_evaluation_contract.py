@@ -13,7 +13,7 @@ from tests.evaluated import LABELS, PIXELS, TRAIN, data, images, model, number, 
 from tests.oracles import gaussian_posterior
 from vaelab.config import ModelSettings
 from vaelab.evaluation import Evaluation
-from vaelab.models import build_model
+from vaelab.models.model import build_model
 
 DATASET = {"name", "test_images"}
 TEST_METRICS = {
@@ -151,7 +151,7 @@ def test_probes_are_fitted_on_at_most_so_many_images(monkeypatch):
         fitted.append((train, labels))
         return 0.5
 
-    monkeypatch.setattr("vaelab.evaluation.codes.TRAIN_IMAGES", 40)
+    monkeypatch.setattr("vaelab.evaluation.training_latents.TRAIN_IMAGES", 40)
     monkeypatch.setattr("vaelab.estimators.probes.linear_probe_accuracy", remember)
     subject = model()
     run(subject, batch_size=16)

@@ -6,9 +6,9 @@ import pytest
 from tests.evaluated import CPU, data
 from tests.reported import known, measured
 from tests.test_evaluation_models import model
-from vaelab.classifier import build_classifier
 from vaelab.config import EvaluateSettings
 from vaelab.evaluation import GROUPS, evaluate
+from vaelab.evaluation.classifier import build_classifier
 
 FEW = EvaluateSettings(
     importance_samples=4,

@@ -18,11 +18,11 @@ from tests.test_evaluation_contract import (
     TEST_METRICS,
     WAYS,
 )
-from vaelab import assembly
 from vaelab.evaluation import Evaluation
-from vaelab.models import Model, build_model
-from vaelab.priors.codebook import Codebook
-from vaelab.randomness import stream
+from vaelab.models.model import Model, build_model
+from vaelab.models.priors.codebook import Codebook
+from vaelab.runtime.random_streams import stream
+from vaelab.training import build as assembly
 
 # What N(0, I) alone has, and what noise alone has
 STANDARD = {"ks_statistic_max", "squared_norm_ks_statistic"}

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import stage
+from pipeline import cli
 from tests.pipeline.conftest import ROOT
 from vaelab.config import Settings, UserError
-from vaelab.files import naming, write_atomically, write_text
-from vaelab.locks import sole_user
-from vaelab.memory import is_lack_of_memory
+from vaelab.runtime.files import naming, write_atomically, write_text
+from vaelab.runtime.locks import sole_user
+from vaelab.runtime.memory import is_lack_of_memory
 
 
 def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -> str:
@@ -23,7 +23,7 @@ def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        stage.run_command(fail, "", with_traceback=lambda: options.get("traceback", False))
+        cli.run_command(fail, "", with_traceback=lambda: options.get("traceback", False))
     assert caught.value.code == 2
     return capsys.readouterr().err
 
@@ -64,7 +64,7 @@ def test_the_setting_asks_for_it(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["stage"])
     with pytest.raises(SystemExit):
-        stage.run(fail, "")
+        cli.run(fail, "")
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -73,7 +73,7 @@ def test_a_bug_is_not_made_to_look_like_a_mistake_of_the_users() -> None:
         raise KeyError("no such thing")
 
     with pytest.raises(KeyError):
-        stage.run_command(fail, "")
+        cli.run_command(fail, "")
     assert not is_lack_of_memory(RuntimeError("shapes cannot be multiplied"))
 
 
@@ -128,7 +128,7 @@ def in_a_stage(work: str, folder: Path, **limits: int) -> "subprocess.CompletedP
         for name, value in limits.items():
             resource.setrlimit(getattr(resource, name), (value, value))
 
-    script = "from pipeline import stage\n" + work + "\nstage.run_command(work, '')\n"
+    script = "from pipeline import cli\n" + work + "\ncli.run_command(work, '')\n"
     return subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,
@@ -145,7 +145,8 @@ def test_a_real_limit_on_files_ends_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/arrays.npz").write_bytes(b"old")
     work = (
-        "from pathlib import Path\nimport numpy as np\nfrom pipeline.files import write_arrays\n"
+        "from pathlib import Path\nimport numpy as np\n"
+        "from vaelab.runtime.serialization import write_arrays\n"
         "def work(): write_arrays(Path('results/arrays.npz'), {'a': np.zeros(100_000)})"
     )
     found = in_a_stage(work, tmp_path, RLIMIT_FSIZE=2**16)

@@ -15,10 +15,15 @@ from torchvision.models import inception_v3
 from torchvision.transforms.v2.functional import normalize
 
 from tests.oracles import rand, randn
-from vaelab import features
-from vaelab.classifier import build_classifier
 from vaelab.config import UserError
-from vaelab.features import ClassifierSpace, InceptionSpace, PixelSpace, PrincipalSpace
+from vaelab.evaluation import feature_spaces
+from vaelab.evaluation.classifier import build_classifier
+from vaelab.evaluation.feature_spaces import (
+    ClassifierSpace,
+    InceptionSpace,
+    PixelSpace,
+    PrincipalSpace,
+)
 
 CPU = torch.device("cpu")
 DIGITS = torch.from_numpy(load_digits().images / 16).float()[:, None]
@@ -132,9 +137,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest images that the network takes, to save time."""
-    assert features.INCEPTION_SIZE == (299, 299)
-    monkeypatch.setattr(features, "INCEPTION_SIZE", (75, 75))
-    monkeypatch.setattr(features, "INCEPTION_BATCH", 2)
+    assert feature_spaces.INCEPTION_SIZE == (299, 299)
+    monkeypatch.setattr(feature_spaces, "INCEPTION_SIZE", (75, 75))
+    monkeypatch.setattr(feature_spaces, "INCEPTION_BATCH", 2)
 
 
 @pytest.mark.usefixtures("small")

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from vaelab.figures import curves, grids, latents, tiles
+from vaelab.figures import curves, grids, image_tiles, latents
 
 NOISE = np.random.default_rng(0)
 
@@ -46,14 +46,14 @@ def history(epochs: int) -> dict[str, np.ndarray]:
 
 
 def test_arrange_fills_rows_from_the_left_and_leaves_the_rest_blank():
-    grid = tiles.arrange(flat(np.arange(5, dtype=np.float32)), 3)
+    grid = image_tiles.arrange(flat(np.arange(5, dtype=np.float32)), 3)
     assert grid.shape == (2, 3, 1, 2, 3)
     np.testing.assert_array_equal(grid[..., 0, 0, 0], [[0, 1, 2], [3, 4, np.nan]])
 
 
 def test_arrange_pairs_puts_each_second_below_its_first():
     first = flat(np.array([1.0, 2.0, 3.0], np.float32))
-    grid = tiles.arrange_pairs(first, first / 10, 2)
+    grid = image_tiles.arrange_pairs(first, first / 10, 2)
     expected = np.array([[1, 2], [0.1, 0.2], [3, np.nan], [0.3, np.nan]])
     np.testing.assert_allclose(grid[..., 0, 0, 0], expected, rtol=1e-6)
 
@@ -61,7 +61,7 @@ def test_arrange_pairs_puts_each_second_below_its_first():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
     images = pictures(6, channels, 4, 5).reshape(2, 3, channels, 4, 5)
-    canvas = tiles.tile(images, scale=2, gap=3, row_breaks=(1,), column_breaks=(2,))
+    canvas = image_tiles.tile(images, scale=2, gap=3, row_breaks=(1,), column_breaks=(2,))
     # A tile is 8 x 10 pixels; a gap 3, with a break 3 + 9.
     assert canvas.shape == (8 + 12 + 8, 10 + 3 + 10 + 12 + 10, 3)
     assert canvas.dtype == np.uint8
@@ -76,18 +76,18 @@ def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
 
 
 def test_blank_images_are_white():
-    assert (tiles.tile(flat(np.full((1, 1), np.nan, np.float32))) == 255).all()
+    assert (image_tiles.tile(flat(np.full((1, 1), np.nan, np.float32))) == 255).all()
 
 
 @pytest.mark.parametrize(("side", "tile_side"), [(8, 32), (28, 56), (32, 32), (64, 64)])
 def test_progress_pictures_enlarge_small_images(side, tile_side):
-    samples = tiles.progress_samples(pictures(20, 1, side, side), columns=5)
+    samples = image_tiles.progress_samples(pictures(20, 1, side, side), columns=5)
     assert samples.shape == (4 * tile_side + 3 * 2, 5 * tile_side + 4 * 2, 3)
 
 
 def test_progress_pairs_alternate_originals_and_reconstructions():
     bright, dark = flat(np.full(3, 0.8), 1, 32, 32), flat(np.full(3, 0.2), 1, 32, 32)
-    canvas = tiles.progress_pairs(bright, dark, columns=2)
+    canvas = image_tiles.progress_pairs(bright, dark, columns=2)
     # Rows of 32 pixels: original, gap 2, decoded, gap 2 + 6 for the break, and so on.
     assert [int(canvas[y, 5, 0]) for y in (5, 39, 79, 113)] == [204, 51, 204, 51]
 
@@ -319,7 +319,7 @@ def test_figures_leave_matplotlib_as_it_was():
 
 def test_neither_pyplot_nor_for_tiles_matplotlib_is_loaded():
     check = (
-        "import sys, vaelab.figures.tiles; assert 'matplotlib' not in sys.modules;"
+        "import sys, vaelab.figures.image_tiles; assert 'matplotlib' not in sys.modules;"
         "import vaelab.figures.grids, vaelab.figures.latents, vaelab.figures.curves;"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -8,11 +8,11 @@ import torch
 from tests.oracles import STANDARD_ERRORS, log_normal, rand, randn
 from tests.test_priors import SHAPE, clusters, prior, unencoded
 from vaelab.config import ModelSettings, UserError
-from vaelab.models import build_model
-from vaelab.priors import build_prior
-from vaelab.priors.codebook import Codebook
-from vaelab.priors.mixture import Mixture
-from vaelab.randomness import stream
+from vaelab.models.model import build_model
+from vaelab.models.priors import build_prior
+from vaelab.models.priors.codebook import Codebook
+from vaelab.models.priors.mixture import Mixture
+from vaelab.runtime.random_streams import stream
 
 # The mixture
 

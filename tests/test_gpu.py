@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from tests.test_training import assert_same, stripes, weights
-from vaelab.assembly import build_trainer
-from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import MachineSettings, objective_names, parse_settings
-from vaelab.data.batches import ImageBatches
-from vaelab.devices import choose_device, describe
+from vaelab.data.loader import ImageBatches
 from vaelab.objectives import objective_class
-from vaelab.training import Trainer
+from vaelab.runtime.devices import choose_device, describe
+from vaelab.training.build import build_trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 

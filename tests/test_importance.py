@@ -24,16 +24,16 @@ from tests.oracles import (
     set_linear,
 )
 from vaelab.config import ModelSettings
-from vaelab.distributions import DiagonalGaussian, standard_normal
 from vaelab.estimators import mean_over_images
 from vaelab.estimators.importance import (
     bits_per_dim,
     importance_weighted_log_likelihood,
     log_importance_weights,
 )
-from vaelab.likelihoods import build_likelihood
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiagonalGaussian, standard_normal
+from vaelab.models.likelihoods import build_likelihood
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
 
 # Importance weighting. p(x|z) = N(z, 1), so p(x) = N(0, 2), and the posterior of x is N(x/2, 1/2).
 

@@ -39,7 +39,7 @@ def test_a_script_starts_with_no_more_than_it_needs(script: str) -> None:
     assert set(found.split()) == STARTED_WITH[script]
 
 
-GARBAGE = "import gc, pipeline.stage as s; print(gc.isenabled(), end=' ')"
+GARBAGE = "import gc, pipeline.cli as s; print(gc.isenabled(), end=' ')"
 
 
 def test_imports_of_a_script_are_not_searched_for_garbage_and_its_work_is() -> None:
@@ -52,9 +52,9 @@ TRAINING = """
 import sys
 import numpy as np
 import torch
-from vaelab.assembly import build_trainer
+from vaelab.training.build import build_trainer
 from vaelab.config import parse_settings
-from vaelab.data.batches import ImageBatches
+from vaelab.data.loader import ImageBatches
 
 images = ImageBatches(np.zeros((20, 1, 8, 8), np.uint8), torch.device("cpu"))
 settings = parse_settings({"train": {"epochs": 1}})

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tests.oracles import layer, linear_model, rand, randn, set_linear
-from vaelab import rendering
 from vaelab.estimators.interpolation import largest_step
-from vaelab.models import Model
+from vaelab.inference import decoding
+from vaelab.models.model import Model
 
 STEPS = 9
 
@@ -23,8 +23,8 @@ def decoder() -> Model:
     return model
 
 
-def way(path: rendering.Path, first: Tensor, second: Tensor) -> Tensor:
-    return rendering.decode_means(decoder(), rendering.interpolate(first, second, STEPS, path))
+def way(path: decoding.Path, first: Tensor, second: Tensor) -> Tensor:
+    return decoding.decode_means(decoder(), decoding.interpolate(first, second, STEPS, path))
 
 
 def test_a_linear_decoder_makes_a_straight_way_even():
@@ -38,8 +38,8 @@ def test_an_arc_between_equal_norms_is_even_where_the_decoder_keeps_distances():
     with torch.no_grad():
         layer(model, "decoder").weight.copy_(0.1 * turn)
     first, second = torch.nn.functional.normalize(randn(2, 5, 3, seed=1), dim=-1)
-    latents = rendering.interpolate(first, second, STEPS, "spherical")
-    found = largest_step(rendering.decode_means(model, latents))
+    latents = decoding.interpolate(first, second, STEPS, "spherical")
+    found = largest_step(decoding.decode_means(model, latents))
     torch.testing.assert_close(found, torch.ones(5).double(), rtol=0, atol=1e-4)
 
 

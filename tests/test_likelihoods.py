@@ -8,17 +8,17 @@ from torch import Tensor
 
 from tests.oracles import gaussian_posterior
 from vaelab.config import ModelSettings
-from vaelab.distributions import (
+from vaelab.models.distributions import (
     Bernoulli,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
     ProfiledGaussian,
 )
-from vaelab.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
-from vaelab.models import build_model
+from vaelab.models.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
+from vaelab.models.model import build_model
 from vaelab.objectives.vae import Vae
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 SHAPE = (1, 4, 5)
 PIXELS = math.prod(SHAPE)

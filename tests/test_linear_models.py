@@ -18,9 +18,9 @@ from tests.oracles import (
     spectrum,
 )
 from vaelab.estimators.aggregate import aggregate_moments, mean_variances
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 EIGENVALUES = [9.0, 4.0, 2.0, 1.0, 0.5, 0.25]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipeline import ui
+from pipeline.tracking import ui
 from tests.pipeline.conftest import ROOT
 
 

@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from vaelab import memory
+from vaelab.runtime import memory
 
 GIB = 2**30
 
@@ -46,7 +46,7 @@ def test_a_group_that_says_nothing_useful(no_limits, monkeypatch, tmp_path, limi
 def test_a_limit_on_the_process_counts(name):
     script = f"""
 import resource
-from vaelab import memory
+from vaelab.runtime import memory
 resource.setrlimit(resource.{name}, ({8 * GIB}, {8 * GIB}))
 first = memory.available()
 held = bytearray(2**28)

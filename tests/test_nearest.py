@@ -9,10 +9,10 @@ from scipy import stats
 from torch import Tensor
 
 from tests.oracles import STANDARD_ERRORS, assert_mean, rand, randn
-from vaelab.data.batches import ImageBatches
-from vaelab.estimators import nearest
-from vaelab.estimators.nearest import data_copying_z, nearest_images
-from vaelab.randomness import stream
+from vaelab.data.loader import ImageBatches
+from vaelab.estimators import memorization
+from vaelab.estimators.memorization import data_copying_z, nearest_images
+from vaelab.runtime.random_streams import stream
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def find(images: Tensor, train: np.ndarray, batch_size: int = 7) -> tuple[list[f
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 2, 5)])
 def test_the_nearest_is_that_of_a_double_loop(shape, batch_size, monkeypatch):
-    monkeypatch.setattr(nearest, "COMPARED_NUMBERS", 5 * math.prod(shape))
+    monkeypatch.setattr(memorization, "COMPARED_NUMBERS", 5 * math.prod(shape))
     train, images = pixels(40, shape), rand(12, *shape)
     distances, indices = find(images, train, batch_size)
     for image, distance, index in zip(images.double().numpy(), distances, indices, strict=True):

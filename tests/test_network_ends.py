@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaelab.networks.ends import fold_features, unfold_latents
+from vaelab.models.networks.channels_last import fold_features, unfold_latents
 
 SHAPE = (3, 4, 5)
 

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from tests.oracles import gaussian_posterior, layer, rand, randn
 from vaelab.config import ModelSettings
-from vaelab.distributions import Bernoulli
-from vaelab.models import Model, build_model
-from vaelab.networks import level_sizes
-from vaelab.networks.resnet import Block
-from vaelab.networks.upsample import SubPixelConvTranspose2d
-from vaelab.randomness import stream
+from vaelab.models.distributions import Bernoulli
+from vaelab.models.model import Model, build_model
+from vaelab.models.networks import level_sizes
+from vaelab.models.networks.resnet import Block
+from vaelab.models.networks.upsample import SubPixelConvTranspose2d
+from vaelab.runtime.random_streams import stream
 
 FAMILIES = ["conv", "mlp", "resnet"]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vaelab.pareto import hypervolume, on_front
+from pipeline.study.pareto import hypervolume, on_front
 
 
 def drawn(seed: int, count: int = 60) -> np.ndarray:

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from tests.oracles import assert_mean, log_normal, rand, randn
 from vaelab.config import ModelSettings
-from vaelab.distributions import DiagonalGaussian, PointMass, Posterior
-from vaelab.models import Model, build_model
-from vaelab.priors import Prior, build_prior
-from vaelab.priors.flow import Flow
-from vaelab.priors.mixture import Mixture
-from vaelab.priors.vamp import Vamp
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiagonalGaussian, PointMass, Posterior
+from vaelab.models.model import Model, build_model
+from vaelab.models.priors import Prior, build_prior
+from vaelab.models.priors.flow import Flow
+from vaelab.models.priors.mixture import Mixture
+from vaelab.models.priors.vamp import Vamp
+from vaelab.runtime.random_streams import stream
 
 SHAPE = (1, 2, 2)
 CONTINUOUS = ["standard_normal", "vamp", "flow", "mixture"]

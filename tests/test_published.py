@@ -24,12 +24,12 @@ from benchmarks.published.configurations import (
 from benchmarks.published.measuring import Result, Splits, work
 from benchmarks.published.table import table, verdict
 from benchmarks.published.training import Clock, OutOfTimeError, train
-from vaelab.assembly import build
-from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import UserError, parse_settings
-from vaelab.data.batches import ImageBatches
-from vaelab.scoring import score_images
-from vaelab.training import Trainer
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation.scoring import score_images
+from vaelab.training.build import build
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 STAGES = (Stage(1, 1e-2), Stage(3, 1e-3))

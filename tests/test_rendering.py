@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from vaelab import rendering
 from vaelab.config import ModelSettings
-from vaelab.models import Model, build_model
+from vaelab.inference import decoding
+from vaelab.models.model import Model, build_model
 
 SHAPE = (1, 6, 4)
 LATENTS = 5
@@ -25,14 +25,14 @@ def make_images(count: int, seed: int = 0) -> torch.Tensor:
 def test_reconstructions_are_decoded_posterior_means():
     model, images = make_model(), make_images(3)
     expected = model.decode(model.encode(images).mean).mean
-    torch.testing.assert_close(rendering.reconstructions(model, images), expected)
+    torch.testing.assert_close(decoding.reconstructions(model, images), expected)
 
 
 def test_pictures_lie_in_the_unit_interval_and_carry_no_gradient():
     model = make_model(gaussian_mean="linear")
     wild = 100 * torch.randn(2, 3, LATENTS, generator=torch.Generator().manual_seed(0))
     raw = model.decode(wild).mean
-    pictures = rendering.decode_means(model, wild)
+    pictures = decoding.decode_means(model, wild)
     assert raw.min() < 0
     assert raw.max() > 1
     torch.testing.assert_close(pictures, raw.clamp(0, 1))
@@ -42,13 +42,13 @@ def test_pictures_lie_in_the_unit_interval_and_carry_no_gradient():
 def test_parts_make_the_same_pictures_as_the_whole():
     model = make_model()
     latents = model.prior(1203, torch.Generator().manual_seed(1))  # three parts, the last short
-    torch.testing.assert_close(rendering.decode_means(model, latents), model.decode(latents).mean)
+    torch.testing.assert_close(decoding.decode_means(model, latents), model.decode(latents).mean)
 
 
 def test_prior_samples_repeat_with_their_generator():
     model = make_model(networks=("decoder",))
     first, again, other = (
-        rendering.prior_samples(model, 4, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)
+        decoding.prior_samples(model, 4, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8)
     )
     assert first.shape == (4, *SHAPE)
     assert torch.equal(first, again)
@@ -59,20 +59,20 @@ def test_prior_samples_repeat_with_their_generator():
 @pytest.mark.parametrize("steps", [2, 3, 10])
 def test_interpolations_end_exactly_at_the_encoded_means(path, steps):
     model, first, second = make_model(), make_images(4, 1), make_images(4, 2)
-    ends = rendering.encode_means(model, first), rendering.encode_means(model, second)
-    latents = rendering.interpolate(*ends, steps, path)
+    ends = decoding.encode_means(model, first), decoding.encode_means(model, second)
+    latents = decoding.interpolate(*ends, steps, path)
     assert latents.shape == (4, steps, LATENTS)
     assert torch.equal(latents[:, 0], ends[0])
     assert torch.equal(latents[:, -1], ends[1])
-    pictures = rendering.interpolations(model, first, second, steps, path)
-    torch.testing.assert_close(pictures[:, 0], rendering.reconstructions(model, first))
-    torch.testing.assert_close(pictures[:, -1], rendering.reconstructions(model, second))
+    pictures = decoding.interpolations(model, first, second, steps, path)
+    torch.testing.assert_close(pictures[:, 0], decoding.reconstructions(model, first))
+    torch.testing.assert_close(pictures[:, -1], decoding.reconstructions(model, second))
 
 
 def test_the_spherical_path_keeps_the_norm_and_goes_at_a_constant_angle():
     noise = torch.randn(2, 6, 20, generator=torch.Generator().manual_seed(0))
     first, second = 3 * torch.nn.functional.normalize(noise, dim=-1)
-    way = rendering.interpolate(first, second, 9)
+    way = decoding.interpolate(first, second, 9)
     torch.testing.assert_close(way.norm(dim=-1), torch.full((6, 9), 3.0))
     cosines = torch.cosine_similarity(way[:, 1:], way[:, :-1], dim=-1)
     torch.testing.assert_close(cosines, cosines[:, :1].expand(-1, 8), atol=1e-5, rtol=0)
@@ -80,7 +80,7 @@ def test_the_spherical_path_keeps_the_norm_and_goes_at_a_constant_angle():
 
 def test_the_spherical_path_of_a_right_angle():
     # Half way between the axes at 90 degrees: sin(45) = 1 / sqrt(2) of each.
-    middle = rendering.interpolate(torch.tensor([[1.0, 0]]), torch.tensor([[0, 1.0]]), 3)[0, 1]
+    middle = decoding.interpolate(torch.tensor([[1.0, 0]]), torch.tensor([[0, 1.0]]), 3)[0, 1]
     torch.testing.assert_close(middle, torch.full((2,), math.sqrt(0.5)))
 
 
@@ -91,8 +91,8 @@ def test_the_spherical_path_of_a_right_angle():
 )
 def test_the_spherical_path_falls_back_to_the_line(first, second):
     ends = torch.tensor([first]), torch.tensor([second])
-    way = rendering.interpolate(*ends, 5, "spherical")
-    torch.testing.assert_close(way, rendering.interpolate(*ends, 5, "linear"))
+    way = decoding.interpolate(*ends, 5, "spherical")
+    torch.testing.assert_close(way, decoding.interpolate(*ends, 5, "linear"))
 
 
 def test_nearly_parallel_vectors_are_no_source_of_error():
@@ -100,20 +100,20 @@ def test_nearly_parallel_vectors_are_no_source_of_error():
     first = torch.tensor([[1.0, 0.0]])
     for angle in (1e-6, 1e-4, 1e-3, 1e-2):
         second = torch.tensor([[math.cos(angle), math.sin(angle)]])
-        middle = rendering.interpolate(first, second, 3)[0, 1]
+        middle = decoding.interpolate(first, second, 3)[0, 1]
         exact = torch.tensor([math.cos(angle / 2), math.sin(angle / 2)])
         torch.testing.assert_close(middle, exact, atol=2e-7, rtol=0)
 
 
 def test_most_kl_orders_dimensions_and_breaks_ties_by_index():
     kl = torch.tensor([0.5, 2.0, 0.5, 3.0])
-    assert rendering.most_kl(kl, 3) == [3, 1, 0]
-    assert rendering.most_kl(kl, 10) == [3, 1, 0, 2]
+    assert decoding.most_kl(kl, 3) == [3, 1, 0]
+    assert decoding.most_kl(kl, 10) == [3, 1, 0, 2]
 
 
 def test_a_traversal_varies_its_dimension_only():
     centre = torch.tensor([0.5, -1.0, 2.0])
-    latents = rendering.traversal_latents(centre, [2, 0], steps=5, radius=2.0)
+    latents = decoding.traversal_latents(centre, [2, 0], steps=5, radius=2.0)
     values = torch.tensor([-2.0, -1, 0, 1, 2])
     assert torch.equal(latents[0, :, 2], values)
     assert torch.equal(latents[1, :, 0], values)
@@ -123,18 +123,18 @@ def test_a_traversal_varies_its_dimension_only():
 
 def test_traversals_go_through_the_prior_mean_or_the_image():
     model, image = make_model(), make_images(1)[0]
-    around_prior = rendering.traversals(model, [3, 1], steps=7)
+    around_prior = decoding.traversals(model, [3, 1], steps=7)
     assert around_prior.shape == (2, 7, *SHAPE)
-    mean = rendering.decode_means(model, torch.zeros(1, LATENTS))[0]
+    mean = decoding.decode_means(model, torch.zeros(1, LATENTS))[0]
     torch.testing.assert_close(around_prior[:, 3], mean.expand(2, *SHAPE))
-    centre = rendering.encode_means(model, image[None])[0]
-    around_image = rendering.traversals(model, [3], 2, radius=1.5, image=image)
+    centre = decoding.encode_means(model, image[None])[0]
+    around_image = decoding.traversals(model, [3], 2, radius=1.5, image=image)
     centre[3] = 1.5
-    torch.testing.assert_close(around_image[0, 1], rendering.decode_means(model, centre[None])[0])
+    torch.testing.assert_close(around_image[0, 1], decoding.decode_means(model, centre[None])[0])
 
 
 def test_the_manifold_lies_at_the_gaussian_quantiles():
-    latents = rendering.manifold_latents(20, 4, (3, 1))
+    latents = decoding.manifold_latents(20, 4, (3, 1))
     # Phi^-1(0.5 / 20) = -1.959964 (the 2.5% point); the first dimension grows to the right,
     # the second one upwards.
     edge = 1.959964
@@ -150,7 +150,7 @@ def test_the_manifold_lies_at_the_gaussian_quantiles():
 @pytest.mark.parametrize(("latents", "dimensions", "rows"), [(1, (0,), 1), (2, (0, 1), 6)])
 def test_the_manifold_needs_no_encoder(latents, dimensions, rows):
     model = make_model(latents, networks=("decoder",))
-    pictures = rendering.manifold(model, 6, dimensions)
+    pictures = decoding.manifold(model, 6, dimensions)
     assert pictures.shape == (rows, 6, *SHAPE)
     corner = torch.special.ndtri(torch.tensor([[0.5 / 6] + [5.5 / 6] * (latents - 1)]))
-    torch.testing.assert_close(pictures[0, 0], rendering.decode_means(model, corner)[0])
+    torch.testing.assert_close(pictures[0, 0], decoding.decode_means(model, corner)[0])

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from tests.reported import description, info, made_up, real
-from vaelab.catalogue import METRICS
 from vaelab.config import ModelSettings
 from vaelab.figures.style import BLUE, INK, ORANGE, SLATE, STONE
+from vaelab.metrics import METRICS
 from vaelab.report import Subject, build_page
-from vaelab.report.absences import absences
 from vaelab.report.embed import DARK
-from vaelab.report.pictures import pictures
+from vaelab.report.figures import pictures
+from vaelab.report.not_measured import absences
 from vaelab.report.rows import rows, summary
 from vaelab.report.sections import SECTIONS
 

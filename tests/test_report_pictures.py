@@ -6,7 +6,7 @@ import pytest
 from tests.reported import description, info, made_up, real
 from vaelab.config import ModelSettings
 from vaelab.report import Subject
-from vaelab.report.pictures import Picture, pictures
+from vaelab.report.figures import Picture, pictures
 from vaelab.report.sections import SECTIONS
 
 BOUND = {

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from pipeline import paths, report
-from pipeline.files import write_arrays, write_json
 from tests.study.conftest import SIDE, enter, prepare
-from vaelab.checkpoint import ModelDescription, save_model
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData
-from vaelab.files import write_text
-from vaelab.models import build_model
+from vaelab.models.model import build_model
+from vaelab.models.saving import ModelDescription, save_model
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import write_arrays, write_json
 
 METRICS = {
     "dataset": {"name": "folder", "test_images": 90},

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from tests.reported import description, info, made_up
-from vaelab.catalogue import METRICS
 from vaelab.config import ModelSettings
+from vaelab.metrics import METRICS
+from vaelab.metrics.thresholds import BANDS, Band
 from vaelab.report import Subject
-from vaelab.report.bands import BANDS, Band
+from vaelab.report.interpretations import RULES
 from vaelab.report.rows import Row, rows, summary, with_error
 from vaelab.report.sections import SECTIONS, SUMMARY
-from vaelab.report.verdicts import RULES
 
 KEYS = [f"{metric.group}.{metric.name}" for metric in METRICS]
 

@@ -12,19 +12,18 @@ from torchvision.models import inception_v3
 
 from tests.evaluated import CPU, LABELS, PIXELS, model
 from tests.oracles import STANDARD_ERRORS, assert_mean, rand
-from vaelab import features
-from vaelab.classifier import Classifier, train_classifier
 from vaelab.config import EvaluateSettings, UserError
-from vaelab.data.batches import ImageBatches
-from vaelab.distributions import Gaussian
+from vaelab.data.loader import ImageBatches
 from vaelab.estimators import samples
 from vaelab.estimators.samples import PointSet
-from vaelab.evaluation import image_sets
+from vaelab.evaluation import feature_spaces, image_sets
+from vaelab.evaluation.classifier import Classifier, train_classifier
+from vaelab.evaluation.feature_spaces import ClassifierSpace, FeatureSpace, PixelSpace
 from vaelab.evaluation.samples import sample_metrics
-from vaelab.evaluation.subjects import EvaluationData
-from vaelab.features import ClassifierSpace, FeatureSpace, PixelSpace
-from vaelab.likelihoods import GaussianLikelihood
-from vaelab.models import Model
+from vaelab.evaluation.types import EvaluationData
+from vaelab.models.distributions import Gaussian
+from vaelab.models.likelihoods import GaussianLikelihood
+from vaelab.models.model import Model
 
 ORDER = np.random.default_rng(0).permutation(len(PIXELS))
 TRAIN, TEST, UNSEEN = ORDER[:900], ORDER[900:1_350], ORDER[1_350:]
@@ -427,7 +426,7 @@ def test_components_are_fitted_to_other_images_than_the_floors(
 def test_inception_takes_part_if_its_weights_are_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "INCEPTION_SIZE", (75, 75))
+    monkeypatch.setattr(feature_spaces, "INCEPTION_SIZE", (75, 75))
     torch.save(inception_v3(weights=None, init_weights=False).state_dict(), tmp_path / "a.pth")
     generator = Generator(as_images(PIXELS[UNSEEN]))
     settings = EvaluateSettings(samples=10, inception_weights=tmp_path / "a.pth")

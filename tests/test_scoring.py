@@ -22,18 +22,18 @@ from tests.oracles import (
     spectrum,
 )
 from vaelab.config import ModelSettings
-from vaelab.data.batches import ImageBatches
-from vaelab.likelihoods import (
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation.scoring import closed_form_weight, normalised, normalised_bound, score_images
+from vaelab.models.likelihoods import (
     BernoulliLikelihood,
     ContinuousBernoulliLikelihood,
     DiscretizedLogisticLikelihood,
     GaussianLikelihood,
     build_likelihood,
 )
-from vaelab.models import Model, build_model
+from vaelab.models.model import Model, build_model
 from vaelab.objectives.vae import Vae
-from vaelab.randomness import stream
-from vaelab.scoring import closed_form_weight, normalised, normalised_bound, score_images
+from vaelab.runtime.random_streams import stream
 
 LATENTS = 3
 # Standard deviations from 0.12 to 0.02, so that almost all pixels lie in [0, 1].

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pipeline import paths
-from pipeline.described import training_key, training_settings
 from pipeline.evaluate import write_latents
-from pipeline.files import read_csv
 from tests.objectives.subjects import settings
 from vaelab.evaluation import LatentCodes
-from vaelab.files import write_text
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import read_csv
+from vaelab.training.fingerprint import training_key, training_settings
 
 CPU = torch.device("cpu")
 
@@ -55,9 +55,9 @@ def test_training_settings_hold_the_chosen_objectives_own_and_no_others() -> Non
 def test_a_training_is_named_by_what_its_objective_reads() -> None:
     paths.PREPARED.mkdir(parents=True)
     write_text(paths.PREPARED / "dataset.json", "{}")
-    plain = training_key(settings("wae"), CPU)
+    plain = training_key(settings("wae"), CPU, paths.PREPARED)
     # Its default, said aloud, is the same training.
-    assert training_key(settings("wae", {"mmd_weight": 1000.0}), CPU) == plain
-    assert training_key(settings("wae", {"mmd_weight": 2.0}), CPU) != plain
+    assert training_key(settings("wae", {"mmd_weight": 1000.0}), CPU, paths.PREPARED) == plain
+    assert training_key(settings("wae", {"mmd_weight": 2.0}), CPU, paths.PREPARED) != plain
     others = settings("wae").model_copy(update={"objectives": {"gan": {"loss": "wasserstein"}}})
-    assert training_key(others, CPU) == plain
+    assert training_key(others, CPU, paths.PREPARED) == plain

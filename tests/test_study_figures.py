@@ -18,9 +18,9 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.tri import TriContourSet
 
 from tests.test_figures import texts
-from vaelab.figures import front, study, style
-from vaelab.figures.marks import SHADES
-from vaelab.figures.trials import Parameter, StudyTable, number, usual_span
+from vaelab.figures import pareto_front, study, style
+from vaelab.figures.study_table import Parameter, StudyTable, number, usual_span
+from vaelab.figures.trial_plots import SHADES
 
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 LATENTS = (2, 16, 4, 32, 8, 64)
@@ -430,7 +430,7 @@ def plane(
     rates: Any = RATES, distortions: Any = DISTORTIONS, weights: Any = KL_WEIGHTS, **others: Any
 ) -> Axes:
     given = {"on_front": ON_FRONT, "chosen": [1, 2, 0], **others}
-    return front.rate_distortion_figure(rates, distortions, weights, **given).axes[0]
+    return pareto_front.rate_distortion_figure(rates, distortions, weights, **given).axes[0]
 
 
 def bound_lines(axes: Axes) -> list[Any]:
@@ -533,13 +533,13 @@ def test_planes_without_points_or_letters_are_refused():
 def test_samples_of_the_front_have_their_labels():
     images = np.zeros((2, 3, 1, 8, 8), np.float32)
     names = ["A  weight 0.03, 12 latents", "B  " + "x" * 60]
-    axes = front.front_samples_figure(images, names).axes[0]
+    axes = pareto_front.front_samples_figure(images, names).axes[0]
     shown = list(ticks(axes.yaxis))
     assert shown[0] == names[0]
     assert shown[1].startswith("B  xxx")
     assert shown[1].endswith("x…")
     with pytest.raises(ValueError, match="1 labels for 2 rows of images"):
-        front.front_samples_figure(images, names[:1])
+        pareto_front.front_samples_figure(images, names[:1])
 
 
 # --- that it can be read
@@ -584,10 +584,10 @@ def hard_figures() -> Iterator[tuple[str, Figure]]:
         study.importance_figure({f"a_very.long_name_{k}" * 4: 0.0 for k in range(9)}),
     )
     one, none = np.array([30.0]), np.array([False])
-    yield "one point", front.rate_distortion_figure(one, -one, one, ~none, [0])
-    yield "no front", front.rate_distortion_figure(one, one, 0 * one, none, [])
+    yield "one point", pareto_front.rate_distortion_figure(one, -one, one, ~none, [0])
+    yield "no front", pareto_front.rate_distortion_figure(one, one, 0 * one, none, [])
     images = np.zeros((2, 30, 1, 8, 8), np.float32)
-    yield "samples", front.front_samples_figure(images, ["a long label " * 9] * 2)
+    yield "samples", pareto_front.front_samples_figure(images, ["a long label " * 9] * 2)
 
 
 def test_hard_figures_are_drawn_with_no_text_cut_off_or_over_another():
@@ -615,5 +615,5 @@ def test_studies_leave_matplotlib_as_it_was_and_load_no_pyplot():
     study.slice_figure(table())
     plane()
     assert dict(matplotlib.rcParams) == before
-    check = "import sys, vaelab.figures.front; assert 'matplotlib.pyplot' not in sys.modules"
+    check = "import sys, vaelab.figures.pareto_front; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)

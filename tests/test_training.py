@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import ModelSettings, TrainSettings, UserError
-from vaelab.data.batches import ImageBatches
-from vaelab.models import Model, build_model
+from vaelab.data.loader import ImageBatches
+from vaelab.models.model import Model, build_model
 from vaelab.objectives import Objective, PlayerLoss
 from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae
 from vaelab.objectives.vae_gan import VaeGan
-from vaelab.optimisers import learning_rate
-from vaelab.progress import NonFiniteLossError
-from vaelab.training import Trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.optimizers import learning_rate
+from vaelab.training.progress import NonFiniteLossError
+from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)

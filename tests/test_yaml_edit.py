@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.yaml_edit import difference, edited
+from pipeline.study.yaml_edit import difference, edited
 from vaelab.config import UserError
 
 PARAMS = (Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from pipeline.yaml_edit import edited
+from pipeline.study.yaml_edit import edited
 from tests.test_yaml_edit import read
 from vaelab.config import UserError
 

@@ -25,12 +25,12 @@ from benchmarks.published.configurations import CONFIGURATIONS, FULL, QUICK, SHO
 from benchmarks.published.measuring import Result, Splits, work
 from benchmarks.published.table import listing, table
 from benchmarks.published.training import Clock
-from pipeline import stage
+from pipeline import cli
 from vaelab.config import DataSettings, MachineSettings, UserError, parse_section
 from vaelab.data import sources
 from vaelab.data.fetch import Fetcher, mirror_urls
-from vaelab.devices import choose_device, describe
-from vaelab.files import write_text
+from vaelab.runtime.devices import choose_device, describe
+from vaelab.runtime.files import write_text
 
 DATA = DataSettings(name="mnist")
 
@@ -54,7 +54,7 @@ def main() -> None:
     if arguments.list:
         print(listing())
         return
-    stage.run_command(lambda: run(arguments), again="the same command goes on from here")
+    cli.run_command(lambda: run(arguments), again="the same command goes on from here")
 
 
 def run(arguments: argparse.Namespace) -> None:

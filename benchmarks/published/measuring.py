@@ -11,12 +11,12 @@ import torch
 
 from benchmarks.published.configurations import Configuration, Measure
 from benchmarks.published.training import Clock, OutOfTimeError, train
-from vaelab.checkpoint import CheckpointFolder
-from vaelab.data.batches import ImageBatches
-from vaelab.files import write_text
-from vaelab.models import Model
-from vaelab.progress import Progress
-from vaelab.scoring import score_images
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation.scoring import score_images
+from vaelab.models.model import Model
+from vaelab.runtime.files import write_text
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.progress import Progress
 
 # Images scored between two looks at the clock.
 PART = 500

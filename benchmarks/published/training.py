@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from benchmarks.published.configurations import Training
-from vaelab.assembly import build_trainer
-from vaelab.checkpoint import CheckpointFolder
 from vaelab.config import Settings, with_changes
-from vaelab.data.batches import ImageBatches
-from vaelab.progress import EpochReport
-from vaelab.training import Trainer
+from vaelab.data.loader import ImageBatches
+from vaelab.training.build import build_trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.progress import EpochReport
+from vaelab.training.trainer import Trainer
 
 
 class OutOfTimeError(Exception):

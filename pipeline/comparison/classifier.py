@@ -1,16 +1,16 @@
 """Train the classifier whose features compare the members' images with real ones."""
 
-from pipeline import paths, stage
+from pipeline import cli, paths
 from pipeline.classifier import train_on
-from pipeline.comparison.members import Plan
+from pipeline.comparison.variants import Plan
 from vaelab.config import UserError
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device
+from vaelab.runtime.devices import choose_device
 
 
 def main() -> None:
     """Run the stage."""
-    stage.run_command(train, again="`make compare` goes on from here")
+    cli.run_command(train, again="`make compare` goes on from here")
 
 
 def train() -> None:

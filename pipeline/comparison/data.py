@@ -1,14 +1,14 @@
 """Download and prepare the images that all members are trained on."""
 
-from pipeline import paths, stage
-from pipeline.comparison.members import Plan
+from pipeline import cli, paths
+from pipeline.comparison.variants import Plan
 from pipeline.download import download
 from pipeline.prepare import work as prepare
 
 
 def main() -> None:
     """Run the stage."""
-    stage.run_command(data, again="`make compare` goes on from here")
+    cli.run_command(data, again="`make compare` goes on from here")
 
 
 def data() -> None:

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 
 from pipeline import paths
-from pipeline.batches import build_batches
-from pipeline.comparison import places
-from pipeline.comparison.members import Plan, run
-from pipeline.files import write_arrays, write_json
-from vaelab import rendering
-from vaelab.checkpoint import load_model
-from vaelab.classifier import load_classifier
-from vaelab.data.batches import ImageBatches
+from pipeline.artifacts import build_batches
+from pipeline.comparison import paths as places
+from pipeline.comparison.variants import Plan, run
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device
-from vaelab.estimators.summary import choose
+from vaelab.data.loader import ImageBatches
+from vaelab.estimators.latent_statistics import choose
 from vaelab.evaluation import EvaluationData, evaluate
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.evaluation.classifier import load_classifier
+from vaelab.inference import decoding
+from vaelab.models.model import Model
+from vaelab.models.saving import load_model
+from vaelab.runtime.devices import choose_device
+from vaelab.runtime.random_streams import stream
+from vaelab.runtime.serialization import write_arrays, write_json
 
 # What the table takes from the report of the evaluation, beside all of the samples.
 REPORTED = (
@@ -103,10 +103,10 @@ def pictured(plan: Plan, model: Model, data: PreparedData) -> dict[str, Tensor]:
     images = data.images("test")
     rows = choose(len(images), 2 * count, 0, "comparison-pictures").numpy()
     originals, others = (torch.from_numpy(images[rows]).to(device).float() / 255).chunk(2)
-    drawn = rendering.prior_samples(model, len(others), stream(0, "comparison", device))
+    drawn = decoding.prior_samples(model, len(others), stream(0, "comparison", device))
     kept = {"originals": originals, "real": others, "samples": drawn}
     if model.has("encoder"):
-        kept["reconstructions"] = rendering.reconstructions(model, originals)
+        kept["reconstructions"] = decoding.reconstructions(model, originals)
     return kept
 
 

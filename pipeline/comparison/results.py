@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import paths
-from pipeline.comparison import places
-from pipeline.files import flattened
+from pipeline.comparison import paths as places
 from vaelab.config import read_yaml
+from vaelab.runtime.serialization import flattened
 
 Metrics = dict[str, list[float]]
 

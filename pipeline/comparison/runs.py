@@ -3,15 +3,15 @@
 from typing import Any
 
 from pipeline import paths
-from pipeline.comparison import places
-from pipeline.comparison.members import Plan
+from pipeline.comparison import paths as places
 from pipeline.comparison.results import Results, seed_metrics
-from pipeline.described import training_settings
-from pipeline.files import read_csv
-from pipeline.records import git_state
+from pipeline.comparison.variants import Plan
 from pipeline.tracking import STORE_ERRORS, Run, Store, brief, open_store
+from pipeline.tracking.sync import git_state
 from vaelab.config import flatten
-from vaelab.files import sha256
+from vaelab.runtime.files import sha256
+from vaelab.runtime.serialization import read_csv
+from vaelab.training.fingerprint import training_settings
 
 TABLE_TAG = "vaelab.comparison_sha256"
 

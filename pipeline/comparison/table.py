@@ -3,18 +3,18 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline import paths, stage
-from pipeline.comparison import places
-from pipeline.comparison.claims import verdicts
-from pipeline.comparison.members import Plan
+from pipeline import cli, paths
+from pipeline.comparison import paths as places
+from pipeline.comparison.hypotheses import verdicts
 from pipeline.comparison.results import Results
 from pipeline.comparison.runs import log_comparison
-from pipeline.files import write_csv
-from pipeline.over_seeds import mean_and_standard_error
+from pipeline.comparison.variants import Plan
 from vaelab.config import UserError
+from vaelab.estimators.over_seeds import mean_and_standard_error
 from vaelab.figures.comparison import MemberPictures, comparison_figure
-from vaelab.figures.tiles import Images
-from vaelab.files import write_text
+from vaelab.figures.image_tiles import Images
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import write_csv
 
 # Columns of the table: the metric's name, its heading, its decimals.
 COLUMNS = {
@@ -41,7 +41,7 @@ own scale. Seconds are of one training on one thread{pairs}.
 
 def main() -> None:
     """Run the stage."""
-    stage.run_command(tabulate, again="`make compare` goes on from here")
+    cli.run_command(tabulate, again="`make compare` goes on from here")
 
 
 def tabulate() -> None:

@@ -4,15 +4,16 @@ import shutil
 import time
 
 from pipeline import paths
-from pipeline.batches import build_batches
-from pipeline.comparison import places
-from pipeline.comparison.members import Plan, run
-from pipeline.described import describe_model, training_key
-from pipeline.files import write_csv, write_json
-from vaelab.assembly import build_trainer
-from vaelab.checkpoint import CheckpointFolder, save_model
+from pipeline.artifacts import build_batches
+from pipeline.comparison import paths as places
+from pipeline.comparison.variants import Plan, run
 from vaelab.data.dataset import PreparedData
-from vaelab.devices import choose_device
+from vaelab.models.saving import save_model
+from vaelab.runtime.devices import choose_device
+from vaelab.runtime.serialization import write_csv, write_json
+from vaelab.training.build import build_trainer
+from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.fingerprint import describe_model, training_key
 
 
 def main() -> None:

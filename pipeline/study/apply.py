@@ -7,9 +7,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
-from pipeline.yaml_edit import difference, edited
+from pipeline.study.yaml_edit import difference, edited
 from vaelab.config import UserError, load_settings, with_changes
-from vaelab.files import write_atomically
+from vaelab.runtime.files import write_atomically
 
 CHOICES = ("best", "smallest")
 

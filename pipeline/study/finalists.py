@@ -14,10 +14,10 @@ import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.over_seeds import mean_and_standard_error
-from pipeline.study.queue import counts, finished_trials
 from pipeline.study.storage import study_directions, study_lock
+from pipeline.study.trial_queue import counts, finished_trials
 from vaelab.config import TuneSettings
+from vaelab.estimators.over_seeds import mean_and_standard_error
 
 LATENT = "model.latent_dim"
 # What a training of a finalist is: the trial's number in the search, and the seed's distance.

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
+from pipeline.study.figures import WEIGHT, importances
 from pipeline.study.finalists import METRICS, Finalist, value_of
-from pipeline.study.outcome import Outcome, epochs_spent
-from pipeline.study.pictures import WEIGHT, importances
-from pipeline.study.queue import finished_trials
+from pipeline.study.pareto import hypervolume
+from pipeline.study.summary import Outcome, epochs_spent
+from pipeline.study.trial_queue import finished_trials
 from vaelab.config.tune import Choices
-from vaelab.pareto import hypervolume
 
 CAPTIONS = {
     "history": "Every trial in its order, and the best so far.",

@@ -8,14 +8,15 @@ from optuna import Study
 from ruamel.yaml import YAML
 
 from pipeline import paths
-from pipeline.files import nested, write_csv
-from pipeline.study import pictures, report
+from pipeline.study import figures as pictures
+from pipeline.study import report
 from pipeline.study.finalists import METRICS, Finalist
-from pipeline.study.laboratory import Laboratory
-from pipeline.study.outcome import Outcome, outcome_of, trial_rows
-from pipeline.study.queue import finished_trials
+from pipeline.study.summary import Outcome, outcome_of, trial_rows
+from pipeline.study.trial_queue import finished_trials
+from pipeline.study.trial_runner import Laboratory
 from pipeline.tracking import STORE_ERRORS, Run, brief
-from vaelab.files import write_text
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import nested, write_csv
 
 
 def write(study: Study, laboratory: Laboratory, parent: Run) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.records import git_state
-from pipeline.study.described import Described
 from pipeline.study.finalists import METRICS
-from pipeline.study.queue import is_finished
+from pipeline.study.run_info import Described
 from pipeline.study.storage import FAILURE, study_lock
+from pipeline.study.trial_queue import is_finished
 from pipeline.tracking import BACKFILLED_TAG, Run, Store, brief
+from pipeline.tracking.sync import git_state
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
 

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.paths import main_copy
 from pipeline.study.samplers import build_pruner, build_sampler
-from vaelab import catalogue
+from vaelab import metrics as catalogue
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
 from vaelab.objectives import own_settings

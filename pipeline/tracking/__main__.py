@@ -1,20 +1,20 @@
 """Complete the MLflow run of the model at hand: `python -m pipeline.tracking sync`."""
 
-from pipeline import paths, stage
-from pipeline.records import complete
+from pipeline import cli, paths
 from pipeline.tracking import STORE_ERRORS, brief, open_store
-from vaelab.checkpoint import weights_hash
+from pipeline.tracking.sync import complete
 from vaelab.config import Settings, UserError, load_settings
+from vaelab.models.saving import weights_hash
 
 
 def main() -> None:
     """Run the command."""
-    parser = stage.parser(
+    parser = cli.parser(
         __doc__, "What a server missed while it was away is taken from the stages' files."
     )
     parser.add_argument("command", choices=["sync"], help="send what the run has not got")
     arguments = parser.parse_args()
-    stage.run_command(
+    cli.run_command(
         lambda: sync(load_settings(arguments.params)), again="the same command starts it again"
     )
 

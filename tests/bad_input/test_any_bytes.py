@@ -17,16 +17,16 @@ from hypothesis import given
 from PIL import Image
 
 from pipeline import paths
-from pipeline.files import read_arrays, read_csv, read_metrics, write_arrays
 from tests.bad_input.strategies import edited, edits, read_or_refused, tries
 from tests.bad_input.workplace import Workplace, write_classifier, write_model, write_prepared
-from vaelab.checkpoint import load_model
-from vaelab.classifier import load_classifier
 from vaelab.config import DataSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.data.prepare import prepare
 from vaelab.data.sources import cifar10, read
-from vaelab.files import write_text
+from vaelab.evaluation.classifier import load_classifier
+from vaelab.models.saving import load_model
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import read_arrays, read_csv, read_metrics, write_arrays
 
 RAW = Path("data/raw")
 CPU = torch.device("cpu")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from pipeline import evaluate, paths, render, report
-from pipeline.files import write_arrays
 from tests.bad_input.workplace import (
     COUNT,
     Workplace,
@@ -19,9 +18,10 @@ from tests.bad_input.workplace import (
     write_model,
     write_prepared,
 )
-from vaelab.classifier import build_classifier, save_classifier
 from vaelab.config import UserError, load_settings
-from vaelab.files import write_text
+from vaelab.evaluation.classifier import build_classifier, save_classifier
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import write_arrays
 
 ARRAYS: dict[str, np.ndarray] = {
     "nll": np.linspace(1, 2, COUNT),

@@ -19,7 +19,7 @@ from tests.bad_input.workplace import (
     write_model,
     write_prepared,
 )
-from vaelab.files import sha256
+from vaelab.runtime.files import sha256
 
 WEIGHTS = "weights.safetensors"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline import paths
-from vaelab.checkpoint import ModelDescription, save_model
-from vaelab.classifier import build_classifier, save_classifier
 from vaelab.config import ModelSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
-from vaelab.files import sha256, write_text
-from vaelab.models import Model, build_model
+from vaelab.evaluation.classifier import build_classifier, save_classifier
+from vaelab.models.model import Model, build_model
+from vaelab.models.saving import ModelDescription, save_model
+from vaelab.runtime.files import sha256, write_text
 
 SHAPE = (1, 8, 8)
 COUNT = 6

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.comparison.claims import CLAIMS, Claim, verdict, verdicts
-from pipeline.over_seeds import mean_and_standard_error
+from pipeline.comparison.hypotheses import CLAIMS, Claim, verdict, verdicts
+from vaelab.estimators.over_seeds import mean_and_standard_error
 
 CLAIM = Claim("a is lower than b", "group.metric", "a", "b")
 

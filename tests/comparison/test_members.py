@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import paths
-from pipeline.comparison.members import ComparisonSettings, Plan
-from vaelab.assembly import build
+from pipeline.comparison.variants import ComparisonSettings, Plan
 from vaelab.config import Settings, UserError, read_yaml
+from vaelab.training.build import build
 
 ROOT = Path(__file__).parent.parent.parent
 

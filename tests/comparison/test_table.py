@@ -8,8 +8,8 @@ import pytest
 
 from pipeline import paths
 from pipeline.comparison import table
-from pipeline.comparison.members import ComparisonSettings, Plan
 from pipeline.comparison.results import Results
+from pipeline.comparison.variants import ComparisonSettings, Plan
 from vaelab.config import Settings, UserError
 
 SAMPLES = {

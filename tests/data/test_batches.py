@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab import memory
-from vaelab.data.batches import READ_AHEAD, ImageBatches
-from vaelab.randomness import stream
+from vaelab.data.loader import READ_AHEAD, ImageBatches
+from vaelab.runtime import memory
+from vaelab.runtime.random_streams import stream
 
 CPU = torch.device("cpu")
 

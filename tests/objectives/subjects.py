@@ -9,14 +9,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from tests.oracles import linear_model
-from vaelab import assembly
 from vaelab.config import Settings, parse_settings
-from vaelab.data.batches import ImageBatches
-from vaelab.distributions import DiagonalGaussian
-from vaelab.models import Model
+from vaelab.data.loader import ImageBatches
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model
 from vaelab.objectives import Objective, PlayerLoss
-from vaelab.randomness import stream
-from vaelab.training import Trainer
+from vaelab.runtime.random_streams import stream
+from vaelab.training import build as assembly
+from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from tests.objectives.subjects import build, digits, gradients, settings
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
-from vaelab.distributions import Bernoulli, DiagonalGaussian
+from vaelab.models.distributions import Bernoulli, DiagonalGaussian
 from vaelab.objectives.beta_tc_vae import BetaTcVae, log_importance_shares
 from vaelab.objectives.vae import Pass
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 PARTS = ("mutual_information_nats", "total_correlation_nats", "dimension_kl_nats")
 

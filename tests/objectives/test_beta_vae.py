@@ -5,7 +5,7 @@ import torch
 
 from tests.objectives.subjects import build, digits, gradients, settings, with_posteriors
 from vaelab.objectives.beta_vae import BetaVae
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 
 @pytest.mark.parametrize("weight", [0.5, 4.0])

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from tests.objectives.subjects import build, digits, gradients, settings, with_posteriors
 from tests.oracles import assert_mean, randn
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives.factor_vae import FactorVae, shuffle_dimensions
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 CORRELATION = 0.8
 COUNT = 20_000

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tests.objectives.subjects import build, digits, parameters, settings, trainer
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives.gan import discriminator_loss, generator_loss
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 REAL, FAKE = randn(9), randn(9, seed=1)
 

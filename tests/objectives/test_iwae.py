@@ -19,10 +19,10 @@ from tests.objectives.subjects import (
     settings,
 )
 from tests.oracles import STANDARD_ERRORS, assert_mean, gaussian_posterior, log_normal
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives.iwae import Iwae
 from vaelab.objectives.vae import Vae
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 X = 1.3
 POSTERIOR = X / 2, math.sqrt(0.5)

@@ -7,7 +7,7 @@ from torch import Tensor
 from tests.objectives.subjects import LATENTS, build, digits, gradients, parameters, settings
 from tests.oracles import assert_mean, randn
 from vaelab.objectives.info_vae import prior_mmd_squared
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 PAIRS = [("info_vae", "vae"), ("wae", "autoencoder")]
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.objectives.subjects import SHAPE, build, digits, settings
-from vaelab import assembly
 from vaelab.config import (
     TrainSettings,
     UserError,
@@ -15,7 +14,8 @@ from vaelab.config import (
     with_changes,
 )
 from vaelab.objectives import build_objective, objective_class, own_settings
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
+from vaelab.training import build as assembly
 
 SHARED = {"kl_weight": 3.0, "kl_warmup_epochs": 7, "free_bits_nats": 2.0}
 
@@ -152,7 +152,7 @@ def test_auto_is_the_objectives_first_prior():
         objective, model = assembly.build(settings(name), SHAPE)
         first = objective.priors[0]
         assert objective.resolved(settings(name).model).prior == first
-        assert type(model.networks["prior"]).__module__ == f"vaelab.priors.{first}"
+        assert type(model.networks["prior"]).__module__ == f"vaelab.models.priors.{first}"
 
 
 def test_settings_of_another_objective_are_left_alone():

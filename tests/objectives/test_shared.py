@@ -18,11 +18,11 @@ from tests.objectives.subjects import (
     without_noise,  # noqa: F401  a fixture
 )
 from tests.oracles import STANDARD_ERRORS
-from vaelab.checkpoint import ModelDescription, load_model, save_model
 from vaelab.config import Settings, objective_names
-from vaelab.models import Model
+from vaelab.models.model import Model
+from vaelab.models.saving import ModelDescription, load_model, save_model
 from vaelab.objectives import PlayerLoss, build_objective, objective_class
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 NAMES = objective_names()
 # Other priors that an objective may be trained with; the first is the one of `auto`.

@@ -7,9 +7,9 @@ import torch
 
 from tests.objectives.subjects import build, digits, settings
 from tests.oracles import layer, linear_model
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 
 def test_vae_loss_is_the_weighted_sum_of_its_terms():

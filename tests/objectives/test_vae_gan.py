@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from tests.objectives.subjects import build, digits, parameters, settings
 from tests.oracles import gaussian_posterior, log_normal, randn
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives import PlayerLoss
 from vaelab.objectives.gan import GanLoss, discriminator_loss, generator_loss
 from vaelab.objectives.vae_gan import VaeGan, feature_loss
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 KIND: GanLoss = "non_saturating"
 WEIGHT = 0.02

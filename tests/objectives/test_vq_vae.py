@@ -7,10 +7,10 @@ from torch import Tensor
 
 from tests.objectives.subjects import Table, build, digits, parameters, settings
 from tests.oracles import randn
-from vaelab.models import Model
+from vaelab.models.model import Model
+from vaelab.models.priors.codebook import Codebook
 from vaelab.objectives import Objective
-from vaelab.priors.codebook import Codebook
-from vaelab.randomness import stream
+from vaelab.runtime.random_streams import stream
 
 CODES, DIMENSIONS, PLACES = 8, 2, 2
 

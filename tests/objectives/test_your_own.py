@@ -1,4 +1,4 @@
-"""The objective of docs/your_own_objective.md, taken from the page: one file, and it trains."""
+"""The objective of docs/extending.md, taken from the page: one file, and it trains."""
 
 import importlib.util
 import re
@@ -11,7 +11,7 @@ from tests.objectives.subjects import settings, trainer
 from vaelab.config import objectives
 from vaelab.objectives import own_settings
 
-PAGE = Path(__file__).parent.parent.parent / "docs/your_own_objective.md"
+PAGE = Path(__file__).parent.parent.parent / "docs/extending.md"
 NAME = "denoising_autoencoder"
 
 

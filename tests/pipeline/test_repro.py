@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from tests.pipeline.conftest import Copy, make_copy
-from vaelab.checkpoint import load_model, weights_hash
 from vaelab.data.dataset import PreparedData
-from vaelab.rendering import decode_means, reconstructions
+from vaelab.inference.decoding import decode_means, reconstructions
+from vaelab.models.saving import load_model, weights_hash
 
 pytestmark = pytest.mark.pipeline
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.study.outcome import outcome_of
+from pipeline.study.summary import outcome_of
 from pipeline.tune import Launch
 from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
-from vaelab.files import sha256, write_text
+from vaelab.runtime.files import sha256, write_text
 
 pytestmark = pytest.mark.pipeline
 

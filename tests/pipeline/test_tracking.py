@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
-from pipeline.background import BackgroundRun
+from pipeline.tracking.async_logging import BackgroundRun
 from pipeline.train import unfinished_run
 from tests.pipeline.conftest import ROOT
 from vaelab.config import TrackingSettings, UserError

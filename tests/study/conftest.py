@@ -12,11 +12,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import Trial
 from sqlalchemy import event
 
-from pipeline.study.queue import Batch, CameTo
 from pipeline.study.storage import open_storage
+from pipeline.study.trial_queue import Batch, CameTo
 from vaelab.config import TuneSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
-from vaelab.files import sha256, write_text
+from vaelab.runtime.files import sha256, write_text
 
 Join = Callable[..., Study]
 

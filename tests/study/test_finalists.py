@@ -24,10 +24,10 @@ from pipeline.study.finalists import (
     smallest,
     value_of,
 )
-from pipeline.study.queue import FAILURE, Queue, finished_trials
+from pipeline.study.trial_queue import FAILURE, Queue, finished_trials
 from tests.study.conftest import Join, one_by_one
 from vaelab.config import TuneSettings
-from vaelab.progress import NonFiniteLossError
+from vaelab.training.progress import NonFiniteLossError
 
 LATENT, WEIGHT = "model.latent_dim", "train.kl_weight"
 SPACE: dict[str, BaseDistribution] = {

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import build_batches
-from pipeline.study.judge import IMAGE_GROUPS, REPORTS, Judge
-from pipeline.study.laboratory import Laboratory
+from pipeline.artifacts import build_batches
+from pipeline.study.scorer import IMAGE_GROUPS, REPORTS, Judge
 from pipeline.study.storage import fingerprint, study_directions
+from pipeline.study.trial_runner import Laboratory
 from tests.study.conftest import SIDE, prepare
 from vaelab.config import EvaluateSettings, Settings, TuneSettings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
-from vaelab.likelihoods import GaussianLikelihood
-from vaelab.models import Model, build_model
-from vaelab.progress import EpochReport
-from vaelab.scoring import closed_form_weight, normalised, normalised_bound, score_images
-from vaelab.training import Trainer
+from vaelab.evaluation.scoring import closed_form_weight, normalised, normalised_bound, score_images
+from vaelab.models.likelihoods import GaussianLikelihood
+from vaelab.models.model import Model, build_model
+from vaelab.training.progress import EpochReport
+from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 OBJECTIVES = ("nll", "rate_distortion", "knn_accuracy", "latent.mmd_squared", "bits_per_dim")

@@ -19,8 +19,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import text
 
-from pipeline.study import queue
-from pipeline.study.queue import (
+from pipeline.study import trial_queue
+from pipeline.study.samplers import build_sampler, grid, suggest, total_trials
+from pipeline.study.storage import queue_again
+from pipeline.study.trial_queue import (
     FAILURE,
     STARTED,
     SURPLUS,
@@ -31,18 +33,16 @@ from pipeline.study.queue import (
     is_finished,
     retried_numbers,
 )
-from pipeline.study.samplers import build_sampler, grid, suggest, total_trials
-from pipeline.study.storage import queue_again
 from tests.study.conftest import Join, one_by_one
 from vaelab.config import TuneSettings, UserError
-from vaelab.progress import NonFiniteLossError
+from vaelab.training.progress import NonFiniteLossError
 
 PATIENCE = 0.2
 
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(trial_queue, "POLL_SECONDS", 0.02)
 
 
 def draw(trial: Trial) -> float:
@@ -549,7 +549,7 @@ def test_no_other_trial_takes_the_place_of_one_that_is_run_again(
         draw(trial)
         raise SystemExit
 
-    monkeypatch.setattr(queue, "queue_again", in_between)
+    monkeypatch.setattr(trial_queue, "queue_again", in_between)
     with warnings.catch_warnings(), pool:
         warnings.simplefilter("ignore")
         if ending == "dead":

@@ -26,20 +26,20 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline import paths, tune
-from pipeline.study import pictures
+from pipeline.study import figures as pictures
 from pipeline.study.apply import apply_winner, read_winner
 from pipeline.study.finalists import METRICS, Finalist, pair_of
-from pipeline.study.judge import Judge, Verdict
-from pipeline.study.laboratory import Laboratory
-from pipeline.study.outcome import TEST, Outcome
-from pipeline.study.queue import FAILURE, retried_numbers
 from pipeline.study.samplers import settings_of
+from pipeline.study.scorer import Judge, Verdict
+from pipeline.study.summary import TEST, Outcome
+from pipeline.study.trial_queue import FAILURE, retried_numbers
+from pipeline.study.trial_runner import Laboratory
 from tests.study.conftest import enter, prepare
 from vaelab.config import UserError, load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
-from vaelab.models import Model
-from vaelab.progress import EpochReport
-from vaelab.training import Trainer
+from vaelab.models.model import Model
+from vaelab.training.progress import EpochReport
+from vaelab.training.trainer import Trainer
 
 pytestmark = pytest.mark.pipeline
 

@@ -13,10 +13,10 @@ from optuna import Study
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from pipeline.study.described import describe_trial, ended_trials
 from pipeline.study.finalists import METRICS, PAIR, finalists_name
-from pipeline.study.queue import FAILURE
+from pipeline.study.run_info import describe_trial, ended_trials
 from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run
+from pipeline.study.trial_queue import FAILURE
 from pipeline.tracking import BACKFILLED_TAG, Store, open_store
 from pipeline.tracking import Run as TrackedRun
 from tests.study.conftest import enter

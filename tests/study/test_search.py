@@ -12,12 +12,12 @@ from optuna.trial import TrialState
 
 from pipeline import paths
 from pipeline.study.finalists import METRICS, finalists_name
-from pipeline.study.queue import FAILURE, finished_trials
+from pipeline.study.trial_queue import FAILURE, finished_trials
 from pipeline.tune import Launch
 from tests.study.conftest import enter, prepare
-from vaelab.checkpoint import CONFIG
 from vaelab.config import Settings, UserError, parse_settings
-from vaelab.together import Together
+from vaelab.models.saving import CONFIG
+from vaelab.training.vectorized import Together
 
 pytestmark = pytest.mark.pipeline
 

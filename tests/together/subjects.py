@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from vaelab.assembly import build_trainer
 from vaelab.config import Settings, parse_settings
-from vaelab.data.batches import ImageBatches
-from vaelab.together import Outcome, Together, kinship
-from vaelab.training import Trainer
+from vaelab.data.loader import ImageBatches
+from vaelab.training.build import build_trainer
+from vaelab.training.trainer import Trainer
+from vaelab.training.vectorized import Outcome, Together, grouping
 
 CPU = torch.device("cpu")
 PIXELS = np.rint(load_digits().images[:, None] * 255 / 16).astype(np.uint8)
@@ -38,7 +38,7 @@ def trainers(settings: list[Settings], **options: Any) -> list[Trainer]:
 
 
 def groups(settings: list[Settings]) -> list[list[int]]:
-    return kinship.groups(settings, (1, 8, 8))
+    return grouping.groups(settings, (1, 8, 8))
 
 
 def fit(together: list[Trainer]) -> dict[int, Outcome]:

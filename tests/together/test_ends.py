@@ -3,8 +3,8 @@
 import pytest
 
 from tests.together.subjects import assert_same_training, chosen, fit, trainers
-from vaelab.progress import EpochReport, NonFiniteLossError, Progress
-from vaelab.together import Together
+from vaelab.training.progress import EpochReport, NonFiniteLossError, Progress
+from vaelab.training.vectorized import Together
 
 
 def test_early_stopping_is_each_ones_own() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.together.subjects import CONV, assert_same_training, chosen, fit, groups, trainers
-from vaelab.together import Together
+from vaelab.training.vectorized import Together
 
 LIKELIHOODS = ("gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic")
 

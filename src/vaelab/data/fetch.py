@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vaelab.config import UserError
-from vaelab.files import flush
+from vaelab.runtime.files import flush
 
 MIRROR_VARIABLE = "VAELAB_DATA_MIRROR"
 Verify = Callable[[Path], str | None]

@@ -13,7 +13,7 @@ from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
 from vaelab.data.source import Shape, Source
 from vaelab.data.splits import Part, binarize, generator, split
-from vaelab.files import naming, sha256, write_text
+from vaelab.runtime.files import naming, sha256, write_text
 
 _CHUNK_BYTES = 2**24
 

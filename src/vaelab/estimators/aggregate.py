@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import chdtr, ndtr
 from torch import Tensor
 
-from vaelab.distributions import LOG_TWO_PI, DiagonalGaussian, Posterior
 from vaelab.estimators import as_float64
+from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian, Posterior
 
 # Scales of the inverse multiquadric kernel, in units of 2 d: Tolstikhin et al. 2018's code
 MMD_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from vaelab.distributions import LOG_TWO_PI, DiagonalGaussian
 from vaelab.estimators import as_float64
 from vaelab.estimators.aggregate import log_aggregate_posterior
+from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian
 
 # Pairs of a latent and a posterior that are in memory at a time: few enough to stay in a core's
 # cache, and for PyTorch to start no threads, whose meetings would cost more than the arithmetic.

@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from vaelab.distributions import Posterior
 from vaelab.estimators import as_float64
-from vaelab.likelihoods import (
+from vaelab.models.distributions import Posterior
+from vaelab.models.likelihoods import (
     ContinuousBernoulliLikelihood,
     DiscretizedLogisticLikelihood,
     GaussianLikelihood,
     Likelihood,
 )
-from vaelab.models import Model
+from vaelab.models.model import Model
 
 Images = Float[Tensor, "batch channel height width"]
 

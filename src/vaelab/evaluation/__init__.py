@@ -10,15 +10,15 @@ from collections.abc import Collection
 import numpy as np
 import torch
 
-from vaelab.classifier import Classifier
 from vaelab.config import EvaluateSettings, UserError
 from vaelab.evaluation import bounds, latent
-from vaelab.evaluation.annealed import annealing_metrics
-from vaelab.evaluation.codes import encode_training
+from vaelab.evaluation.ais_metrics import annealing_metrics
+from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_report
 from vaelab.evaluation.samples import sample_metrics
-from vaelab.evaluation.subjects import Arrays, Evaluation, EvaluationData, LatentCodes, Metrics
-from vaelab.models import Model
+from vaelab.evaluation.training_latents import encode_training
+from vaelab.evaluation.types import Arrays, Evaluation, EvaluationData, LatentCodes, Metrics
+from vaelab.models.model import Model
 
 __all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentCodes", "Metrics", "evaluate"]
 

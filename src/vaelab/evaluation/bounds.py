@@ -11,13 +11,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab.config import EvaluateSettings
-from vaelab.data.batches import ImageBatches
-from vaelab.distributions import DiagonalGaussian
+from vaelab.data.loader import ImageBatches
 from vaelab.estimators import as_float64
 from vaelab.estimators import mean_over_images as mean
 from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
 
 Scores = Mapping[str, Tensor]
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from vaelab.estimators import samples
-from vaelab.features import Batches, ClassifierSpace, FeatureSpace
+from vaelab.evaluation.feature_spaces import Batches, ClassifierSpace, FeatureSpace
 
 Images = Float[Tensor, "count channel height width"]
 

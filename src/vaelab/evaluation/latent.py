@@ -7,16 +7,16 @@ import torch
 from numpy.typing import NDArray
 
 from vaelab.config import EvaluateSettings
-from vaelab.distributions import DiagonalGaussian, PointMass, Posterior
-from vaelab.estimators import probes, summary
+from vaelab.estimators import latent_statistics, probes
 from vaelab.estimators.clusters import kmeans_agreement
 from vaelab.estimators.interpolation import largest_step
 from vaelab.evaluation.bounds import Scores
-from vaelab.evaluation.codes import TrainingCodes
-from vaelab.evaluation.subjects import EvaluationData, LatentCodes
-from vaelab.models import Model
-from vaelab.randomness import stream
-from vaelab.rendering import Path, decode_means, interpolate
+from vaelab.evaluation.training_latents import TrainingCodes
+from vaelab.evaluation.types import EvaluationData, LatentCodes
+from vaelab.inference.decoding import Path, decode_means, interpolate
+from vaelab.models.distributions import DiagonalGaussian, PointMass, Posterior
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
 
 PATHS: tuple[Path, ...] = ("linear", "spherical")
 # Images on the way between two, both included; every other one is shown, of the first four ways,
@@ -33,16 +33,16 @@ def describe_latents(
     drawn = posterior.rsample(stream(settings.seed, "evaluation/aggregate", device))
     standard, noise = model.has_standard_prior, stream(settings.seed, "evaluation/prior", device)
     threshold = settings.active_unit_threshold
-    table = summary.dimension_table(posterior, drawn, threshold, standard_prior=standard)
-    metrics = summary.dimension_metrics(table)
+    table = latent_statistics.dimension_table(posterior, drawn, threshold, standard_prior=standard)
+    metrics = latent_statistics.dimension_metrics(table)
     if isinstance(posterior, DiagonalGaussian):
         # Of the draws that the information is measured on: their noise cancels.
         rate = model.kl(posterior, drawn)
-        metrics |= summary.information_metrics(
+        metrics |= latent_statistics.information_metrics(
             posterior, drawn, rate, settings, standard_prior=standard
         )
-    prior = None if standard else model.prior(summary.MMD_POINTS, noise)
-    metrics |= summary.prior_metrics(drawn, prior, settings)
+    prior = None if standard else model.prior(latent_statistics.MMD_POINTS, noise)
+    metrics |= latent_statistics.prior_metrics(drawn, prior, settings)
     return _codes(posterior, scores, table), metrics
 
 
@@ -54,7 +54,9 @@ def _posterior(scores: Scores) -> Posterior:
 
 def _codes(posterior: Posterior, scores: Scores, table: dict[str, NDArray[Any]]) -> LatentCodes:
     stddevs = scores.get("stddev", torch.zeros_like(posterior.mean))
-    return LatentCodes(summary.array(posterior.mean), summary.array(stddevs), table)
+    return LatentCodes(
+        latent_statistics.array(posterior.mean), latent_statistics.array(stddevs), table
+    )
 
 
 def label_metrics(
@@ -101,6 +103,6 @@ def interpolation_metrics(
             way = decode_means(model, interpolate(start, end, WAY_STEPS, path))
             steps.append(largest_step(way))
             shown = (way[:, ::SHOWN_EVERY] * 255).round().byte()
-            pictures.setdefault(f"{path}_interpolation", summary.array(shown))
+            pictures.setdefault(f"{path}_interpolation", latent_statistics.array(shown))
         metrics[f"{path}_interpolation_largest_step"] = torch.cat(steps).mean().item()
     return metrics, pictures

@@ -15,15 +15,12 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaelab import rendering
-from vaelab.classifier import Classifier
 from vaelab.config import EvaluateSettings, UserError
-from vaelab.data.batches import ImageBatches
-from vaelab.estimators import summary
-from vaelab.estimators.nearest import NearestImages, data_copying_z, nearest_images
-from vaelab.evaluation.image_sets import NEIGHBOURS, ImageSet, compare, describe, see
-from vaelab.evaluation.subjects import EvaluationData
-from vaelab.features import (
+from vaelab.data.loader import ImageBatches
+from vaelab.estimators import latent_statistics
+from vaelab.estimators.memorization import NearestImages, data_copying_z, nearest_images
+from vaelab.evaluation.classifier import Classifier
+from vaelab.evaluation.feature_spaces import (
     Batches,
     ClassifierSpace,
     FeatureSpace,
@@ -31,8 +28,11 @@ from vaelab.features import (
     PixelSpace,
     PrincipalSpace,
 )
-from vaelab.models import Model
-from vaelab.randomness import stream
+from vaelab.evaluation.image_sets import NEIGHBOURS, ImageSet, compare, describe, see
+from vaelab.evaluation.types import EvaluationData
+from vaelab.inference import decoding
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
 
 Images = Float[Tensor, "count channel height width"]
 Rows = Int64[Tensor, "chosen"]
@@ -118,7 +118,7 @@ def draw(
     noise = stream(settings.seed, "evaluation/samples/pixels", device)
     levels = data.test.dequantize_levels
     for some in torch.split(latents, settings.batch_size):
-        images = rendering.decode_means(model, some)
+        images = decoding.decode_means(model, some)
         if not images.isfinite().all():
             raise UserError("samples: the images drawn from the model are not finite")
         if data.levels == 2:
@@ -168,7 +168,7 @@ def _nearest(
     }
     shown = (drawn.first[:SHOWN] * 255).round().byte()
     behind = train.array[ours.indices[:SHOWN].cpu().numpy()]
-    return metrics, {"samples_shown": summary.array(shown), "nearest_shown": behind}
+    return metrics, {"samples_shown": latent_statistics.array(shown), "nearest_shown": behind}
 
 
 def _provenance(
@@ -189,6 +189,6 @@ def _shares(drawn: ImageSet, real: ImageSet) -> dict[str, NDArray[Any]]:
     if drawn.class_shares is None or real.class_shares is None:
         return {}
     return {
-        "class_shares": summary.array(drawn.class_shares),
-        "class_shares_real": summary.array(real.class_shares),
+        "class_shares": latent_statistics.array(drawn.class_shares),
+        "class_shares_real": latent_statistics.array(real.class_shares),
     }

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaelab.figures.grids import image_grid
+from vaelab.figures.image_tiles import ImageGrid
 from vaelab.figures.style import as_written
-from vaelab.figures.tiles import ImageGrid
 
 _LONGEST_NAME = 20
 

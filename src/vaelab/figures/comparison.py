@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vaelab.figures.grids import image_grid
-from vaelab.figures.tiles import Images
+from vaelab.figures.image_tiles import Images
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vaelab.figures.style import WIDTH, dimension_name, new_figure, spread_over, style
-from vaelab.figures.tiles import (
+from vaelab.figures.image_tiles import (
     BREAK,
     Canvas,
     ImageGrid,
@@ -19,6 +18,7 @@ from vaelab.figures.tiles import (
     starts,
     tile,
 )
+from vaelab.figures.style import WIDTH, dimension_name, new_figure, spread_over, style
 
 _LETTER, _LINE = 0.07, 0.16  # inches, of a label
 _LARGEST_TILE, _LARGEST_HEIGHT = 0.95, 7.5  # inches, of a tile and of all tiles

@@ -11,10 +11,10 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from vaelab.figures.grids import image_grid
+from vaelab.figures.image_tiles import arrange_pairs
 from vaelab.figures.report import HALF
+from vaelab.figures.study_table import number
 from vaelab.figures.style import BLUE, INK, STONE, as_written, new_figure, spread_over, style
-from vaelab.figures.tiles import arrange_pairs
-from vaelab.figures.trials import number
 
 Shares = Float[NDArray[np.floating], "classes"]
 Bytes = UInt8[np.ndarray, "count channel height width"]

@@ -10,7 +10,10 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaelab.figures.marks import (
+from vaelab.figures.study_table import STEPS, Column, Parameter, StudyTable, fold, number
+from vaelab.figures.style import BLUE, CLASS_COLORS, INK, ORANGE, SLATE, new_figure, style
+from vaelab.figures.surface import draw_surface, shade_in_steps
+from vaelab.figures.trial_plots import (
     SHADES,
     Colors,
     add_legend,
@@ -20,9 +23,6 @@ from vaelab.figures.marks import (
     note_beyond,
     set_frame,
 )
-from vaelab.figures.style import BLUE, CLASS_COLORS, INK, ORANGE, SLATE, new_figure, style
-from vaelab.figures.surface import draw_surface, shade_in_steps
-from vaelab.figures.trials import STEPS, Column, Parameter, StudyTable, fold, number
 
 _NONE = -0.13  # where parallel coordinates have a setting that a trial lacks
 

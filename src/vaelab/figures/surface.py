@@ -10,8 +10,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
 
+from vaelab.figures.study_table import STEPS, StudyTable, Values
 from vaelab.figures.style import NATS
-from vaelab.figures.trials import STEPS, StudyTable, Values
 
 _SHADES = ListedColormap(NATS(np.linspace(0.08, 0.78, 256)))  # dots stand out on it
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from vaelab.config import ModelSettings, Section, Settings, TrainSettings, UserError
-from vaelab.models import Model, PosteriorKind
+from vaelab.models.model import Model, PosteriorKind
 
 Images = Float[Tensor, "batch channel height width"]
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vaelab.models import Model, PosteriorKind
+from vaelab.models.model import Model, PosteriorKind
 from vaelab.objectives import Images, Objective, PlayerLoss
 
 

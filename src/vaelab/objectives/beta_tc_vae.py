@@ -12,10 +12,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.batchwise import rows_here, whole_batch
 from vaelab.config import ModelSettings, UserError
-from vaelab.distributions import LOG_TWO_PI, standard_normal
-from vaelab.models import Model
+from vaelab.distributed.collectives import rows_here, whole_batch
+from vaelab.models.distributions import LOG_TWO_PI, standard_normal
+from vaelab.models.model import Model
 from vaelab.objectives.vae import Pass, Vae
 
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.batchwise import over_the_batch
-from vaelab.models import Model
+from vaelab.distributed.collectives import over_the_batch
+from vaelab.models.model import Model
 from vaelab.objectives.vae import Pass, Vae
 
 

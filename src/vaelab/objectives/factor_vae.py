@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives import Images, PlayerLoss
 from vaelab.objectives.vae import Pass, Vae
 

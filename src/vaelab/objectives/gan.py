@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 
 GanLoss = Literal["non_saturating", "least_squares", "wasserstein"]

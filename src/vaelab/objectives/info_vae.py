@@ -10,9 +10,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.batchwise import whole_batch
+from vaelab.distributed.collectives import whole_batch
 from vaelab.estimators.aggregate import mmd_squared
-from vaelab.models import Model
+from vaelab.models.model import Model
 from vaelab.objectives.vae import Pass, Vae
 
 

@@ -15,9 +15,9 @@ from jaxtyping import Float64
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.distributions import DiagonalGaussian
 from vaelab.estimators.importance import log_importance_weights
-from vaelab.models import Model
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 from vaelab.objectives.vae import Vae
 

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.batchwise import over_the_batch
 from vaelab.config import ModelSettings, UserError
-from vaelab.distributions import DiagonalGaussian, PixelDistribution
-from vaelab.models import Model
+from vaelab.distributed.collectives import over_the_batch
+from vaelab.models.distributions import DiagonalGaussian, PixelDistribution
+from vaelab.models.model import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 
 

@@ -18,9 +18,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab.batchwise import over_the_batch
-from vaelab.distributions import LOG_TWO_PI
-from vaelab.models import Model
+from vaelab.distributed.collectives import over_the_batch
+from vaelab.models.distributions import LOG_TWO_PI
+from vaelab.models.model import Model
 from vaelab.objectives import Images, Objective, PlayerLoss
 from vaelab.objectives.gan import discriminator_loss, generator_loss
 from vaelab.objectives.vae import Vae

@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.models import Model, PosteriorKind
+from vaelab.models.model import Model, PosteriorKind
+from vaelab.models.priors.codebook import Codebook
 from vaelab.objectives import Images, Objective, PlayerLoss
-from vaelab.priors.codebook import Codebook
 
 
 class VqVae(Objective):

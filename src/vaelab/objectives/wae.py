@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.models import Model, PosteriorKind
+from vaelab.models.model import Model, PosteriorKind
 from vaelab.objectives import Images, Objective, PlayerLoss
 from vaelab.objectives.info_vae import prior_mmd_squared
 

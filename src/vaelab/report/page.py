@@ -8,16 +8,16 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from vaelab.catalogue import Metric
-from vaelab.collapse import Diagnosis, describe_collapse
-from vaelab.report.absences import absences
-from vaelab.report.bands import BANDS
+from vaelab.metrics import Metric
+from vaelab.metrics.thresholds import BANDS
 from vaelab.report.embed import Embedded, embed, png
-from vaelab.report.facts import facts
-from vaelab.report.pictures import Picture, pictures
+from vaelab.report.evaluation_result import Subject
+from vaelab.report.figures import Picture, pictures
+from vaelab.report.model_summary import facts
+from vaelab.report.not_measured import absences
+from vaelab.report.posterior_collapse import Diagnosis, describe_collapse
 from vaelab.report.rows import Row, rows, summary
 from vaelab.report.sections import SECTIONS, Section
-from vaelab.report.subject import Subject
 
 STRIP = 16  # samples below the title
 # Stands below the title too: by itself it makes no section.

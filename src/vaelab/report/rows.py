@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vaelab.catalogue import METRICS, SPACES, Metric
-from vaelab.catalogue.entry import SPACE
-from vaelab.figures.trials import number
+from vaelab.figures.study_table import number
+from vaelab.metrics import METRICS, SPACES, Metric
+from vaelab.metrics.spec import SPACE
+from vaelab.report.evaluation_result import Subject
+from vaelab.report.interpretations import Reading, Verdict, verdict
 from vaelab.report.sections import SUMMARY, SUMMARY_LENGTH, SUMMARY_SPACES
-from vaelab.report.subject import Subject
-from vaelab.report.verdicts import Reading, Verdict, verdict
 
 _BY_KEY = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
 

@@ -77,7 +77,7 @@ class Attacker:
         return self._is_done(code, log.read_text())
 
     def _is_done(self, code: int, printed: str) -> bool:
-        """Do what docs/nothing_is_lost.md says where DVC's own lock file was torn."""
+        """Do what docs/reliability.md says where DVC's own lock file was torn."""
         if "Unable to read RWLock-file" in printed:
             (self.copy.path / ".dvc/tmp/rwlock").unlink()
             self.torn += 1

@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from vaelab.config import DataSettings, SourceName, UserError
 from vaelab.data.fetch import Fetcher
 from vaelab.data.source import Source
-from vaelab.files import write_text
+from vaelab.runtime.files import write_text
 
 _FAMILIES: dict[SourceName, str] = {
     "digits": "digits",

@@ -1,0 +1,76 @@
+"""What is compared: which settings, which members, and their seeds side by side."""
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline import cli, paths
+from vaelab.config import (
+    Section,
+    Settings,
+    UserError,
+    parse_section,
+    parse_settings,
+    read_yaml,
+    with_changes,
+)
+from vaelab.config.section import Positive, Seed
+
+
+class ComparisonSettings(Section):
+    """The section `comparison` of pipeline/comparison/params.yaml."""
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2, 3)
+    test_images: Positive = 2000
+    pictures: int = Field(default=10, ge=1, le=50)
+    workers: Positive | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all members have in common, and how they are compared."""
+
+    common: Settings
+    comparison: ComparisonSettings
+
+    @classmethod
+    def load(cls) -> "Plan":
+        """Read pipeline/comparison/params.yaml. Raises UserError."""
+        origin = str(paths.COMPARISON_PARAMS)
+        content = read_yaml(paths.COMPARISON_PARAMS)
+        if not isinstance(content, Mapping):
+            raise UserError(f"{origin}: must be a mapping of sections, such as 'comparison:'")
+        rest = dict(content)
+        section = parse_section(ComparisonSettings, rest.pop("comparison", None) or {}, origin)
+        return cls(parse_settings(rest, origin), section)
+
+    def settings(self, member: str, seed: int) -> Settings:
+        """Give the settings of a member: `vae-flow` is the objective vae with the prior flow."""
+        objective, _, prior = member.partition("-")
+        changes = {"train.objective": objective, "train.seed": seed, "machine.threads": 1}
+        if prior:
+            changes["model.prior"] = prior
+        return with_changes(self.common, changes)
+
+    def each_seed(self, work: Callable[[str, int], str], member: str) -> None:
+        """Do something for every seed, each in a process of its own, and print what it gives."""
+        seeds = self.comparison.seeds
+        workers = min(len(seeds), self.comparison.workers or os.cpu_count() or 1)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+            for line in pool.map(work, [member] * len(seeds), seeds):
+                print(line, flush=True)
+
+
+def run(work: Callable[[str], None], description: str | None) -> None:
+    """Run a stage for the member that the command line names."""
+    parser = argparse.ArgumentParser(description=description, epilog="`make compare` runs all.")
+    parser.add_argument("member", help="an objective, or objective-prior, such as vae-flow")
+    arguments = parser.parse_args()
+    cli.run_command(lambda: work(arguments.member), again="`make compare` goes on from here")

@@ -1,0 +1,193 @@
+"""What a trial is worth: never the weighted loss, and never by the test split."""
+
+import difflib
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from pipeline.artifacts import build_batches
+from pipeline.study.storage import study_directions
+from vaelab import metrics as catalogue
+from vaelab.config import EvaluateSettings, Settings, UserError
+from vaelab.data.dataset import PreparedData, SplitName
+from vaelab.data.loader import ImageBatches
+from vaelab.evaluation import GROUPS, EvaluationData, evaluate
+from vaelab.evaluation.scoring import (
+    ImageScores,
+    closed_form_weight,
+    normalised,
+    normalised_bound,
+    score_images,
+)
+from vaelab.models.model import Model
+from vaelab.objectives import refuse_unknown
+from vaelab.runtime.serialization import flattened
+from vaelab.training.build import build
+from vaelab.training.progress import EpochReport
+from vaelab.training.trainer import Trainer
+
+# Images are compared in as many groups, by their means: so few numbers fit into a storage.
+IMAGE_GROUPS = 50
+# How often a trial says how it stands, at most.
+REPORTS = 20
+CHECK_IMAGES = 200
+# Judgements in nats, which need a bound on the likelihood.
+BOUNDED = ("nll", "rate_distortion")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A trial's values, one a direction, and what else was measured.
+
+    `groups` has the value's mean over each of at most 50 groups of images, always the same
+    ones; it is empty where the value is no mean over images.
+    """
+
+    values: tuple[float, ...]
+    metrics: dict[str, float]
+    groups: list[float] = field(default_factory=list)
+
+
+class Judge:
+    """Scores models on the validation split, as `tune.objective` says, always with one noise."""
+
+    def __init__(self, settings: Settings, data: PreparedData, device: torch.device) -> None:
+        self.tune, self.evaluate = settings.tune, settings.evaluate
+        self.settings, self.data, self.device = settings, data, device
+        self.dequantize = settings.data.dequantize
+        self.train, self.validation = self.open("train"), self.open("validation")
+        self.directions = study_directions(self.tune)
+        self.metric: str | None = None
+        self._refuse_unscored()
+        if self.tune.objective not in BOUNDED:
+            self.metric = self._metric_named(self.tune.objective)
+
+    @property
+    def label(self) -> str:
+        """Say what is measured, in which unit."""
+        named = {
+            "nll": f"validation NLL (K = {self.tune.importance_samples}), nats per image",
+            "rate_distortion": "validation negative ELBO, nats per image",
+        }
+        return named.get(self.tune.objective) or _on_validation(self.metric or "")
+
+    def open(self, split: SplitName) -> ImageBatches:
+        """Open a split on the device."""
+        return build_batches(self.data, split, self.dequantize, self.device)
+
+    def standing(self, trainer: Trainer, report: EpochReport) -> float | None:
+        """Say how a trial stands after an epoch, for the pruner; None in most of many epochs."""
+        every = math.ceil(trainer.settings.epochs / REPORTS)
+        if len(self.directions) > 1 or report.epoch % every:
+            return None
+        if self.metric:
+            return self._measure(trainer.model, self.validation, "validation", 2)[self.metric]
+        pixels = math.prod(trainer.model.image_shape)
+        return normalised_bound(report.metrics, trainer.model.likelihood, pixels)
+
+    def verdict(self, model: Model) -> Verdict:
+        """Judge a trained model on the validation split."""
+        return self._judge(model, self.validation, "validation", self.tune.importance_samples)
+
+    def on_test(self, model: Model) -> Verdict:
+        """Judge the winner on the test split, with `tune.final_importance_samples`."""
+        return self._judge(model, self.open("test"), "test", self.tune.final_importance_samples)
+
+    def _judge(self, model: Model, images: ImageBatches, split: SplitName, samples: int) -> Verdict:
+        two = self.tune.objective == "rate_distortion"
+        weighed = samples if self.tune.objective == "nll" or split == "test" else 1
+        with normalised(model, self.train, self.evaluate.seed) as variance:
+            scores = score_images(model, images, weighed, self.evaluate.seed)
+        weight = closed_form_weight(model.likelihood, variance)
+        metrics = scores.means() | {"closed_form_kl_weight": weight}
+        if variance is not None:
+            metrics["train_mean_squared_error"] = variance
+        if self.metric:
+            value = self._measure(model, images, split, samples)[self.metric]
+            return Verdict((value,), metrics | {self.metric: value})
+        if two:
+            values = metrics["kl_loss_nats"], metrics["generation_loss_nats"]
+            return Verdict(values, metrics, _groups(scores, bound=True))
+        return Verdict((metrics["nll_nats"],), metrics, _groups(scores, bound=False))
+
+    def _measure(
+        self, model: Model, images: ImageBatches, split: SplitName, samples: int
+    ) -> Mapping[str, float]:
+        """Evaluate on a split as the evaluate stage does on the test split."""
+        weighed = "nll" in (self.metric or "") or "bits" in (self.metric or "")
+        # Two: with one sample there is no change on doubling it.
+        needed = max(2, samples) if weighed else 2
+        settings = self.evaluate.model_copy(update={"importance_samples": needed})
+        groups = [(self.metric or "").partition(".")[0]]
+        return self._evaluated(model, images, split, settings, groups)
+
+    def _evaluated(
+        self,
+        model: Model,
+        images: ImageBatches,
+        split: SplitName,
+        settings: EvaluateSettings,
+        groups: Collection[str] = GROUPS,
+    ) -> Mapping[str, float]:
+        """Give metrics by name of the first images of a split, or of all."""
+        labels, factors = self.data.labels(split), self.data.factors(split)
+        data = EvaluationData(
+            name=self.data.info.name,
+            levels=self.data.info.levels,
+            train=self.train,
+            test=images,
+            train_labels=self.data.labels("train"),
+            test_labels=None if labels is None else labels[: len(images)],
+            train_factors=self.data.factors("train"),
+            test_factors=None if factors is None else factors[: len(images)],
+        )
+        return flattened(evaluate(model, data, settings, self.device, groups=groups).metrics)
+
+    def _refuse_unscored(self) -> None:
+        objective, model = build(self.settings, self.data.info.image_shape)
+        name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
+        prefix = f"objectives.{name}."
+        searched = (key for key in self.tune.search_space if key.startswith(prefix))
+        refuse_unknown(name, [key.removeprefix(prefix) for key in searched])
+        if "encoder" not in objective.networks():
+            raise UserError(f"tune: objective {name} has no encoder to score")
+        if bounded and not model.has_bound:
+            raise UserError(
+                f"tune.objective: {self.tune.objective} needs a bound on the likelihood, which "
+                f"objective {name} has not; a metric such as mean_squared_error would do"
+            )
+
+    def _metric_named(self, name: str) -> str:
+        """Find the metric, by its name in metrics.json or the end of it. Raises UserError."""
+        _, built = build(self.settings, self.data.info.image_shape)
+        model = built.to(self.device).eval()
+        some = ImageBatches(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
+        few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
+        entry = catalogue.find(name)
+        # Annealing takes too long to name what else there is.
+        groups = {entry.metric.group} if entry else set(GROUPS) - {"annealing"}
+        settings = self.evaluate.model_copy(update=few)
+        known = self._evaluated(model, some, "validation", settings, groups)
+        metrics = [metric for metric in known if not metric.startswith("dataset.")]
+        found = [metric for metric in metrics if name in (metric, metric.partition(".")[2])]
+        if found:
+            return found[0]
+        near = difflib.get_close_matches(name, metrics, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(
+            f"tune.objective: {name} is not measured for this data and model; {hint}"
+            f"there are nll, rate_distortion, {', '.join(metrics)}"
+        )
+
+
+def _on_validation(metric: str) -> str:
+    return f"validation {metric.removeprefix('test.').replace('.', ' ').replace('_', ' ')}"
+
+
+def _groups(scores: ImageScores, *, bound: bool) -> list[float]:
+    values = scores.generation_loss + scores.kl_loss if bound else scores.nll
+    parts = torch.tensor_split(values.cpu(), min(IMAGE_GROUPS, len(values)))
+    return [round(part.mean().item(), 4) for part in parts]

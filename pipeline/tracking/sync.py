@@ -1,0 +1,181 @@
+"""What the stages' files say, written to their MLflow run; made anew where it is not there."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from pipeline import paths
+from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_run
+from vaelab.config import Settings, TrackingSettings
+from vaelab.data.dataset import DatasetInfo, PreparedData
+from vaelab.models.model import Model
+from vaelab.models.saving import load_model, weights_hash
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import flattened, read_csv, read_metrics
+
+
+def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, device: str) -> None:
+    """Log what is known before the first epoch."""
+    run.log_params(params)
+    run.log_dataset(info)
+    run.log_tags({"device": device, **git_state()})
+
+
+def finish_training(run: Run, settings: TrackingSettings) -> None:
+    """Log what the files have and the run has not; then tag it with the weights' hash.
+
+    Raises one of tracking.STORE_ERRORS if the store is gone: the run is then not tagged, and
+    `run_of_model` completes it, whoever needs it next.
+    """
+    noted = unfinished(weights_hash(paths.MODEL))
+    write_text(noted, run.run_id)
+    if not run.has_params():
+        _, description = load_model(paths.MODEL, torch.device("cpu"))
+        run.log_params(description.settings)
+        run.log_dataset(PreparedData.load(paths.PREPARED).info)
+    _log_epochs(run)
+    run.log_files(paths.MODEL, "model_files")
+    run.log_files(paths.TRAIN, "train")
+    run.log_results(flattened(read_metrics(paths.TIMING)))
+    if settings.log_model:
+        log_servable_model(run)
+    run.log_tags({WEIGHTS_TAG: weights_hash(paths.MODEL)})
+    noted.unlink()
+
+
+def unfinished(weights: str) -> Path:
+    """Name the file that holds the id of a model's run while that is not complete."""
+    return paths.main_copy() / ".tracking" / weights
+
+
+def run_of_model(store: Store, settings: Settings) -> Run:
+    """Find the run of the model at hand; complete it, or fill a new one, where need be."""
+    weights = weights_hash(paths.MODEL)
+    found, noted = store.find_run(weights), unfinished(weights)
+    if found:
+        return Run(store.client, found)
+    if noted.is_file() and store.has_run(known := noted.read_text(encoding="utf-8")):
+        with active_run(store, "", resumed=known) as run:
+            finish_training(run, settings.tracking)
+        return run
+    return _backfill(store, settings)
+
+
+def add_evaluation(run: Run, settings: Settings) -> None:
+    """Add what the evaluate stage wrote."""
+    metrics = read_metrics(paths.EVALUATE_METRICS)
+    measured = {group: values for group, values in metrics.items() if group != "dataset"}
+    _add_tags(run, "evaluate", settings.evaluate.model_dump())
+    run.log_results(flattened(measured))
+    run.log_files(paths.EVALUATE, "evaluate")
+
+
+def add_report(run: Run) -> None:
+    """Add what the report stage wrote."""
+    run.log_file(paths.REPORT, "evaluate")
+
+
+def add_figures(run: Run, settings: Settings) -> None:
+    """Add what the render stage drew."""
+    _add_tags(run, "render", settings.render.model_dump())
+    run.log_files(paths.RENDER, "render")
+
+
+def complete(store: Store, settings: Settings) -> Run:
+    """Give the run of the model at hand all that the stages wrote."""
+    run = run_of_model(store, settings)
+    if paths.EVALUATE_METRICS.is_file():
+        add_evaluation(run, settings)
+    if paths.REPORT.is_file():
+        add_report(run)
+    if any(paths.RENDER.glob("*.png")):
+        add_figures(run, settings)
+    return run
+
+
+def _add_tags(run: Run, name: str, settings: Mapping[str, Any]) -> None:
+    """Add a stage's settings: its run has ended, and they may change."""
+    run.log_tags({f"{name}.{key}": value for key, value in settings.items()})
+
+
+def log_servable_model(run: Run) -> None:
+    """Store the model as one that MLflow loads and serves: images in, reconstructions out."""
+    model, _ = load_model(paths.MODEL, torch.device("cpu"))
+    if model.has("encoder"):
+        example = PreparedData.load(paths.PREPARED).images("validation")[:2] / np.float32(255)
+        run.log_model(Reconstruct(model), np.resize(example, (2, *model.image_shape)))
+    else:
+        run.log_model(Generate(model), np.zeros((2, model.latent_dim), np.float32))
+
+
+class Reconstruct(nn.Module):
+    """Images to the means of p(x|z) at the posterior's mean."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [batch, channel, height, width] to the same shape."""
+        return self.model.decode(self.model.encode(images).mean).mean
+
+
+class Generate(nn.Module):
+    """Latents to the means of p(x|z)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map [batch, latent] to images."""
+        return self.model.decode(latents).mean
+
+
+def git_state() -> dict[str, str]:
+    """Give the commit and whether the tree was dirty; nothing outside a git repository.
+
+    dvc.lock is left out of account: DVC writes it between the stages of one run.
+    """
+    try:
+        commit = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain", "--", ".", ":!dvc.lock"))
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603  our own words
+
+
+def _log_epochs(run: Run) -> None:
+    """Log the epochs and pictures that the run has not."""
+    rows = [(int(row.pop("epoch")), row) for row in read_csv(paths.HISTORY)]
+    logged, pictured = run.logged_steps("learning_rate"), run.logged_images()
+    run.log_history([(epoch, row) for epoch, row in rows if epoch not in logged])
+    for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
+        key, _, epoch = path.stem.rpartition("_")
+        if (key, int(epoch)) not in pictured:
+            run.log_image(np.array(Image.open(path)), key, int(epoch))
+
+
+def _backfill(store: Store, settings: Settings) -> Run:
+    _, description = load_model(paths.MODEL, torch.device("cpu"))
+    name = f"{description.dataset} {description.objective} (from files)"
+    with active_run(store, name) as run:
+        run.forget_source()
+        run.log_params(description.settings)
+        run.log_dataset(PreparedData.load(paths.PREPARED).info)
+        run.log_tags({BACKFILLED_TAG: "true"})
+        if paths.EVALUATE_METRICS.is_file():
+            add_evaluation(run, settings)
+        finish_training(run, settings.tracking)
+    return run

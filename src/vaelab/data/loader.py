@@ -1,0 +1,166 @@
+"""Batches of a split as float images in [0, 1]: on the device as bytes where they fit.
+
+Where they do not, they are read from the memory-mapped file while the batch before is computed
+with: the same images in the same order, in the memory of a few batches.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from vaelab.distributed.environment import own_place
+from vaelab.runtime import memory
+
+# Batches that are read ahead, by as many threads: more than one, since most of it is waiting.
+READ_AHEAD = 4
+Images = Float[Tensor, "batch channel height width"]
+
+
+class ImageBatches:
+    """A split's images, batch by batch.
+
+    `binarize` draws black or white afresh at each access, white with the probability that
+    is the grey value (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of
+    one grey level: x = (level + noise) / levels (Theis et al. 2016, section 3.1).
+    """
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "count channel height width"],
+        device: torch.device,
+        *,
+        binarize: bool = False,
+        dequantize_levels: int | None = None,
+    ) -> None:
+        self.device = device
+        self.count = len(images)
+        self.binarize = binarize
+        self.dequantize_levels = dequantize_levels
+        self.array = images
+        self.bytes = _to_device(images, device) if _fits(images, device) else None
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether an image has other pixels at each access."""
+        return self.binarize or self.dequantize_levels is not None
+
+    def shuffled(
+        self, batch_size: int, order: torch.Generator, noise: torch.Generator, first: int = 0
+    ) -> Iterator[Images]:
+        """Give every image once, in an order drawn from `order`; the last batch may be short.
+
+        The batches before number `first` are left out, and no noise is drawn for them.
+        """
+        batches = torch.split(self.permutation(order), batch_size)[first:]
+        yield from self.chosen(batches, itertools.repeat(noise))
+
+    def chosen(
+        self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
+    ) -> Iterator[Images]:
+        """Give chosen images batch by batch, each with the noise of its turn."""
+        for pixels, noise in zip(self._read(batches), noises, strict=False):
+            yield self._prepare(pixels, noise)
+
+    def permutation(self, order: torch.Generator) -> Int64[Tensor, "count"]:
+        """Draw the order in which `shuffled` gives the images."""
+        return torch.randperm(self.count, generator=order, device=order.device)
+
+    def ordered(
+        self, batch_size: int, noise: torch.Generator, limit: int | None = None
+    ) -> Iterator[Images]:
+        """Give the first `limit` images, or all, in the order of the files."""
+        end = min(limit or self.count, self.count)
+        for start in range(0, end, batch_size):
+            stop = min(start + batch_size, end)
+            yield self._prepare(self._slice(start, stop), noise)
+
+    def take(self, indices: Tensor, noise: torch.Generator) -> Images:
+        """Give chosen images."""
+        return self._prepare(self._rows(indices), noise)
+
+    def spread(
+        self,
+        batch_size: int,
+        noise: torch.Generator,
+        limit: int | None = None,
+        part: slice = slice(None),
+    ) -> Iterator[Images]:
+        """Give about `limit` images, or all, spread evenly over the files: these may be sorted.
+
+        Of the batches that they make, `part` says which are given.
+        """
+        step = max(1, self.count // (limit or self.count))
+        for rows in torch.split(torch.arange(0, self.count, step), batch_size)[part]:
+            yield self.take(rows, noise)
+
+    def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
+        """Average about `limit` images, spread evenly over the files, in [0, 1]."""
+        step = max(1, self.count // limit)
+        mean = self.array[::step].mean(axis=0, dtype=np.float64) / 255
+        return torch.from_numpy(mean.astype(np.float32)).to(self.device)
+
+    def _slice(self, start: int, stop: int) -> Tensor:
+        if self.bytes is not None:
+            return self.bytes[start:stop]
+        return _to_device(self.array[start:stop], self.device)
+
+    def _read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        if self.bytes is not None:
+            yield from map(self._rows, batches)
+            return
+        with ThreadPoolExecutor(READ_AHEAD) as readers:
+            reading: deque[Future[Tensor]] = deque()
+            for indices in batches:
+                reading.append(readers.submit(self._rows, indices))
+                if len(reading) > READ_AHEAD:
+                    yield reading.popleft().result()
+            yield from (pixels.result() for pixels in reading)
+
+    def _rows(self, indices: Tensor) -> Tensor:
+        if self.bytes is not None:
+            return self.bytes.index_select(0, indices.to(self.device))
+        rows = indices.cpu().numpy()
+        # A sorted read of a memory map is a forward one; the batch's own order is restored.
+        order = np.argsort(rows)
+        batch = np.empty((len(rows), *self.array.shape[1:]), np.uint8)
+        batch[order] = np.take(self.array, rows[order], axis=0)
+        return _to_device(batch, self.device)
+
+    def _prepare(
+        self, pixels: UInt8[Tensor, "batch channel height width"], noise: torch.Generator
+    ) -> Images:
+        images = pixels.float() / 255
+        if self.binarize:
+            return (torch.rand(images.shape, generator=noise, device=self.device) < images).float()
+        if self.dequantize_levels:
+            levels = self.dequantize_levels
+            uniform = torch.rand(images.shape, generator=noise, device=self.device)
+            return ((images * (levels - 1)).round() + uniform) / levels
+        return images
+
+
+def _to_device(
+    images: UInt8[np.ndarray, "*shape"], device: torch.device
+) -> UInt8[Tensor, "*shape"]:
+    return torch.from_numpy(np.array(images)).to(device, non_blocking=True)
+
+
+def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device) -> bool:
+    """Tell whether the images take up less than half of the device's free memory.
+
+    Of a CPU's memory, a process counts on its part.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    else:
+        free = memory.available() // own_place().local_count
+    return images.nbytes < free / 2

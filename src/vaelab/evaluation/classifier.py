@@ -1,0 +1,198 @@
+"""A small classifier of images, whose features compare generated images with real ones."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from vaelab.config import ModelSettings, UserError, reason
+from vaelab.data.loader import ImageBatches
+from vaelab.models.networks import Shape, family
+from vaelab.runtime.files import sha256, write_atomically, write_text
+from vaelab.runtime.random_streams import stream
+
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "classifier.json"
+
+FEATURES = 64
+BATCH = 128
+EVALUATION_BATCH = 500
+LEARNING_RATE = 2e-3
+# Few images are shown more often: 500 steps teach it 97 % of the digits, 33 three quarters.
+LEAST_STEPS = 500
+
+Images = Float[Tensor, "batch channel height width"]
+Labels = Int64[np.ndarray, "count"]
+
+
+class ClassifierDescription(BaseModel):
+    """classifier.json: what is needed beside the weights, and how they came about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    image_shape: tuple[int, int, int]
+    classes: int
+    epochs: int
+    seed: int
+    training_accuracy: float
+    weights_sha256: str
+
+
+class Classifier(nn.Module):
+    """Two convolutions of stride 2, 64 features, and a linear map from these to the classes.
+
+    It is no Inception network: distances between its features are neither FID nor KID.
+    """
+
+    def __init__(self, image_shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.classes = classes
+        settings = ModelSettings(channels=(16, 32), kernel_size=5, activation="relu")
+        self.trunk = family("conv").encoder(image_shape, FEATURES, settings)
+        self.head = nn.Linear(FEATURES, classes)
+
+    def features(self, images: Images) -> Float[Tensor, "batch feature"]:
+        """Give the features, each above -1, of images in [0, 1]."""
+        # Rectified ones would die in training: a quarter of them said nothing of any MNIST image.
+        return functional.elu(self.trunk(2 * images - 1))
+
+    def forward(self, images: Images) -> Float[Tensor, "batch classes"]:
+        """Give the logits of images in [0, 1]."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def build_classifier(image_shape: Shape, classes: int, seed: int = 0) -> Classifier:
+    """Build a classifier for images of a shape; `seed` fixes the first weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "classifier.initialisation").initial_seed())
+        classifier = Classifier(image_shape, classes)
+    return classifier.to(memory_format=torch.channels_last)
+
+
+def enough_epochs(images: int, epochs: int) -> int:
+    """Give the epochs asked for, or as many as it takes so many images to make 500 steps."""
+    return max(epochs, math.ceil(LEAST_STEPS / math.ceil(images / BATCH)))
+
+
+def train_classifier(
+    images: ImageBatches,
+    labels: Labels,
+    classes: int,
+    *,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+) -> Classifier:
+    """Minimise the cross-entropy by Adam, the learning rate falling to 0 along a cosine.
+
+    One seed gives the same weights each time on one machine. Raises ValueError unless each image
+    has a label from 0 to classes - 1.
+    """
+    targets = _targets(images, labels, classes).to(device)
+    classifier = build_classifier(images.array.shape[1:], classes, seed).to(device).train()
+    order = stream(seed, "classifier.shuffling")
+    noise = stream(seed, "classifier.noise", images.device)
+    steps = epochs * math.ceil(len(images) / BATCH)
+    adam = torch.optim.Adam(classifier.parameters(), LEARNING_RATE, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps))
+    with (
+        torch.backends.cudnn.flags(enabled=True, deterministic=True),
+        tqdm(total=steps, desc="classifier", unit="step", disable=None) as bar,
+    ):
+        for _ in range(epochs):
+            for rows in torch.split(torch.randperm(len(images), generator=order), BATCH):
+                logits = classifier(images.take(rows, noise).to(device))
+                loss = functional.cross_entropy(logits, targets[rows.to(device)])
+                adam.zero_grad()
+                torch.autograd.backward(loss)
+                adam.step()
+                schedule.step()
+                bar.update()
+    return classifier.eval()
+
+
+def _targets(images: ImageBatches, labels: Labels, classes: int) -> Int64[Tensor, "count"]:
+    if len(labels) != len(images):
+        raise ValueError(f"{len(images)} images have {len(labels)} labels")
+    if not len(labels) or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels must run from 0 to {classes - 1}, one for each image")
+    return torch.from_numpy(np.array(labels))
+
+
+def accuracy(classifier: Classifier, images: ImageBatches, labels: Labels) -> float:
+    """Share of images whose label is the most likely class.
+
+    Noise that is drawn on images is the same each time. Raises ValueError unless each image has a
+    label from 0 to classes - 1.
+    """
+    targets = _targets(images, labels, classifier.classes)
+    noise = stream(0, "classifier.accuracy", images.device)
+    batches = images.ordered(EVALUATION_BATCH, noise)
+    predicted = torch.cat([features_of(classifier, batch)[1].cpu() for batch in batches])
+    return (predicted == targets).double().mean().item()
+
+
+@torch.inference_mode()
+def features_of(
+    classifier: Classifier,
+    images: Float[Tensor, "count channel height width"],
+    batch: int = EVALUATION_BATCH,
+) -> tuple[Float[Tensor, "count feature"], Int64[Tensor, "count"]]:
+    """Give the 64 features and the most likely class of images in [0, 1].
+
+    The classifier, which is put in evaluation mode, sees `batch` images at a time.
+    """
+    classifier.eval()
+    device = classifier.head.weight.device
+    features = torch.cat([classifier.features(x.to(device)) for x in torch.split(images, batch)])
+    return features, classifier.head(features).argmax(1)
+
+
+def save_classifier(
+    folder: Path, classifier: Classifier, *, epochs: int, seed: int, training_accuracy: float
+) -> ClassifierDescription:
+    """Write a classifier's weights, then their description, which holds their SHA-256."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in classifier.state_dict().items()}
+    content = serialise(tensors)
+    write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
+    description = ClassifierDescription(
+        image_shape=classifier.image_shape,
+        classes=classifier.classes,
+        epochs=epochs,
+        seed=seed,
+        training_accuracy=training_accuracy,
+        weights_sha256=sha256(folder / WEIGHTS),
+    )
+    write_text(folder / DESCRIPTION, description.model_dump_json(indent=2) + "\n")
+    return description
+
+
+def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, ClassifierDescription]:
+    """Read a saved classifier, ready to be evaluated.
+
+    Raises UserError if a file is missing, damaged, or does not fit the other.
+    """
+    try:
+        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
+        description = ClassifierDescription.model_validate_json(text)
+        if sha256(folder / WEIGHTS) != description.weights_sha256:
+            raise ValueError(f"the SHA-256 of {WEIGHTS} is not the one in {DESCRIPTION}")
+        classifier = build_classifier(description.image_shape, description.classes)
+        classifier.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: no loadable classifier ({reason(error)}); remove it and train it anew"
+        ) from error
+    return classifier.to(device).eval(), description

@@ -1,0 +1,197 @@
+"""Spaces of features in which sets of images are compared; a distance is of its space alone.
+
+Heusel et al. 2017 (FID) and Bińkowski et al. 2018 (KID) take the features of one network: the
+Inception of TensorFlow's model zoo of 2015, with its weights and its way of resizing. No space
+here is that, so that no distance here is a FID or a KID or compares with published ones.
+"""
+
+import math
+import pickle
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Float64
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vaelab.config import UserError
+from vaelab.estimators import as_float64
+from vaelab.evaluation.classifier import Classifier, features_of
+from vaelab.runtime.files import sha256
+
+Images = Float[Tensor, "count channel height width"]
+# The last batch may be short.
+Batches = Iterable[Float[Tensor, "_ channel height width"]]
+Features = Float[Tensor, "count feature"]
+
+# Images that have more numbers (channels x height x width) than this are averaged down to fewer.
+PIXEL_FEATURES = 1_024
+
+COMPONENTS = 64
+# A component that spreads less than this share of the first one is held to be rounding.
+LEAST_SPREAD = 1e-3
+# Images that are all the same have singular values below this one, by rounding.
+ROUNDING = 1e-9
+
+INCEPTION_SIZE = (299, 299)
+INCEPTION_BATCH = 32
+
+
+@runtime_checkable
+class FeatureSpace(Protocol):
+    """A map from images to features, known by its name."""
+
+    @property
+    def name(self) -> str:
+        """What the names of metrics begin with."""
+
+    def features(self, images: Images) -> Features:
+        """Give the features of images in [0, 1], on the images' device or the CPU."""
+
+
+@dataclass(frozen=True)
+class ClassifierSpace:
+    """The 64 features of a classifier that was trained on the same data's labels."""
+
+    classifier: Classifier
+    name: ClassVar[str] = "classifier"
+
+    def features(self, images: Images) -> Features:
+        """Give the layer before the classes, each feature above -1."""
+        return features_of(self.classifier, images)[0]
+
+
+@dataclass(frozen=True)
+class PixelSpace:
+    """The pixels themselves, at most 1,024 numbers.
+
+    Larger images are averaged over squares, of the smallest whole side that suffices: 28x28 grey
+    stays as it is, 32x32 in colour becomes 16x16, 64x64 in colour too. What is finer is not seen.
+    """
+
+    name: ClassVar[str] = "pixels"
+
+    def features(self, images: Images) -> Features:
+        """Give the averages, channel by channel, each in [0, 1]."""
+        _, channels, height, width = images.shape
+        for side in range(1, max(height, width) + 1):
+            size = (math.ceil(height / side), math.ceil(width / side))
+            if channels * math.prod(size) <= PIXEL_FEATURES:
+                break
+        return functional.adaptive_avg_pool2d(images, size).flatten(1)
+
+
+@dataclass(frozen=True)
+class PrincipalSpace:
+    """The first principal components of the pixels of training images, each of variance 1 there.
+
+    At most 64. They are whitened (`axes` are divided by the standard deviations) because without
+    it Euclidean distance would be nearly that of the pixels, which the space `pixels` has: here
+    the fine directions of small variance count as much as the coarse ones, in their own units.
+    """
+
+    mean: Float64[Tensor, "pixel"]
+    axes: Float64[Tensor, "pixel component"]
+    name: ClassVar[str] = "pca"
+
+    @classmethod
+    def fit(cls, batches: Batches) -> "PrincipalSpace":
+        """Fit to two training images or more, by the singular values of their pixels.
+
+        Of images that are all the same there is no component.
+        """
+        pixels = torch.cat([as_float64(PixelSpace().features(images)) for images in batches])
+        mean = pixels.mean(0)
+        # The factor R of centred pixels = Q R has their singular values and axes.
+        factor = torch.linalg.qr(pixels - mean, mode="r").R
+        values, axes = torch.linalg.svd(factor, full_matrices=False)[1:]
+        kept = values[:COMPONENTS] > max(LEAST_SPREAD * values[0].item(), ROUNDING)
+        deviations = values[:COMPONENTS][kept] / math.sqrt(len(pixels) - 1)
+        return cls(mean, axes[:COMPONENTS][kept].T / deviations)
+
+    def features(self, images: Images) -> Features:
+        """Give the components, in standard deviations of the training images."""
+        return (as_float64(PixelSpace().features(images)) - self.mean) @ self.axes
+
+
+@dataclass(frozen=True)
+class InceptionSpace:
+    """The 2,048 averaged features of torchvision's inception_v3, with weights from a file.
+
+    Szegedy et al. 2016. With torchvision's own weights, too, it is not the network of FID, whose
+    weights, resizing (without antialiasing) and pooling in some blocks are others. About 11
+    billion operations an image: minutes for some thousand images on a GPU, hours on a CPU.
+    """
+
+    network: nn.Module
+    weights_sha256: str
+    name: ClassVar[str] = "inception"
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> "InceptionSpace":
+        """Read the state dict that torchvision publishes, as .pth or .safetensors.
+
+        Raises UserError for a file that is missing or is something else.
+        """
+        # Takes seconds to import, and few have the weights.
+        from torchvision.models import inception_v3
+
+        with torch.device("meta"):
+            network = inception_v3(weights=None, init_weights=False, aux_logits=False)
+        network.fc = nn.Identity()
+        try:
+            features = {k: v for k, v in _read(path).items() if not k.startswith(_CLASSES)}
+            network.load_state_dict(features, assign=True)
+        except _UNREADABLE as error:
+            raise UserError(
+                f"evaluate.inception_weights: {path}: {_reason(error)}; it takes the state dict of "
+                "torchvision's inception_v3 (.pth or .safetensors), or null to do without"
+            ) from error
+        return cls(network.to(device).float().eval(), sha256(path))
+
+    @torch.inference_mode()
+    def features(self, images: Images) -> Features:
+        """Give the features; grey images are repeated in three channels."""
+        return torch.cat([self._some(part) for part in torch.split(images, INCEPTION_BATCH)])
+
+    def _some(self, images: Images) -> Features:
+        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        resized = functional.interpolate(colour, INCEPTION_SIZE, mode="bilinear", antialias=True)
+        # torchvision's weights are TensorFlow's, which take values in [-1, 1].
+        found: Tensor = self.network(2 * resized - 1)
+        return found
+
+
+# What comes after the features: classes, and others that helped in training.
+_CLASSES = ("fc.", "AuxLogits.")
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise ValueError("it has no tensors by name")
+    return state
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong in part of a line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return textwrap.shorten(str(error), 120) or type(error).__name__

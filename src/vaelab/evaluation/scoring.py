@@ -1,0 +1,118 @@
+"""What a trained model is worth on images that it was not trained on, whatever its KL weight.
+
+The weighted loss cannot judge a weight: its minimum lies at the smallest one. These scores are
+in nats per image at weight 1, of a normalised likelihood: a Gaussian's variance, set or fitted,
+is replaced by its best value on the training split, s2 = SSE / (N P) (Rybkin et al. 2021,
+sigma-VAE), because a set one would favour the weight that it happens to stand for.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from vaelab.data.loader import ImageBatches
+from vaelab.estimators import as_float64
+from vaelab.estimators.importance import importance_weighted_log_likelihood
+from vaelab.models.likelihoods import GaussianLikelihood, Likelihood
+from vaelab.models.model import Model
+from vaelab.runtime.random_streams import stream
+
+BATCH = 500
+# Images that fit the variance; as many as the training loop takes between epochs.
+FIT_IMAGES = 5_000
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Nats of each image, lower is better: the importance-weighted bound and the two losses.
+
+    generation_loss + kl_loss is the negative evidence lower bound, at weight 1.
+    """
+
+    nll: Float64[Tensor, "images"]
+    generation_loss: Float64[Tensor, "images"]
+    kl_loss: Float64[Tensor, "images"]
+
+    def means(self) -> dict[str, float]:
+        """Average over images."""
+        means = {f"{name}_nats": values.mean().item() for name, values in vars(self).items()}
+        return means | {"neg_elbo_nats": means["generation_loss_nats"] + means["kl_loss_nats"]}
+
+
+@contextmanager
+def normalised(model: Model, train: ImageBatches, seed: int) -> Iterator[float | None]:
+    """Let a Gaussian likelihood, for a while, have its best variance on the training split.
+
+    Gives that variance, the mean squared error of a pixel; None for other likelihoods.
+    """
+    likelihood, variance = model.likelihood, None
+    try:
+        if isinstance(likelihood, GaussianLikelihood):
+            fitted = GaussianLikelihood(None, linear=likelihood.linear)
+            model.likelihood = fitted.to(train.device).eval()
+            noise = stream(seed, "scoring/fit", train.device)
+            model.fit_likelihood(train.spread(BATCH, noise, FIT_IMAGES), noise)
+            variance = fitted.variance.item()
+        yield variance
+    finally:
+        model.likelihood = likelihood
+
+
+@torch.inference_mode()
+def score_images(model: Model, images: ImageBatches, samples: int, seed: int) -> ImageScores:
+    """Score every image with K = `samples`, always with the same noise for a seed.
+
+    The model is in evaluation mode and its likelihood `normalised`. Burda et al. 2016, equation
+    8; Kingma & Welling 2014, equation 3.
+    """
+    noise = stream(seed, "scoring/noise", images.device)
+    pixels = stream(seed, "scoring/pixels", images.device)
+    parts = [_score(model, part, samples, noise) for part in images.ordered(BATCH, pixels)]
+    return ImageScores(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def _score(
+    model: Model, images: Tensor, samples: int, noise: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    posterior = model.encode(images)
+    estimate = importance_weighted_log_likelihood(model, images, posterior, samples, noise)
+    latents = posterior.rsample(noise)
+    generation = -model.decode(latents).log_prob(images)
+    kl = model.kl(posterior, latents)
+    return -estimate.log_likelihood, as_float64(generation), as_float64(kl)
+
+
+def normalised_bound(
+    validation: Mapping[str, float], likelihood: Likelihood, pixels: int
+) -> float | None:
+    """Give the negative bound in nats that an epoch's validation metrics imply, at weight 1.
+
+    For a Gaussian: at the variance that is best for the validation split itself, so that it
+    costs no further pass. It only tells trials apart while they train. None for an objective
+    that measures no bound.
+    """
+    if "validation.neg_elbo_nats" not in validation:
+        return None
+    if not isinstance(likelihood, GaussianLikelihood):
+        return validation["validation.neg_elbo_nats"]
+    # min over s2 of SSE / (2 s2) + (P / 2) ln(2 pi s2), at s2 = SSE / P
+    variance = max(validation["validation.mean_squared_error"], 1e-6)
+    generation = pixels / 2 * (math.log(2 * math.pi * variance) + 1)
+    return generation + validation["validation.kl_loss_nats"]
+
+
+def closed_form_weight(trained: Likelihood, variance: float | None) -> float:
+    """Give the KL weight at which a bound's own likelihood would be stationary.
+
+    A Gaussian of set variance s0 trained at weight w is one of variance w s0, so the best weight
+    is s2 / s0 with the best variance s2: 2 MSE for the sum of squared errors, where s0 = 1/2.
+    It is 1 where the variance is fitted already, and for every other likelihood.
+    """
+    if variance is None or not isinstance(trained, GaussianLikelihood) or trained.fitted:
+        return 1.0
+    return variance / trained.variance.item()

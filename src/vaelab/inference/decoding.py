@@ -1,0 +1,167 @@
+"""From a model and images to the images to draw: every result lies in [0, 1].
+
+Pictures are the means of p(x|z), without the likelihood's noise. Only `reconstructions` and
+`interpolations` need an encoder; callers ask `model.has("encoder")` first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from vaelab.models.model import Model
+
+Images = Float[Tensor, "count channel height width"]
+ImageGrid = Float[Tensor, "rows columns channel height width"]
+LatentGrid = Float[Tensor, "rows columns latent"]
+Path = Literal["spherical", "linear"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where latents lie, for models whose prior is not N(0, I): z = centre + scale * coordinate."""
+
+    centre: Float[Tensor, "latent"]
+    scale: Float[Tensor, "latent"]
+
+
+def _by_part(function: Callable[[Tensor], Tensor], items: Tensor, batch_size: int = 500) -> Tensor:
+    """Apply a function to a bounded number of items at a time, without gradients."""
+    with torch.no_grad():
+        return torch.cat([function(part) for part in torch.split(items, batch_size)])
+
+
+def encode_means(model: Model, images: Images) -> Float[Tensor, "count latent"]:
+    """Give the mean of q(z|x) for each image."""
+    return _by_part(lambda part: model.encode(part).mean, images)
+
+
+def decode_means(
+    model: Model, latents: Float[Tensor, "*batch latent"]
+) -> Float[Tensor, "*batch channel height width"]:
+    """Give the mean of p(x|z) for each latent, brought into [0, 1]."""
+    pixels = _by_part(lambda part: model.decode(part).mean, latents.reshape(-1, latents.shape[-1]))
+    return pixels.clamp(0, 1).reshape(*latents.shape[:-1], *pixels.shape[1:])
+
+
+def reconstructions(model: Model, images: Images) -> Images:
+    """Decode each image's posterior mean."""
+    return decode_means(model, encode_means(model, images))
+
+
+def prior_samples(model: Model, count: int, generator: torch.Generator) -> Images:
+    """Decode latents drawn from the prior."""
+    with torch.no_grad():
+        latents = model.prior(count, generator)
+    return decode_means(model, latents)
+
+
+def interpolate(
+    first: Float[Tensor, "pairs latent"],
+    second: Float[Tensor, "pairs latent"],
+    steps: int,
+    path: Path = "spherical",
+) -> Float[Tensor, "pairs steps latent"]:
+    """Go from each first latent to its second one; both ends are exact.
+
+    The spherical path (Shoemake 1985; for latents: White 2016, section 2.1) keeps to the radii
+    that a Gaussian's samples have, which a straight line leaves. Where the two vectors are
+    parallel or one is zero, there is no such path, and the line is taken.
+    """
+    fraction = torch.linspace(0, 1, steps, device=first.device, dtype=first.dtype)[:, None]
+    first, second = first[:, None], second[:, None]
+    line = (1 - fraction) * first + fraction * second
+    if path == "linear":
+        return line
+    start, end = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
+    # Kahan's formula is exact for small angles too, where acos(<start, end>) is not.
+    apart, together = (start - end).norm(dim=-1), (start + end).norm(dim=-1)
+    angle = 2 * torch.atan2(apart, together)[..., None]
+    zero = (first.norm(dim=-1) * second.norm(dim=-1) == 0)[..., None]
+    straight = zero | (angle.sin() < 1e-4)
+    sine = angle.sin().masked_fill(straight, 1)
+    # sin((1 - t) a) / sin(a) first + sin(t a) / sin(a) second, exact where a weight is 0 or 1
+    before, after = torch.sin((1 - fraction) * angle) / sine, torch.sin(fraction * angle) / sine
+    return torch.where(straight, line, before * first + after * second)
+
+
+def interpolations(
+    model: Model, first: Images, second: Images, steps: int, path: Path = "spherical"
+) -> ImageGrid:
+    """Decode the way from each first image's posterior mean to its second image's."""
+    ends = encode_means(model, first), encode_means(model, second)
+    return decode_means(model, interpolate(*ends, steps, path))
+
+
+def most_kl(kl_per_dimension_nats: Float[Tensor, "latent"], count: int) -> list[int]:
+    """Name the dimensions with the most KL, most first; of equal ones the lower first."""
+    order = kl_per_dimension_nats.sort(descending=True, stable=True).indices
+    return [int(index) for index in order[:count]]
+
+
+def traversal_latents(
+    centre: Float[Tensor, "latent"], dimensions: Sequence[int], steps: int, radius: float
+) -> LatentGrid:
+    """Set one dimension a row to values from -radius to radius, the others as in `centre`.
+
+    The values are latent coordinates, so they count the prior's standard deviations.
+    """
+    latents = centre.repeat(len(dimensions), steps, 1)
+    for row, dimension in enumerate(dimensions):
+        latents[row, :, dimension] = torch.linspace(-radius, radius, steps)
+    return latents
+
+
+def traversals(
+    model: Model,
+    dimensions: Sequence[int],
+    steps: int,
+    radius: float = 3.0,
+    image: Float[Tensor, "channel height width"] | None = None,
+    frame: Frame | None = None,
+) -> ImageGrid:
+    """Decode a traversal of each dimension, around an image's posterior mean or the prior's.
+
+    With a frame `radius` counts its scale, and the way leads through its centre.
+    """
+    origin = torch.zeros(model.latent_dim, device=next(model.parameters()).device)
+    centre = origin if image is None else encode_means(model, image[None])[0]
+    latents = traversal_latents(centre, dimensions, steps, radius)
+    return decode_means(model, _placed(latents, frame))
+
+
+def _placed(latents: LatentGrid, frame: Frame | None) -> LatentGrid:
+    return latents if frame is None else frame.centre + frame.scale * latents
+
+
+def gaussian_quantiles(size: int) -> Float[Tensor, "size"]:
+    """Give N(0, 1)'s quantiles at the midpoints of `size` equal parts of [0, 1], rising."""
+    quantiles: Tensor = torch.special.ndtri((torch.arange(size, dtype=torch.float64) + 0.5) / size)
+    return quantiles.float()
+
+
+def manifold_latents(size: int, latent_dim: int, dimensions: Sequence[int]) -> LatentGrid:
+    """Cover a plane of the latent space at the Gaussian's quantiles; other dimensions are 0.
+
+    Kingma & Welling 2014, figure 4. The first dimension grows to the right, the second one
+    upwards, as in a plot; with one dimension there is one row.
+    """
+    quantiles = gaussian_quantiles(size)
+    rows = size if len(dimensions) == 2 else 1
+    latents = torch.zeros(rows, size, latent_dim)
+    latents[..., dimensions[0]] = quantiles
+    if len(dimensions) == 2:
+        latents[..., dimensions[1]] = quantiles.flip(0)[:, None]
+    return latents
+
+
+def manifold(
+    model: Model, size: int, dimensions: Sequence[int], frame: Frame | None = None
+) -> ImageGrid:
+    """Decode a plane of the latent space at the Gaussian's quantiles, in a frame if given."""
+    latents = manifold_latents(size, model.latent_dim, dimensions)
+    return decode_means(model, _placed(latents.to(next(model.parameters()).device), frame))

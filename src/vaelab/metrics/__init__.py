@@ -1,0 +1,35 @@
+"""The catalogue of metrics: what each number of metrics.json is, and which direction is better."""
+
+from collections.abc import Mapping
+
+from vaelab.metrics import annealing, bounds, disentanglement, latent, samples
+from vaelab.metrics.spec import NATS, SPACE, SPACES, Better, Entry, Metric, Role
+
+__all__ = ["ENTRIES", "METRICS", "NATS", "SPACES", "Better", "Entry", "Metric", "Role", "find"]
+
+METRICS: tuple[Metric, ...] = (
+    *bounds.METRICS,
+    *annealing.METRICS,
+    *latent.METRICS,
+    *disentanglement.METRICS,
+    *samples.METRICS,
+)
+
+ENTRIES: Mapping[str, Entry] = {
+    f"{metric.group}.{name.replace(SPACE, space)}": Entry(metric, role, space)
+    for metric in METRICS
+    for space in metric.spaces
+    for name, role in metric.roles()
+}
+"""Every name that metrics.json can hold, as group.name."""
+
+
+def find(name: str) -> Entry | None:
+    """Find a metric by group.name, or by its name alone; None where there is no such metric.
+
+    A name that two groups have, such as nll_nats, is the first group's.
+    """
+    if name in ENTRIES:
+        return ENTRIES[name]
+    ends = (entry for key, entry in ENTRIES.items() if key.partition(".")[2] == name)
+    return next(ends, None)

@@ -1,0 +1,1 @@
+"""Models: networks, distributions, likelihoods, priors, and how they are saved."""

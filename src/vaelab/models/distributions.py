@@ -1,0 +1,250 @@
+"""Distributions of latents and of pixels. Every `log_prob` and `kl` is in nats per image.
+
+A distribution's parameters carry any leading dimensions (samples, images); an image or a
+latent takes up the last ones, which `log_prob` sums over.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vaelab.distributed.collectives import over_the_batch
+from vaelab.models.bernoulli import cross_entropy, softplus
+
+LOG_TWO_PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class DiagonalGaussian:
+    """q(z|x) = N(mean, diag(stddev^2)), or the prior: Kingma & Welling 2014, section 3."""
+
+    mean: Float[Tensor, "*batch latent"]
+    stddev: Float[Tensor, "*batch latent"]
+
+    def rsample(
+        self, generator: torch.Generator | None = None, samples: int | None = None
+    ) -> Float[Tensor, "*samples_batch latent"]:
+        """Draw z = mean + stddev * noise; `samples` puts a dimension of draws in front."""
+        shape = self.mean.shape if samples is None else (samples, *self.mean.shape)
+        noise = torch.randn(
+            shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
+        return self.mean + self.stddev * noise
+
+    def detach(self) -> "DiagonalGaussian":
+        """Give the same distribution, cut off from what made its parameters."""
+        return DiagonalGaussian(self.mean.detach(), self.stddev.detach())
+
+    def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
+        """Log density of the latents, in nats."""
+        standardised = (latents - self.mean) / self.stddev
+        return -0.5 * (standardised**2 + 2 * self.stddev.log() + LOG_TWO_PI).sum(-1)
+
+    def kl_per_dimension(self) -> Float[Tensor, "*batch latent"]:
+        """KL(q || N(0, 1)) of each dimension, in nats: Kingma & Welling 2014, appendix B."""
+        # KL = (mu^2 + sigma^2 - ln sigma^2 - 1) / 2
+        return 0.5 * (self.mean**2 + self.stddev**2 - 1) - self.stddev.log()
+
+    def kl(self) -> Float[Tensor, "*batch"]:
+        """KL(q || N(0, I)) in nats, summed over dimensions."""
+        return self.kl_per_dimension().sum(-1)
+
+
+@dataclass(frozen=True)
+class PointMass:
+    """A latent without noise: what the encoder of an autoencoder gives."""
+
+    mean: Float[Tensor, "*batch latent"]
+
+    def rsample(
+        self, generator: torch.Generator | None = None, samples: int | None = None
+    ) -> Float[Tensor, "*samples_batch latent"]:
+        """Give the point; `samples` puts a dimension of copies in front."""
+        return self.mean if samples is None else self.mean.expand(samples, *self.mean.shape)
+
+    def detach(self) -> "PointMass":
+        """Give the same point, cut off from what made it."""
+        return PointMass(self.mean.detach())
+
+    def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
+        """Log probability of the point itself, 0 nats: what the bound of discrete codes needs."""
+        return torch.zeros_like(latents[..., 0])
+
+
+Posterior = DiagonalGaussian | PointMass
+
+
+def standard_normal(like: Float[Tensor, "*batch latent"]) -> DiagonalGaussian:
+    """Give the prior N(0, I) in the shape, type and place of `like`."""
+    return DiagonalGaussian(torch.zeros_like(like), torch.ones_like(like))
+
+
+@runtime_checkable
+class PixelDistribution(Protocol):
+    """p(x|z): what `Model.decode` returns."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected image, [*batch, channel, height, width], in [0, 1] for most likelihoods."""
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """Log probability (or density on [0, 1]) of images, [*batch], in nats."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw images, noise of the likelihood included."""
+
+
+def _sum_pixels(values: Tensor) -> Tensor:
+    return values.flatten(-3).sum(-1)
+
+
+def _gaussian(sum_of_squares: Tensor, variance: Tensor, pixels: int) -> Tensor:
+    # -SSE / (2 s2) - (P / 2) ln(2 pi s2)
+    return -0.5 * (sum_of_squares / variance + pixels * (variance.log() + LOG_TWO_PI))
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Binary pixels. On grey ones it is a cross-entropy and no likelihood (science of [0, 1])."""
+
+    logits: Float[Tensor, "*batch channel height width"]
+
+    @property
+    def mean(self) -> Tensor:
+        """Probability of a white pixel."""
+        return self.logits.sigmoid()
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """Negative cross-entropy, x ln p + (1 - x) ln (1 - p), in nats."""
+        return _sum_pixels(cross_entropy(images, self.logits))
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw black or white pixels."""
+        return torch.bernoulli(self.mean, generator=generator)
+
+
+@dataclass(frozen=True)
+class ContinuousBernoulli:
+    """A density on [0, 1], C(p) p^x (1-p)^(1-x): Loaiza-Ganem & Cunningham 2019, equation 6."""
+
+    logits: Float[Tensor, "*batch channel height width"]
+
+    def _near_half(self) -> Tensor:
+        # Near p = 1/2 the closed forms divide 0 by 0. In float32 their rounding error, about
+        # 1e-7 / l, meets the series' truncation error, about l^6 / 1e6, around |l| = 0.3.
+        return self.logits.abs() < 0.3
+
+    def _away_from_half(self) -> Tensor:
+        return torch.where(self._near_half(), torch.ones_like(self.logits), self.logits)
+
+    def log_normaliser(self) -> Tensor:
+        """ln C(p) of each pixel, in nats, as a function of the logit l = ln(p / (1 - p))."""
+        # C = 2 artanh(1 - 2p) / (1 - 2p) = l / tanh(l / 2), since 1 - 2p = -tanh(l / 2)
+        far = self._away_from_half().abs()
+        exact = far.log() - torch.tanh(far / 2).log()
+        # ln(l / tanh(l/2)) = ln 2 + l^2/12 - 7 l^4/1440 + 31 l^6/90720 - ...
+        square = self.logits**2
+        series = math.log(2) + square / 12 - 7 * square**2 / 1440 + 31 * square**3 / 90720
+        return torch.where(self._near_half(), series, exact)
+
+    @property
+    def mean(self) -> Tensor:
+        """Expected pixel, which is not p: p / (2p - 1) + 1 / (2 artanh(1 - 2p))."""
+        far = self._away_from_half()
+        # p / (2p - 1) = 1 / (1 - e^-l), for l > 0: no exponential overflows
+        size = far.abs()
+        rising = 1 / -torch.expm1(-size) - 1 / size
+        exact = torch.where(far > 0, rising, 1 - rising)
+        square = self.logits**2
+        series = 0.5 + self.logits * (1 / 12 - square / 720 + square**2 / 30240)
+        return torch.where(self._near_half(), series, exact)
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """Log density on [0, 1], in nats."""
+        return _sum_pixels(cross_entropy(images, self.logits) + self.log_normaliser())
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw by inverting the distribution function."""
+        uniform = torch.rand(self.logits.shape, generator=generator, device=self.logits.device)
+        # x = 1 + ln(u + (1 - u) e^-l) / l inverts F(x) = (e^(l x) - 1) / (e^l - 1) for l > 0;
+        # in this form it stays accurate down to l = 0, where x = u.
+        size = self.logits.abs().clamp_min(1e-6)
+        rising = 1 + torch.log1p((1 - uniform) * torch.expm1(-size)) / size
+        return torch.where(self.logits > 0, rising, 1 - rising).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Pixels with one shared variance: the squared error as a normalised likelihood."""
+
+    mean: Float[Tensor, "*batch channel height width"]
+    variance: Float[Tensor, ""]
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """-SSE / (2 s2) - (P / 2) ln(2 pi s2), in nats, for P pixels and variance s2."""
+        sum_of_squares = _sum_pixels((images - self.mean).square())
+        return _gaussian(sum_of_squares, self.variance, math.prod(self.mean.shape[-3:]))
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw pixels around the mean; they may leave [0, 1]."""
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        return self.mean + self.variance.sqrt() * noise
+
+
+@dataclass(frozen=True)
+class ProfiledGaussian:
+    """A Gaussian whose variance is the best one for the images that it is asked about.
+
+    Rybkin et al. 2021 (sigma-VAE), equation 4. For training only: the variance is taken as a
+    constant when differentiating, which changes no gradient, because at the best variance
+    the derivative by the variance is zero.
+    """
+
+    mean: Float[Tensor, "*batch channel height width"]
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """Log density at s2 = mean squared error of all images given, in nats."""
+        sum_of_squares = _sum_pixels((images - self.mean).square())
+        pixels = math.prod(self.mean.shape[-3:])
+        variance = (over_the_batch(sum_of_squares.detach().mean()) / pixels).clamp_min(1e-6)
+        return _gaussian(sum_of_squares, variance, pixels)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Give the mean: no variance is known before images are seen."""
+        return self.mean
+
+
+@dataclass(frozen=True)
+class DiscretizedLogistic:
+    """256 grey levels, each the logistic's mass between its neighbours' midpoints.
+
+    Kingma et al. 2016 (IAF), appendix; Salimans et al. 2017, equation 2. Level v is the image
+    value v / 255; the two outer levels take the tails, so the levels sum to 1.
+    """
+
+    mean: Float[Tensor, "*batch channel height width"]
+    log_scale: Float[Tensor, "*batch channel height width"]
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """Log probability of the 8-bit pixels, in nats."""
+        inverse_scale = torch.exp(-self.log_scale)
+        half_level = 0.5 / 255
+        upper = (images - self.mean + half_level) * inverse_scale
+        lower = (images - self.mean - half_level) * inverse_scale
+        # ln(S(u) - S(l)) = ln S(u) + ln S(-l) + ln(1 - e^(l - u)), S the logistic function
+        width = 2 * half_level * inverse_scale
+        below, above = -softplus(-upper), -softplus(lower)
+        inside = below + above + torch.log(-torch.expm1(-width))
+        black, white = images < half_level, images > 1 - half_level
+        edges = torch.where(black, below, above)
+        return _sum_pixels(torch.where(black | white, edges, inside))
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Draw 8-bit levels, as values in [0, 1]."""
+        uniform = torch.rand(self.mean.shape, generator=generator, device=self.mean.device)
+        value = self.mean + self.log_scale.exp() * torch.logit(uniform, eps=1e-6)
+        return (value.clamp(0, 1) * 255).round() / 255

@@ -1,0 +1,75 @@
+"""Residual networks with pre-activation: He et al. 2016 (Identity Mappings), figure 1b.
+
+No batch statistics: an image's likelihood must not depend on its neighbours in the batch.
+"""
+
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vaelab.config import ModelSettings
+from vaelab.models.networks import ACTIVATIONS, Shape, level_sizes, stride
+from vaelab.models.networks.channels_last import fold_features, unfold_latents
+
+Features = Float[Tensor, "batch channel height width"]
+
+
+class Block(nn.Module):
+    """x + f(x), with f two 3x3 convolutions; the second starts at 0, so f does too."""
+
+    def __init__(self, channels: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.residual = nn.Sequential(
+            activation(), nn.Conv2d(channels, channels, 3, padding=1), activation(), last
+        )
+
+    def forward(self, features: Features) -> Features:
+        """Add the residual."""
+        result: Tensor = features + self.residual(features)
+        return result
+
+
+class Resize(nn.Module):
+    """Nearest-neighbour interpolation to a fixed size, odd ones too."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, features: Features) -> Float[Tensor, "batch channel rows columns"]:
+        """Resize the last two dimensions."""
+        return functional.interpolate(features, size=self.size)
+
+
+def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
+    """Build a stride-2 convolution and a residual block a level, then a linear map."""
+    activation = ACTIVATIONS[settings.activation]
+    layers: list[nn.Module] = []
+    *sizes, (height, width) = level_sizes(shape, len(settings.channels))
+    for size, (inputs, filters) in zip(
+        sizes, pairwise((shape[0], *settings.channels)), strict=True
+    ):
+        halve = nn.Conv2d(inputs, filters, 3, stride=stride(size), padding=1)
+        layers += [halve, Block(filters, activation)]
+    last = (settings.channels[-1], height, width)
+    return nn.Sequential(*layers, activation(), *fold_features(last, outputs))
+
+
+def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
+    """Build a linear map, then a residual block and an enlargement a level."""
+    activation = ACTIVATIONS[settings.activation]
+    sizes = level_sizes(shape, len(settings.channels))[::-1]
+    layers = unfold_latents(latents, (settings.channels[-1], *sizes[0]))
+    filters = (*reversed(settings.channels), settings.channels[0])
+    for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
+        layers += [
+            Block(inputs, activation),
+            Resize(size),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+        ]
+    return nn.Sequential(*layers, activation(), nn.Conv2d(filters[-1], shape[0], 3, padding=1))

@@ -1,0 +1,86 @@
+"""A normalising flow as prior: RealNVP, Dinh et al. 2017, section 3.
+
+ln p(z) = ln N(f(z); 0, I) + ln |det df/dz|, where f is a stack of affine couplings: half of
+the numbers are scaled and shifted by networks of the other half, so that f is inverted exactly
+and its Jacobian is triangular.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vaelab.config import ModelSettings
+from vaelab.models.distributions import standard_normal
+from vaelab.models.networks import Shape
+from vaelab.models.priors import Encode, Latents, Prior
+
+
+class Coupling(nn.Module):
+    """Scales and shifts the dimensions where `mask` is 0, given those where it is 1."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Float[Tensor, "latent"], width: int) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.clone(), persistent=False)
+        size = len(mask)
+        last = nn.Linear(width, 2 * size)
+        # The flow starts as the identity, the prior as the unit Gaussian.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.network = nn.Sequential(
+            nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), last
+        )
+
+    def forward(self, latents: Latents) -> tuple[Latents, Float[Tensor, "*batch"]]:
+        """Give f(z) and ln |det df/dz|."""
+        log_scale, shift = self._affine(latents)
+        return latents * log_scale.exp() + shift, log_scale.sum(-1)
+
+    def inverse(self, noise: Latents) -> Latents:
+        """Give the z with f(z) = noise: what the mask lets through is the same in both."""
+        log_scale, shift = self._affine(noise)
+        return (noise - shift) * (-log_scale).exp()
+
+    def _affine(self, latents: Latents) -> tuple[Tensor, Tensor]:
+        raw, shift = self.network(latents * self.mask).chunk(2, dim=-1)
+        moved = 1 - self.mask
+        # Bounded, so that no step of the optimiser makes the flow explode.
+        return raw.tanh() * moved, shift * moved
+
+
+class Flow(Prior):
+    """Couplings with alternating masks, from latents to unit Gaussian noise."""
+
+    name = "a normalising flow"
+
+    def __init__(self, latent_dim: int, layers: int, width: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        even = (torch.arange(latent_dim) % 2).float()
+        masks = [even if layer % 2 else 1 - even for layer in range(layers)]
+        self.couplings = nn.ModuleList(Coupling(mask, width) for mask in masks)
+
+    def log_prob(self, latents: Latents, encode: Encode) -> Float[Tensor, "*batch"]:
+        """Log density in nats, by the change of variables: equation 3."""
+        total = torch.zeros_like(latents[..., 0])
+        for coupling in self.couplings:
+            latents, log_determinant = coupling(latents)
+            total = total + log_determinant
+        return standard_normal(latents).log_prob(latents) + total
+
+    def sample(
+        self, count: int, generator: torch.Generator | None, encode: Encode
+    ) -> Float[Tensor, "count latent"]:
+        """Draw noise and go through the couplings backwards."""
+        device = next(self.parameters()).device
+        latents = torch.randn(count, self.latent_dim, generator=generator, device=device)
+        for coupling in reversed(self.couplings):
+            assert isinstance(coupling, Coupling)
+            latents = coupling.inverse(latents)
+        return latents
+
+
+def build(settings: ModelSettings, image_shape: Shape) -> Flow:
+    """Build it for `model.flow_layers` of `model.flow_width`."""
+    return Flow(settings.latent_dim, settings.flow_layers, settings.flow_width)

@@ -1,0 +1,74 @@
+"""Models on disk: safetensors and JSON, whole or not there, no pickle."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
+
+from vaelab.config import ModelSettings, UserError, reason
+from vaelab.models.model import Model, PosteriorKind, build_model
+from vaelab.runtime.files import sha256, write_atomically, write_text
+
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+
+
+class ModelDescription(BaseModel):
+    """config.json: what is needed beside the weights to build the model and feed it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = 1
+    objective: str
+    networks: tuple[str, ...]
+    posterior: PosteriorKind = "gaussian"
+    image_shape: tuple[int, int, int]
+    model: ModelSettings
+    dataset: str
+    levels: int
+    settings: dict[str, Any]  # as they were, by dotted name: a record, read by no one here
+
+
+def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
+    """Write a model's weights and description; give the SHA-256 of the weights file."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    content = serialise(tensors)
+    write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
+    write_text(folder / CONFIG, description.model_dump_json(indent=2) + "\n")
+    return weights_hash(folder)
+
+
+def weights_hash(folder: Path) -> str:
+    """Give the SHA-256 of a saved model's weights. Raises UserError where there are none."""
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder / WEIGHTS}: not found; `dvc repro train` makes it")
+    return sha256(folder / WEIGHTS)
+
+
+def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescription]:
+    """Read a saved model, ready to be evaluated.
+
+    Raises UserError if a file is missing, damaged, or does not fit the other.
+    """
+    try:
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        description = ModelDescription.model_validate_json(text)
+        model = build_model(
+            description.model,
+            description.image_shape,
+            description.networks,
+            posterior=description.posterior,
+        )
+        weights = load_file(folder / WEIGHTS)
+        model.load_state_dict(weights)
+        if not all(weight.isfinite().all() for weight in weights.values()):
+            raise ValueError(f"{WEIGHTS} holds weights that are no finite numbers")
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{folder}: no loadable model ({reason(error)}); `dvc repro -f train` makes it anew"
+        ) from error
+    return model.to(device).eval(), description

@@ -1,0 +1,1 @@
+"""Devices, memory, signals, locks, files and random streams: nothing here knows a VAE."""

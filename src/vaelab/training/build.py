@@ -1,0 +1,38 @@
+"""From settings to something that trains: the objective, its model and the loop around them."""
+
+import torch
+
+from vaelab.config import Settings
+from vaelab.data.loader import ImageBatches
+from vaelab.distributed.process_group import SINGLE, Group
+from vaelab.models.model import Model, build_model
+from vaelab.models.networks import Shape
+from vaelab.objectives import Objective, build_objective
+from vaelab.training.trainer import Trainer
+
+
+def build(settings: Settings, image_shape: Shape) -> tuple[Objective, Model]:
+    """Build an objective and a model with the networks that its players own.
+
+    Raises UserError for settings that do not fit each other.
+    """
+    objective = build_objective(settings)
+    chosen, seed = objective.resolved(settings.model), settings.train.seed
+    networks = objective.networks()
+    return objective, build_model(chosen, image_shape, networks, seed, objective.posterior)
+
+
+def build_trainer(
+    settings: Settings,
+    train: ImageBatches,
+    validation: ImageBatches,
+    device: torch.device,
+    group: Group = SINGLE,
+) -> Trainer:
+    """Build the loop on the device, over two splits, of one process or of one in a group.
+
+    Raises UserError as `build` does, and for batches of fewer images than processes.
+    """
+    channels, height, width = train.array.shape[1:]
+    objective, model = build(settings, (channels, height, width))
+    return Trainer(model.to(device), objective, settings.train, train, validation, group=group)

@@ -1,0 +1,112 @@
+"""One model's place in a batch of models of different latent size: padded to the widest one.
+
+A padded dimension is the prior's own: its weights are 0 and stay 0, its posterior is N(0, 1), which
+costs 0 nats, and its noise is 0, so the decoder never hears of it.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Images, Model
+from vaelab.models.networks.upsample import SubPixelConvTranspose2d
+
+
+@dataclass(frozen=True)
+class GivenNoise(DiagonalGaussian):
+    """A posterior whose noise was drawn before: mean and stddev [*batch, latent]."""
+
+    noise: Float[Tensor, "*samples_batch latent"]
+
+    def rsample(
+        self, generator: torch.Generator | None = None, samples: int | None = None
+    ) -> Float[Tensor, "*samples_batch latent"]:
+        """Give z = mean + stddev * noise, for as many samples as there is noise."""
+        return self.mean + self.stddev * self.noise
+
+
+class PaddedModel(Model):
+    """The widest model of a batch, with the weights of any: they come in by functional calls.
+
+    `noise` [*samples, batch, latent] and `is_real` [latent] come in the same way, as buffers.
+    """
+
+    noise: Float[Tensor, "*samples_batch latent"]
+    is_real: Bool[Tensor, "latent"]
+
+    def __init__(self, widest: Model) -> None:
+        networks = {name: copy.deepcopy(network) for name, network in widest.networks.items()}
+        likelihood = copy.deepcopy(widest.likelihood)
+        super().__init__(networks, likelihood, widest.latent_dim, widest.image_shape)
+        device = widest.output_offset.device
+        self.register_buffer("noise", torch.zeros(0, widest.latent_dim))
+        self.register_buffer("is_real", torch.ones(widest.latent_dim, dtype=torch.bool))
+        self.to(device)
+        self.output_offset.copy_(widest.output_offset)
+        for module in self.modules():
+            if isinstance(module, SubPixelConvTranspose2d):
+                module.transposes = True
+
+    def encode(self, images: Images) -> GivenNoise:
+        """q(z|x), with the noise that was given, and N(0, 1) in padded dimensions."""
+        posterior = super().encode(images)
+        # Exactly 1, and without a gradient: softplus would be a rounding error away.
+        one = torch.ones_like(posterior.mean)
+        assert isinstance(posterior, DiagonalGaussian)
+        stddev = torch.where(self.is_real, posterior.stddev, one)
+        return GivenNoise(posterior.mean, stddev, self.noise)
+
+
+class Padding:
+    """How the weights of a model of any latent size lie in a row of the widest.
+
+    The encoder's last layer gives means, then raw standard deviations; the decoder's first one
+    takes latents. All other layers are the same for all.
+    """
+
+    def __init__(self, widest: Model) -> None:
+        self.latent_dim = widest.latent_dim
+        self.shapes = {name: p.shape for name, p in widest.named_parameters()}
+        self.count = sum(shape.numel() for shape in self.shapes.values())
+        encoder, decoder = (list(widest.networks[n].parameters()) for n in ("encoder", "decoder"))
+        named = widest.named_parameters()
+        roles = {id(encoder[-2]): "codes", id(encoder[-1]): "codes", id(decoder[0]): "latents"}
+        self.roles = {name: roles.get(id(parameter)) for name, parameter in named}
+
+    def places(self, latent_dim: int) -> Int64[Tensor, "own"]:
+        """Give where in a row the weights of a latent size lie, in the order of its parameters."""
+        start, parts = 0, []
+        for name, shape in self.shapes.items():
+            whole = torch.arange(start, start + shape.numel()).view(shape)
+            parts.append(self._cut(self.roles[name], whole, latent_dim).flatten())
+            start += shape.numel()
+        return torch.cat(parts)
+
+    def views(self, rows: Float[Tensor, "entry weight"]) -> dict[str, Tensor]:
+        """Give rows as parameters by name, [entry, *shape], in the same memory."""
+        parts = torch.split(rows, [shape.numel() for shape in self.shapes.values()], dim=1)
+        shaped = zip(self.shapes.items(), parts, strict=True)
+        return {name: part.view(-1, *shape) for (name, shape), part in shaped}
+
+    def _cut(self, role: str | None, whole: Tensor, latent_dim: int) -> Tensor:
+        if role == "codes":
+            return whole.view(2, self.latent_dim, -1)[:, :latent_dim]
+        return whole[:, :latent_dim] if role == "latents" else whole
+
+
+def own_weights(model: nn.Module) -> Float[Tensor, "own"]:
+    """Copy a model's weights into one row."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@torch.no_grad()
+def set_weights(model: nn.Module, row: Float[Tensor, "own"]) -> None:
+    """Take weights back from a row."""
+    parameters = list(model.parameters())
+    parts = torch.split(row, [parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.copy_(part.view_as(parameter))
