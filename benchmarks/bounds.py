@@ -19,7 +19,7 @@ import torch
 from pipeline import paths
 from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import PreparedData
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.scoring import score_images
 from vaelab.training.build import build_trainer
 
@@ -60,13 +60,13 @@ def score(job: tuple[str, int, int, int]) -> tuple[np.ndarray, float]:
     torch.set_num_threads(1)
     member, seed, epochs, count = job
     data = PreparedData.load(paths.COMPARISON_PREPARED)
-    train = ImageBatches(data.images("train")[:count], CPU, binarize=True)
-    validation = ImageBatches(_binarised(data.images("validation")), CPU)
+    train = ImageLoader(data.images("train")[:count], CPU, binarize=True)
+    validation = ImageLoader(_binarised(data.images("validation")), CPU)
     trainer = build_trainer(settings(member, seed, epochs), train, validation, CPU)
     started = time.perf_counter()
     trainer.fit(show_progress=False)
     seconds = time.perf_counter() - started
-    test = ImageBatches(_binarised(data.images("test")[:TEST_IMAGES]), CPU)
+    test = ImageLoader(_binarised(data.images("test")[:TEST_IMAGES]), CPU)
     nll = score_images(trainer.model.eval(), test, SAMPLES, seed=0).nll
     print(f"{member}, seed {seed}: {nll.mean().item():.2f} nats, {seconds:.0f} s", flush=True)
     return nll.numpy(), seconds

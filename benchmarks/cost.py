@@ -22,11 +22,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from pipeline import cli
 from vaelab.config import parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.figures.style import BLUE, SLATE, new_figure, style
 from vaelab.runtime.devices import choose_device
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.build import build_trainer
 from vaelab.training.trainer import Trainer
 
@@ -52,7 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("results/benchmarks/cost.png"))
     arguments = parser.parse_args()
-    cli.run_command(lambda: run(arguments.output), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments.output), resume_hint="the same command starts anew")
 
 
 def run(output: Path) -> None:
@@ -99,7 +99,7 @@ def of_samples(samples: int) -> Callable[[], object]:
 
     def score() -> None:
         with torch.inference_mode():
-            posterior, noise = model.encode(images), stream(0, "noise")
+            posterior, noise = model.encode(images), rng_stream(0, "noise")
             importance_weighted_log_likelihood(model, images, posterior, samples, noise)
 
     return score
@@ -110,8 +110,8 @@ def trainer(count: int, side: int, latents: int) -> Trainer:
     settings = parse_settings({"model": {"latent_dim": latents}, "train": {"epochs": 1}})
     pixels = np.random.default_rng(0).integers(0, 256, (count, 1, side, side), dtype=np.uint8)
     device = torch.device("cpu")
-    few = ImageBatches(pixels[:100], device)
-    return build_trainer(settings, ImageBatches(pixels, device), few, device)
+    few = ImageLoader(pixels[:100], device)
+    return build_trainer(settings, ImageLoader(pixels, device), few, device)
 
 
 def epoch_of(loop: Trainer) -> Callable[[], object]:

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from vaelab.config import DataSettings, Settings, parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.data.sources import sprites
 from vaelab.estimators.disentanglement import disentanglement_metrics
 from vaelab.estimators.over_seeds import mean_and_standard_error
-from vaelab.inference.attributes import encode_rows, spread_rows
+from vaelab.inference.attributes import encode_rows, subsample_rows
 from vaelab.models.model import Model
 from vaelab.training.build import build_trainer
 
@@ -34,7 +34,7 @@ TEST_IMAGES = 10_000
 CPU = torch.device("cpu")
 
 Metrics = dict[str, float]
-Splits = dict[str, tuple[ImageBatches, np.ndarray]]
+Splits = dict[str, tuple[ImageLoader, np.ndarray]]
 """The images of each split, and their factors [images, factors]."""
 
 
@@ -91,7 +91,7 @@ def drawn(images: int) -> Splits:
     found: Splits = {}
     for name, count in counts.items():
         rows, order = order[:count], order[count:]
-        found[name] = ImageBatches(every.read(rows), CPU), every.factors[rows]
+        found[name] = ImageLoader(every.read(rows), CPU), every.factors[rows]
     return found
 
 
@@ -118,7 +118,7 @@ def disentanglement(model: Model, data: Splits, seed: int) -> Metrics:
     """Measure test images' latents; what has to be fitted is fitted on 10,000 training images."""
     codes, factors = [], []
     for batches, known in (data["train"], data["test"]):
-        rows = spread_rows(len(batches), TEST_IMAGES)
+        rows = subsample_rows(len(batches), TEST_IMAGES)
         codes.append(encode_rows(model, batches, rows, torch.Generator()).numpy())
         factors.append(known[rows.numpy()])
     return dict(disentanglement_metrics(codes[0], factors[0], codes[1], factors[1], seed).metrics)

@@ -26,7 +26,7 @@ from benchmarks.rates import flops, product_rate, training_flops
 from pipeline import cli
 from vaelab.config import MachineSettings, Settings, parse_section, parse_settings
 from vaelab.data.dataset import PreparedData
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.scoring import score_images
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.training.build import build_trainer
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=None, help="of each split (default: all)")
     parser.add_argument("--samples", type=int, default=5000, help="K")
     arguments = parser.parse_args()
-    cli.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -68,9 +68,9 @@ def run(arguments: argparse.Namespace) -> None:
 def report_training(loop: Trainer, rate: float, epochs: int) -> None:
     """Print how long training took, its bounds, its curve, and pythae's time."""
     count = len(loop.train)
-    images = loop.train.take(torch.arange(BATCH), loop.noise)
+    images = loop.train.gather(torch.arange(BATCH), loop.noise)
     arithmetic = training_flops(loop.objective, loop.model, images) * count * epochs / rate
-    launching = launch_seconds(loop) * loop.steps() * epochs
+    launching = launch_seconds(loop) * loop.steps_per_epoch() * epochs
     started = time.perf_counter()
     loop.fit(show_progress=False)
     wait(loop.device)
@@ -85,7 +85,7 @@ def report_training(loop: Trainer, rate: float, epochs: int) -> None:
     )
 
 
-def report_scoring(loop: Trainer, rate: float, images: ImageBatches, samples: int) -> None:
+def report_scoring(loop: Trainer, rate: float, images: ImageLoader, samples: int) -> None:
     """Print how long the importance-weighted likelihood took, and its bound."""
     arithmetic = flops(loop.model, "decoder") * len(images) * samples / rate
     model = loop.model.eval()
@@ -108,9 +108,9 @@ def trainer(
     return build_trainer(settings, train, validation, device)
 
 
-def split(data: PreparedData, name: str, images: int | None, device: torch.device) -> ImageBatches:
+def split(data: PreparedData, name: str, images: int | None, device: torch.device) -> ImageLoader:
     """Open a split, or its first images."""
-    return ImageBatches(np.array(data.arrays[f"{name}_images.npy"][:images]), device)
+    return ImageLoader(np.array(data.arrays[f"{name}_images.npy"][:images]), device)
 
 
 def launch_seconds(loop: Trainer) -> float:
@@ -135,7 +135,7 @@ def launch_seconds(loop: Trainer) -> float:
     return kernels * each
 
 
-def pythae(images: ImageBatches) -> float:
+def pythae(images: ImageLoader) -> float:
     """Let pythae train for an epoch on the same device; give its seconds."""
     with tempfile.TemporaryDirectory() as folder:
         given, result = Path(folder) / "given.npz", Path(folder) / "result.json"

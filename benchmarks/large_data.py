@@ -44,7 +44,7 @@ def main() -> None:
     if arguments.train:
         train(arguments.train, arguments.steps)
         return
-    cli.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -96,7 +96,7 @@ def train(file: Path, steps: int | None) -> None:
     import torch
 
     from vaelab.config import parse_settings
-    from vaelab.data.loader import ImageBatches
+    from vaelab.data.loader import ImageLoader
     from vaelab.runtime.devices import choose_device
     from vaelab.training.build import build_trainer
 
@@ -105,8 +105,8 @@ def train(file: Path, steps: int | None) -> None:
     choose_device(settings.machine)
     images = np.load(file, mmap_mode="r")
     cpu = torch.device("cpu")
-    batches = ImageBatches(images, cpu)
-    few = ImageBatches(np.array(images[:500]), cpu)
+    batches = ImageLoader(images, cpu)
+    few = ImageLoader(np.array(images[:500]), cpu)
     loop = build_trainer(settings, batches, few, cpu)
     total = min(steps or len(images), len(images) // BATCH)
     megabytes, started = [], time.perf_counter()

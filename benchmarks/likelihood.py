@@ -30,10 +30,10 @@ from benchmarks.rates import flops, product_rate
 from pipeline import cli, paths
 from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import PreparedData
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.build import build_trainer
 
 ROUNDS = 3
@@ -72,7 +72,7 @@ def main() -> None:
         parser.error("--samples must be hundreds: pythae rounds others to hundreds")
     if min(arguments.threads, arguments.images) < 1:
         parser.error("--threads and --images must be 1 or more")
-    cli.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     data = PreparedData.load(arguments.data)
     install_pythae()
-    test = ImageBatches(data.images("test"), CPU, binarize=True)
-    images = test.take(torch.arange(len(test)), stream(0, "pixels"))
+    test = ImageLoader(data.images("test"), CPU, binarize=True)
+    images = test.gather(torch.arange(len(test)), rng_stream(0, "pixels"))
     print(HEADER, flush=True)
     notes = []
     for network in arguments.networks:
@@ -101,8 +101,8 @@ def settings(network: str) -> Settings:
 
 def train(network: str, data: PreparedData, count: int) -> Model:
     """Train a model for three epochs, so that its posterior is one worth sampling from."""
-    images = ImageBatches(data.images("train")[:count], CPU, binarize=True)
-    validation = ImageBatches(data.images("validation"), CPU, binarize=True)
+    images = ImageLoader(data.images("train")[:count], CPU, binarize=True)
+    validation = ImageLoader(data.images("validation"), CPU, binarize=True)
     trainer = build_trainer(settings(network), images, validation, CPU)
     trainer.fit(show_progress=False)
     return trainer.model.eval()
@@ -125,7 +125,7 @@ def compare(
 
 def run_vaelab(model: Model, images: Tensor, samples: int, seed: int) -> tuple[np.ndarray, float]:
     """Give the log-likelihood of each image, and the seconds."""
-    noise = stream(seed, "likelihood")
+    noise = rng_stream(seed, "likelihood")
     with torch.inference_mode():
         model.decode(model.encode(images[:BATCH]).mean)
         started = time.perf_counter()

@@ -20,7 +20,7 @@ from benchmarks.mnist import mnist
 from pipeline import cli
 from pipeline.artifacts import build_batches
 from pipeline.tracking import active_run, open_store
-from pipeline.tracking.async_logging import BackgroundRun
+from pipeline.tracking.async_logging import AsyncRun
 from pipeline.tracking.sync import start_training
 from pipeline.train import fit
 from vaelab.config import Settings, parse_settings
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    cli.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -79,7 +79,7 @@ def whole(settings: Settings, data: PreparedData) -> float:
         ):
             start_training(run, training_settings(settings), data.info, describe(loop.device))
             started = time.perf_counter()
-            fit(loop, BackgroundRun(run, set()), settings, checkpoints)
+            fit(loop, AsyncRun(run, set()), settings, checkpoints)
             return time.perf_counter() - started
 
 

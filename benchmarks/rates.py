@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vaelab.models.model import Model
 from vaelab.objectives import Objective
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 
 def product_rate(device: torch.device | str = "cpu") -> float:
@@ -34,7 +34,7 @@ def flops(model: Model, name: str) -> float:
 
 def training_flops(objective: Objective, model: Model, images: Tensor) -> float:
     """Count the multiplications and additions of a training step, an image."""
-    noise = stream(0, "noise", images.device)
+    noise = rng_stream(0, "noise", images.device)
     with FlopCounterMode(display=False) as counter:
         losses = objective.losses(model, images, noise)
         for player in losses.values():

@@ -31,7 +31,7 @@ from benchmarks.peers import install_pythae, with_pythae
 from benchmarks.rates import product_rate, training_flops
 from pipeline import cli
 from vaelab.config import Settings, parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.runtime import memory
 from vaelab.training.build import build_trainer
 
@@ -59,17 +59,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.rounds, arguments.images, arguments.threads, *arguments.batches) < 1:
         parser.error("--rounds, --images, --threads and --batches must be 1 or more")
-    cli.run_command(lambda: run(arguments), again="the same command starts anew")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command starts anew")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a row for each network and batch size."""
     torch.set_num_threads(arguments.threads)
-    memory.keep_freed()
+    memory.tune_malloc()
     data = mnist()
     install_pythae()
     pixels = np.array(data.images("train")[: arguments.images])
-    validation = ImageBatches(data.images("validation")[:VALIDATION], CPU)
+    validation = ImageLoader(data.images("validation")[:VALIDATION], CPU)
     print(HEADER, flush=True)
     notes = []
     for network in arguments.networks:
@@ -77,11 +77,11 @@ def run(arguments: argparse.Namespace) -> None:
             ours = {p: partial(vaelab, settings(network, size, p)) for p in PRECISIONS}
             contenders = ours | others(network, size, arguments.threads)
             rounds = [
-                take_turns(contenders, ImageBatches(pixels, CPU), validation)
+                take_turns(contenders, ImageLoader(pixels, CPU), validation)
                 for _ in range(arguments.rounds)
             ]
             print(row(network, size, rounds), flush=True)
-            notes.append(limit(network, size, rounds, ImageBatches(pixels, CPU)))
+            notes.append(limit(network, size, rounds, ImageLoader(pixels, CPU)))
     print("\n" + "\n".join(notes))
 
 
@@ -92,7 +92,7 @@ def settings(network: str, size: int, precision: str) -> Settings:
     return parse_settings({"model": model, "train": train})
 
 
-Contender = Callable[[ImageBatches, ImageBatches], float]
+Contender = Callable[[ImageLoader, ImageLoader], float]
 
 
 def others(network: str, size: int, threads: int) -> dict[str, Contender]:
@@ -104,7 +104,7 @@ def others(network: str, size: int, threads: int) -> dict[str, Contender]:
     }
 
 
-def vaelab(chosen: Settings, images: ImageBatches, validation: ImageBatches) -> float:
+def vaelab(chosen: Settings, images: ImageLoader, validation: ImageLoader) -> float:
     """Train for an epoch; give the seconds."""
     trainer = build_trainer(chosen, images, validation, CPU)
     started = time.perf_counter()
@@ -122,13 +122,13 @@ def pythae(network: str, images: Tensor, size: int, threads: int) -> float:
         return float(json.loads(result.read_text())["seconds"])
 
 
-def floats(images: ImageBatches) -> Tensor:
+def floats(images: ImageLoader) -> Tensor:
     """Give all images as floats in [0, 1]."""
     return torch.from_numpy(images.array).float() / 255
 
 
 def take_turns(
-    contenders: Mapping[str, Contender], images: ImageBatches, validation: ImageBatches
+    contenders: Mapping[str, Contender], images: ImageLoader, validation: ImageLoader
 ) -> Rates:
     """Give each contender's images a second."""
     return {name: len(images) / train(images, validation) for name, train in contenders.items()}
@@ -148,7 +148,7 @@ def row(network: str, size: int, rounds: list[Rates]) -> str:
     return f"| {network} | {size} | {' | '.join(cells)} |"
 
 
-def limit(network: str, size: int, rounds: list[Rates], images: ImageBatches) -> str:
+def limit(network: str, size: int, rounds: list[Rates], images: ImageLoader) -> str:
     """Write what this machine's float32 matrix products would allow."""
     chosen = settings(network, size, "float32")
     trainer = build_trainer(chosen, images, images, CPU)

@@ -7,7 +7,7 @@ import torch
 from pipeline import paths
 from vaelab.config import MachineSettings
 from vaelab.data.dataset import PreparedData, SplitName
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model
 from vaelab.models.saving import load_model
 from vaelab.runtime.devices import choose_device
@@ -15,10 +15,10 @@ from vaelab.runtime.devices import choose_device
 
 def build_batches(
     data: PreparedData, split: SplitName, dequantize: bool, device: torch.device
-) -> ImageBatches:
+) -> ImageLoader:
     """Open a split; only training images are binarised afresh, the others were once for all."""
     info = data.info
-    return ImageBatches(
+    return ImageLoader(
         data.images(split),
         device,
         binarize=info.binarization == "fresh" and split == "train",
@@ -27,7 +27,7 @@ def build_batches(
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedArtifacts:
     """A model on its device, and the data drawn as it was trained to see them."""
 
     model: Model
@@ -36,7 +36,7 @@ class Trained:
     device: torch.device
 
     @classmethod
-    def load(cls, settings: MachineSettings) -> "Trained":
+    def load(cls, settings: MachineSettings) -> "TrainedArtifacts":
         """Read what the train and prepare stages wrote; raises UserError."""
         device = choose_device(settings)
         model, description = load_model(paths.MODEL, device)
@@ -44,6 +44,6 @@ class Trained:
         data.check_model(description.image_shape)
         return cls(model, data, bool(description.settings.get("data.dequantize")), device)
 
-    def batches(self, split: SplitName) -> ImageBatches:
+    def batches(self, split: SplitName) -> ImageLoader:
         """Open a split."""
         return build_batches(self.data, split, self.dequantize, self.device)

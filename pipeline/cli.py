@@ -16,7 +16,7 @@ from vaelab.runtime.memory import is_lack_of_memory
 def run(
     work: Callable[[Settings], None],
     description: str | None,
-    may_say: Callable[[str], bool] = lambda message: True,
+    should_print: Callable[[str], bool] = lambda message: True,
 ) -> None:
     """Read params.yaml and do a stage's work; what a user can mend is one line and exit 2.
 
@@ -33,12 +33,12 @@ def run(
         work(settings)
 
     again = "`dvc repro` goes on from here"
-    run_command(whole, again, with_traceback=lambda: any(wanted), may_say=may_say)
+    run_command(whole, again, show_traceback=lambda: any(wanted), should_print=should_print)
 
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """Give a command line that names the settings file."""
-    _collect_garbage()
+    _enable_garbage_collection()
     made = argparse.ArgumentParser(
         prog=f"python -m {spec.name}" if (spec := sys.modules["__main__"].__spec__) else None,
         description=description,
@@ -53,38 +53,38 @@ def parser(description: str | None, epilog: str | None = None) -> argparse.Argum
 
 def run_command(
     work: Callable[[], None],
-    again: str,
-    with_traceback: Callable[[], bool] = lambda: False,
-    may_say: Callable[[str], bool] = lambda message: True,
+    resume_hint: str,
+    show_traceback: Callable[[], bool] = lambda: False,
+    should_print: Callable[[str], bool] = lambda message: True,
 ) -> None:
     """Do a command's work; `again` says how to go on after an interruption.
 
     What a user can mend ends it with one line and exit code 2; `with_traceback` asks for more.
     """
-    _collect_garbage()
+    _enable_garbage_collection()
     # A termination unwinds the stack like Ctrl-C, so that runs end and locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         work()
     except KeyboardInterrupt:
-        sys.exit(_say(f"interrupted; {again}", 130, may_say))
+        sys.exit(_print_error(f"interrupted; {resume_hint}", 130, should_print))
     except Exception as error:
-        message = _to_mend(error)
+        message = _user_message(error)
         if message is None:
             raise
-        if with_traceback():
+        if show_traceback():
             traceback.print_exc()
-        sys.exit(_say(message, 2, may_say))
+        sys.exit(_print_error(message, 2, should_print))
 
 
-def _collect_garbage() -> None:
+def _enable_garbage_collection() -> None:
     """Turn on what pipeline/__init__.py turned off; what is imported by now is no garbage."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
 
 
-def _to_mend(error: Exception) -> str | None:
+def _user_message(error: Exception) -> str | None:
     """Say what a user can mend; None for what only the code's authors can."""
     if isinstance(error, UserError):
         return str(error)
@@ -96,8 +96,8 @@ def _to_mend(error: Exception) -> str | None:
     return None
 
 
-def _say(message: str, code: int, may_say: Callable[[str], bool]) -> int:
-    if may_say(message):
+def _print_error(message: str, code: int, should_print: Callable[[str], bool]) -> int:
+    if should_print(message):
         # One line, whatever the name of a file has in it.
         print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
     return code

@@ -3,11 +3,11 @@
 import torch
 
 from pipeline import cli, paths
-from pipeline.artifacts import Trained
-from pipeline.tracking import open_store, tolerated
+from pipeline.artifacts import TrainedArtifacts
+from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_evaluation, run_of_model
 from vaelab.config import Settings
-from vaelab.evaluation import Evaluation, EvaluationData, LatentCodes
+from vaelab.evaluation import Evaluation, EvaluationData, TestLatents
 from vaelab.evaluation import evaluate as measure
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
 from vaelab.runtime import memory
@@ -23,15 +23,15 @@ def main() -> None:
 def evaluate(settings: Settings) -> None:
     """Write metrics.json, the test images' latents and the table of dimensions."""
     store = open_store(settings.tracking)
-    trained = Trained.load(settings.machine)
+    trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
     data, judge = evaluation_data(trained), classifier(trained.device)
-    with memory.naming("evaluate.batch_size", settings.evaluate.batch_size):
+    with memory.oom_as_user_error("evaluate.batch_size", settings.evaluate.batch_size):
         report = measure(trained.model, data, settings.evaluate, trained.device, judge)
     write_json(paths.EVALUATE_METRICS, report.metrics)
     write_latents(report.latents)
     write_arrays(paths.EVALUATE_ARRAYS, report.arrays)
-    with tolerated("the evaluation"):
+    with warn_on_store_error("the evaluation"):
         add_evaluation(run_of_model(store, settings), settings)
     print(summary(report))
 
@@ -43,7 +43,7 @@ def classifier(device: torch.device) -> Classifier | None:
     return load_classifier(paths.EVALUATION_CLASSIFIER, device)[0]
 
 
-def evaluation_data(trained: Trained) -> EvaluationData:
+def evaluation_data(trained: TrainedArtifacts) -> EvaluationData:
     """Give the splits that are measured."""
     data = trained.data
     return EvaluationData(
@@ -58,7 +58,7 @@ def evaluation_data(trained: Trained) -> EvaluationData:
     )
 
 
-def write_latents(latents: LatentCodes | None) -> None:
+def write_latents(latents: TestLatents | None) -> None:
     """Write every test image's posterior, and what is known of each dimension.
 
     Without an encoder there is nothing in the files: no array, no row. DVC needs them to be there.

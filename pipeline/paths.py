@@ -47,16 +47,16 @@ COMPARISON_FIGURE = COMPARISON / "comparison.png"
 TRAINING_LOCK = Path(".training/lock")
 
 
-def main_copy() -> Path:
+def workspace_root() -> Path:
     """Give the main working copy: `dvc exp run` may work in one that it throws away."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def checkpoints() -> Path:
     """Give the folder of unfinished trainings, one each, named by what is trained."""
-    return main_copy() / ".checkpoints"
+    return workspace_root() / ".checkpoints"
 
 
 def study_models() -> Path:
     """Give the folder of the models that studies trained, each named by what it depends on."""
-    return main_copy() / ".study"
+    return workspace_root() / ".study"

@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pipeline import cli, paths
-from pipeline.artifacts import Trained
-from pipeline.tracking import open_store, tolerated
+from pipeline.artifacts import TrainedArtifacts
+from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_figures, run_of_model
 from vaelab.config import RenderSettings, Settings, UserError
 from vaelab.data.dataset import PreparedData
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.inference import decoding
-from vaelab.inference.attribute_editing import Asking
+from vaelab.inference.attribute_editing import AttributeEditor
 from vaelab.models.model import Model
 from vaelab.runtime.files import write_atomically
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_table
 
 Named = Iterator[tuple[str, Figure]]
@@ -46,7 +46,7 @@ def main() -> None:
 def render(settings: Settings) -> None:
     """Write a PNG a figure, and add them to the model's run."""
     store = open_store(settings.tracking)
-    trained = Trained.load(settings.machine)
+    trained = TrainedArtifacts.load(settings.machine)
     # All are drawn before one is written: what is in a file may stop it.
     drawn = {
         name: _png(figure, settings.render.dpi)
@@ -54,7 +54,7 @@ def render(settings: Settings) -> None:
     }
     for name, content in drawn.items():
         write_atomically(paths.RENDER / f"{name}.png", partial(Path.write_bytes, data=content))
-    with tolerated("the figures"):
+    with warn_on_store_error("the figures"):
         add_figures(run_of_model(store, settings), settings)
     print(f"drew {len(list(paths.RENDER.glob('*.png')))} figures in {paths.RENDER}")
 
@@ -65,22 +65,22 @@ def _png(figure: Figure, dpi: int) -> bytes:
     return file.getvalue()
 
 
-def figures(trained: Trained, settings: RenderSettings) -> Named:
+def figures(trained: TrainedArtifacts, settings: RenderSettings) -> Named:
     """Draw all that applies to the model, one figure at a time."""
     model, data, test = trained.model, trained.data, trained.batches("test")
     samples = decoding.prior_samples(
-        model, settings.samples, stream(settings.seed, "samples", test.device)
+        model, settings.samples, rng_stream(settings.seed, "samples", test.device)
     )
     title = f"Samples from the prior, {model.prior_name}"
     yield "samples", grids.samples_figure(_array(samples), title)
     table = LatentTable.read(model.latent_dim) if model.has("encoder") else None
     # Between codes there are no latents to move through.
     if not model.is_discrete:
-        yield from _explored(model, table, settings)
+        yield from _traversals(model, table, settings)
     if table:
-        yield from _restored(model, test, settings)
+        yield from _reconstructions(model, test, settings)
         yield from _latent_space(model, data, table, settings)
-        yield from _asked(trained, test, settings)
+        yield from _attribute_edits(trained, test, settings)
     yield from _training()
 
 
@@ -115,40 +115,40 @@ class LatentTable:
         """KL of each dimension, where there is one."""
         return self.columns.get("kl_nats")
 
-    def foremost(self, count: int) -> list[int]:
+    def top_dimensions(self, count: int) -> list[int]:
         """Name the dimensions with the most KL, or else the most variance, most first."""
         size = self.columns.get("kl_nats", self.columns["mean_variance"])
-        return decoding.most_kl(torch.from_numpy(size), count)
+        return decoding.top_kl_dimensions(torch.from_numpy(size), count)
 
-    def frame(self, device: torch.device) -> decoding.Frame:
+    def frame(self, device: torch.device) -> decoding.LatentFrame:
         """Say where the latents lie."""
         centre, scale = (self.columns[f"aggregate_{name}"] for name in ("mean", "stddev"))
-        return decoding.Frame(
+        return decoding.LatentFrame(
             torch.from_numpy(centre).to(device), torch.from_numpy(scale).to(device)
         )
 
 
-def _restored(model: Model, test: ImageBatches, settings: RenderSettings) -> Named:
+def _reconstructions(model: Model, test: ImageLoader, settings: RenderSettings) -> Named:
     order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
-    noise = stream(settings.seed, "pixels", test.device)
-    originals = test.take(order[: settings.reconstructions], noise)
+    noise = rng_stream(settings.seed, "pixels", test.device)
+    originals = test.gather(order[: settings.reconstructions], noise)
     decoded = decoding.reconstructions(model, originals)
     yield "reconstructions", grids.reconstructions_figure(_array(originals), _array(decoded))
     pairs = min(settings.interpolations, len(test) // 2)
     if not pairs:
         return
-    first, second = test.take(order[: 2 * pairs], noise).chunk(2)
+    first, second = test.gather(order[: 2 * pairs], noise).chunk(2)
     between = decoding.interpolations(model, first, second, settings.interpolation_steps)
     figure = grids.interpolations_figure(_array(first), _array(second), _array(between))
     yield "interpolations", figure
 
 
-def _explored(model: Model, table: LatentTable | None, settings: RenderSettings) -> Named:
+def _traversals(model: Model, table: LatentTable | None, settings: RenderSettings) -> Named:
     """Move through the latent space; without an encoder no dimension is known to matter more."""
     count, radius, size = settings.traversal_dimensions, settings.traversal_range, model.latent_dim
     frame = None if model.has_standard_prior or not table else table.frame(_device(model))
-    chosen = table.foremost(count) if table else list(range(size))[:count]
-    plane = table.foremost(2) if table and size != 2 else list(range(size))[:2]
+    chosen = table.top_dimensions(count) if table else list(range(size))[:count]
+    plane = table.top_dimensions(2) if table and size != 2 else list(range(size))[:2]
     moved = decoding.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
     texts = {} if frame is None else OFF_PRIOR
     kl = table.kl_nats if table else None
@@ -176,25 +176,29 @@ def _latent_space(
     if standard:
         noise = np.random.default_rng(settings.seed).standard_normal(table.mean.shape, np.float32)
         drawn = table.mean + table.stddev * noise
-        chosen = table.foremost(settings.histogram_dimensions)
+        chosen = table.top_dimensions(settings.histogram_dimensions)
         yield "aggregate_posterior", latents.aggregate_posterior_figure(drawn, chosen)
     if kl is not None:
         active = table.columns["active"] == 1
         yield "kl_per_dimension", curves.kl_bars_figure(kl, active)
 
 
-def _asked(trained: Trained, test: ImageBatches, settings: RenderSettings) -> Named:
+def _attribute_edits(
+    trained: TrainedArtifacts, test: ImageLoader, settings: RenderSettings
+) -> Named:
     classes, factors = trained.data.info.class_names, trained.data.info.factor_names
     if classes is None and factors is None:
         return
     train = trained.batches("train")
-    asking = Asking.start(trained.model, trained.data, train, test, settings.seed)
+    asking = AttributeEditor.create(trained.model, trained.data, train, test, settings.seed)
     if classes is not None and (table := asking.classes(MOST_CLASSES)):
-        own, asked = ([classes[label] for label in chosen] for chosen in (table.own, table.asked))
-        yield "classes", class_arithmetic_figure(_array(table.pictures), own, asked)
+        own, asked = (
+            [classes[label] for label in chosen] for chosen in (table.source, table.target)
+        )
+        yield "classes", class_arithmetic_figure(_array(table.images), own, asked)
     if factors is not None and (rows := asking.attributes(settings.attributes, STEPS)):
         names = [factors[column] for column in rows.columns]
-        given, taken = _array(rows.given), _array(rows.taken)
+        given, taken = _array(rows.added), _array(rows.removed)
         figure = attribute_arithmetic_figure(given, taken, STEPS, names, rows.effect_sizes)
         yield "attributes", figure
 

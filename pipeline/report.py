@@ -3,12 +3,12 @@
 import torch
 
 from pipeline import cli, paths
-from pipeline.tracking import open_store, tolerated
+from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_report, run_of_model
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.models.saving import load_model
-from vaelab.report import Subject, build_page, check_fit
+from vaelab.report import EvaluationResult, build_page, validate
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import read_arrays, read_metrics, read_table
 
@@ -25,17 +25,17 @@ def report(settings: Settings) -> None:
     """Write report.html, and add it to the model's run."""
     store = open_store(settings.tracking)
     write_text(paths.REPORT, build_page(read_subject(settings)))
-    with tolerated("the report"):
+    with warn_on_store_error("the report"):
         add_report(run_of_model(store, settings))
     print(f"wrote {paths.REPORT} ({paths.REPORT.stat().st_size / 1e6:.1f} MB)")
 
 
-def read_subject(settings: Settings) -> Subject:
+def read_subject(settings: Settings) -> EvaluationResult:
     """Read what the prepare, train and evaluate stages wrote. Raises UserError."""
     data = PreparedData.load(paths.PREPARED)
     _, description = load_model(paths.MODEL, torch.device("cpu"))
     data.check_model(description.image_shape)
-    subject = Subject(
+    subject = EvaluationResult(
         metrics=read_metrics(paths.EVALUATE_METRICS),
         description=description,
         info=data.info,
@@ -45,7 +45,7 @@ def read_subject(settings: Settings) -> Subject:
         means=read_arrays(paths.TEST_LATENTS).get("mean"),
         labels=data.labels("test"),
     )
-    check_fit(subject)
+    validate(subject)
     return subject
 
 

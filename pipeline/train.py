@@ -11,24 +11,24 @@ import torch
 
 from pipeline import cli, paths
 from pipeline.artifacts import build_batches
-from pipeline.tracking import Store, active_run, open_store, tolerated
-from pipeline.tracking.async_logging import BackgroundRun
-from pipeline.tracking.epoch_logger import EpochRecorder
+from pipeline.tracking import Store, active_run, open_store, warn_on_store_error
+from pipeline.tracking.async_logging import AsyncRun
+from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.tracking.sync import finish_training, start_training
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
-from vaelab.distributed.environment import own_place
+from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
-from vaelab.distributed.process_group import Group, joined
-from vaelab.distributed.rank_messages import may_say
+from vaelab.distributed.process_group import ProcessGroup, process_group
+from vaelab.distributed.rank_messages import should_print
 from vaelab.models.saving import save_model
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.files import write_text
-from vaelab.runtime.locks import sole_user
+from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.serialization import nested, write_csv, write_json
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
-from vaelab.training.fingerprint import describe_model, training_key, training_settings
+from vaelab.training.fingerprint import describe_model, training_fingerprint, training_settings
 from vaelab.training.progress import NonFiniteLossError, Progress
 from vaelab.training.trainer import Trainer
 
@@ -37,34 +37,34 @@ RUN_ID = "run_id"
 
 def main() -> None:
     """Run the stage."""
-    cli.run(train, __doc__, may_say)
+    cli.run(train, __doc__, should_print)
 
 
 def train(settings: Settings) -> None:
     """Train in this process, with those that torchrun started beside it, or start some."""
     if count := processes_to_start(settings.machine):
         return launch("pipeline.train", count)
-    place = own_place()
+    place = from_environ()
     device = choose_device(settings.machine, place)
-    with joined(place, device) as group:
-        store = open_store(settings.tracking) if group.is_main else None
+    with process_group(place, device) as group:
+        store = open_store(settings.tracking) if group.is_rank_zero else None
         data = PreparedData.load(paths.PREPARED)
         # What has failed until here has failed before anybody waits for a GPU.
-        group.wait()
+        group.barrier()
         trainer = prepared_trainer(settings, data, device, group)
         if store is None:
-            follow(trainer)
+            train_as_worker_rank(trainer)
         else:
             train_and_record(settings, store, data, trainer)
 
 
-def follow(trainer: Trainer) -> None:
+def train_as_worker_rank(trainer: Trainer) -> None:
     """Train beside the main process, which writes down and says all that there is to say."""
     trainer.resume()
     try:
         trainer.fit()
     except NonFiniteLossError:
-        trainer.group.wait()  # until it has said so, and ended
+        trainer.group.barrier()  # until it has said so, and ended
         raise
 
 
@@ -72,9 +72,9 @@ def train_and_record(
     settings: Settings, store: Store, data: PreparedData, trainer: Trainer
 ) -> None:
     """Train, and write the model, the history and the pictures of each epoch."""
-    key, name = training_key(settings, trainer.device, paths.PREPARED), run_name(settings)
+    key, name = training_fingerprint(settings, trainer.device, paths.PREPARED), run_name(settings)
     with (
-        sole_user(paths.TRAINING_LOCK, name),
+        exclusive_lock(paths.TRAINING_LOCK, name),
         CheckpointFolder(paths.checkpoints() / key, name) as checkpoints,
     ):
         resumed = unfinished_run(store, checkpoints.folder)
@@ -82,16 +82,16 @@ def train_and_record(
         with active_run(store, name, resumed, watch=watch) as run:
             write_text(checkpoints.folder / RUN_ID, run.run_id)
             logged: set[int] = set()
-            with tolerated("the settings"):
+            with warn_on_store_error("the settings"):
                 start_training(
                     run, training_settings(settings), data.info, describe(trainer.device)
                 )
                 logged = run.logged_steps("learning_rate")
-            fit(trainer, BackgroundRun(run, logged), settings, checkpoints)
+            fit(trainer, AsyncRun(run, logged), settings, checkpoints)
             description = describe_model(settings, data.info, trainer)
             save_model(paths.MODEL, trainer.model, description)
             write_history(trainer.progress, description.objective)
-            with tolerated("all of the training"):
+            with warn_on_store_error("all of the training"):
                 finish_training(run, settings.tracking)
         checkpoints.remove()
 
@@ -104,7 +104,7 @@ def unfinished_run(store: Store, folder: Path) -> str | None:
 
 
 def prepared_trainer(
-    settings: Settings, data: PreparedData, device: torch.device, group: Group
+    settings: Settings, data: PreparedData, device: torch.device, group: ProcessGroup
 ) -> Trainer:
     """Build the loop over the prepared splits, on the device."""
     train, validation = (
@@ -114,18 +114,16 @@ def prepared_trainer(
     return build_trainer(settings, train, validation, device, group)
 
 
-def fit(
-    trainer: Trainer, log: BackgroundRun, settings: Settings, checkpoints: CheckpointFolder
-) -> None:
+def fit(trainer: Trainer, log: AsyncRun, settings: Settings, checkpoints: CheckpointFolder) -> None:
     """Train from the last checkpoint, if there is one, to the end, with everything recorded."""
     trainer.resume(checkpoints)
     first = trainer.progress.epoch
     start = f"from epoch {first} " if first else ""
-    count = trainer.group.count
-    several = "" if trainer.group.is_alone else f", the first of {count} processes"
+    count = trainer.group.world_size
+    several = "" if trainer.group.world_size == 1 else f", the first of {count} processes"
     print(f"training {start}on {describe(trainer.device)}{several}", flush=True)
     started = time.perf_counter()
-    with EpochRecorder(trainer, log, checkpoints.folder / "images", settings.train) as recorder:
+    with EpochLogger(trainer, log, checkpoints.folder / "images", settings.train) as recorder:
         progress = trainer.fit(recorder, checkpoints)
         recorder.keep(paths.TRAIN_IMAGES)
     seconds = time.perf_counter() - started

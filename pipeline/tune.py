@@ -18,10 +18,10 @@ from pipeline.study import apply, results
 from pipeline.study.run_info import ended_trials
 from pipeline.study.runs import StudyRuns, parent_run
 from pipeline.study.samplers import total_trials
-from pipeline.study.scorer import Judge
+from pipeline.study.scorer import TrialScorer
 from pipeline.study.storage import open_storage, open_study, study_lock
 from pipeline.study.trial_queue import finished_trials
-from pipeline.study.trial_runner import Laboratory
+from pipeline.study.trial_runner import TrialRunner
 from pipeline.study.worker import Worker
 from pipeline.tracking import Run, Store, open_store
 from vaelab.config import Settings, UserError, load_settings
@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--worker", type=float, metavar="DEADLINE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    cli.run_command(lambda: command(arguments), again="the same command goes on from here")
+    cli.run_command(lambda: command(arguments), resume_hint="the same command goes on from here")
 
 
 def command(arguments: argparse.Namespace) -> None:
@@ -72,18 +72,18 @@ class Launch:
         self.data = PreparedData.load(paths.PREPARED)
         self.study = open_study(open_storage(settings.tune), settings, self.data.info)
         self.device: torch.device = choose_device(settings.machine)
-        self.laboratory = Laboratory(Judge(settings, self.data, self.device))
+        self.laboratory = TrialRunner(TrialScorer(settings, self.data, self.device))
         self.parent: Run = parent_run(self.store, self.study, settings, self.data.info)
         self.runs = StudyRuns(self.store, self.parent, self.study.study_name)
 
-    def lead(self, arguments: argparse.Namespace, deadline: float) -> None:
+    def coordinate(self, arguments: argparse.Namespace, deadline: float) -> None:
         """Search with as many workers as were asked for; all are over when it returns."""
         try:
             if arguments.workers > 1:
                 run_workers(arguments, deadline)
             self._train(deadline)
         finally:
-            self.runs.settle(ended_trials(self.study, self.settings))
+            self.runs.reconcile(ended_trials(self.study, self.settings))
             self.runs.close()
 
     def work(self, deadline: float) -> None:
@@ -112,7 +112,7 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         flush=True,
     )
     try:
-        launch.lead(arguments, deadline)
+        launch.coordinate(arguments, deadline)
     except (KeyboardInterrupt, SystemExit):
         print("interrupted; writing what there is", flush=True)
         results.write(launch.study, launch.laboratory, launch.parent)

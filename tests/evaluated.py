@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from vaelab.config import EvaluateSettings, ModelSettings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import Evaluation, EvaluationData, evaluate
 from vaelab.models.model import Model, build_model
 
@@ -23,8 +23,8 @@ def data(levels: int = 17, labelled: bool = True, test: slice = TEST) -> Evaluat
     return EvaluationData(
         name="digits",
         levels=levels,
-        train=ImageBatches(PIXELS[TRAIN], CPU),
-        test=ImageBatches(PIXELS[test], CPU),
+        train=ImageLoader(PIXELS[TRAIN], CPU),
+        test=ImageLoader(PIXELS[test], CPU),
         train_labels=LABELS[TRAIN] if labelled else None,
         test_labels=LABELS[test] if labelled else None,
     )

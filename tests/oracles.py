@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaelab.config import ModelSettings
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model, build_model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 # A correct estimate is farther than this from the truth about twice in 1e9 tries.
 STANDARD_ERRORS = 6
@@ -19,12 +19,12 @@ STANDARD_ERRORS = 6
 
 def rand(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Uniform numbers, the same at each call."""
-    return torch.rand(shape, generator=stream(0, "test"), dtype=dtype)
+    return torch.rand(shape, generator=rng_stream(0, "test"), dtype=dtype)
 
 
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     """Standard normal numbers, the same at each call with a seed."""
-    return torch.randn(shape, generator=stream(seed, "test"), dtype=dtype)
+    return torch.randn(shape, generator=rng_stream(seed, "test"), dtype=dtype)
 
 
 def one_pixel(value: float, dtype: torch.dtype = torch.float32) -> Tensor:

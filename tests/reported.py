@@ -14,7 +14,7 @@ from vaelab.evaluation import GROUPS, Evaluation, EvaluationData, evaluate
 from vaelab.evaluation.classifier import build_classifier
 from vaelab.models.model import Model
 from vaelab.models.saving import ModelDescription
-from vaelab.report import Subject
+from vaelab.report import EvaluationResult
 
 
 def description(objective: str = "vae", **changes: Any) -> ModelDescription:
@@ -46,7 +46,7 @@ def info(**changes: Any) -> DatasetInfo:
     return DatasetInfo(**given | changes)
 
 
-def made_up(*numbers: dict[str, float], **changes: Any) -> Subject:
+def made_up(*numbers: dict[str, float], **changes: Any) -> EvaluationResult:
     """A subject with numbers by their dotted names."""
     metrics: dict[str, dict[str, Any]] = {"dataset": {"name": "digits", "test_images": 300}}
     for given in numbers:
@@ -60,7 +60,7 @@ def made_up(*numbers: dict[str, float], **changes: Any) -> Subject:
         "active_unit_threshold": 0.01,
         "labels": np.arange(300) % 10,
     }
-    return Subject(**known_of | changes)
+    return EvaluationResult(**known_of | changes)
 
 
 def known() -> EvaluationData:
@@ -89,13 +89,13 @@ def measured(name: str) -> tuple[Model, Evaluation]:
 
 
 @cache
-def real(name: str) -> Subject:
+def real(name: str) -> EvaluationResult:
     """The evaluation of an untrained model, as the report takes it."""
     subject, found = measured(name)
     prior = next(k for k in ("standard_normal", "mixture", "codebook") if _has(subject, k))
     chosen = ModelSettings.model_validate({"latent_dim": subject.latent_dim, "prior": prior})
     networks = tuple(key for key in subject.networks if key != "prior")
-    return Subject(
+    return EvaluationResult(
         metrics=found.metrics,
         description=description(name, networks=networks, posterior=subject.posterior, model=chosen),
         info=info(factor_names=("small", "bright")),

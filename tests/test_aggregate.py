@@ -22,13 +22,13 @@ from vaelab.estimators.aggregate import (
 )
 from vaelab.estimators.decomposition import decompose_rate
 from vaelab.estimators.latent_statistics import (
-    choose,
     dimension_table,
     information_metrics,
     prior_metrics,
+    sample_rows,
 )
 from vaelab.models.distributions import DiagonalGaussian, standard_normal
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 
 def mixture(count: int, size: int) -> DiagonalGaussian:
@@ -71,20 +71,20 @@ def test_aggregate_density_of_sharp_posteriors_far_from_the_origin():
 
 def test_information_of_an_identity_is_its_cap():
     posterior = identity(64)
-    latents = posterior.rsample(stream(0, "test"))
+    latents = posterior.rsample(rng_stream(0, "test"))
     assert mutual_information(posterior, latents) == pytest.approx(math.log(64), abs=1e-7)
 
 
 def test_information_of_duplicated_images_counts_them_once():
     once = identity(32)
     twice = DiagonalGaussian(once.mean.repeat(2, 1), once.stddev.repeat(2, 1))
-    latents = twice.rsample(stream(0, "test"))
+    latents = twice.rsample(rng_stream(0, "test"))
     assert mutual_information(twice, latents) == pytest.approx(math.log(32), abs=1e-7)
 
 
 def test_information_of_a_collapsed_posterior_is_zero():
     posterior = collapsed(64)
-    latents = posterior.rsample(stream(0, "test"))
+    latents = posterior.rsample(rng_stream(0, "test"))
     assert mutual_information(posterior, latents) == pytest.approx(0, abs=1e-12)
     assert mean_variances(posterior).eq(0).all()
 
@@ -107,7 +107,7 @@ def test_information_and_marginal_kl_are_their_integrals():
     )
     # rate = information + marginal KL, by integrals alone
     assert posterior.kl().mean().item() == pytest.approx(expected + marginal, abs=1e-6)
-    latents = posterior.rsample(stream(0, "test"))
+    latents = posterior.rsample(rng_stream(0, "test"))
     own = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
     terms = own.log_prob(latents.double()) - log_aggregate_posterior(latents, posterior)
     assert_mean(terms, expected)
@@ -130,7 +130,7 @@ def test_rate_is_information_and_correlation_and_dimension_wise_kl():
     total = information + correlation + dimension_wise
     assert posterior.kl().mean().item() == pytest.approx(total.item(), abs=1e-5)
     assert correlation.item() > 0.02
-    latents = posterior.rsample(stream(0, "test"))
+    latents = posterior.rsample(rng_stream(0, "test"))
     found = information_metrics(posterior, latents, posterior.kl(), EvaluateSettings())
     # Per image the estimate is a difference of two chi-squared of 3 degrees, of variance below 3;
     # a mixture of N images for the Gaussian itself is off by about e^information / N.
@@ -142,7 +142,7 @@ def test_rate_is_information_and_correlation_and_dimension_wise_kl():
 
 def test_information_is_measured_on_at_most_so_many_images():
     posterior = identity(64)
-    latents = posterior.rsample(stream(0, "test"))
+    latents = posterior.rsample(rng_stream(0, "test"))
     found = information_metrics(
         posterior, latents, posterior.kl(), EvaluateSettings(max_pairs_images=10)
     )
@@ -153,7 +153,7 @@ def test_information_is_measured_on_at_most_so_many_images():
 def test_moments_are_those_of_samples():
     posterior = mixture(5, 3)
     mean, stddev = aggregate_moments(posterior)
-    drawn = posterior.rsample(stream(0, "test"), 20_000).double()
+    drawn = posterior.rsample(rng_stream(0, "test"), 20_000).double()
     assert_mean(drawn.mean(1), mean, rounding=1e-6)
     assert_mean(((drawn - mean) ** 2).mean(1), stddev**2, rounding=1e-6)
 
@@ -163,7 +163,7 @@ def test_active_dimensions_are_those_whose_mean_moves():
     posterior = DiagonalGaussian(means, torch.ones(50, 3))
     variances = mean_variances(posterior)
     np.testing.assert_allclose(variances.numpy(), means.double().numpy().var(0))
-    latents = posterior.rsample(stream(0, "test"))
+    latents = posterior.rsample(rng_stream(0, "test"))
     table = dimension_table(posterior, latents, active_unit_threshold=0.01)
     assert table["active"].tolist() == [False, False, True]
     assert {len(column) for column in table.values()} == {3}
@@ -232,8 +232,8 @@ def test_prior_metrics_of_one_image_leave_out_what_needs_two():
 
 
 def test_images_are_chosen_once_each_by_the_seed():
-    chosen = choose(100, 30, 1, "probe").tolist()
+    chosen = sample_rows(100, 30, 1, "probe").tolist()
     assert len(set(chosen)) == 30
-    assert chosen == sorted(chosen) == choose(100, 30, 1, "probe").tolist()
-    assert chosen != choose(100, 30, 2, "probe").tolist()
-    assert choose(5, 30, 1, "probe").tolist() == [0, 1, 2, 3, 4]
+    assert chosen == sorted(chosen) == sample_rows(100, 30, 1, "probe").tolist()
+    assert chosen != sample_rows(100, 30, 2, "probe").tolist()
+    assert sample_rows(5, 30, 1, "probe").tolist() == [0, 1, 2, 3, 4]

@@ -21,23 +21,23 @@ from tests.oracles import (
     spectrum,
 )
 from vaelab.config import EvaluateSettings, ModelSettings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import ais
-from vaelab.estimators.latent_statistics import choose
+from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation import ais_metrics
 from vaelab.evaluation.ais_metrics import (
-    Annealed,
+    AisEvaluator,
     annealing_metrics,
     fitted_variance,
     initial_distribution,
 )
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model, build_model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training import build as assembly
 
 BYTES = (PIXELS * 255 / 16).round().astype(np.uint8)
-TRAIN, TEST = ImageBatches(BYTES[:200], CPU), ImageBatches(BYTES[200:240], CPU)
+TRAIN, TEST = ImageLoader(BYTES[:200], CPU), ImageLoader(BYTES[200:240], CPU)
 
 
 def chosen(**values: Any) -> EvaluateSettings:
@@ -45,7 +45,7 @@ def chosen(**values: Any) -> EvaluateSettings:
     return EvaluateSettings.model_validate({"importance_samples": 20, **few, **values})
 
 
-def measured(model: Model, test: ImageBatches = TEST, **values: Any) -> dict[str, float | int]:
+def measured(model: Model, test: ImageLoader = TEST, **values: Any) -> dict[str, float | int]:
     return annealing_metrics(model, test, TRAIN, chosen(**values), CPU)
 
 
@@ -54,9 +54,9 @@ def model(name: str = "vae", **more: object) -> Model:
     _, built = assembly.build(
         settings(name, model={"gaussian_variance": 0.05, "latent_dim": 2, **more}), SHAPE
     )
-    built.start_from(digits(200).mean(0), digits(200))
+    built.initialize_from(digits(200).mean(0), digits(200))
     randomise(built)
-    built.fit_prior(iter([digits(200)]), stream(0, "fit"))
+    built.fit_prior(iter([digits(200)]), rng_stream(0, "fit"))
     return built.eval()
 
 
@@ -77,7 +77,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bounds(subject: Model, images: Tensor, variance: float | None = None) -> Tensor:
     accurate = chosen(annealing_temperatures=10, annealing_chains=60)
-    return Annealed(subject, variance, accurate, stream(0, "test")).bounds(images)[0]
+    return AisEvaluator(subject, variance, accurate, rng_stream(0, "test")).bounds(images)[0]
 
 
 # Against a grid over the latent space
@@ -124,7 +124,7 @@ def test_a_generator_without_an_encoder_starts_from_its_prior(prior):
     found = bounds(subject, digits(4), variance=0.05)
     torch.testing.assert_close(found, truth, rtol=0, atol=0.1)
     initial, scale = initial_distribution(subject, digits(4))
-    draws = initial.rsample(stream(0, "test"), 500)
+    draws = initial.rsample(rng_stream(0, "test"), 500)
     assert draws.shape == (500, 4, 2)
     torch.testing.assert_close(initial.log_prob(draws), subject.log_prior(draws))
     torch.testing.assert_close(scale, draws.std((0, 1)).expand(4, -1), rtol=0.1, atol=0)
@@ -157,11 +157,11 @@ def test_from_simulation_to_bounds_all_of_it_is_unbiased(monkeypatch):
     subject, variance = linear_model(6, 2, variance=0.1, seed=3), 0.1
     with torch.no_grad():
         set_linear(layer(subject, "decoder"), 0.5 * randn(6, 2), randn(6))
-        noise = stream(1, "test")
+        noise = rng_stream(1, "test")
         latents = subject.prior(1500, noise)
         images = subject.decode(latents).sample(noise)
         rough = chosen(annealing_temperatures=2, annealing_chains=2)
-        lower, upper = Annealed(subject, None, rough, noise).bounds(images, latents)
+        lower, upper = AisEvaluator(subject, None, rough, noise).bounds(images, latents)
     truth = linear_truth(subject, images, variance)
     # E[w] = p(x) and E[1 / w] = 1 / p(x), and the logarithms' means are on either side.
     assert_mean((lower - truth).exp(), 1)
@@ -171,12 +171,12 @@ def test_from_simulation_to_bounds_all_of_it_is_unbiased(monkeypatch):
         assert short.mean() < 1
 
 
-def linear_data(count: int = 90, pixels: int = 12) -> tuple[ImageBatches, Tensor]:
+def linear_data(count: int = 90, pixels: int = 12) -> tuple[ImageLoader, Tensor]:
     """Images of two strong directions and noise, as bytes, and as [count, pixels] in [0, 1]."""
     strong = torch.tensor([[0.10], [0.07]]) * torch.linalg.qr(randn(pixels, 2, seed=1)).Q.T
     points = 0.5 + randn(count, 2, seed=2) @ strong * 2 + 0.02 * randn(count, pixels, seed=3)
     stored = (points * 255).round().clamp(0, 255).to(torch.uint8)
-    return ImageBatches(stored[:, None, None].numpy(), CPU), stored.float() / 255
+    return ImageLoader(stored[:, None, None].numpy(), CPU), stored.float() / 255
 
 
 @pytest.mark.usefixtures("fewer")
@@ -187,7 +187,7 @@ def test_at_the_probabilistic_pca_solution_every_number_is_known():
     subject = linear_vae_optimum(data, 2, variance, 1.0)
     many = chosen(annealing_images=40, annealing_chains=100)
     found = annealing_metrics(subject, test, test, many, CPU)
-    rows = choose(90, 40, 0, "annealing")
+    rows = sample_rows(90, 40, 0, "annealing")
     nll = -linear_truth(subject, data[rows], variance)
     assert found["nll_nats"] == pytest.approx(nll.mean().item(), abs=0.05)
     error = nll.std().item() / math.sqrt(40)
@@ -244,13 +244,13 @@ def test_the_fitted_variance_is_that_of_probabilistic_pca(networks):
 def test_a_generator_stands_on_the_scale_of_a_model_with_its_variance():
     """The very same numbers, for a likelihood that is Gaussian of this variance."""
     subject = model()
-    latents = subject.prior(5, stream(1, "test"))
-    own, noisy = (Annealed(subject, v, chosen(), stream(0, "test")) for v in (None, 0.05))
+    latents = subject.prior(5, rng_stream(1, "test"))
+    own, noisy = (AisEvaluator(subject, v, chosen(), rng_stream(0, "test")) for v in (None, 0.05))
     expected = own.bounds(digits(5), latents)
     assert expected.shape == (2, 5)
     torch.testing.assert_close(noisy.bounds(digits(5), latents), expected)
-    drawn = noisy.observe(latents).sample(stream(2, "test"))
-    torch.testing.assert_close(drawn, own.observe(latents).sample(stream(2, "test")))
+    drawn = noisy.condition_on(latents).sample(rng_stream(2, "test"))
+    torch.testing.assert_close(drawn, own.condition_on(latents).sample(rng_stream(2, "test")))
 
 
 # What there is
@@ -295,14 +295,14 @@ def test_what_applies_is_there_and_nothing_else(name, more):
 def test_codes_have_no_gradient_and_no_images_no_bounds():
     assert measured(model("vq_vae", latent_dim=4)) == {}
     assert measured(model(), annealing_images=0) == {}
-    assert measured(model(), ImageBatches(BYTES[:0], CPU)) == {}
+    assert measured(model(), ImageLoader(BYTES[:0], CPU)) == {}
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_small_test_split_is_measured_whole():
-    found = measured(model(), ImageBatches(BYTES[:4], CPU))
+    found = measured(model(), ImageLoader(BYTES[:4], CPU))
     assert (found["simulated_images"], found["test_images"]) == (6, 4)
-    alone = measured(model(), ImageBatches(BYTES[:1], CPU))
+    alone = measured(model(), ImageLoader(BYTES[:1], CPU))
     assert set(alone) == (ALWAYS | WEIGHTED) - {"nll_standard_error_nats"}
 
 
@@ -340,7 +340,7 @@ def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
     assert max(sizes) == 3 * 60
     monkeypatch.setattr(ais_metrics, "DIFFERENTIATED_NUMBERS", 1)
     sizes.clear()
-    Annealed(subject, None, chosen(), stream(0, "test")).bounds(images[:2])
+    AisEvaluator(subject, None, chosen(), rng_stream(0, "test")).bounds(images[:2])
     assert max(sizes) == 4
 
 
@@ -368,7 +368,7 @@ def test_the_progress_bar_ends_at_its_end(monkeypatch):
         return bar
 
     monkeypatch.setattr(ais_metrics, "tqdm", open_bar)
-    measured(model(), ImageBatches(BYTES[:4], CPU))
+    measured(model(), ImageLoader(BYTES[:4], CPU))
     # 10 images: two starts of 3 + 2 transitions and 3 to tune, then 4 chains there, 6 images' back
     assert bar.total == 10 * 4 * (2 * 5 + 3) + 10 * 4 * 3 + 6 * 4 * 3
     assert bar.moved == bar.total

@@ -21,11 +21,11 @@ from vaelab.estimators.ais import (
     tuned_step_sizes,
     upper_bound,
 )
-from vaelab.estimators.hmc import Hamiltonian, adapted, point
+from vaelab.estimators.hmc import Hamiltonian, adapt_step_size, point
 from vaelab.estimators.importance import log_importance_weights
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 ONE = torch.ones(1)
 
@@ -51,7 +51,7 @@ def moves(
     start: Tensor, terms: Sequence[Callable[[Tensor], Tensor]], scale: Tensor, step: float, n: int
 ) -> tuple[Tensor, Tensor]:
     """Where n transitions lead, and the last one's probabilities of acceptance."""
-    noise, weights = stream(1, "test"), torch.ones(len(terms))
+    noise, weights = rng_stream(1, "test"), torch.ones(len(terms))
     here = point(start, terms)
     for _ in range(n):
         here, probabilities = Hamiltonian(terms, scale).transition(
@@ -105,7 +105,7 @@ def test_terms_are_weighted():
     here = point(draws, [lambda z: -(z[..., 0] ** 2), minus_quarter_power])
     weights = torch.tensor([1.5, 0.0])
     kernel = Hamiltonian([lambda z: -(z[..., 0] ** 2), minus_quarter_power], torch.ones(1, 1))
-    noise = stream(1, "test")
+    noise = rng_stream(1, "test")
     for _ in range(2):
         here, _ = kernel.transition(here, weights, torch.full((1,), 0.8), noise)
     assert_mean(here.latents[:, 0, 0] ** 2, 1 / 3)
@@ -181,10 +181,10 @@ def test_where_the_density_is_not_finite_no_chain_goes():
 def test_step_sizes_reach_the_acceptance_that_is_asked_for(width):
     kernel = Hamiltonian([lambda z: -0.5 * ((z / width) ** 2).sum(-1)], torch.ones(2, 10))
     here, sizes = point(width * randn(50, 2, 10), kernel.terms), torch.full((2,), 0.25)
-    noise, found = stream(0, "test"), []
+    noise, found = rng_stream(0, "test"), []
     for _ in range(120):
         here, probabilities = kernel.transition(here, ONE, sizes, noise)
-        sizes = adapted(sizes, probabilities)
+        sizes = adapt_step_size(sizes, probabilities)
         found.append(probabilities.mean(0))
     torch.testing.assert_close(
         torch.stack(found[-40:]).mean(0), torch.full((2,), 0.65), rtol=0, atol=0.03
@@ -238,7 +238,7 @@ def exact_posterior(model: Model, images: Tensor) -> CorrelatedGaussian:
 
 
 def simulate(model: Model, count: int) -> tuple[Tensor, Tensor]:
-    noise = stream(5, "test")
+    noise = rng_stream(5, "test")
     latents = model.prior(count, noise)
     return model.decode(latents).sample(noise).detach(), latents
 
@@ -268,14 +268,14 @@ def steps_of(temperatures: int, images: int, size: float = 0.4) -> Tensor:
 def weigh(way: Path, temperatures: int, chains: int = 3) -> Tensor:
     steps = steps_of(temperatures, len(way.scale))
     schedule = sigmoidal_schedule(temperatures)
-    return forward_log_weights(way, schedule, steps, chains, stream(0, "test"))
+    return forward_log_weights(way, schedule, steps, chains, rng_stream(0, "test"))
 
 
 def both_bounds(
     way: Path, latents: Tensor, temperatures: int, chains: int = 16
 ) -> tuple[Tensor, Tensor]:
     """The whole recipe: step sizes of other chains, then there and back."""
-    noise, schedule = stream(8, "test"), sigmoidal_schedule(temperatures)
+    noise, schedule = rng_stream(8, "test"), sigmoidal_schedule(temperatures)
     steps = tuned_step_sizes(way, schedule, 4, noise)
     forward = forward_log_weights(way, schedule, steps, chains, noise)
     reverse = reverse_log_weights(way, schedule, steps, latents, chains, noise)
@@ -317,12 +317,12 @@ def test_weights_are_unbiased_and_so_are_those_of_the_way_back(schedule):
     # A wide start for w, a narrow one for 1 / w: else their variance is not finite.
     wide = CorrelatedGaussian(posterior.mean + 0.3, 1.5 * posterior.factor)
     way = path(model, images, wide)
-    forward = forward_log_weights(way, schedule, steps, 1, stream(0, "test"))[0]
+    forward = forward_log_weights(way, schedule, steps, 1, rng_stream(0, "test"))[0]
     assert_mean((forward - truth).exp(), 1)
     assert (forward - truth).std() > 0.2
     narrow = CorrelatedGaussian(posterior.mean + 0.1, 0.6 * posterior.factor)
-    way, latents = path(model, images, narrow), posterior.rsample(stream(1, "test"), 1)[0]
-    reverse = reverse_log_weights(way, schedule, steps, latents, 1, stream(2, "test"))[0]
+    way, latents = path(model, images, narrow), posterior.rsample(rng_stream(1, "test"), 1)[0]
+    reverse = reverse_log_weights(way, schedule, steps, latents, 1, rng_stream(2, "test"))[0]
     assert_mean((truth - reverse).exp(), 1)
     assert (reverse - truth).std() > 0.2
 
@@ -333,7 +333,7 @@ def test_one_temperature_is_importance_sampling():
         posterior = model.encode(images)
         assert isinstance(posterior, DiagonalGaussian)
         found = weigh(path(model, images, posterior), 1, chains=7)
-        latents = posterior.rsample(stream(0, "test"), 7)
+        latents = posterior.rsample(rng_stream(0, "test"), 7)
         expected = log_importance_weights(model, images, posterior, latents)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
@@ -344,8 +344,8 @@ def test_from_the_exact_posterior_every_weight_is_the_likelihood(temperatures):
     images, latents = simulate(model, 6)
     way, truth = path(model, images, exact_posterior(model, images)), log_evidence(model, images)
     schedule, steps = sigmoidal_schedule(temperatures), steps_of(temperatures, 6)
-    forward = forward_log_weights(way, schedule, steps, 5, stream(0, "test"))
-    reverse = reverse_log_weights(way, schedule, steps, latents, 4, stream(0, "test"))
+    forward = forward_log_weights(way, schedule, steps, 5, rng_stream(0, "test"))
+    reverse = reverse_log_weights(way, schedule, steps, latents, 4, rng_stream(0, "test"))
     torch.testing.assert_close(forward, truth.expand(5, -1), rtol=0, atol=2e-5)
     torch.testing.assert_close(reverse, truth.expand(4, -1), rtol=0, atol=2e-5)
     torch.testing.assert_close(lower_bound(forward), truth, rtol=0, atol=2e-5)
@@ -387,7 +387,7 @@ def test_the_fitted_start_is_near_the_posterior():
     model = subject()
     images, _ = simulate(model, 4)
     bad = path(model, images, gaussian(4, 2.0, 0.2))
-    fitted = fitted_start(bad, sigmoidal_schedule(20), 100, stream(0, "test"))
+    fitted = fitted_start(bad, sigmoidal_schedule(20), 100, rng_stream(0, "test"))
     assert isinstance(fitted.initial, CorrelatedGaussian)
     assert fitted.scale is fitted.initial.factor
     exact = exact_posterior(model, images)
@@ -414,7 +414,7 @@ def test_many_dimensions_start_without_correlations(monkeypatch):
     model = subject()
     images, latents = simulate(model, 30)
     bad = path(model, images, gaussian(30, 2.0, 0.2))
-    fitted = fitted_start(bad, sigmoidal_schedule(20), 8, stream(0, "test"))
+    fitted = fitted_start(bad, sigmoidal_schedule(20), 8, rng_stream(0, "test"))
     assert isinstance(fitted.initial, DiagonalGaussian)
     assert fitted.scale is fitted.initial.stddev
     lower, upper = both_bounds(fitted, latents, 20)
@@ -426,7 +426,7 @@ def test_the_fitted_start_closes_the_gap_with_few_temperatures():
     images, latents = simulate(model, 40)
     bad = path(model, images, gaussian(40, 2.0, 0.2))
     lower, upper = both_bounds(bad, latents, 10)
-    fitted = fitted_start(bad, sigmoidal_schedule(10), 4, stream(0, "test"))
+    fitted = fitted_start(bad, sigmoidal_schedule(10), 4, rng_stream(0, "test"))
     nearer, over = both_bounds(fitted, latents, 10)
     assert (upper - lower).mean() > 1
     assert (over - nearer).mean() < 0.1
@@ -440,7 +440,7 @@ def test_step_sizes_are_of_each_temperature_and_image():
         return -0.5 * ((latents / widths[:, None]) ** 2).sum(-1)
 
     way = Path(standard(2, 8), log_joint, torch.ones(2, 8))
-    steps = tuned_step_sizes(way, sigmoidal_schedule(100), 8, stream(0, "test"))
+    steps = tuned_step_sizes(way, sigmoidal_schedule(100), 8, rng_stream(0, "test"))
     assert steps.shape == (100, 2)
     # Both start at N(0, I); the second ends twenty times as narrow.
     assert steps[10, 1] / steps[10, 0] > 0.3
@@ -449,7 +449,7 @@ def test_step_sizes_are_of_each_temperature_and_image():
 
 def test_a_correlated_gaussian_is_one():
     law = CorrelatedGaussian(MEAN[None], torch.linalg.cholesky(COVARIANCE)[None])
-    draws = law.rsample(stream(0, "test"), 20_000)
+    draws = law.rsample(rng_stream(0, "test"), 20_000)
     assert draws.shape == (20_000, 1, 2)
     centred = draws[:, 0] - MEAN
     assert_mean(centred, 0)

@@ -12,10 +12,10 @@ from tests.evaluated import CPU, LABELS, PIXELS
 from tests.test_figures import flat, pictures, texts
 from vaelab.config import ModelSettings, TrainSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.inference import attributes, decoding
-from vaelab.inference.attribute_editing import Asking
+from vaelab.inference.attribute_editing import AttributeEditor
 from vaelab.models.model import Model, build_model
 from vaelab.objectives.vae import Vae
 from vaelab.training.trainer import Trainer
@@ -54,7 +54,7 @@ def test_a_step_of_one_takes_a_class_to_the_mean_of_the_other():
     latents, labels = torch.randn(90, LATENT, generator=NOISE), torch.arange(90) % 3
     for own, asked in itertools.product(range(3), repeat=2):
         direction = attributes.class_direction(latents, labels, own, asked)
-        moved = attributes.move(latents[labels == own], direction, [1.0])[:, 0]
+        moved = attributes.shift(latents[labels == own], direction, [1.0])[:, 0]
         torch.testing.assert_close(moved.mean(0), latents[labels == asked].mean(0))
 
 
@@ -82,7 +82,7 @@ def test_a_class_without_latents_gives_no_direction():
 
 def test_steps_count_the_direction_and_none_leaves_the_latents_alone():
     latents, direction = torch.randn(2, LATENT, generator=NOISE), torch.tensor([1.0, 0, -2])
-    moved = attributes.move(latents, direction, (0, 1, -0.5))
+    moved = attributes.shift(latents, direction, (0, 1, -0.5))
     assert moved.shape == (2, 3, LATENT)
     assert torch.equal(moved[:, 0], latents)
     torch.testing.assert_close(moved[:, 1], latents + direction)
@@ -149,7 +149,7 @@ def test_the_most_frequent_classes_come_in_their_order():
 
 @pytest.mark.parametrize(("count", "limit"), [(7, 10), (10, 10), (19, 10), (162_770, 10_000)])
 def test_rows_are_spread_over_the_whole_file(count, limit):
-    rows = attributes.spread_rows(count, limit)
+    rows = attributes.subsample_rows(count, limit)
     assert len(rows) == min(count, limit)
     gaps = torch.cat([rows, torch.tensor([count])]).diff()
     assert rows[0] == 0
@@ -163,23 +163,23 @@ def small_model(latents: int = LATENT) -> Model:
 
 
 def test_rows_are_encoded_as_their_images_are():
-    model, batches = small_model(), ImageBatches(PIXELS, CPU)
-    rows = attributes.spread_rows(len(PIXELS), 1201)  # three parts, the last of one image
-    expected = decoding.encode_means(model, batches.take(rows, NOISE))
+    model, batches = small_model(), ImageLoader(PIXELS, CPU)
+    rows = attributes.subsample_rows(len(PIXELS), 1201)  # three parts, the last of one image
+    expected = decoding.encode_means(model, batches.gather(rows, NOISE))
     torch.testing.assert_close(attributes.encode_rows(model, batches, rows, NOISE), expected)
 
 
 def test_asking_decodes_the_moved_means():
     model, images = small_model(), torch.rand(2, 1, 8, 8, generator=NOISE)
     direction = torch.tensor([1.0, -1, 2])
-    asked = attributes.ask(model, images, direction, [0, 1.5])
+    asked = attributes.edit(model, images, direction, [0, 1.5])
     assert asked.shape == (2, 2, 1, 8, 8)
     torch.testing.assert_close(asked[:, 0], decoding.reconstructions(model, images))
     moved = model.encode(images).mean + 1.5 * direction
     torch.testing.assert_close(asked[:, 1], decoding.decode_means(model, moved))
-    each = attributes.ask_each(model, images, torch.stack([direction, -direction])[:, None])
-    torch.testing.assert_close(each[0, 0], attributes.ask(model, images, direction, [1])[0, 0])
-    torch.testing.assert_close(each[1, 0], attributes.ask(model, images, direction, [-1])[1, 0])
+    each = attributes.edit_each(model, images, torch.stack([direction, -direction])[:, None])
+    torch.testing.assert_close(each[0, 0], attributes.edit(model, images, direction, [1])[0, 0])
+    torch.testing.assert_close(each[1, 0], attributes.edit(model, images, direction, [-1])[1, 0])
 
 
 # --- test images
@@ -213,9 +213,9 @@ def prepared(labels: bool = True, factors: np.ndarray | None = None) -> Prepared
     return PreparedData(info, arrays)
 
 
-def asking(data: PreparedData, model: Model | None = None, seed: int = 0) -> Asking:
-    train, test = ImageBatches(data.images("train"), CPU), ImageBatches(data.images("test"), CPU)
-    return Asking.start(model or small_model(), data, train, test, seed)
+def asking(data: PreparedData, model: Model | None = None, seed: int = 0) -> AttributeEditor:
+    train, test = ImageLoader(data.images("train"), CPU), ImageLoader(data.images("test"), CPU)
+    return AttributeEditor.create(model or small_model(), data, train, test, seed)
 
 
 def rows_of(data: PreparedData, images: torch.Tensor) -> list[int]:
@@ -230,25 +230,25 @@ def test_an_image_of_each_class_is_asked_to_be_of_each():
     labels = data.labels("test")
     assert table is not None
     assert labels is not None
-    assert table.pictures.shape == (10, 12, 1, 8, 8)
-    assert table.own == table.asked == list(range(10))
-    real = table.pictures[:, 0]
-    assert list(labels[rows_of(data, real)]) == table.own
-    torch.testing.assert_close(table.pictures[:, 1], decoding.reconstructions(model, real))
-    stayed = table.pictures[torch.arange(10), 2 + torch.arange(10)]
-    torch.testing.assert_close(stayed, table.pictures[:, 1])
+    assert table.images.shape == (10, 12, 1, 8, 8)
+    assert table.source == table.target == list(range(10))
+    real = table.images[:, 0]
+    assert list(labels[rows_of(data, real)]) == table.source
+    torch.testing.assert_close(table.images[:, 1], decoding.reconstructions(model, real))
+    stayed = table.images[torch.arange(10), 2 + torch.arange(10)]
+    torch.testing.assert_close(stayed, table.images[:, 1])
     means = decoding.encode_means(model, torch.from_numpy(data.images("train")).float() / 255)
     known = data.labels("train")
     assert known is not None
     direction = attributes.class_direction(means, torch.from_numpy(known), 4, 9)
-    expected = attributes.ask(model, real[4:5], direction, [1])[0, 0]
-    torch.testing.assert_close(table.pictures[4, 2 + 9], expected)
+    expected = attributes.edit(model, real[4:5], direction, [1])[0, 0]
+    torch.testing.assert_close(table.images[4, 2 + 9], expected)
 
 
 def test_the_seed_chooses_the_images():
     data = prepared()
     tables = [asking(data, seed=seed).classes(3) for seed in (1, 1, 2)]
-    first, again, other = (table.pictures for table in tables if table is not None)
+    first, again, other = (table.images for table in tables if table is not None)
     assert first.shape == (3, 5, 1, 8, 8)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -261,9 +261,9 @@ def test_a_class_without_a_test_image_is_asked_for_all_the_same():
     labels[labels == 3] = 5
     table = asking(data).classes(limit=10)
     assert table is not None
-    assert table.own == [0, 1, 2, 4, 5, 6, 7, 8, 9]
-    assert table.asked == list(range(10))
-    assert table.pictures.shape[:2] == (9, 12)
+    assert table.source == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert table.target == list(range(10))
+    assert table.images.shape[:2] == (9, 12)
 
 
 def test_without_labels_or_with_one_class_nothing_is_asked():
@@ -284,15 +284,15 @@ def test_attributes_are_given_to_images_without_and_taken_from_images_with_them(
     assert known is not None
     assert sorted(table.columns) == [2, 3]
     assert table.effect_sizes == sorted(table.effect_sizes, reverse=True)
-    assert table.given.shape == table.taken.shape == (2, 3, 1, 8, 8)
-    for value, sign, shown in ((0, 1, table.given), (1, -1, table.taken)):
+    assert table.added.shape == table.removed.shape == (2, 3, 1, 8, 8)
+    for value, sign, shown in ((0, 1, table.added), (1, -1, table.removed)):
         real = shown[:, 0]
         assert (known[rows_of(data, real), table.columns] == value).all()
         torch.testing.assert_close(shown[:, 1], decoding.reconstructions(model, real))
         train = torch.from_numpy(data.images("train")).float() / 255
         present = torch.from_numpy(factors_of_train(data)[:, table.columns[0]] == 1)
         direction = attributes.attribute_direction(decoding.encode_means(model, train), present)
-        expected = attributes.ask(model, real[:1], direction, [sign])[0, 0]
+        expected = attributes.edit(model, real[:1], direction, [sign])[0, 0]
         torch.testing.assert_close(shown[0, 2], expected)
 
 
@@ -315,7 +315,7 @@ def test_an_attribute_that_every_test_image_has_is_left_out():
 def test_images_become_what_was_asked_for():
     """A classifier of real digits reads moved images of a trained model as the asked digit."""
     data = prepared()
-    splits = [ImageBatches(data.images(split), CPU) for split in ("train", "test")]
+    splits = [ImageLoader(data.images(split), CPU) for split in ("train", "test")]
     settings = ModelSettings(network="mlp", hidden=(128,), latent_dim=10)
     model = build_model(settings, (1, 8, 8))
     Trainer(model, Vae(), TrainSettings(epochs=40, learning_rate=3e-3), *splits).fit()
@@ -327,8 +327,8 @@ def test_images_become_what_was_asked_for():
     own = torch.from_numpy(np.array(data.labels("test")))
     labels = torch.from_numpy(np.array(data.labels("train")))
     directions = attributes.class_directions(subject.latents, labels, own.tolist(), range(10))
-    images = splits[1].take(torch.arange(TEST_COUNT), NOISE)
-    moved = attributes.ask_each(model, images, directions)
+    images = splits[1].gather(torch.arange(TEST_COUNT), NOISE)
+    moved = attributes.edit_each(model, images, directions)
     read = reader.predict(moved.reshape(-1, 64).numpy()).reshape(TEST_COUNT, 10)
     right = (read == np.arange(10))[own[:, None] != torch.arange(10)]
     # By chance 1 of 10 is read as asked. The 9 answers for an image hang together, so only the

@@ -68,7 +68,7 @@ def test_a_unit_agrees_with_the_name(key: str) -> None:
     metric = KEYS[key]
     assert (metric.unit == catalogue.NATS) == metric.name.endswith("_nats")
     assert ("bits" in metric.unit) == metric.name.startswith("bits")
-    if metric.better != "neither":
+    if metric.direction != "neither":
         assert metric.good, "what is better in one direction says what is good"
 
 
@@ -80,22 +80,22 @@ def test_sources_are_papers() -> None:
 def test_a_metric_is_found_by_either_name_in_every_space() -> None:
     recall = KEYS["samples.{space}_recall"]
     for space in SPACES:
-        entry = catalogue.find(f"samples.{space}_recall")
+        entry = catalogue.lookup(f"samples.{space}_recall")
         assert entry is not None
         assert (entry.metric, entry.role, entry.space) == (recall, "value", space)
-        assert catalogue.find(f"{space}_recall") == entry
-    floor = catalogue.find("pixels_recall_floor")
+        assert catalogue.lookup(f"{space}_recall") == entry
+    floor = catalogue.lookup("pixels_recall_floor")
     assert floor is not None
     assert (floor.metric, floor.role, floor.space) == (recall, "reference", "pixels")
-    assert catalogue.find("{space}_recall") is None
-    assert catalogue.find("recall") is None
-    assert catalogue.find("latent.pixels_recall") is None
+    assert catalogue.lookup("{space}_recall") is None
+    assert catalogue.lookup("recall") is None
+    assert catalogue.lookup("latent.pixels_recall") is None
 
 
 def test_a_name_of_two_groups_is_the_test_splits() -> None:
-    entry = catalogue.find("nll_nats")
-    assert entry is catalogue.find("test.nll_nats")
-    assert entry is not catalogue.find("annealing.nll_nats")
+    entry = catalogue.lookup("nll_nats")
+    assert entry is catalogue.lookup("test.nll_nats")
+    assert entry is not catalogue.lookup("annealing.nll_nats")
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,9 @@ def test_a_name_of_two_groups_is_the_test_splits() -> None:
     ],
 )
 def test_directions(name: str, better: str) -> None:
-    entry = catalogue.find(name)
+    entry = catalogue.lookup(name)
     assert entry is not None
-    assert entry.better == better
+    assert entry.direction == better
 
 
 def test_standard_errors_and_references_belong_to_their_metrics() -> None:

@@ -19,7 +19,7 @@ from pipeline import download, paths, prepare
 from tests.oracles import rand
 from vaelab.config import UserError
 from vaelab.data.dataset import PreparedData
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.classifier import (
     DESCRIPTION,
     FEATURES,
@@ -37,10 +37,10 @@ from vaelab.evaluation.classifier import (
 CPU = torch.device("cpu")
 
 
-def digits(start: int, stop: int, **options: bool) -> tuple[ImageBatches, np.ndarray]:
+def digits(start: int, stop: int, **options: bool) -> tuple[ImageLoader, np.ndarray]:
     images, labels = load_digits(return_X_y=True)
     pixels = (images[start:stop] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    return ImageBatches(pixels, CPU, **options), labels[start:stop].astype(np.int64)
+    return ImageLoader(pixels, CPU, **options), labels[start:stop].astype(np.int64)
 
 
 def trained(seed: int = 0, epochs: int = 1, **options: bool) -> Classifier:
@@ -256,8 +256,8 @@ def test_images_that_are_drawn_at_each_access_are_so_for_the_classifier(prepared
     info = prepared.info.model_copy(update={"binarization": "fresh"})
     seen: list[torch.Tensor] = []
 
-    def accuracy_of_few(classifier: Classifier, images: ImageBatches, labels: np.ndarray) -> float:
-        seen.append(images.take(torch.arange(20), torch.Generator()))
+    def accuracy_of_few(classifier: Classifier, images: ImageLoader, labels: np.ndarray) -> float:
+        seen.append(images.gather(torch.arange(20), torch.Generator()))
         return 1.0
 
     monkeypatch.setattr(stage, "enough_epochs", lambda images, epochs: epochs)

@@ -12,7 +12,7 @@ from tests.objectives.subjects import MODEL, SHAPE, digits, settings, trainer
 from tests.oracles import gaussian_posterior
 from vaelab.config import Settings, flatten, objective_names, with_changes
 from vaelab.estimators.latent_statistics import dimension_table
-from vaelab.objectives import objective_class, own_settings
+from vaelab.objectives import objective_class, objective_settings
 from vaelab.report.posterior_collapse import (
     READ_FREE_BITS,
     READ_KL_WARMUP,
@@ -20,7 +20,7 @@ from vaelab.report.posterior_collapse import (
     Diagnosis,
     describe_collapse,
 )
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training import build as assembly
 
 DEFAULTS = flatten(Settings())
@@ -70,7 +70,7 @@ def test_unused_dimensions_are_named_and_are_no_failure():
     assert only.startswith("Off: 2 of 5 dimensions (1, 3).")
     assert "no failure" in only
     assert "model.latent_dim: 3)" in only
-    assert found.remedies == ()
+    assert found.suggestions == ()
 
 
 def test_a_latent_that_is_off_everywhere_has_collapsed():
@@ -79,7 +79,7 @@ def test_a_latent_that_is_off_everywhere_has_collapsed():
     (only,) = found.findings
     assert only.startswith("All 3 dimensions are off")
     assert "posterior collapse" in only
-    assert len(found.remedies) == 4
+    assert len(found.suggestions) == 4
     assert said(table([0.0])).findings[0].startswith("The one dimension is off")
 
 
@@ -89,7 +89,7 @@ def test_traces_are_nearly_a_collapse():
     assert found.verdict == "nearly_collapsed"
     assert "none of its 3 dimensions as much as 0.1 nats" in found.findings[0]
     assert len(found.findings) == 1
-    assert found.remedies == said(table([0.0])).remedies
+    assert found.suggestions == said(table([0.0])).suggestions
     # 0.2 of it: 0.11 nats
     assert said(table([0.2, 0.0, 0.02])).verdict == "partly_off"
 
@@ -101,7 +101,7 @@ def test_where_all_are_on_a_larger_latent_is_worth_a_try():
     # -ln(0.3) / 2
     assert "the weakest with about 0.6 nats" in only
     assert "model.latent_dim: 4)" in only
-    assert found.remedies == ()
+    assert found.suggestions == ()
     faint = said(table([0.9, 0.05]))
     assert faint.verdict == "all_on"
     assert "model.latent_dim" not in faint.findings[0]
@@ -190,7 +190,7 @@ def test_a_learned_prior_has_no_kl_to_speak_of():
     assert found.verdict == "partly_off"
     assert len(found.findings) == 1
     collapsed = without(table([0.0, 0.0]), "kl_nats", "ks_statistic")
-    assert "free_bits" not in " ".join(said(collapsed).remedies)
+    assert "free_bits" not in " ".join(said(collapsed).suggestions)
 
 
 # Remedies
@@ -198,24 +198,24 @@ def test_a_learned_prior_has_no_kl_to_speak_of():
 
 def test_the_cause_at_hand_comes_first():
     off = table([0.0])
-    first = said(off, model__gaussian_variance="mean_squared_error").remedies[0]
+    first = said(off, model__gaussian_variance="mean_squared_error").suggestions[0]
     assert first.startswith("model.gaussian_variance: fitted, in place of mean_squared_error")
-    assert said(off, train__kl_weight=4.0).remedies[0] == "train.kl_weight: 1, in place of 4"
+    assert said(off, train__kl_weight=4.0).suggestions[0] == "train.kl_weight: 1, in place of 4"
     binary = {"model__likelihood": "bernoulli", "model__gaussian_variance": 1.0}
-    assert not said(off, **binary).remedies[0].startswith("model.gaussian_variance")
-    assert "train.kl_weight: 0.05, in place of 0.5" in said(off, train__kl_weight=0.5).remedies
-    assert "kl_weight" not in " ".join(said(off, train__kl_weight=0.0).remedies)
-    warmup = said(off, train__epochs=40).remedies[0]
+    assert not said(off, **binary).suggestions[0].startswith("model.gaussian_variance")
+    assert "train.kl_weight: 0.05, in place of 0.5" in said(off, train__kl_weight=0.5).suggestions
+    assert "kl_weight" not in " ".join(said(off, train__kl_weight=0.0).suggestions)
+    warmup = said(off, train__epochs=40).suggestions[0]
     assert warmup.startswith("train.kl_warmup_epochs: 8:")
-    assert said(off, train__epochs=3).remedies[0].startswith("train.kl_warmup_epochs: 1:")
+    assert said(off, train__epochs=3).suggestions[0].startswith("train.kl_warmup_epochs: 1:")
 
 
 def test_what_is_done_already_is_not_advised():
     off = table([0.0])
     done = said(off, train__kl_warmup_epochs=3, train__free_bits_nats=0.2)
-    assert not re.search("kl_warmup|free_bits", " ".join(done.remedies))
-    assert "model.hidden" in said(off, model__network="mlp").remedies[-1]
-    assert "model.channels" in said(off, model__network="resnet").remedies[-1]
+    assert not re.search("kl_warmup|free_bits", " ".join(done.suggestions))
+    assert "model.hidden" in said(off, model__network="mlp").suggestions[-1]
+    assert "model.channels" in said(off, model__network="resnet").suggestions[-1]
 
 
 def test_objectives_that_read_a_setting_are_those_of_the_lists():
@@ -242,11 +242,11 @@ def test_each_remedy_is_a_setting_that_training_accepts(name, prior):
     columns = table([0.0, 0.0])
     if prior != "standard_normal":
         columns = without(columns, "kl_nats", "ks_statistic")
-    found = describe_collapse(columns, flatten(chosen) | own_settings(chosen))
+    found = describe_collapse(columns, flatten(chosen) | objective_settings(chosen))
     assert found is not None
-    matches = [re.match(r"([a-z_.]+): ([a-z0-9.]+)", text) for text in found.remedies]
+    matches = [re.match(r"([a-z_.]+): ([a-z0-9.]+)", text) for text in found.suggestions]
     changes = {m[1]: float(m[2]) if m[2][0].isdigit() else m[2] for m in matches if m}
-    assert len(found.remedies) == len(changes) + 1
+    assert len(found.suggestions) == len(changes) + 1
     assert ("model.gaussian_variance" in changes) == (name != "vae_gan")
     for setting, value in changes.items():
         whole = int(value) if setting == "train.kl_warmup_epochs" else value
@@ -264,7 +264,7 @@ def trained(gaussian_variance: str | float) -> Diagnosis:
     training.fit(show_progress=False)
     with torch.no_grad():
         posterior = gaussian_posterior(training.model, digits(400))
-    columns = dimension_table(posterior, posterior.rsample(stream(0, "drawn")), 0.01)
+    columns = dimension_table(posterior, posterior.rsample(rng_stream(0, "drawn")), 0.01)
     found = describe_collapse(columns, flatten(chosen))
     assert found is not None
     return found
@@ -274,10 +274,10 @@ def test_a_mean_squared_error_collapses_the_posterior():
     found = trained("mean_squared_error")
     assert found.verdict == "collapsed"
     assert found.findings[0].startswith(f"All {MODEL['latent_dim']} dimensions are off")
-    assert found.remedies[0].startswith("model.gaussian_variance: fitted")
+    assert found.suggestions[0].startswith("model.gaussian_variance: fitted")
 
 
 def test_a_variance_near_the_images_own_wakes_it():
     found = trained(0.02)
     assert found.verdict in ("partly_off", "all_on")
-    assert found.remedies == ()
+    assert found.suggestions == ()

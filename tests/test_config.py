@@ -29,7 +29,7 @@ def test_params_yaml_names_every_setting_with_its_default() -> None:
 
 def test_params_yaml_lists_each_objectives_own_settings_with_their_defaults() -> None:
     written = load_settings(ROOT / "params.yaml").objectives
-    own = {name: objective_class(name).settings() for name in objective_names()}
+    own = {name: objective_class(name).default_settings() for name in objective_names()}
     assert written == {name: settings for name, settings in own.items() if settings}
     assert own["vae"] == own["autoencoder"] == {}
 

@@ -10,7 +10,7 @@ import torch
 from tests import oracles
 from tests.oracles import assert_mean, integral, one_pixel
 from vaelab.models.distributions import ContinuousBernoulli
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 rand = partial(oracles.rand, dtype=torch.float64)
 randn = partial(oracles.randn, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_continuous_bernoulli_is_accurate_in_float32(logit):
     wide = ContinuousBernoulli(one_pixel(logit, torch.float64))
     # The closed form of the mean is a difference of two numbers near 1 / 0.3, each good to 2e-7.
     assert narrow.mean.item() == pytest.approx(exact, abs=2e-6)
-    assert narrow.log_normaliser().item() == pytest.approx(wide.log_normaliser().item(), abs=2e-6)
+    assert narrow.log_normalizer().item() == pytest.approx(wide.log_normalizer().item(), abs=2e-6)
 
 
 def test_continuous_bernoulli_log_prob_is_torchs():
@@ -69,13 +69,13 @@ def test_continuous_bernoulli_log_prob_is_torchs():
 
 
 def test_continuous_bernoulli_normaliser_near_one_half():
-    assert ContinuousBernoulli(one_pixel(0)).log_normaliser().exp().item() == pytest.approx(2)
+    assert ContinuousBernoulli(one_pixel(0)).log_normalizer().exp().item() == pytest.approx(2)
     for epsilon in (1e-3, 1e-2, -0.03):
         p = 0.5 + epsilon
         logit = one_pixel(math.log(p / (1 - p)), torch.float64)
         # ln C(1/2 + e) = ln 2 + 4/3 e^2 + 104/45 e^4 + O(e^6)
         expected = math.log(2) + 4 / 3 * epsilon**2 + 104 / 45 * epsilon**4
-        value = ContinuousBernoulli(logit).log_normaliser().item()
+        value = ContinuousBernoulli(logit).log_normalizer().item()
         assert value == pytest.approx(expected, abs=10 * epsilon**6 + 1e-15)
 
 
@@ -94,7 +94,7 @@ def test_continuous_bernoulli_gradients(logit):
 @pytest.mark.parametrize("logit", [0.0, 1e-8, 0.29, -0.29, 0.31, -2.0, 5.0, -50.0, 1e4])
 def test_continuous_bernoulli_samples_its_density(logit):
     logits = one_pixel(logit).expand(40_000, 1, 1, 1)
-    drawn = ContinuousBernoulli(logits).sample(stream(0, "test"))
+    drawn = ContinuousBernoulli(logits).sample(rng_stream(0, "test"))
     assert 0 <= drawn.min().item() <= drawn.max().item() <= 1
     # The mean of 1e4's density is 1 - 1e-4, too steep for the integral.
     moments = [continuous_moment(logit, power) for power in (1, 2)] if logit < 1e3 else [1 - 1e-4]

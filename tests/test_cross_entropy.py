@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.models.bernoulli import cross_entropy, softplus
+from vaelab.models.bernoulli import bernoulli_log_prob, softplus
 
 LOGITS = torch.cat([torch.linspace(-100, 100, 401), torch.tensor([0.0, 1e-6, -1e-6, 3e4, -3e4])])
 
@@ -13,7 +13,7 @@ def both(images: float) -> tuple[Tensor, Tensor]:
     """Give ours, and x l - ln(1 + e^l) in double precision."""
     exact = LOGITS.double()
     expected = images * exact - torch.logaddexp(exact, torch.zeros(()))
-    return cross_entropy(torch.full_like(LOGITS, images), LOGITS), expected
+    return bernoulli_log_prob(torch.full_like(LOGITS, images), LOGITS), expected
 
 
 def slope(value: Tensor, by: Tensor) -> Tensor:
@@ -31,13 +31,13 @@ def test_it_is_the_log_of_the_bernoullis_probability(images):
 @pytest.mark.parametrize("images", [0.0, 0.3, 1.0])
 def test_its_derivative_is_the_pixel_less_its_probability(images):
     logits = LOGITS.clone().requires_grad_()
-    gradient = slope(cross_entropy(torch.full_like(LOGITS, images), logits), logits)
+    gradient = slope(bernoulli_log_prob(torch.full_like(LOGITS, images), logits), logits)
     assert torch.allclose(gradient, images - LOGITS.sigmoid(), atol=1e-7)
 
 
 def test_samples_of_logits_are_compared_with_the_same_images():
     images, logits = torch.rand(3, 4), torch.randn(5, 3, 4, requires_grad=True)
-    value = cross_entropy(images, logits)
+    value = bernoulli_log_prob(images, logits)
     assert value.shape == (5, 3, 4)
     assert torch.allclose(slope(value, logits), images - logits.detach().sigmoid(), atol=1e-6)
 
@@ -45,25 +45,25 @@ def test_samples_of_logits_are_compared_with_the_same_images():
 def test_logits_of_one_image_are_compared_with_many():
     images, logits = torch.rand(5, 4), torch.randn(4, requires_grad=True)
     expected = (images - logits.detach().sigmoid()).sum(0)
-    assert torch.allclose(slope(cross_entropy(images, logits), logits), expected, atol=1e-6)
+    assert torch.allclose(slope(bernoulli_log_prob(images, logits), logits), expected, atol=1e-6)
 
 
 def test_images_have_a_derivative_too():
     images, logits = torch.rand(4, requires_grad=True), torch.randn(4)
-    assert torch.allclose(slope(cross_entropy(images, logits), images), logits)
+    assert torch.allclose(slope(bernoulli_log_prob(images, logits), images), logits)
 
 
 def test_many_models_at_once():
     images, logits = torch.rand(3, 4), torch.randn(5, 3, 4, requires_grad=True)
-    value = torch.vmap(cross_entropy, in_dims=(None, 0))(images, logits)
-    assert torch.equal(value, cross_entropy(images, logits))
+    value = torch.vmap(bernoulli_log_prob, in_dims=(None, 0))(images, logits)
+    assert torch.equal(value, bernoulli_log_prob(images, logits))
     assert torch.allclose(slope(value, logits), images - logits.detach().sigmoid(), atol=1e-6)
 
 
 def test_a_second_derivative_is_refused():
     logits = torch.randn(4, requires_grad=True)
     (gradient,) = torch.autograd.grad(
-        cross_entropy(torch.rand(4), logits).sum(), logits, create_graph=True
+        bernoulli_log_prob(torch.rand(4), logits).sum(), logits, create_graph=True
     )
     with pytest.raises(RuntimeError):
         slope(gradient, logits)

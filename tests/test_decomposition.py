@@ -26,7 +26,7 @@ from vaelab.estimators.decomposition import (
 )
 from vaelab.estimators.latent_statistics import information_metrics
 from vaelab.models.distributions import DiagonalGaussian, standard_normal
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 
 def mixture(count: int, size: int) -> DiagonalGaussian:
@@ -40,7 +40,7 @@ def along_the_diagonal(count: int, size: int) -> DiagonalGaussian:
 
 
 def drawn(posterior: DiagonalGaussian, seed: int = 0) -> Tensor:
-    return posterior.rsample(stream(seed, "drawn"))
+    return posterior.rsample(rng_stream(seed, "drawn"))
 
 
 def total(parts: RateDecomposition) -> float:
@@ -269,7 +269,7 @@ def test_one_image_has_no_information_and_no_standard_error():
 def test_so_many_densities_are_computed_at_latents_spread_evenly(monkeypatch):
     posterior = mixture(40, 3)
     latents = drawn(posterior)
-    monkeypatch.setattr(decomposition, "MOST_DENSITIES", 40 * 40 * 3 // 4)
+    monkeypatch.setattr(decomposition, "MAX_DENSITIES", 40 * 40 * 3 // 4)
     found = decompose_rate(posterior, latents)
     rows = torch.arange(0, 40, 4)
     own = DiagonalGaussian(posterior.mean[rows].double(), posterior.stddev[rows].double())

@@ -9,7 +9,7 @@ from scipy import stats
 
 from tests.oracles import STANDARD_ERRORS
 from vaelab.models.distributions import DiscretizedLogistic
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 LEVELS = (torch.arange(256, dtype=torch.float64) / 255).reshape(256, 1, 1, 1)
 LOCATIONS = [0.0, 0.123, 0.5, 254.4 / 255, 1.0]
@@ -57,7 +57,7 @@ def test_discretized_logistic_gradients_are_finite(mean, log_scale):
 def test_discretized_logistic_samples_its_levels():
     count, mean, log_scale = 40_000, 0.02, -4.0
     parameters = torch.full((count, 1, 1, 1), mean), torch.full((count, 1, 1, 1), log_scale)
-    drawn = DiscretizedLogistic(*parameters).sample(stream(0, "test")).flatten()
+    drawn = DiscretizedLogistic(*parameters).sample(rng_stream(0, "test")).flatten()
     levels = (drawn * 255).round().long()
     torch.testing.assert_close(drawn, levels / 255)
     expected = logistic(mean, log_scale, torch.float64).log_prob(LEVELS).exp()

@@ -18,14 +18,14 @@ from torch import Tensor
 from tests import distributed_cases as cases
 from tests.pipeline.conftest import ROOT
 from vaelab.config import MachineSettings, TrainSettings, UserError
-from vaelab.data.loader import ImageBatches
-from vaelab.distributed.environment import ALONE, Place, own_place
-from vaelab.distributed.process_group import SINGLE, Group, joined
+from vaelab.data.loader import ImageLoader
+from vaelab.distributed.environment import SINGLE_PROCESS, DistributedEnv, from_environ
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup, process_group
 from vaelab.objectives.autoencoder import Autoencoder
 from vaelab.objectives.vae import Vae
 from vaelab.runtime import memory
 from vaelab.runtime.devices import choose_device
-from vaelab.training.sharding import Dealer
+from vaelab.training.sharding import ShardedLoader
 
 Found = list[dict[str, Any]]
 SEEDS = 5
@@ -58,7 +58,7 @@ def test_a_step_has_the_gradient_of_one_process(found: Found, case: str) -> None
 
 def test_without_noise_the_loss_curve_is_that_of_one_process(found: Found) -> None:
     """But for rounding, which grows from step to step."""
-    alone = cases.make(SINGLE, Autoencoder(), cases.digits(), epochs=4, batch_size=50)
+    alone = cases.make(SINGLE_GROUP, Autoencoder(), cases.digits(), epochs=4, batch_size=50)
     expected = alone.fit(show_progress=False).history
     for ours, theirs in zip(found[0]["whole"]["Autoencoder"], expected, strict=True):
         assert ours.keys() == theirs.keys()
@@ -71,7 +71,7 @@ def test_with_noise_the_loss_curve_is_within_that_of_seeds(found: Found) -> None
     curves = []
     for seed in range(SEEDS):
         options = {"epochs": 4, "batch_size": 50, "seed": seed}
-        trainer = cases.make(SINGLE, Vae(), cases.digits(), **options)
+        trainer = cases.make(SINGLE_GROUP, Vae(), cases.digits(), **options)
         curves.append(_curve(trainer.fit(show_progress=False).history))
     mean, deviation = np.mean(curves, 0), np.std(curves, 0, ddof=1)
     apart = np.abs(_curve(found[0]["whole"]["Vae"]) - mean)
@@ -130,30 +130,30 @@ def test_a_batch_has_an_image_for_each_process(found: Found) -> None:
 
 def test_shares_are_a_batch_dealt_out() -> None:
     rows = torch.tensor([5, 3, 8, 1, 9])
-    groups = [Group(Place(rank, 3)) for rank in range(3)]
-    dealt = [group.share(rows).tolist() for group in groups]
+    groups = [ProcessGroup(DistributedEnv(rank, 3)) for rank in range(3)]
+    dealt = [group.shard(rows).tolist() for group in groups]
     for group in groups:
-        group.take_up(rows)
+        group.set_batch(rows)
     assert dealt == [[5, 1], [3, 9], [8]]
-    assert [group.kept for group in groups] == [2, 2, 1]
+    assert [group.local_count for group in groups] == [2, 2, 1]
 
 
 def test_a_process_without_a_share_computes_what_does_not_count() -> None:
-    group = Group(Place(2, 3))
+    group = ProcessGroup(DistributedEnv(2, 3))
     rows = torch.tensor([4, 7])
-    assert group.share(rows).tolist() == [4]
-    group.take_up(rows)
-    assert group.mean(torch.tensor([2.0])) == 0
-    assert group.kept == 0
+    assert group.shard(rows).tolist() == [4]
+    group.set_batch(rows)
+    assert group.ddp_loss(torch.tensor([2.0])) == 0
+    assert group.local_count == 0
 
 
 def test_shares_of_a_mean_average_to_it() -> None:
     losses = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0])
 
     def share(rank: int) -> Tensor:
-        group = Group(Place(rank, 3))
-        group.take_up(torch.arange(5))
-        return group.mean(losses[group.share(torch.arange(5))])
+        group = ProcessGroup(DistributedEnv(rank, 3))
+        group.set_batch(torch.arange(5))
+        return group.ddp_loss(losses[group.shard(torch.arange(5))])
 
     assert torch.stack([share(rank) for rank in range(3)]).mean() == pytest.approx(31 / 5)
 
@@ -163,12 +163,14 @@ def test_shares_that_are_read_ahead_are_those_in_memory(monkeypatch: pytest.Monk
     pixels = np.random.default_rng(0).integers(0, 256, (85, 1, 3, 3), dtype=np.uint8)
 
     def epoch() -> list[tuple[Tensor, int | None, int, float]]:
-        split = ImageBatches(pixels, torch.device("cpu"), dequantize_levels=256)
-        group, noise = Group(Place(1, 2)), torch.Generator()
+        split = ImageLoader(pixels, torch.device("cpu"), dequantize_levels=256)
+        group, noise = ProcessGroup(DistributedEnv(1, 2)), torch.Generator()
         order = torch.Generator().manual_seed(3)
-        given = Dealer(TrainSettings(batch_size=12), group).training(split, order, noise, 0, 1)
+        given = ShardedLoader(TrainSettings(batch_size=12), group).train_batches(
+            split, order, noise, 0, 1
+        )
         return [
-            (images, group.kept, group.total, torch.rand((), generator=noise).item())
+            (images, group.local_count, group.batch_count, torch.rand((), generator=noise).item())
             for images in given
         ]
 
@@ -182,9 +184,9 @@ def test_shares_that_are_read_ahead_are_those_in_memory(monkeypatch: pytest.Monk
 
 
 def test_a_process_alone_joins_nothing() -> None:
-    with joined(ALONE, torch.device("cpu")) as group:
-        assert group.is_alone
-        assert group.is_main
+    with process_group(SINGLE_PROCESS, torch.device("cpu")) as group:
+        assert group.world_size == 1
+        assert group.is_rank_zero
         assert not torch.distributed.is_initialized()
 
 
@@ -192,10 +194,10 @@ RUN = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
 def test_the_place_is_read_from_what_torchrun_says() -> None:
-    assert own_place({}) == ALONE
-    assert own_place({"WORLD_SIZE": "1"}) == ALONE
+    assert from_environ({}) == SINGLE_PROCESS
+    assert from_environ({"WORLD_SIZE": "1"}) == SINGLE_PROCESS
     said = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}
-    assert own_place(said | RUN) == Place(5, 8, 1, 4)
+    assert from_environ(said | RUN) == DistributedEnv(5, 8, 1, 4)
 
 
 @pytest.mark.parametrize(
@@ -208,15 +210,15 @@ def test_the_place_is_read_from_what_torchrun_says() -> None:
 )
 def test_a_place_that_cannot_be_is_refused(said: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        own_place(said)
+        from_environ(said)
 
 
 def test_each_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     settings = MachineSettings(threads=1)
-    assert choose_device(settings, Place(3, 4, 1, 2)) == torch.device("cuda:1")
+    assert choose_device(settings, DistributedEnv(3, 4, 1, 2)) == torch.device("cuda:1")
     with pytest.raises(UserError, match=r"3 processes on this machine need as many GPUs.* are 2"):
-        choose_device(settings, Place(2, 3, 2, 3))
+        choose_device(settings, DistributedEnv(2, 3, 2, 3))
     with pytest.raises(UserError, match=r"machine\.device: cuda:1 is cuda:1 here"):
-        choose_device(MachineSettings(device="cuda:1", threads=1), Place(0, 2, 0, 2))
+        choose_device(MachineSettings(device="cuda:1", threads=1), DistributedEnv(0, 2, 0, 2))

@@ -21,7 +21,7 @@ from vaelab.models.distributions import (
     ProfiledGaussian,
     standard_normal,
 )
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 rand = partial(oracles.rand, dtype=torch.float64)
 randn = partial(oracles.randn, dtype=torch.float64)
@@ -56,7 +56,7 @@ def test_kl_of_the_prior_is_zero():
 
 def test_kl_is_its_monte_carlo_estimate():
     q = DiagonalGaussian(torch.tensor([0.7, -1.5]), torch.tensor([0.4, 2.0]))
-    z = q.rsample(stream(0, "test"), 20_000)
+    z = q.rsample(rng_stream(0, "test"), 20_000)
     assert_mean(q.log_prob(z) - standard_normal(z).log_prob(z), q.kl())
 
 
@@ -73,7 +73,7 @@ def test_rsample_differentiates_expectations():
     count, mean, stddev = 20_000, 0.8, 1.7
     means = torch.full((count, 1), mean, requires_grad=True)
     stddevs = torch.full((count, 1), stddev, requires_grad=True)
-    z = DiagonalGaussian(means, stddevs).rsample(stream(0, "test"))
+    z = DiagonalGaussian(means, stddevs).rsample(rng_stream(0, "test"))
     by_mean, by_stddev = torch.autograd.grad((z**2).sum(), [means, stddevs])
     # E z^2 = mean^2 + stddev^2
     assert_mean(by_mean[:, 0], 2 * mean)
@@ -82,19 +82,19 @@ def test_rsample_differentiates_expectations():
 
 def test_rsample_has_the_stated_moments_and_shape():
     q = posterior()
-    z = q.rsample(stream(0, "test"), 5_000)
+    z = q.rsample(rng_stream(0, "test"), 5_000)
     assert z.shape == (5_000, 4, 3, 5)
     assert_mean(z, q.mean)
     assert_mean((z - q.mean) ** 2, q.stddev**2)
-    assert q.rsample(stream(0, "test")).shape == (4, 3, 5)
+    assert q.rsample(rng_stream(0, "test")).shape == (4, 3, 5)
 
 
 def test_rsample_repeats_with_its_generator_alone():
     q = posterior()
-    first = q.rsample(stream(3, "noise"))
+    first = q.rsample(rng_stream(3, "noise"))
     torch.rand(7)
-    assert torch.equal(first, q.rsample(stream(3, "noise")))
-    assert not torch.equal(first, q.rsample(stream(4, "noise")))
+    assert torch.equal(first, q.rsample(rng_stream(3, "noise")))
+    assert not torch.equal(first, q.rsample(rng_stream(4, "noise")))
 
 
 # Bernoulli
@@ -131,7 +131,7 @@ def test_bernoulli_keeps_its_precision_and_gradient_in_float32_at_any_logit():
 
 def test_bernoulli_samples_its_mean():
     logits = randn(1, 1, 3, 3).float().expand(5_000, 1, 3, 3)
-    drawn = Bernoulli(logits).sample(stream(0, "test"))
+    drawn = Bernoulli(logits).sample(rng_stream(0, "test"))
     assert set(drawn.flatten().tolist()) == {0.0, 1.0}
     assert_mean(drawn, logits[0].sigmoid())
 
@@ -148,7 +148,7 @@ def test_gaussian_pixels_are_scipys():
 
 def test_gaussian_pixels_are_drawn_with_their_variance():
     mean = randn(1, 1, 2, 2).float().expand(5_000, 1, 2, 2)
-    drawn = Gaussian(mean, torch.tensor(0.3)).sample(stream(0, "test"))
+    drawn = Gaussian(mean, torch.tensor(0.3)).sample(rng_stream(0, "test"))
     assert_mean(drawn, mean[0])
     assert_mean((drawn - mean) ** 2, torch.full((1, 2, 2), 0.3))
 
@@ -198,5 +198,5 @@ def test_pixels_broadcast_over_samples(pixels):
     log_prob = pixels.log_prob(images)
     assert log_prob.shape == (7, 2)
     torch.testing.assert_close(log_prob, pixels.log_prob(images.expand(7, 2, 3, 4, 5)))
-    assert pixels.mean.shape == pixels.sample(stream(0, "test")).shape == (7, 2, 3, 4, 5)
-    assert torch.equal(pixels.sample(stream(5, "a")), pixels.sample(stream(5, "a")))
+    assert pixels.mean.shape == pixels.sample(rng_stream(0, "test")).shape == (7, 2, 3, 4, 5)
+    assert torch.equal(pixels.sample(rng_stream(5, "a")), pixels.sample(rng_stream(5, "a")))

@@ -16,7 +16,7 @@ from tests.oracles import (
     spectrum,
 )
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 
 def test_probabilistic_pca_on_digits_has_the_likelihood_of_its_formula():
@@ -58,7 +58,7 @@ def encoder_giving(raw_stddev: float, scale: float) -> Model:
     with torch.no_grad():
         encoder.weight.zero_()
         encoder.bias.zero_()
-        encoder.weight[:3] = scale * torch.randn(3, 64, generator=stream(0, "rows"))
+        encoder.weight[:3] = scale * torch.randn(3, 64, generator=rng_stream(0, "rows"))
         encoder.bias[3:] = raw_stddev
     return subject
 

@@ -21,7 +21,7 @@ from tests.test_evaluation_contract import (
 from vaelab.evaluation import Evaluation
 from vaelab.models.model import Model, build_model
 from vaelab.models.priors.codebook import Codebook
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training import build as assembly
 
 # What N(0, I) alone has, and what noise alone has
@@ -41,8 +41,8 @@ EVERYTHING = LATENT_METRICS | WAYS | LABEL_METRICS
 def model(name: str, prior: str = "auto") -> Model:
     chosen = settings(name, model={"gaussian_variance": 0.05, "prior": prior})
     _, built = assembly.build(chosen, SHAPE)
-    built.start_from(digits(200).mean(0), digits(200))
-    built.fit_prior(iter([digits(200)]), stream(0, "fit"))
+    built.initialize_from(digits(200).mean(0), digits(200))
+    built.fit_prior(iter([digits(200)]), rng_stream(0, "fit"))
     return built.eval()
 
 
@@ -177,7 +177,7 @@ def test_with_a_vamp_prior_of_the_images_themselves_nothing_is_left_between():
         encoder = subject.networks["encoder"][1]  # type: ignore[index]
         encoder.weight[:4] *= 4
         encoder.bias[4:] = -2
-    subject.start_from(images().mean(0), images())
+    subject.initialize_from(images().mean(0), images())
     found = run(subject)
     # Rate and information are of the same draws: no noise is left either.
     assert number(found, "latent.mutual_information_nats") > 1

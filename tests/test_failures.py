@@ -13,8 +13,8 @@ import torch
 from pipeline import cli
 from tests.pipeline.conftest import ROOT
 from vaelab.config import Settings, UserError
-from vaelab.runtime.files import naming, write_atomically, write_text
-from vaelab.runtime.locks import sole_user
+from vaelab.runtime.files import annotate_oserror, write_atomically, write_text
+from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.memory import is_lack_of_memory
 
 
@@ -23,7 +23,7 @@ def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        cli.run_command(fail, "", with_traceback=lambda: options.get("traceback", False))
+        cli.run_command(fail, "", show_traceback=lambda: options.get("traceback", False))
     assert caught.value.code == 2
     return capsys.readouterr().err
 
@@ -106,17 +106,17 @@ def test_what_a_killed_writer_left_is_removed_and_what_another_one_writes_is_not
 
 
 def test_an_error_that_names_its_file_keeps_it(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught, naming(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, annotate_oserror(tmp_path):
         (tmp_path / "missing").read_text()
     assert caught.value.filename == str(tmp_path / "missing")
 
 
 def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path) -> None:
-    with sole_user(tmp_path / "lock", "vae"):
+    with exclusive_lock(tmp_path / "lock", "vae"):
         (tmp_path / "lock.holder").write_text("not JSON")
         with (
             pytest.raises(UserError, match="another process is training here already"),
-            sole_user(tmp_path / "lock", "gan"),
+            exclusive_lock(tmp_path / "lock", "gan"),
         ):
             pass
 

@@ -21,8 +21,8 @@ from vaelab.evaluation.classifier import build_classifier
 from vaelab.evaluation.feature_spaces import (
     ClassifierSpace,
     InceptionSpace,
+    PCASpace,
     PixelSpace,
-    PrincipalSpace,
 )
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ def test_images_of_odd_shapes_are_averaged_too(shape):
 
 def test_principal_components_are_those_of_scikit_learn():
     train, others = DIGITS[:1_000], DIGITS[1_000:]
-    space = PrincipalSpace.fit(torch.split(train, 300))
+    space = PCASpace.fit(torch.split(train, 300))
     count = space.axes.shape[1]
     assert 50 < count <= 64
     oracle = PCA(count, whiten=True, svd_solver="full").fit(train.flatten(1).double().numpy())
@@ -76,7 +76,7 @@ def test_principal_components_are_those_of_scikit_learn():
 
 
 def test_components_of_training_images_have_variance_one_each():
-    found = PrincipalSpace.fit([DIGITS]).features(DIGITS)
+    found = PCASpace.fit([DIGITS]).features(DIGITS)
     torch.testing.assert_close(found.T.cov(), torch.eye(found.shape[1]).double())
     torch.testing.assert_close(found.mean(0), torch.zeros(found.shape[1]).double())
 
@@ -84,7 +84,7 @@ def test_components_of_training_images_have_variance_one_each():
 def test_at_most_64_components_those_of_most_variance_first():
     scales = torch.linspace(1, 0.1, 100)
     images = (randn(5_000, 100) * scales)[:, None, None]
-    space = PrincipalSpace.fit([images])
+    space = PCASpace.fit([images])
     assert space.axes.shape == (100, 64)
     # Along each axis the pixel with its scale dominates: 1 / axis is its standard deviation.
     assert space.axes.norm(dim=0).diff().min() > 0
@@ -94,21 +94,21 @@ def test_at_most_64_components_those_of_most_variance_first():
 @pytest.mark.parametrize("rank", [1, 3])
 def test_directions_without_variance_are_left_out(rank):
     images = (randn(50, rank) @ randn(rank, 30, seed=1)).reshape(50, 1, 5, 6)
-    assert PrincipalSpace.fit([images]).axes.shape == (30, rank)
+    assert PCASpace.fit([images]).axes.shape == (30, rank)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 64, 64)])
 def test_images_that_are_all_the_same_have_no_components(shape):
     images = rand(1, *shape).expand(900, *shape)
-    assert PrincipalSpace.fit(torch.split(images, 100)).axes.shape[1] == 0
+    assert PCASpace.fit(torch.split(images, 100)).axes.shape[1] == 0
     # One pixel of one image is another grey level.
     changed = images.clone()
     changed[7, 0, 0, 0] += 1 / 255
-    assert PrincipalSpace.fit([changed]).axes.shape[1] == 1
+    assert PCASpace.fit([changed]).axes.shape[1] == 1
 
 
 def test_large_images_are_averaged_before_their_components():
-    space = PrincipalSpace.fit([rand(20, 3, 64, 64)])
+    space = PCASpace.fit([rand(20, 3, 64, 64)])
     assert space.axes.shape == (768, 19)
     assert space.features(rand(2, 3, 64, 64)).shape == (2, 19)
 

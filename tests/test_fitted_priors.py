@@ -12,7 +12,7 @@ from vaelab.models.model import build_model
 from vaelab.models.priors import build_prior
 from vaelab.models.priors.codebook import Codebook
 from vaelab.models.priors.mixture import Mixture
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 # The mixture
 
@@ -60,7 +60,7 @@ def test_a_mixture_starts_as_the_unit_gaussian_and_needs_two_images_a_component(
     subject.fit(clusters(7), seed=0)
     assert subject.log_weights.isfinite().sum() == 3
     assert subject.log_prob(latents, unencoded).isfinite().all()
-    assert subject.sample(50, stream(0, "prior"), unencoded).isfinite().all()
+    assert subject.sample(50, rng_stream(0, "prior"), unencoded).isfinite().all()
 
 
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
@@ -70,7 +70,7 @@ def test_a_dead_dimension_does_no_harm(seed):
     subject = Mixture(2, 2)
     subject.fit(points, seed)
     assert subject.log_prob(points, unencoded).isfinite().all()
-    spread = (subject.sample(100, stream(0, "prior"), unencoded)[:, 1] - 0.5).abs().max()
+    spread = (subject.sample(100, rng_stream(0, "prior"), unencoded)[:, 1] - 0.5).abs().max()
     assert spread < 0.02
 
 
@@ -80,16 +80,16 @@ def test_only_fitted_priors_are_fitted_to_latents_of_the_images():
     )
     batches = [rand(40, *SHAPE), rand(20, *SHAPE)]
     model = build_model(settings, SHAPE, posterior="point")
-    model.fit_prior(iter(batches), stream(0, "fit"))
+    model.fit_prior(iter(batches), rng_stream(0, "fit"))
     assert not model.training
     expected = Mixture(settings.mixture_components, 2)
     latents = torch.cat([model.encode(images).mean for images in batches]).detach()
-    expected.fit(latents, stream(0, "fit").initial_seed())
+    expected.fit(latents, rng_stream(0, "fit").initial_seed())
     assert isinstance(model.networks["prior"], Mixture)
     assert torch.equal(model.networks["prior"].means, expected.means)
     plain = build_model(settings.model_copy(update={"prior": "flow"}), SHAPE)
     before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
-    plain.fit_prior(iter(batches), stream(0, "fit"))
+    plain.fit_prior(iter(batches), rng_stream(0, "fit"))
     assert plain.training
     assert all(torch.equal(before[n], tensor) for n, tensor in plain.state_dict().items())
 
@@ -120,7 +120,7 @@ def test_codes_are_counted_at_each_place_one_more_than_there_are():
 def test_codes_are_drawn_by_their_frequencies_and_probabilities_sum_to_1():
     subject = codebook()
     subject.log_frequencies.copy_(torch.softmax(randn(3, 4), 1).log())
-    drawn = subject.sample(20_000, stream(0, "prior"), unencoded)
+    drawn = subject.sample(20_000, rng_stream(0, "prior"), unencoded)
     assert drawn.shape == (20_000, 6)
     every = torch.cartesian_prod(*[torch.arange(4)] * 3)
     latents = subject.entries[every].flatten(-2)

@@ -12,7 +12,7 @@ import torch
 
 from tests.test_training import assert_same, stripes, weights
 from vaelab.config import MachineSettings, objective_names, parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.objectives import objective_class
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.training.build import build_trainer
@@ -31,7 +31,7 @@ def make_trainer(
             "train": {"objective": objective, "epochs": 3, "batch_size": 16, **settings},
         }
     )
-    batches = ImageBatches(stripes(64), device), ImageBatches(stripes(16), device)
+    batches = ImageLoader(stripes(64), device), ImageLoader(stripes(16), device)
     return build_trainer(chosen, *batches, device)
 
 

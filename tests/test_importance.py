@@ -33,7 +33,7 @@ from vaelab.estimators.importance import (
 from vaelab.models.distributions import DiagonalGaussian, standard_normal
 from vaelab.models.likelihoods import build_likelihood
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 # Importance weighting. p(x|z) = N(z, 1), so p(x) = N(0, 2), and the posterior of x is N(x/2, 1/2).
 
@@ -66,7 +66,7 @@ def estimate(mean: float, stddev: float, x: float, samples: int, count: int) -> 
         copies(x, count),
         gaussian(count, mean, stddev),
         samples,
-        stream(samples, "test"),
+        rng_stream(samples, "test"),
     ).log_likelihood
 
 
@@ -77,7 +77,7 @@ def test_the_exact_posterior_has_no_variance(samples):
         copies(1.3, 5),
         gaussian(5, 0.65, TRUE_STDDEV),
         samples,
-        stream(0, "test"),
+        rng_stream(0, "test"),
     )
     expected = torch.full((5,), log_evidence(1.3), dtype=torch.float64)
     torch.testing.assert_close(result.log_likelihood, expected, rtol=0, atol=2e-6)
@@ -97,7 +97,7 @@ def test_it_is_probabilistic_pcas_likelihood_at_the_optimum():
     model, images = linear_vae_optimum(data, latents, variance, 1.0), data[:, None, None]
     with torch.inference_mode():
         result = importance_weighted_log_likelihood(
-            model, images, model.encode(images), 10, stream(0, "test")
+            model, images, model.encode(images), 10, rng_stream(0, "test")
         )
     expected = pca_log_likelihood(torch.tensor(eigenvalues), latents, variance)
     assert mean_over_images(result.log_likelihood) == pytest.approx(expected, abs=1e-5)
@@ -142,8 +142,8 @@ def test_the_gap_is_the_weights_variance_over_twice_their_number():
 def test_one_sample_is_the_sampled_bound():
     model, images = linear_model(6, 3, variance=0.5, seed=4), rand(9, 1, 1, 6)
     posterior = model.encode(images)
-    result = importance_weighted_log_likelihood(model, images, posterior, 1, stream(7, "noise"))
-    latents = posterior.rsample(stream(7, "noise"), 1)[0]
+    result = importance_weighted_log_likelihood(model, images, posterior, 1, rng_stream(7, "noise"))
+    latents = posterior.rsample(rng_stream(7, "noise"), 1)[0]
     bound = (
         model.decode(latents).log_prob(images)
         + standard_normal(latents).log_prob(latents)
@@ -178,7 +178,7 @@ def test_streaming_is_the_sum_over_all_weights_at_once(at_a_time, samples):
         images,
         replayed,
         samples,
-        stream(0, "unused"),
+        rng_stream(0, "unused"),
         decoded_numbers=at_a_time * images.numel(),
         progress=decoded.append,
     )
@@ -213,7 +213,7 @@ def test_chunks_hold_the_budget_or_one_sample_of_each_image(count, samples, budg
         copies(0.0, count),
         gaussian(count, 0.0, 1.0),
         samples,
-        stream(0, "test"),
+        rng_stream(0, "test"),
         decoded_numbers=budget,
         progress=decoded.append,
     )

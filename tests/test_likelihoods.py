@@ -18,7 +18,7 @@ from vaelab.models.distributions import (
 from vaelab.models.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
 from vaelab.models.model import build_model
 from vaelab.objectives.vae import Vae
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 SHAPE = (1, 4, 5)
 PIXELS = math.prod(SHAPE)
@@ -35,7 +35,7 @@ def gaussian(**settings: object) -> GaussianLikelihood:
 
 
 def images(count: int = 3) -> Tensor:
-    return torch.rand(count, *SHAPE, generator=stream(0, "images"))
+    return torch.rand(count, *SHAPE, generator=rng_stream(0, "images"))
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def images(count: int = 3) -> Tensor:
 def test_each_name_is_its_distribution(name, distribution, outputs):
     likelihood = build(likelihood=name)
     assert likelihood.outputs_per_channel == outputs
-    pixels = likelihood(torch.randn(2, outputs * 3, 4, 5, generator=stream(0, "outputs")))
+    pixels = likelihood(torch.randn(2, outputs * 3, 4, 5, generator=rng_stream(0, "outputs")))
     assert type(pixels) is distribution
-    assert pixels.log_prob(torch.rand(2, 3, 4, 5, generator=stream(0, "images"))).shape == (2,)
+    assert pixels.log_prob(torch.rand(2, 3, 4, 5, generator=rng_stream(0, "images"))).shape == (2,)
     assert likelihood.fitted == (name == "gaussian")
 
 
@@ -103,7 +103,7 @@ def test_a_perfect_fit_keeps_a_finite_variance():
 
 def test_mean_squared_error_is_the_generation_loss_up_to_a_constant():
     likelihood = gaussian(gaussian_variance="mean_squared_error", gaussian_mean="linear")
-    outputs = torch.randn(3, *SHAPE, generator=stream(0, "outputs"))
+    outputs = torch.randn(3, *SHAPE, generator=rng_stream(0, "outputs"))
     loss = -likelihood(outputs).log_prob(images())
     # s2 = P / 2: SSE / (2 s2) = SSE / P, and (P / 2) ln(2 pi s2) = (P / 2) ln(pi P)
     constant = PIXELS / 2 * math.log(math.pi * PIXELS)
@@ -116,7 +116,9 @@ def weighted_gradients(variance: float | str, kl_weight: float) -> list[Tensor]:
         {"network": "mlp", "hidden": [], "latent_dim": 2, "gaussian_variance": variance}
     )
     model = build_model(settings, SHAPE, seed=1)
-    loss = Vae(kl_weight=kl_weight).losses(model, images(), stream(0, "noise"))["vae"].loss.mean()
+    loss = (
+        Vae(kl_weight=kl_weight).losses(model, images(), rng_stream(0, "noise"))["vae"].loss.mean()
+    )
     return list(torch.autograd.grad(loss, list(model.parameters())))
 
 
@@ -126,7 +128,7 @@ def test_mean_squared_error_plus_kl_has_the_literal_formulas_gradient():
     )
     model, weight = build_model(settings, SHAPE, seed=1), 0.7
     posterior = gaussian_posterior(model, images())
-    reconstruction = model.decode(posterior.rsample(stream(0, "noise"))).mean
+    reconstruction = model.decode(posterior.rsample(rng_stream(0, "noise"))).mean
     variance = posterior.stddev**2
     kl = 0.5 * (posterior.mean**2 + variance - variance.log() - 1).sum(1).mean()
     literal = torch.nn.functional.mse_loss(reconstruction, images()) + weight * kl
@@ -161,9 +163,9 @@ def test_outputs_of_zero_beside_the_start_mean_the_mean_image(likelihood, gaussi
     settings = ModelSettings(likelihood=likelihood, gaussian_mean=gaussian_mean)
     built = build_likelihood(settings, 12)
     mean_image = torch.linspace(0.02, 0.98, 12).reshape(3, 2, 2)
-    torch.testing.assert_close(built(built.start(mean_image)[None]).mean[0], mean_image)
+    torch.testing.assert_close(built(built.initial_outputs(mean_image)[None]).mean[0], mean_image)
 
 
 def test_the_start_is_finite_where_pixels_are_always_black_or_white():
     built = build_likelihood(ModelSettings(likelihood="bernoulli"), 2)
-    assert built.start(torch.tensor([[[0.0, 1.0]]])).isfinite().all()
+    assert built.initial_outputs(torch.tensor([[[0.0, 1.0]]])).isfinite().all()

@@ -20,7 +20,7 @@ from tests.oracles import (
 from vaelab.estimators.aggregate import aggregate_moments, mean_variances
 from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 EIGENVALUES = [9.0, 4.0, 2.0, 1.0, 0.5, 0.25]
 
@@ -109,5 +109,5 @@ def test_sampled_losses_are_the_exact_ones_on_average():
     model = linear_model(5, 2, variance=0.4, seed=2)
     generation, kl = exact_losses(model, data[:, None, None])
     repeated = data.repeat(5_000, 1)[:, None, None]
-    player = Vae(kl_weight=2.0).losses(model, repeated, stream(0, "noise"))["vae"]
+    player = Vae(kl_weight=2.0).losses(model, repeated, rng_stream(0, "noise"))["vae"]
     assert_mean(player.loss.detach().reshape(5_000, 4), (generation + 2 * kl).detach(), 1e-4)

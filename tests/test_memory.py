@@ -15,7 +15,7 @@ GIB = 2**30
 def no_limits(monkeypatch):
     """Look at no limit of the machine that runs the tests."""
     monkeypatch.setattr(memory, "CONTROL_GROUPS", ())
-    monkeypatch.setattr(memory, "_of_process", lambda: iter(()))
+    monkeypatch.setattr(memory, "_process_limit", lambda: iter(()))
 
 
 def test_without_limits_it_is_what_the_machine_has_free(no_limits):

@@ -9,10 +9,10 @@ from scipy import stats
 from torch import Tensor
 
 from tests.oracles import STANDARD_ERRORS, assert_mean, rand, randn
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import memorization
 from vaelab.estimators.memorization import data_copying_z, nearest_images
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ def pixels(count: int, shape: tuple[int, int, int], seed: int = 0) -> np.ndarray
 
 
 def find(images: Tensor, train: np.ndarray, batch_size: int = 7) -> tuple[list[float], list[int]]:
-    found = nearest_images(images, ImageBatches(train, CPU), stream(0, "noise"), batch_size)
+    found = nearest_images(images, ImageLoader(train, CPU), rng_stream(0, "noise"), batch_size)
     return found.distances.tolist(), found.indices.tolist()
 
 
@@ -66,12 +66,12 @@ def test_memory_mapped_images_are_read_like_any_other(tmp_path):
 
 def test_images_drawn_at_each_access_are_compared_as_they_were_drawn():
     train = np.full((20, 1, 4, 4), 128, np.uint8)
-    batches = ImageBatches(train, CPU, binarize=True)
-    drawn = torch.cat(list(batches.ordered(7, stream(0, "noise"))))
-    found = nearest_images(drawn, batches, stream(0, "noise"), 7)
+    batches = ImageLoader(train, CPU, binarize=True)
+    drawn = torch.cat(list(batches.sequential(7, rng_stream(0, "noise"))))
+    found = nearest_images(drawn, batches, rng_stream(0, "noise"), 7)
     assert found.indices.tolist() == list(range(20))
     assert (found.distances == 0).all()
-    again = nearest_images(drawn, batches, stream(1, "noise"), 7)
+    again = nearest_images(drawn, batches, rng_stream(1, "noise"), 7)
     assert (again.distances > 0).any()
 
 
@@ -116,7 +116,7 @@ def test_distances_of_one_law_give_a_standard_normal_z():
 
 
 def rand_of(seed: int, count: int) -> Tensor:
-    return torch.rand(count, generator=stream(seed, "law"))
+    return torch.rand(count, generator=rng_stream(seed, "law"))
 
 
 def images_of_one_law(count: int, seed: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaelab.models.networks.channels_last import fold_features, unfold_latents
+from vaelab.models.networks.channels_last import flatten_head, unflatten_stem
 
 SHAPE = (3, 4, 5)
 
@@ -15,21 +15,21 @@ def features(request):
 
 
 def test_features_to_numbers_is_flatten_and_linear(features):
-    ours = nn.Sequential(*fold_features(SHAPE, 6))
+    ours = nn.Sequential(*flatten_head(SHAPE, 6))
     theirs = nn.Sequential(nn.Flatten(), nn.Linear(60, 6))
     theirs.load_state_dict(ours.state_dict())
     same(ours, theirs, features)
 
 
 def test_latents_to_features_is_linear_and_unflatten():
-    ours = nn.Sequential(*unfold_latents(6, SHAPE))
+    ours = nn.Sequential(*unflatten_stem(6, SHAPE))
     theirs = nn.Sequential(nn.Linear(6, 60), nn.Unflatten(1, SHAPE))
     theirs.load_state_dict(ours.state_dict())
     same(ours, theirs, torch.randn(7, 6, requires_grad=True))
 
 
 def test_features_are_made_with_channels_last():
-    made = nn.Sequential(*unfold_latents(6, SHAPE))(torch.randn(7, 6))
+    made = nn.Sequential(*unflatten_stem(6, SHAPE))(torch.randn(7, 6))
     assert made.is_contiguous(memory_format=torch.channels_last)
 
 

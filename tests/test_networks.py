@@ -11,7 +11,7 @@ from vaelab.models.model import Model, build_model
 from vaelab.models.networks import level_sizes
 from vaelab.models.networks.resnet import Block
 from vaelab.models.networks.upsample import SubPixelConvTranspose2d
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 FAMILIES = ["conv", "mlp", "resnet"]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
@@ -83,7 +83,7 @@ def test_building_leaves_the_global_random_state_alone():
 @pytest.mark.parametrize("network", FAMILIES)
 def test_samples_may_lead(network):
     model = build(network, (1, 5, 7), likelihood="bernoulli")
-    latents = torch.randn(4, 2, 3, generator=stream(0, "latents"))
+    latents = torch.randn(4, 2, 3, generator=rng_stream(0, "latents"))
     pixels = model.decode(latents)
     assert pixels.mean.shape == (4, 2, 1, 5, 7)
     torch.testing.assert_close(pixels.mean[3], model.decode(latents[3]).mean)
@@ -123,7 +123,7 @@ def test_upsampling_is_the_transposed_convolution(outputs, kernel, size, output_
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 5, 7), (3, 9, 4)], ids=str)
 def test_stored_weights_mean_the_same_in_transposed_convolutions(shape):
     model = build("conv", shape, likelihood="bernoulli")
-    latents = torch.randn(5, 3, generator=stream(0, "latents"))
+    latents = torch.randn(5, 3, generator=rng_stream(0, "latents"))
     found = model.decode(latents).mean
     decoder = model.networks["decoder"]
     assert isinstance(decoder, nn.Sequential)
@@ -135,7 +135,7 @@ def test_stored_weights_mean_the_same_in_transposed_convolutions(shape):
 
 
 def test_a_residual_block_starts_as_the_identity():
-    features = torch.randn(2, 3, 4, 4, generator=stream(0, "features"))
+    features = torch.randn(2, 3, 4, 4, generator=rng_stream(0, "features"))
     assert torch.equal(Block(3, torch.nn.ReLU)(features), features)
 
 
@@ -176,7 +176,7 @@ def test_low_precision_is_of_the_networks_alone():
 
 
 def test_the_prior_is_standard_normal():
-    drawn = build("mlp", (1, 2, 2)).prior(5_000, stream(0, "test"))
+    drawn = build("mlp", (1, 2, 2)).prior(5_000, rng_stream(0, "test"))
     assert drawn.shape == (5_000, 3)
     # 6 standard errors of a mean, 1 / sqrt(n), and of a variance, sqrt(2 / n)
     assert drawn.mean(0).abs().max() < 6 * 5_000**-0.5

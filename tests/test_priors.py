@@ -15,7 +15,7 @@ from vaelab.models.priors import Prior, build_prior
 from vaelab.models.priors.flow import Flow
 from vaelab.models.priors.mixture import Mixture
 from vaelab.models.priors.vamp import Vamp
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 SHAPE = (1, 2, 2)
 CONTINUOUS = ["standard_normal", "vamp", "flow", "mixture"]
@@ -32,7 +32,7 @@ def unencoded(images: Tensor) -> Posterior:
 
 
 def scrambled(module: nn.Module, scale: float) -> None:
-    noise = stream(0, "weights")
+    noise = rng_stream(0, "weights")
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(scale * torch.randn(parameter.shape, generator=noise))
@@ -52,7 +52,7 @@ def prior(name: str, **settings: object) -> Prior:
     if isinstance(built, Flow):
         scrambled(built, 0.25)
     if isinstance(built, Vamp):
-        built.start_from(rand(4, *SHAPE))
+        built.initialize_from(rand(4, *SHAPE))
     if isinstance(built, Mixture):
         built.fit(clusters(), seed=0)
     return built
@@ -75,7 +75,7 @@ def test_densities_integrate_to_1_and_samples_follow_them(name):
     points, area = grid()
     mass = subject.log_prob(points, encode).double().exp() * area
     assert mass.sum().item() == pytest.approx(1, abs=2e-3)
-    drawn = subject.sample(20_000, stream(0, "prior"), encode)
+    drawn = subject.sample(20_000, rng_stream(0, "prior"), encode)
     assert drawn.shape == (20_000, 2)
     for x, y, radius in product((-1.2, 0.1, 2.0), (0.0, 1.0), (0.7, 1.5)):
         centre = torch.tensor([x, y])
@@ -100,10 +100,10 @@ def test_any_dimensions_may_lead(name):
 @torch.no_grad()
 def test_the_generator_alone_draws(name):
     subject = prior(name)
-    first = subject.sample(5, stream(1, "prior"), encode)
+    first = subject.sample(5, rng_stream(1, "prior"), encode)
     torch.manual_seed(3)
-    assert torch.equal(subject.sample(5, stream(1, "prior"), encode), first)
-    assert not torch.equal(subject.sample(5, stream(2, "prior"), encode), first)
+    assert torch.equal(subject.sample(5, rng_stream(1, "prior"), encode), first)
+    assert not torch.equal(subject.sample(5, rng_stream(2, "prior"), encode), first)
 
 
 # The mixture of posteriors
@@ -136,7 +136,7 @@ def test_pseudo_inputs_start_from_images_and_every_pixel_of_them_may_move():
     subject = prior("vamp", pseudo_inputs=5)
     assert isinstance(subject, Vamp)
     images = rand(3, *SHAPE)
-    subject.start_from(images)
+    subject.initialize_from(images)
     assert torch.equal(subject.pseudo_inputs.data, images[[0, 1, 2, 0, 1]])
     with torch.no_grad():
         # Beyond black and white: held there, they would have no gradient back.
@@ -154,11 +154,11 @@ def test_pseudo_inputs_start_from_images_and_every_pixel_of_them_may_move():
 def test_a_flow_goes_back_to_where_it_came_from(size, layers):
     subject = prior("flow", latent_dim=size, flow_layers=layers)
     assert isinstance(subject, Flow)
-    drawn = subject.sample(50, stream(0, "prior"), unencoded)
+    drawn = subject.sample(50, rng_stream(0, "prior"), unencoded)
     noise = drawn
     for coupling in subject.couplings:
         noise, _ = coupling(noise)
-    expected = torch.randn(50, size, generator=stream(0, "prior"))
+    expected = torch.randn(50, size, generator=rng_stream(0, "prior"))
     torch.testing.assert_close(noise, expected, rtol=1e-4, atol=1e-4)
     if size > 1:
         assert not torch.allclose(drawn, expected, atol=0.05)
@@ -190,8 +190,8 @@ def test_a_fresh_flow_is_the_unit_gaussian():
     latents = randn(6, 3)
     expected = log_normal(latents)
     torch.testing.assert_close(subject.log_prob(latents, unencoded), expected)
-    drawn = subject.sample(6, stream(0, "prior"), unencoded)
-    assert torch.equal(drawn, torch.randn(6, 3, generator=stream(0, "prior")))
+    drawn = subject.sample(6, rng_stream(0, "prior"), unencoded)
+    assert torch.equal(drawn, torch.randn(6, 3, generator=rng_stream(0, "prior")))
 
 
 def test_every_dimension_of_a_flow_is_moved_by_another():
@@ -206,7 +206,7 @@ def test_every_dimension_of_a_flow_is_moved_by_another():
 
 def test_a_point_is_where_it_is():
     point = PointMass(randn(3, 2))
-    assert torch.equal(point.rsample(stream(0, "noise"), 4), point.mean.expand(4, 3, 2))
+    assert torch.equal(point.rsample(rng_stream(0, "noise"), 4), point.mean.expand(4, 3, 2))
     assert torch.equal(point.log_prob(point.mean), torch.zeros(3))
 
 
@@ -220,7 +220,7 @@ def test_the_kl_is_exact_for_the_unit_gaussian_and_has_the_same_mean_by_one_draw
     assert plain.has_standard_prior
     assert not flow.has_standard_prior
     posterior = DiagonalGaussian(randn(3, 2).repeat(8000, 1), torch.full((24_000, 2), 0.6))
-    latents = posterior.rsample(stream(0, "noise"))
+    latents = posterior.rsample(rng_stream(0, "noise"))
     exact = plain.kl(posterior, latents)
     torch.testing.assert_close(exact, posterior.kl())
     # A fresh flow is N(0, I) too, but known by its density alone.
@@ -233,7 +233,7 @@ def kl_gradients(name: str, mean: float, stddev: float, count: int) -> Tensor:
     means = torch.full((count, 2), mean, requires_grad=True)
     stddevs = torch.full((count, 2), stddev, requires_grad=True)
     posterior = DiagonalGaussian(means, stddevs)
-    kl = with_prior(name).kl(posterior, posterior.rsample(stream(0, "noise")))
+    kl = with_prior(name).kl(posterior, posterior.rsample(rng_stream(0, "noise")))
     return torch.stack(torch.autograd.grad(kl.sum(), [means, stddevs]), dim=1)
 
 

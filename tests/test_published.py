@@ -25,7 +25,7 @@ from benchmarks.published.measuring import Result, Splits, work
 from benchmarks.published.table import table, verdict
 from benchmarks.published.training import Clock, OutOfTimeError, train
 from vaelab.config import UserError, parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.scoring import score_images
 from vaelab.training.build import build
 from vaelab.training.checkpoints import CheckpointFolder
@@ -135,7 +135,7 @@ def test_stages_rates_epsilon_and_images_are_those_of_the_configuration(tmp_path
     trainer = trained(tmp_path)
     rates = [row["learning_rate"] for row in trainer.progress.history]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-3])
-    assert trainer.optimisers["vae"].epsilon == 1e-5
+    assert trainer.optimizers["vae"].epsilon == 1e-5
     np.testing.assert_array_equal(trainer.train.array, splits()[0][:32])
     assert trainer.train.binarize
 
@@ -223,7 +223,7 @@ def test_the_number_is_the_mean_over_the_test_images(tmp_path, kind, name):
     measured = replace(TINY, measure=Measure(kind, samples=3, images=25))
     result = work(measured, splits, CPU, tmp_path, Clock(1))
     model = trained(tmp_path).model.eval()
-    test = ImageBatches(splits()[1][:25], CPU, binarize=True)
+    test = ImageLoader(splits()[1][:25], CPU, binarize=True)
     scores = score_images(model, test, 3, seed=0)
     assert result.value == pytest.approx(scores.means()[name], rel=1e-9)
     if kind == "test_nll":

@@ -107,8 +107,8 @@ def test_nearly_parallel_vectors_are_no_source_of_error():
 
 def test_most_kl_orders_dimensions_and_breaks_ties_by_index():
     kl = torch.tensor([0.5, 2.0, 0.5, 3.0])
-    assert decoding.most_kl(kl, 3) == [3, 1, 0]
-    assert decoding.most_kl(kl, 10) == [3, 1, 0, 2]
+    assert decoding.top_kl_dimensions(kl, 3) == [3, 1, 0]
+    assert decoding.top_kl_dimensions(kl, 10) == [3, 1, 0, 2]
 
 
 def test_a_traversal_varies_its_dimension_only():

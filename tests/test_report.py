@@ -14,10 +14,10 @@ from tests.reported import description, info, made_up, real
 from vaelab.config import ModelSettings
 from vaelab.figures.style import BLUE, INK, ORANGE, SLATE, STONE
 from vaelab.metrics import METRICS
-from vaelab.report import Subject, build_page
+from vaelab.report import EvaluationResult, build_page
 from vaelab.report.embed import DARK
-from vaelab.report.figures import pictures
-from vaelab.report.not_measured import absences
+from vaelab.report.figures import report_figures
+from vaelab.report.not_measured import not_measured
 from vaelab.report.rows import rows, summary
 from vaelab.report.sections import SECTIONS
 
@@ -36,12 +36,12 @@ def test_a_real_evaluation_is_shown_as_a_whole(name):
     }
     assert {each.name for each in shown} == measured
     for each in shown:
-        text = each.verdict.text
+        text = each.interpretation.text
         assert text.endswith("."), text
         assert text[0].isupper() or text[0].isdigit() or text[0] == "−", text
         assert "nan" not in text
         assert "None" not in text
-        assert each.verdict.mark in ("good", "fair", "poor", "none")
+        assert each.interpretation.rating in ("good", "fair", "poor", "none")
     assert 5 <= len(summary(subject)) <= 8
 
 
@@ -95,7 +95,7 @@ def page(name: str) -> str:
     return PAGES[name]
 
 
-def bare(subject: Subject) -> Page:
+def bare(subject: EvaluationResult) -> Page:
     """The page of a subject without figures."""
     return Page(build_page(replace(subject, arrays={}, dimensions={}, means=None)))
 
@@ -135,8 +135,8 @@ def test_a_page_can_be_read_without_seeing_it(name):
         for each in rows(real(name), section.metrics):
             if name == "gan" and each.name == "latent.dimensions":
                 continue  # it makes no section by itself
-            words = f"{each.verdict.mark} " if each.verdict.mark != "none" else ""
-            assert f"{words}{each.verdict.text}".replace("\u00a0", " ") in found.text
+            words = f"{each.interpretation.rating} " if each.interpretation.rating != "none" else ""
+            assert f"{words}{each.interpretation.text}".replace("\u00a0", " ") in found.text
 
 
 @pytest.mark.parametrize("name", ["vae", "gan"])
@@ -163,7 +163,7 @@ def test_figures_have_a_light_and_a_dark_look_and_fetch_nothing():
     found = Page(page("vae"))
     light, dark = svgs(found, "light"), svgs(found, "dark")
     assert len(light) == len(dark) == len(found.all("figure")) > 10
-    plates = [picture.is_plate for picture in pictures(real("vae"))]
+    plates = [picture.keep_light_background for picture in report_figures(real("vae"))]
     for bright, dim, is_plate in zip(light, dark, plates, strict=True):
         ElementTree.fromstring(bright)
         assert "#ffffff" in bright
@@ -194,7 +194,9 @@ def test_what_is_measured_stands_out_from_light_and_from_dark_paper():
 
 
 def test_colours_that_stand_for_values_keep_their_paper():
-    assert {picture.name for picture in pictures(real("vae")) if picture.is_plate} == {
+    assert {
+        picture.name for picture in report_figures(real("vae")) if picture.keep_light_background
+    } == {
         "scatter",
         "factors",
     }
@@ -266,7 +268,7 @@ def test_what_is_missing_beside_the_bound_is_said_too():
     ],
 )
 def test_each_thing_that_is_missing_is_said_once(numbers, changes, sentence):
-    found = list(absences(made_up({"test.nll_nats": 1.0}, numbers, **changes)))
+    found = list(not_measured(made_up({"test.nll_nats": 1.0}, numbers, **changes)))
     said = sum(text.startswith(sentence.removeprefix("-")) for text in found)
     assert said == (not sentence.startswith("-"))
 

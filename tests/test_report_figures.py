@@ -200,13 +200,13 @@ def test_each_sample_stands_above_its_neighbour():
 
 def test_ways_of_one_pair_stand_below_one_another():
     line, arc = np.zeros((2, 3, 1, 4, 4), np.uint8), np.full((2, 3, 1, 4, 4), 255, np.uint8)
-    (axes,) = report_samples.ways_figure({"line": line, "arc": arc}).axes
+    (axes,) = report_samples.interpolation_steps_figure({"line": line, "arc": arc}).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["line", "arc"] * 2
     canvas = np.asarray(axes.get_images()[0].get_array())
     tops = [round(label.get_position()[1]) for label in axes.get_yticklabels()]
     assert [canvas[top, 5].max() for top in tops] == [0, 255, 0, 255]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.00", "0.50", "1.00"]
-    (alone,) = report_samples.ways_figure({"arc": arc}).axes
+    (alone,) = report_samples.interpolation_steps_figure({"arc": arc}).axes
     assert [label.get_text() for label in alone.get_yticklabels()] == ["arc"] * 2
 
 
@@ -256,7 +256,10 @@ def figures() -> Iterator[tuple[str, Figure]]:
         images = pictures(count, 3, size, size)
         yield f"nearest {count}, {size}", report_samples.nearest_figure(images, images)
         ways = pictures(min(count, 8), 10, 1, size, size)
-        yield f"ways {count}, {size}", report_samples.ways_figure({"line": ways, "arc": ways})
+        yield (
+            f"ways {count}, {size}",
+            report_samples.interpolation_steps_figure({"line": ways, "arc": ways}),
+        )
 
 
 def test_no_text_is_cut_off_or_overlaps_another():

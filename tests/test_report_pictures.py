@@ -5,8 +5,8 @@ import pytest
 
 from tests.reported import description, info, made_up, real
 from vaelab.config import ModelSettings
-from vaelab.report import Subject
-from vaelab.report.figures import Picture, pictures
+from vaelab.report import EvaluationResult
+from vaelab.report.figures import ReportFigure, report_figures
 from vaelab.report.sections import SECTIONS
 
 BOUND = {
@@ -34,8 +34,8 @@ TABLE = {
 }
 
 
-def drawn(subject: Subject) -> dict[str, Picture]:
-    return {picture.name: picture for picture in pictures(subject)}
+def drawn(subject: EvaluationResult) -> dict[str, ReportFigure]:
+    return {picture.name: picture for picture in report_figures(subject)}
 
 
 def test_a_ladder_leads_from_the_bound_by_half_the_samples_to_all_of_them():
@@ -148,7 +148,7 @@ def test_codes_have_no_effective_sample_sizes_to_draw():
 
 @pytest.mark.parametrize("name", ["vae", "gan", "vq_vae"])
 def test_every_figure_has_a_name_a_section_and_words(name):
-    found = list(pictures(real(name)))
+    found = list(report_figures(real(name)))
     names = [picture.name for picture in found]
     assert len(set(names)) == len(names) > 3
     for picture in found:

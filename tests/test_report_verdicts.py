@@ -9,8 +9,8 @@ import pytest
 from tests.reported import description, info, made_up
 from vaelab.config import ModelSettings
 from vaelab.metrics import METRICS
-from vaelab.metrics.thresholds import BANDS, Band
-from vaelab.report import Subject
+from vaelab.metrics.thresholds import BANDS, Thresholds
+from vaelab.report import EvaluationResult
 from vaelab.report.interpretations import RULES
 from vaelab.report.rows import Row, rows, summary, with_error
 from vaelab.report.sections import SECTIONS, SUMMARY
@@ -18,7 +18,7 @@ from vaelab.report.sections import SECTIONS, SUMMARY
 KEYS = [f"{metric.group}.{metric.name}" for metric in METRICS]
 
 
-def row(key: str, value: float, subject: Subject | None = None, **others: float) -> Row:
+def row(key: str, value: float, subject: EvaluationResult | None = None, **others: float) -> Row:
     """The row of one number; the others are named with two underscores for the dot."""
     numbers = {name.replace("__", "."): number for name, number in others.items()}
     base = subject or made_up()
@@ -51,11 +51,13 @@ def test_bands_lean_to_the_side_that_the_catalogue_calls_better():
     for metric, key in zip(METRICS, KEYS, strict=True):
         if key in BANDS and key not in judged_by_another_measure:
             low_is_good = BANDS[key].good < BANDS[key].fair
-            assert metric.better != ("higher" if low_is_good else "lower"), key
+            assert metric.direction != ("higher" if low_is_good else "lower"), key
 
 
 def test_every_metric_with_a_better_direction_but_a_few_is_marked():
-    better = {key for metric, key in zip(METRICS, KEYS, strict=True) if metric.better != "neither"}
+    better = {
+        key for metric, key in zip(METRICS, KEYS, strict=True) if metric.direction != "neither"
+    }
     no_scale = {
         "test.nll_nats",
         "test.bits_per_dim",
@@ -74,8 +76,14 @@ def test_every_metric_with_a_better_direction_but_a_few_is_marked():
 @pytest.mark.parametrize(
     ("band", "marks"),
     [
-        (Band(1.0, 5.0, ""), {-9: "good", 1.0: "good", 1.01: "fair", 5.0: "fair", 5.01: "poor"}),
-        (Band(0.9, 0.6, ""), {2: "good", 0.9: "good", 0.89: "fair", 0.6: "fair", 0.59: "poor"}),
+        (
+            Thresholds(1.0, 5.0, ""),
+            {-9: "good", 1.0: "good", 1.01: "fair", 5.0: "fair", 5.01: "poor"},
+        ),
+        (
+            Thresholds(0.9, 0.6, ""),
+            {2: "good", 0.9: "good", 0.89: "fair", 0.6: "fair", 0.59: "poor"},
+        ),
     ],
 )
 def test_a_band_ends_with_its_last_good_and_its_last_fair_value(band, marks):
@@ -83,8 +91,8 @@ def test_a_band_ends_with_its_last_good_and_its_last_fair_value(band, marks):
 
 
 def test_a_band_says_where_it_ends():
-    assert str(Band(1.0, 5.0, "nats")) == "good up to 1, fair up to 5 (nats)"
-    assert str(Band(0.9, 0.6, "share")) == "good from 0.9, fair from 0.6 (share)"
+    assert str(Thresholds(1.0, 5.0, "nats")) == "good up to 1, fair up to 5 (nats)"
+    assert str(Thresholds(0.9, 0.6, "share")) == "good from 0.9, fair from 0.6 (share)"
 
 
 K = "test__nll_importance_samples"
@@ -391,34 +399,36 @@ CAP = {MI_CAP: 9.2103}
     ],
 )
 def test_verdicts(key, value, others, mark, words):
-    verdict = row(key, value, **others).verdict
+    verdict = row(key, value, **others).interpretation
     assert words in verdict.text
-    assert verdict.mark == mark
+    assert verdict.rating == mark
 
 
 def test_where_the_prior_is_another_one_the_unit_gaussian_is_no_measure():
     flow = description(model=ModelSettings(latent_dim=4, prior="flow"))
     subject = made_up(description=flow)
     for name in ("aggregate_mean_norm", "aggregate_stddev_min", "aggregate_stddev_max"):
-        verdict = row(f"latent.{name}", 9.0, subject).verdict
-        assert verdict.mark == "none"
+        verdict = row(f"latent.{name}", 9.0, subject).interpretation
+        assert verdict.rating == "none"
         assert "not N(0, I)" in verdict.text
     for name in ("total_correlation_nats", "gaussian_total_correlation_nats"):
-        verdict = row(f"latent.{name}", 12.0, subject).verdict
-        assert (verdict.mark, "may depend on one another" in verdict.text) == ("none", True)
+        verdict = row(f"latent.{name}", 12.0, subject).interpretation
+        assert (verdict.rating, "may depend on one another" in verdict.text) == ("none", True)
     capped = row("latent.total_correlation_nats", 12.0, subject, **{MI: 9.0, MI_CAP: 9.21})
-    assert "upper bound too" in capped.verdict.text
+    assert "upper bound too" in capped.interpretation.text
 
 
 def test_points_are_not_said_to_have_collapsed():
     points = made_up(description=description("wae", posterior="point"))
     for count, words in {0: "0 of 4", 3: "3 of 4"}.items():
-        verdict = row("latent.active_units", count, points).verdict
-        assert verdict.mark == "none"
+        verdict = row("latent.active_units", count, points).interpretation
+        assert verdict.rating == "none"
         assert verdict.text == (
             f"{words} dimensions are active. Without noise the others may tell something too."
         )
-    assert row("latent.active_units", 4, points).verdict.text == "4 of 4 dimensions are active."
+    assert (
+        row("latent.active_units", 4, points).interpretation.text == "4 of 4 dimensions are active."
+    )
 
 
 @pytest.mark.parametrize(
@@ -434,36 +444,38 @@ def test_points_are_not_said_to_have_collapsed():
 def test_bits_are_a_code_length_of_probabilities_alone(likelihood, dequantize, bits, words):
     model = ModelSettings(latent_dim=4, prior="standard_normal", likelihood=likelihood)
     chosen = description(model=model, settings={"data.dequantize": dequantize})
-    verdict = row("test.bits_per_dim", bits, made_up(description=chosen)).verdict
-    assert verdict.mark == "none", "the glossary has no threshold"
+    verdict = row("test.bits_per_dim", bits, made_up(description=chosen)).interpretation
+    assert verdict.rating == "none", "the glossary has no threshold"
     assert words in verdict.text
 
 
 def test_chance_is_the_commonest_class_among_the_test_images():
     unequal = made_up(labels=np.array([0] * 90 + [1] * 10), info=info(class_names=("a", "b")))
-    verdict = row("latent.knn_accuracy", 0.9, unequal).verdict
-    assert verdict.mark == "poor"
+    verdict = row("latent.knn_accuracy", 0.9, unequal).interpretation
+    assert verdict.rating == "poor"
     assert verdict.text == "90% right, where the commonest class alone gives 90%."
     for labels in (None, np.zeros(5, np.int64)):
-        assert row("latent.knn_accuracy", 0.9, made_up(labels=labels)).verdict.mark == "none"
+        assert (
+            row("latent.knn_accuracy", 0.9, made_up(labels=labels)).interpretation.rating == "none"
+        )
 
 
 def test_classes_drawn_are_held_against_those_of_as_many_real_images():
     real_shares = np.array([0.5] * 2 + [0.0] * 8)
     few = made_up(arrays={"class_shares_real": real_shares})
-    verdict = row("samples.classes_drawn", 2, few).verdict
-    assert verdict.mark == "good"
+    verdict = row("samples.classes_drawn", 2, few).interpretation
+    assert verdict.rating == "good"
     assert verdict.text == "2 of 10 classes appear, 2 among as many real images."
     all_real = made_up(arrays={"class_shares_real": np.full(10, 0.1)})
-    assert row("samples.classes_drawn", 7, all_real).verdict.mark == "poor"
+    assert row("samples.classes_drawn", 7, all_real).interpretation.rating == "poor"
 
 
 def test_chance_counts_the_factors_that_were_measured():
     with_factors = made_up(info=info(factor_names=("a", "b", "c", "d")))
-    text = row("disentanglement.factor_vae_score", 0.7, with_factors).verdict.text
+    text = row("disentanglement.factor_vae_score", 0.7, with_factors).interpretation.text
     assert text == "The right factor 70% of the time, where chance is 25%."
     measured = replace(with_factors, arrays={"factor_columns": np.array([0, 2])})
-    text = row("disentanglement.factor_vae_score", 0.7, measured).verdict.text
+    text = row("disentanglement.factor_vae_score", 0.7, measured).interpretation.text
     assert text == "The right factor 70% of the time, where chance is 50%."
 
 

@@ -13,7 +13,7 @@ from torchvision.models import inception_v3
 from tests.evaluated import CPU, LABELS, PIXELS, model
 from tests.oracles import STANDARD_ERRORS, assert_mean, rand
 from vaelab.config import EvaluateSettings, UserError
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import samples
 from vaelab.estimators.samples import PointSet
 from vaelab.evaluation import feature_spaces, image_sets
@@ -61,7 +61,7 @@ class Generator(Model):
 def data_of(
     train: np.ndarray, test: np.ndarray, levels: int = 17, noise_levels: int | None = None
 ) -> EvaluationData:
-    splits = [ImageBatches(images, CPU, dequantize_levels=noise_levels) for images in (train, test)]
+    splits = [ImageLoader(images, CPU, dequantize_levels=noise_levels) for images in (train, test)]
     return EvaluationData("data", levels, splits[0], splits[1])
 
 
@@ -89,7 +89,7 @@ def measure(
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    images = ImageBatches(PIXELS[TRAIN], CPU)
+    images = ImageLoader(PIXELS[TRAIN], CPU)
     return train_classifier(images, LABELS[TRAIN], 10, epochs=30, seed=0, device=CPU)
 
 
@@ -201,7 +201,9 @@ def test_test_images_drawn_again_are_as_good_as_can_be(classifier: Classifier) -
 def test_equal_sets_are_at_distance_zero(classifier: Classifier) -> None:
     spaces: list[FeatureSpace] = [ClassifierSpace(classifier), PixelSpace()]
     images = as_images(PIXELS[:300])
-    one, other = (image_sets.see(torch.split(x, 70), spaces) for x in (images, images.flip(0)))
+    one, other = (
+        image_sets.extract_features(torch.split(x, 70), spaces) for x in (images, images.flip(0))
+    )
     found = image_sets.compare(one, other)
     for space in ("classifier", "pixels"):
         assert found[f"{space}_frechet_distance"] == pytest.approx(0, abs=1e-8)
@@ -229,7 +231,7 @@ def test_a_generator_of_one_digit_draws_one_class(classifier: Classifier) -> Non
 
 
 def test_one_image_is_enough_for_a_class_to_be_drawn() -> None:
-    seen = image_sets.see([as_images(PIXELS[:50])], [PixelSpace()])
+    seen = image_sets.extract_features([as_images(PIXELS[:50])], [PixelSpace()])
     shares = torch.tensor([0.01, 0.0, 0.99], dtype=torch.float64)
     found = image_sets.describe(replace(seen, class_shares=shares))
     assert (found["classes_drawn"], found["largest_class_share"]) == (2, 0.99)
@@ -310,7 +312,7 @@ def test_fewer_than_six_images_are_not_compared(splits: tuple[int, int]) -> None
 
 def test_only_so_many_images_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_sets, "FIRST", 30)
-    seen = image_sets.see(torch.split(as_images(PIXELS[:100]), 20), [PixelSpace()])
+    seen = image_sets.extract_features(torch.split(as_images(PIXELS[:100]), 20), [PixelSpace()])
     assert torch.equal(seen.first, as_images(PIXELS[:30]))
     assert len(seen.points["pixels"].points) == 100
 
@@ -372,7 +374,7 @@ def test_samples_of_binary_data_are_binary() -> None:
     means, _ = measure(grey[UNSEEN], None, replace(data, levels=256))
     assert means["sharpness_ratio"] < 0.8
     # Training images that are drawn at each access are so here.
-    drawn = replace(data, train=ImageBatches(PIXELS[TRAIN], CPU, binarize=True))
+    drawn = replace(data, train=ImageLoader(PIXELS[TRAIN], CPU, binarize=True))
     metrics, _ = measure(grey[UNSEEN], None, drawn)
     assert metrics["sharpness_ratio_floor"] == pytest.approx(1, abs=0.1)
     assert metrics["pixels_precision"] == pytest.approx(metrics["pixels_precision_floor"], abs=0.1)
@@ -408,14 +410,14 @@ def test_components_are_fitted_to_other_images_than_the_floors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     taken: list[Tensor] = []
-    take = ImageBatches.take
+    take = ImageLoader.gather
 
-    def record(batches: ImageBatches, rows: Tensor, noise: torch.Generator) -> Tensor:
+    def record(batches: ImageLoader, rows: Tensor, noise: torch.Generator) -> Tensor:
         if len(batches) == len(TRAIN):
             taken.append(rows)
         return take(batches, rows, noise)
 
-    monkeypatch.setattr(ImageBatches, "take", record)
+    monkeypatch.setattr(ImageLoader, "gather", record)
     measure(as_images(PIXELS[UNSEEN]), samples=400)
     assert sorted(torch.cat(taken).tolist()) == list(range(len(TRAIN)))
     taken.clear()

@@ -22,8 +22,13 @@ from tests.oracles import (
     spectrum,
 )
 from vaelab.config import ModelSettings
-from vaelab.data.loader import ImageBatches
-from vaelab.evaluation.scoring import closed_form_weight, normalised, normalised_bound, score_images
+from vaelab.data.loader import ImageLoader
+from vaelab.evaluation.scoring import (
+    closed_form_weight,
+    normalized_bound,
+    score_images,
+    with_fitted_variance,
+)
 from vaelab.models.likelihoods import (
     BernoulliLikelihood,
     ContinuousBernoulliLikelihood,
@@ -33,7 +38,7 @@ from vaelab.models.likelihoods import (
 )
 from vaelab.models.model import Model, build_model
 from vaelab.objectives.vae import Vae
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 LATENTS = 3
 # Standard deviations from 0.12 to 0.02, so that almost all pixels lie in [0, 1].
@@ -56,8 +61,8 @@ ROWS = IMAGES[:, 0, 0]
 BEST_VARIANCE = spectrum(ROWS)[0][LATENTS:].mean().item()
 
 
-def batches() -> ImageBatches:
-    return ImageBatches(BYTES, CPU)
+def batches() -> ImageLoader:
+    return ImageLoader(BYTES, CPU)
 
 
 def log_density(model: Model, variance: float) -> Tensor:
@@ -120,7 +125,7 @@ def test_the_score_of_the_optimum_is_the_likelihood_of_probabilistic_pca(samples
 def test_a_set_variance_is_replaced_by_the_best_one_on_the_training_split(set_variance):
     weight = BEST_VARIANCE / set_variance
     model = linear_vae_optimum(ROWS, LATENTS, set_variance, weight)
-    with normalised(model, batches(), seed=0) as variance:
+    with with_fitted_variance(model, batches(), seed=0) as variance:
         scores = score_images(model, batches(), 10, seed=0)
     mean, error = squared_error(model)
     # SSE = sum_{i<=k} min(l_i, s) + sum_{i>k} l_i, which is D s where s is the best variance.
@@ -138,14 +143,14 @@ def test_scores_do_not_depend_on_the_set_variance():
     found = []
     for variance in (0.02, 0.5):
         model.likelihood = GaussianLikelihood(variance, linear=True).eval()
-        with normalised(model, batches(), seed=0):
+        with with_fitted_variance(model, batches(), seed=0):
             found.append(score_images(model, batches(), 3, seed=0).means())
     assert found[0] == found[1]
 
 
 def test_the_normalised_bound_is_the_lowest_of_all_variances():
     model = untrained()
-    with normalised(model, batches(), seed=0) as best:
+    with with_fitted_variance(model, batches(), seed=0) as best:
         found = score_images(model, batches(), 1, seed=0)
     assert best is not None
     bounds = {}
@@ -191,8 +196,8 @@ def test_one_seed_gives_the_same_numbers_whatever_was_drawn_before():
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
         np.random.seed(global_seed)
-        Vae().losses(model, IMAGES[:10], stream(global_seed, "noise"))
-        with normalised(model, batches(), seed=5) as variance:
+        Vae().losses(model, IMAGES[:10], rng_stream(global_seed, "noise"))
+        with with_fitted_variance(model, batches(), seed=5) as variance:
             found.append((variance, score_images(model, batches(), 3, seed=5)))
     (variance, scores), (again, repeated) = found
     assert variance == again
@@ -204,13 +209,16 @@ def test_another_seed_is_other_noise():
     model = untrained()
     first, second = (score_images(model, batches(), 1, seed=seed) for seed in (0, 1))
     assert not torch.equal(first.nll, second.nll)
-    with normalised(model, batches(), seed=0) as variance, normalised(model, batches(), 1) as other:
+    with (
+        with_fitted_variance(model, batches(), seed=0) as variance,
+        with_fitted_variance(model, batches(), 1) as other,
+    ):
         assert variance != other
 
 
 def test_all_images_are_scored_in_the_order_of_the_files():
     model = linear_vae_optimum(ROWS, LATENTS, BEST_VARIANCE, kl_weight=1.0)
-    backwards = ImageBatches(BYTES[::-1].copy(), CPU)
+    backwards = ImageLoader(BYTES[::-1].copy(), CPU)
     found = [score_images(model, images, 1, seed=0).nll for images in (batches(), backwards)]
     assert len(found[0]) == len(BYTES)
     torch.testing.assert_close(found[0], found[1].flip(0), rtol=0, atol=2e-4)
@@ -224,11 +232,11 @@ def test_a_model_gets_its_likelihood_back(variance):
     model = untrained()
     model.likelihood = own = GaussianLikelihood(variance, linear=True).eval()
     before = own.variance.item()
-    with normalised(model, batches(), seed=0) as best:
+    with with_fitted_variance(model, batches(), seed=0) as best:
         assert model.likelihood is not own
         assert model.decode(torch.zeros(1, LATENTS)).mean.shape == (1, 1, 1, PIXELS)
     assert model.likelihood is own
-    with pytest.raises(KeyError), normalised(model, batches(), seed=0):
+    with pytest.raises(KeyError), with_fitted_variance(model, batches(), seed=0):
         raise KeyError
     assert model.likelihood is own
     assert own.variance.item() == before != best
@@ -237,7 +245,10 @@ def test_a_model_gets_its_likelihood_back(variance):
 def test_a_model_gets_its_likelihood_back_if_the_fit_fails():
     model = untrained()
     own = model.likelihood
-    with pytest.raises(RuntimeError), normalised(model, ImageBatches(BYTES[..., :2], CPU), seed=0):
+    with (
+        pytest.raises(RuntimeError),
+        with_fitted_variance(model, ImageLoader(BYTES[..., :2], CPU), seed=0),
+    ):
         pytest.fail("images of another shape have no variance")
     assert model.likelihood is own
 
@@ -255,7 +266,7 @@ def test_other_likelihoods_are_left_alone(name, kind):
     model = build_model(settings, (1, 1, PIXELS)).eval()
     own = model.likelihood
     before = score_images(model, batches(), 2, seed=0)
-    with normalised(model, batches(), seed=0) as variance:
+    with with_fitted_variance(model, batches(), seed=0) as variance:
         assert variance is None
         assert model.likelihood is own
         scores = score_images(model, batches(), 2, seed=0)
@@ -272,7 +283,7 @@ def test_other_likelihoods_are_left_alone(name, kind):
 def test_the_best_weight_is_the_one_that_its_own_training_asks_for(set_variance, factor):
     best = BEST_VARIANCE / set_variance  # 2 s2_ML for the sum of squared errors
     model = linear_vae_optimum(ROWS, LATENTS, set_variance, factor * best)
-    with normalised(model, batches(), seed=0) as variance:
+    with with_fitted_variance(model, batches(), seed=0) as variance:
         pass
     weight = closed_form_weight(model.likelihood, variance)
     # Trained at s = weight * variance: SSE = sum_{i<=k} min(l_i, s) + sum_{i>k} l_i.
@@ -294,7 +305,7 @@ def test_the_bound_is_best_at_the_weight_in_closed_form():
     bounds = {}
     for factor in (0.25, 0.5, 1.0, 2.0, 4.0):
         model = linear_vae_optimum(ROWS, LATENTS, 0.5, factor * BEST_VARIANCE / 0.5)
-        with normalised(model, batches(), seed=0):
+        with with_fitted_variance(model, batches(), seed=0):
             bounds[factor] = score_images(model, batches(), 1, seed=0).means()["neg_elbo_nats"]
     assert min(bounds, key=lambda factor: bounds[factor]) == 1
 
@@ -327,7 +338,7 @@ def test_the_bound_of_an_epoch_is_the_lowest_of_all_variances(error, kl, pixels)
         options={"xatol": 1e-10},
     )
     for likelihood in (GaussianLikelihood(0.5), GaussianLikelihood(None)):
-        bound = normalised_bound(metrics, likelihood, pixels)
+        bound = normalized_bound(metrics, likelihood, pixels)
         assert bound == pytest.approx(found.fun, rel=1e-9)
     assert found.fun < gaussian_bound(1.1 * error, error, kl, pixels)
 
@@ -336,11 +347,11 @@ def test_the_bound_of_an_epoch_is_that_of_its_validation_pass():
     model, losses = untrained(), {}
     for variance in (0.5, *np.geomspace(0.004, 0.2, 200)):
         model.likelihood = GaussianLikelihood(float(variance), linear=True).eval()
-        measured = Vae().validate_batch(model, IMAGES, stream(0, "validation"))
+        measured = Vae().validate_batch(model, IMAGES, rng_stream(0, "validation"))
         means = {f"validation.{k}": v.mean().item() for k, v in measured.items()}
         losses[variance] = means["validation.neg_elbo_nats"]
         if variance == 0.5:
-            bound = normalised_bound(means, model.likelihood, PIXELS)
+            bound = normalized_bound(means, model.likelihood, PIXELS)
     # The grid's steps are 2 %, which costs at most P/4 * 0.01^2.
     lowest = min(losses.values())
     assert bound == pytest.approx(lowest, abs=PIXELS / 4 * 1e-4 + 1e-5)
@@ -349,7 +360,7 @@ def test_the_bound_of_an_epoch_is_that_of_its_validation_pass():
 
 def test_perfect_reconstructions_have_a_finite_bound():
     metrics = {f"validation.{name}": 0.0 for name in ("neg_elbo_nats", "kl_loss_nats")}
-    bound = normalised_bound(
+    bound = normalized_bound(
         metrics | {"validation.mean_squared_error": 0.0}, GaussianLikelihood(0.5), 10
     )
     assert bound == pytest.approx(5 * (math.log(2 * math.pi * 1e-6) + 1))
@@ -365,12 +376,12 @@ def test_the_bound_of_an_epoch_is_the_measured_one_for_other_likelihoods(likelih
         "validation.mean_squared_error": 0.03,
         "validation.kl_loss_nats": 20.0,
     }
-    assert normalised_bound(metrics, likelihood, 784) == 81.5
+    assert normalized_bound(metrics, likelihood, 784) == 81.5
 
 
 def test_an_objective_without_a_bound_has_none():
     metrics = {"validation.mean_squared_error": 0.03, "validation.kl_loss_nats": 1.0}
-    assert normalised_bound(metrics, GaussianLikelihood(0.5), 784) is None
+    assert normalized_bound(metrics, GaussianLikelihood(0.5), 784) is None
 
 
 def test_a_large_training_split_fits_the_variance_on_images_from_all_of_it():
@@ -381,5 +392,5 @@ def test_a_large_training_split_fits_the_variance_on_images_from_all_of_it():
     with torch.no_grad():
         layer(model, "decoder").weight.zero_()
         layer(model, "decoder").bias.fill_(0.25)
-    with normalised(model, ImageBatches(images, CPU), seed=0) as variance:
+    with with_fitted_variance(model, ImageLoader(images, CPU), seed=0) as variance:
         assert variance == pytest.approx((0.25**2 + 0.75**2) / 2, rel=1e-4)

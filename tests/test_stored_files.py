@@ -9,10 +9,10 @@ import torch
 from pipeline import paths
 from pipeline.evaluate import write_latents
 from tests.objectives.subjects import settings
-from vaelab.evaluation import LatentCodes
+from vaelab.evaluation import TestLatents
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import read_csv
-from vaelab.training.fingerprint import training_key, training_settings
+from vaelab.training.fingerprint import training_fingerprint, training_settings
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_latents_are_read_back() -> None:
     means, stddevs = np.eye(3, 2, dtype=np.float32), np.ones((3, 2), np.float32)
     table = {"dimension": np.arange(2), "active": np.array([True, False])}
-    write_latents(LatentCodes(means, stddevs, table))
+    write_latents(TestLatents(means, stddevs, table))
     with np.load(paths.TEST_LATENTS, allow_pickle=False) as file:
         assert set(file) == {"mean", "stddev"}
         np.testing.assert_array_equal(file["mean"], means)
@@ -55,9 +55,11 @@ def test_training_settings_hold_the_chosen_objectives_own_and_no_others() -> Non
 def test_a_training_is_named_by_what_its_objective_reads() -> None:
     paths.PREPARED.mkdir(parents=True)
     write_text(paths.PREPARED / "dataset.json", "{}")
-    plain = training_key(settings("wae"), CPU, paths.PREPARED)
+    plain = training_fingerprint(settings("wae"), CPU, paths.PREPARED)
     # Its default, said aloud, is the same training.
-    assert training_key(settings("wae", {"mmd_weight": 1000.0}), CPU, paths.PREPARED) == plain
-    assert training_key(settings("wae", {"mmd_weight": 2.0}), CPU, paths.PREPARED) != plain
+    assert (
+        training_fingerprint(settings("wae", {"mmd_weight": 1000.0}), CPU, paths.PREPARED) == plain
+    )
+    assert training_fingerprint(settings("wae", {"mmd_weight": 2.0}), CPU, paths.PREPARED) != plain
     others = settings("wae").model_copy(update={"objectives": {"gan": {"loss": "wasserstein"}}})
-    assert training_key(others, CPU, paths.PREPARED) == plain
+    assert training_fingerprint(others, CPU, paths.PREPARED) == plain

@@ -19,7 +19,7 @@ from matplotlib.tri import TriContourSet
 
 from tests.test_figures import texts
 from vaelab.figures import pareto_front, study, style
-from vaelab.figures.study_table import Parameter, StudyTable, number, usual_span
+from vaelab.figures.study_table import Parameter, StudyTable, format_number, usual_span
 from vaelab.figures.trial_plots import SHADES
 
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -392,7 +392,7 @@ def test_tables_that_show_nothing_are_refused():
     ],
 )
 def test_numbers_are_written_as_people_do(value, digits, text):
-    assert number(value, digits) == text
+    assert format_number(value, digits) == text
 
 
 @pytest.mark.parametrize(

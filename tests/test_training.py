@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from vaelab.config import ModelSettings, TrainSettings, UserError
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model, build_model
-from vaelab.objectives import Objective, PlayerLoss
+from vaelab.objectives import LossOutput, Objective
 from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae
 from vaelab.objectives.vae_gan import VaeGan
@@ -52,7 +52,7 @@ def make_trainer(
         }
     )
     model = build_model(model_settings, SHAPE, objective.networks(), train.seed)
-    batches = ImageBatches(stripes(64), CPU), ImageBatches(stripes(16), CPU)
+    batches = ImageLoader(stripes(64), CPU), ImageLoader(stripes(16), CPU)
     return Trainer(model, objective, train, *batches)
 
 
@@ -82,13 +82,13 @@ def test_epoch_means_are_weighted_by_images_not_batches() -> None:
 
         def losses(
             self, model: Model, images: Tensor, generator: torch.Generator
-        ) -> dict[str, PlayerLoss]:
+        ) -> dict[str, LossOutput]:
             loss = super().losses(model, images, generator)["vae"].loss
-            return {"vae": PlayerLoss(loss, {"brightness": images.flatten(1).mean(1)})}
+            return {"vae": LossOutput(loss, {"brightness": images.flatten(1).mean(1)})}
 
     trainer = make_trainer(Brightness(), epochs=1)
     images = np.random.default_rng(0).integers(0, 256, (20, *SHAPE)).astype(np.uint8)
-    trainer.train = ImageBatches(images, CPU)
+    trainer.train = ImageLoader(images, CPU)
     row = trainer.fit().history[0]
     assert row["train.brightness"] == pytest.approx(images.mean() / 255, rel=1e-6)
 
@@ -169,7 +169,7 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
     def make() -> Trainer:
         trainer = make_trainer(objective, learning_rate_schedule="cosine", epochs=3)
         images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE)).astype(np.uint8)
-        trainer.train = ImageBatches(images, CPU, binarize=True)
+        trainer.train = ImageLoader(images, CPU, binarize=True)
         return trainer
 
     undisturbed, interrupted, resumed = make(), make(), make()
@@ -179,7 +179,7 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
             for _ in interrupted.steps_of_epoch():
                 if 4 * epoch + interrupted.progress.step == steps:
                     interrupted.save(folder)
-            interrupted.report()
+            interrupted.end_epoch()
         resumed.resume(folder)
         assert 4 * resumed.progress.epoch + resumed.progress.step == steps
         progress = resumed.fit(checkpoints=folder)
@@ -200,7 +200,7 @@ def test_a_signal_is_let_through_after_the_step_is_safe(tmp_path: Path, number: 
     class Interrupts(Vae):
         def losses(
             self, model: Model, images: Tensor, generator: torch.Generator
-        ) -> dict[str, PlayerLoss]:
+        ) -> dict[str, LossOutput]:
             if trainer.progress.step == 2:
                 signal.raise_signal(number)
             return super().losses(model, images, generator)
@@ -227,7 +227,7 @@ def test_a_lack_of_memory_names_the_batch_size() -> None:
     class Hungry(Vae):
         def losses(
             self, model: Model, images: Tensor, generator: torch.Generator
-        ) -> dict[str, PlayerLoss]:
+        ) -> dict[str, LossOutput]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB")
 
     with pytest.raises(UserError, match=r"device ran out of memory with train.batch_size: 16;"):
@@ -238,7 +238,7 @@ def test_another_error_of_the_runtime_stays_what_it_is() -> None:
     class Wrong(Vae):
         def losses(
             self, model: Model, images: Tensor, generator: torch.Generator
-        ) -> dict[str, PlayerLoss]:
+        ) -> dict[str, LossOutput]:
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
@@ -252,14 +252,14 @@ class Explodes(Vae):
 
     def losses(
         self, model: Model, images: Tensor, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         losses = super().losses(model, images, generator)
         self.steps.append(1)
         if len(self.steps) < 3:
             return losses
         bad = losses["vae"].loss * math.nan
         terms = {**losses["vae"].terms, "generation_loss_nats": bad}
-        return {"vae": PlayerLoss(bad, terms)}
+        return {"vae": LossOutput(bad, terms)}
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> None:
@@ -333,7 +333,7 @@ def test_the_fitted_variance_is_the_mean_squared_error_of_the_training_split() -
     model, squared = trainer.model.eval(), []
     for seed in range(20):
         noise = torch.Generator().manual_seed(seed)
-        for images in trainer.train.ordered(64, noise):
+        for images in trainer.train.sequential(64, noise):
             with torch.no_grad():
                 mean = model.decode(model.encode(images).rsample(noise)).mean
             squared.append(float((images - mean).square().mean()))
@@ -354,11 +354,11 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched() ->
     class Kink(Vae):
         def losses(
             self, model: Model, images: Tensor, generator: torch.Generator
-        ) -> dict[str, PlayerLoss]:
+        ) -> dict[str, LossOutput]:
             mean = model.encode(images).mean.sum(-1)
             decoded = model.decode(model.prior(len(images))).mean.flatten(1).sum(1)
             # The square root's slope at 0 is infinite, its value is not.
-            return {"vae": PlayerLoss((mean * 0).sqrt() + decoded, {})}
+            return {"vae": LossOutput((mean * 0).sqrt() + decoded, {})}
 
     trainer = make_trainer(Kink())
     before = weights(trainer)
@@ -372,33 +372,33 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched() ->
 class Adversarial(Objective):
     """A toy with two players that move in turn: the loop must not care."""
 
-    players = {"restorer": ("encoder", "decoder"), "critic": ("discriminator",)}
-    update_order: ClassVar[Literal["together", "in_turn"]] = "in_turn"
+    optimizers = {"restorer": ("encoder", "decoder"), "critic": ("discriminator",)}
+    update_order: ClassVar[Literal["simultaneous", "alternating"]] = "alternating"
 
     def losses(
         self, model: Model, images: Tensor, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         restored = model.decode(model.encode(images).rsample(generator)).mean
         real = model.discriminate(images).logits
         judged = model.discriminate(restored.detach()).logits - real
         return {
-            "restorer": PlayerLoss(-model.discriminate(restored).logits, {}),
-            "critic": PlayerLoss(judged + real**2, {"gap": judged}),
+            "restorer": LossOutput(-model.discriminate(restored).logits, {}),
+            "critic": LossOutput(judged + real**2, {"gap": judged}),
         }
 
 
-@pytest.mark.parametrize("order", ["together", "in_turn"])
+@pytest.mark.parametrize("order", ["together", "alternating"])
 def test_each_player_moves_its_own_networks_and_no_others(
-    order: Literal["together", "in_turn"],
+    order: Literal["together", "alternating"],
 ) -> None:
     class Ordered(Adversarial):
-        update_order: ClassVar[Literal["together", "in_turn"]] = order
+        update_order: ClassVar[Literal["together", "alternating"]] = order
 
     trainer = make_trainer(Ordered(), epochs=1)
-    images = next(trainer.train.ordered(16, trainer.noise))
+    images = next(trainer.train.sequential(16, trainer.noise))
     before = weights(trainer)
     losses = trainer.objective.losses(trainer.model, images, trainer.noise)
-    trainer._move(["critic"], losses)
+    trainer._update(["critic"], losses)
     after = weights(trainer)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
@@ -409,22 +409,22 @@ def test_each_player_moves_its_own_networks_and_no_others(
 def test_a_player_that_waits_keeps_weights_and_moments_to_the_last_bit(optimizer: str) -> None:
     decay = 0.1 if optimizer == "adamw" else 0.0
     trainer = make_trainer(Adversarial(), optimizer=optimizer, weight_decay=decay)
-    images = next(trainer.train.ordered(16, trainer.noise))
+    images = next(trainer.train.sequential(16, trainer.noise))
 
     def state() -> dict[str, Tensor]:
-        moments = trainer.optimisers["critic"].tensors()
+        moments = trainer.optimizers["critic"].state_tensors()
         return weights(trainer) | {name: tensor.clone() for name, tensor in moments.items()}
 
     def step(active: float) -> None:
-        losses = trainer.live.losses(trainer.model, images, trainer.noise)
-        waiting = replace(losses["critic"], active=torch.tensor(active))
-        trainer._move(["critic"], {**losses, "critic": waiting})
+        losses = trainer.scheduled_objective.losses(trainer.model, images, trainer.noise)
+        waiting = replace(losses["critic"], update_mask=torch.tensor(active))
+        trainer._update(["critic"], {**losses, "critic": waiting})
 
     step(1.0)
     before = state()
     step(0.0)
     assert_same(before, state())
-    assert not trainer.halted
+    assert not trainer.found_nonfinite
     step(1.0)
     after = state()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
@@ -436,20 +436,20 @@ def test_a_player_has_its_objectives_decay_rates() -> None:
         adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
 
     for objective, betas in ((Quick(), (0.5, 0.9)), (Adversarial(), (0.9, 0.999))):
-        for optimiser in make_trainer(objective).optimisers.values():
+        for optimiser in make_trainer(objective).optimizers.values():
             assert optimiser.betas == betas
 
 
 def test_players_in_turn_see_each_others_new_weights() -> None:
-    def first_critic_loss(order: Literal["together", "in_turn"]) -> float:
+    def first_critic_loss(order: Literal["together", "alternating"]) -> float:
         class Ordered(Adversarial):
-            update_order: ClassVar[Literal["together", "in_turn"]] = order
+            update_order: ClassVar[Literal["together", "alternating"]] = order
 
         trainer = make_trainer(Ordered(), learning_rate=0.1)
-        images = next(trainer.train.ordered(16, trainer.noise))
+        images = next(trainer.train.sequential(16, trainer.noise))
         return float(trainer._step(images)["critic_loss"].detach().mean())
 
-    assert first_critic_loss("together") != first_critic_loss("in_turn")
+    assert first_critic_loss("together") != first_critic_loss("alternating")
 
 
 def test_an_objective_of_several_players_trains_and_names_its_losses() -> None:
@@ -482,7 +482,7 @@ def test_learning_rate_schedules(schedule: str, expected: dict[int, float]) -> N
 
 def test_gradients_are_clipped_to_the_norm() -> None:
     trainer = make_trainer(gradient_clip_norm=1e-3)
-    images = next(trainer.train.ordered(16, trainer.noise))
+    images = next(trainer.train.sequential(16, trainer.noise))
     trainer._step(images)
     gradients = [p.grad.norm() ** 2 for p in trainer.model.parameters() if p.grad is not None]
     assert float(sum(gradients)) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
@@ -537,8 +537,8 @@ def test_a_step_is_that_of_plain_adam(network: str) -> None:
     """Fused kernels pair weights with gradients by their place in memory, whatever the strides."""
     trainer = make_trainer(network=network)
     before = weights(trainer)
-    trainer._step(next(trainer.train.ordered(16, trainer.noise)))
-    moved = trainer.optimisers["vae"].parameters
+    trainer._step(next(trainer.train.sequential(16, trainer.noise)))
+    moved = trainer.optimizers["vae"].parameters
     names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
     plain = [torch.nn.Parameter(before[names[id(parameter)]]) for parameter in moved]
     for weight, parameter in zip(plain, moved, strict=True):

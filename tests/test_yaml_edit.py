@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.study.yaml_edit import difference, edited
+from pipeline.study.yaml_edit import unified_diff, update_yaml
 from vaelab.config import UserError
 
 PARAMS = (Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def parted(line: str) -> tuple[str, str, int, str]:
 def test_only_the_values_in_params_yaml_change(section):
     names = [key for key, old in SECTIONS[section].items() if not isinstance(old, dict)]
     values = dict(zip(names, cycle([-7, "a text longer than what stands in its place"])))
-    text = edited(PARAMS, {f"{section}.{key}": value for key, value in values.items()})
+    text = update_yaml(PARAMS, {f"{section}.{key}": value for key, value in values.items()})
     lines = zip(PARAMS.split("\n"), text.split("\n"), strict=True)
     changed = [(old, new) for old, new in lines if old != new]
     assert [old.split(":")[0].strip() for old, _ in changed] == names
@@ -48,12 +48,12 @@ def test_other_line_ends_change_nothing_else():
     changes: dict[str, Any] = {"data.name": "é", "train.epochs": 12, "other.key": [1]}
     for begin, newline, end in [("", "\r\n", "\r\n"), ("\ufeff", "\r\n", ""), ("", "\r", "")]:
         text = begin + PARAMS.rstrip().replace("\n", newline) + end
-        expected = edited(PARAMS, changes).rstrip().replace("\n", newline)
-        assert edited(text, changes) == begin + expected + end
+        expected = update_yaml(PARAMS, changes).rstrip().replace("\n", newline)
+        assert update_yaml(text, changes) == begin + expected + end
 
 
 def test_a_setting_and_a_section_are_added_to_params_yaml():
-    text = edited(PARAMS, {"train.new": True, "other.key": 1.5, "other.more": [1, "x"]})
+    text = update_yaml(PARAMS, {"train.new": True, "other.key": 1.5, "other.more": [1, "x"]})
     after = PARAMS.index("\n\n", PARAMS.index("\ntrain:"))
     assert text == (
         f"{PARAMS[:after]}\n  new: true{PARAMS[after:]}\nother:\n  key: 1.5\n  more: [1, x]\n"
@@ -62,8 +62,8 @@ def test_a_setting_and_a_section_are_added_to_params_yaml():
 
 def test_the_values_that_stand_there_already_change_nothing():
     text = "a: {b: 1e-3, c: 'x', d: ~, e: [1,2], f: 0x10, g: &g .nan}"
-    assert edited(text, {f"a.{key}": value for key, value in read(text)["a"].items()}) == text
-    assert edited(text, {}) == text
+    assert update_yaml(text, {f"a.{key}": value for key, value in read(text)["a"].items()}) == text
+    assert update_yaml(text, {}) == text
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_values_that_stand_there_already_change_nothing():
     ],
 )
 def test_a_value_is_replaced_in_place(before, after):
-    assert edited(before, {"a": 123}) == after
+    assert update_yaml(before, {"a": 123}) == after
 
 
 @pytest.mark.parametrize(
@@ -155,19 +155,19 @@ def test_a_value_is_replaced_in_place(before, after):
     ],
 )
 def test_what_is_not_there_is_added_at_the_end(before, after):
-    assert edited(before, {"s.a": 5}) == after
+    assert update_yaml(before, {"s.a": 5}) == after
 
 
 def test_names_may_be_of_any_depth_and_hold_dots():
     text = "s:\n  t.u: {low: 1}\n\n  v:\n    w: 2\n"
     changes = {"s.t.u.low": 3, "s.v.w": 4, "s.v.x.y": 5, "z": 6}
-    assert edited(text, changes) == (
+    assert update_yaml(text, changes) == (
         "s:\n  t.u: {low: 3}\n\n  v:\n    w: 4\n    x:\n      y: 5\nz: 6\n"
     )
 
 
 def test_a_name_is_text_and_no_number():
-    assert edited("7: 1\n", {"7": 2}) == "7: 1\n'7': 2\n"
+    assert update_yaml("7: 1\n", {"7": 2}) == "7: 1\n'7': 2\n"
 
 
 @pytest.mark.parametrize(
@@ -205,19 +205,19 @@ def test_a_name_is_text_and_no_number():
 )
 def test_what_would_be_a_guess_is_refused_in_one_line(text, message):
     with pytest.raises(UserError, match=message) as error:
-        edited(text, {"s.a": 5})
+        update_yaml(text, {"s.a": 5})
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["", "s.", ".a", "s..a"])
 def test_a_name_has_no_empty_part(name):
     with pytest.raises(UserError, match=r"no name of a setting, .* such as train.kl_weight"):
-        edited("s: {a: 1}", {name: 5})
+        update_yaml("s: {a: 1}", {name: 5})
 
 
 def test_the_difference_shows_the_changed_lines():
     before = "a: 1\r\nb: é\r\nc: 3"
-    assert difference(before, edited(before, {"b": 2}), "params.yaml") == (
+    assert unified_diff(before, update_yaml(before, {"b": 2}), "params.yaml") == (
         "--- a/params.yaml\n+++ b/params.yaml\n@@ -1,3 +1,3 @@\n a: 1\n-b: é\n+b: 2\n c: 3\n"
     )
-    assert difference(before, before, "params.yaml") == ""
+    assert unified_diff(before, before, "params.yaml") == ""

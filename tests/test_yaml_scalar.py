@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from pipeline.study.yaml_edit import edited
+from pipeline.study.yaml_edit import update_yaml
 from tests.test_yaml_edit import read
 from vaelab.config import UserError
 
@@ -57,14 +57,14 @@ from vaelab.config import UserError
     ],
 )
 def test_a_value_is_written_as_plainly_as_it_can_be_read(value, written):
-    assert edited("a: 0 # c", {"a": value}) == f"a: {written} # c"
-    assert repr(read(edited("{a: 0}", {"a": value}))) == repr({"a": value})
+    assert update_yaml("a: 0 # c", {"a": value}) == f"a: {written} # c"
+    assert repr(read(update_yaml("{a: 0}", {"a": value}))) == repr({"a": value})
 
 
 @pytest.mark.parametrize("key", ["true", "7", "a: b", "<<", "#", "-"])
 def test_a_new_key_is_quoted_where_it_must_be(key):
     for text in ("a:\n  b: 1\n", "a: {b: 1}\n"):
-        assert read(edited(text, {f"a.{key}": 2})) == {"a": {"b": 1, key: 2}}
+        assert read(update_yaml(text, {f"a.{key}": 2})) == {"a": {"b": 1, key: 2}}
 
 
 def floats() -> list[float]:
@@ -76,17 +76,17 @@ def floats() -> list[float]:
 
 @pytest.mark.parametrize("version", [(1, 1), (1, 2)])
 def test_floats_read_back_exactly(version):
-    text = edited("a: 0\n", {"a": floats()})
+    text = update_yaml("a: 0\n", {"a": floats()})
     assert list(map(repr, read(text, version)["a"])) == list(map(repr, floats()))
 
 
 @pytest.mark.parametrize("value", [1e-300, 1e-05, 1 / 3, 123456789.0, 1e16, -1e300])
 def test_a_float_is_written_with_a_point_and_a_signed_exponent(value):
     yaml = pytest.importorskip("yaml")  # YAML 1.1: anything else is text to it
-    assert yaml.safe_load(edited("a: 0\n", {"a": value})) == {"a": value}
+    assert yaml.safe_load(update_yaml("a: 0\n", {"a": value})) == {"a": value}
 
 
 @pytest.mark.parametrize("value", [{"b": 1}, (1,), [{"b": 1}], b"x"])
 def test_other_values_are_refused(value):
     with pytest.raises(UserError, match=r"s.a: .* is no number, text, true, false, null or list"):
-        edited("s: {a: 1}", {"s.a": value})
+        update_yaml("s: {a: 1}", {"s.a": value})

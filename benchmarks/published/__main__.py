@@ -54,7 +54,7 @@ def main() -> None:
     if arguments.list:
         print(listing())
         return
-    cli.run_command(lambda: run(arguments), again="the same command goes on from here")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command goes on from here")
 
 
 def run(arguments: argparse.Namespace) -> None:

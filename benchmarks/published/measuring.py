@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.published.configurations import Configuration, Measure
 from benchmarks.published.training import Clock, OutOfTimeError, train
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.scoring import score_images
 from vaelab.models.model import Model
 from vaelab.runtime.files import write_text
@@ -85,14 +85,14 @@ def _values(
         clock.check(seconds)
         started = time.monotonic()
         first, end = len(values), min(len(values) + PART, wanted.images)
-        part = ImageBatches(test[first:end], device, binarize=configuration.training.binarize)
+        part = ImageLoader(test[first:end], device, binarize=configuration.training.binarize)
         values += _scored(model.eval(), part, wanted, first)
         write_text(path, json.dumps(values))
         seconds = time.monotonic() - started
     return values
 
 
-def _scored(model: Model, images: ImageBatches, wanted: Measure, seed: int) -> list[float]:
+def _scored(model: Model, images: ImageLoader, wanted: Measure, seed: int) -> list[float]:
     scores = score_images(model, images, wanted.samples, seed)
     bound = scores.generation_loss + scores.kl_loss
     found: list[float] = (scores.nll if wanted.kind == "test_nll" else bound).tolist()

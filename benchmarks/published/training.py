@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.published.configurations import Training
 from vaelab.config import Settings, with_changes
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.progress import EpochReport
@@ -64,11 +64,11 @@ def _trainer(
 ) -> Trainer:
     count = len(images) - training.held_out
     train, held_out = (
-        ImageBatches(part, device, binarize=training.binarize)
+        ImageLoader(part, device, binarize=training.binarize)
         for part in (images[:count], images[count:])
     )
     trainer = build_trainer(settings, train, held_out, device)
-    for optimiser in trainer.optimisers.values():
+    for optimiser in trainer.optimizers.values():
         optimiser.epsilon = training.epsilon
     return trainer
 

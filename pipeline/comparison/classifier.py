@@ -10,7 +10,7 @@ from vaelab.runtime.devices import choose_device
 
 def main() -> None:
     """Run the stage."""
-    cli.run_command(train, again="`make compare` goes on from here")
+    cli.run_command(train, resume_hint="`make compare` goes on from here")
 
 
 def train() -> None:

@@ -8,7 +8,7 @@ from pipeline.prepare import work as prepare
 
 def main() -> None:
     """Run the stage."""
-    cli.run_command(data, again="`make compare` goes on from here")
+    cli.run_command(data, resume_hint="`make compare` goes on from here")
 
 
 def data() -> None:

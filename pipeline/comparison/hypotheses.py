@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Claim:
+class Hypothesis:
     """That one member's metric is lower than another's."""
 
     text: str
@@ -23,32 +23,32 @@ class Claim:
 
 SHARPNESS, FRECHET = "samples.sharpness_ratio", "samples.classifier_frechet_distance"
 ERROR, NLL = "test.mean_squared_error", "test.nll_nats"
-CLAIMS = (
-    Claim("a VAE is blurrier than a GAN", SHARPNESS, "vae", "gan"),
-    Claim("a VAE is blurrier than a VAE-GAN", SHARPNESS, "vae", "vae_gan"),
-    Claim("an autoencoder restores better than a VAE", ERROR, "autoencoder", "vae"),
-    Claim("an autoencoder restores better than a VAE-GAN", ERROR, "autoencoder", "vae_gan"),
-    Claim("an autoencoder invents worse than a VAE", FRECHET, "vae", "autoencoder"),
-    Claim("an autoencoder invents worse than a GAN", FRECHET, "gan", "autoencoder"),
-    Claim("an autoencoder invents worse than a VAE-GAN", FRECHET, "vae_gan", "autoencoder"),
-    Claim(
+HYPOTHESES = (
+    Hypothesis("a VAE is blurrier than a GAN", SHARPNESS, "vae", "gan"),
+    Hypothesis("a VAE is blurrier than a VAE-GAN", SHARPNESS, "vae", "vae_gan"),
+    Hypothesis("an autoencoder restores better than a VAE", ERROR, "autoencoder", "vae"),
+    Hypothesis("an autoencoder restores better than a VAE-GAN", ERROR, "autoencoder", "vae_gan"),
+    Hypothesis("an autoencoder invents worse than a VAE", FRECHET, "vae", "autoencoder"),
+    Hypothesis("an autoencoder invents worse than a GAN", FRECHET, "gan", "autoencoder"),
+    Hypothesis("an autoencoder invents worse than a VAE-GAN", FRECHET, "vae_gan", "autoencoder"),
+    Hypothesis(
         "an autoencoder invents worse than a VAE from the same N(0, I)",
         FRECHET,
         "vae",
         "autoencoder-standard_normal",
     ),
-    Claim("a VAE has a better likelihood than a VQ-VAE", NLL, "vae", "vq_vae"),
-    Claim("a learned prior (VampPrior) has a better likelihood", NLL, "vae-vamp", "vae"),
-    Claim("a learned prior (flow) has a better likelihood", NLL, "vae-flow", "vae"),
+    Hypothesis("a VAE has a better likelihood than a VQ-VAE", NLL, "vae", "vq_vae"),
+    Hypothesis("a learned prior (VampPrior) has a better likelihood", NLL, "vae-vamp", "vae"),
+    Hypothesis("a learned prior (flow) has a better likelihood", NLL, "vae-flow", "vae"),
 )
 
 
-def verdicts(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
+def test_results(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
     """Give a line a claim of which both sides were measured."""
-    for claim in CLAIMS:
+    for claim in HYPOTHESES:
         lower, higher = (members.get(name, {}).get(claim.metric) for name in _sides(claim))
         if lower and higher:
-            yield f"- {verdict(claim, lower, higher)}"
+            yield f"- {test_result(claim, lower, higher)}"
     bounded = [name for name, metrics in members.items() if NLL in metrics]
     unbounded = [name for name in members if name not in bounded]
     if bounded and unbounded:
@@ -58,7 +58,7 @@ def verdicts(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
         )
 
 
-def verdict(claim: Claim, lower: list[float], higher: list[float]) -> str:
+def test_result(claim: Hypothesis, lower: list[float], higher: list[float]) -> str:
     """Say whether the difference, paired by seed, bears a claim out: Student's t test."""
     pairs = list(zip(lower, higher, strict=True))
     difference, error = mean_and_standard_error([high - low for low, high in pairs])
@@ -79,5 +79,5 @@ def _word(difference: float, error: float, seeds: int) -> str:
     return "confirmed" if difference > 0 else "**refuted**"
 
 
-def _sides(claim: Claim) -> tuple[str, str]:
+def _sides(claim: Hypothesis) -> tuple[str, str]:
     return claim.lower, claim.higher

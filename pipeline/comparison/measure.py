@@ -11,15 +11,15 @@ from pipeline.artifacts import build_batches
 from pipeline.comparison import paths as places
 from pipeline.comparison.variants import Plan, run
 from vaelab.data.dataset import PreparedData
-from vaelab.data.loader import ImageBatches
-from vaelab.estimators.latent_statistics import choose
+from vaelab.data.loader import ImageLoader
+from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.evaluation.classifier import load_classifier
 from vaelab.inference import decoding
 from vaelab.models.model import Model
 from vaelab.models.saving import load_model
 from vaelab.runtime.devices import choose_device
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import write_arrays, write_json
 
 # What the table takes from the report of the evaluation, beside all of the samples.
@@ -90,9 +90,9 @@ def evaluation_data(
     )
     labels = data.labels("test")
     if most:
-        rows = choose(len(test), most, 0, "comparison").numpy()
+        rows = sample_rows(len(test), most, 0, "comparison").numpy()
         some = data.images("test")[rows]
-        test = ImageBatches(some, device, dequantize_levels=test.dequantize_levels)
+        test = ImageLoader(some, device, dequantize_levels=test.dequantize_levels)
         labels = None if labels is None else labels[rows]
     return EvaluationData(data.info.name, data.info.levels, train, test, test_labels=labels)
 
@@ -101,9 +101,9 @@ def pictured(plan: Plan, model: Model, data: PreparedData) -> dict[str, Tensor]:
     """Give originals, their reconstructions where there are any, other real images, and samples."""
     device, count = next(model.parameters()).device, plan.comparison.pictures
     images = data.images("test")
-    rows = choose(len(images), 2 * count, 0, "comparison-pictures").numpy()
+    rows = sample_rows(len(images), 2 * count, 0, "comparison-pictures").numpy()
     originals, others = (torch.from_numpy(images[rows]).to(device).float() / 255).chunk(2)
-    drawn = decoding.prior_samples(model, len(others), stream(0, "comparison", device))
+    drawn = decoding.prior_samples(model, len(others), rng_stream(0, "comparison", device))
     kept = {"originals": originals, "real": others, "samples": drawn}
     if model.has("encoder"):
         kept["reconstructions"] = decoding.reconstructions(model, originals)

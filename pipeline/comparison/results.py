@@ -23,13 +23,13 @@ class Results:
     `floor` has what real images reach in the place of samples, by the same names.
     """
 
-    members: dict[str, Metrics]
+    variants: dict[str, Metrics]
     floor: dict[str, float]
 
     @classmethod
     def load(cls) -> "Results":
         """Read the files of the train and measure stages."""
-        found = {name: _member(name) for name in member_names()}
+        found = {name: _member(name) for name in variant_names()}
         floor = _floor(next(iter(found.values()), {}))
         return cls({name: _own(metrics) for name, metrics in found.items()}, floor)
 
@@ -38,7 +38,7 @@ class Results:
         return len(places.seeds(member))
 
 
-def member_names() -> list[str]:
+def variant_names() -> list[str]:
     """Name those who take part, in the order of pipeline/comparison/dvc.yaml."""
     stages: Any = read_yaml(paths.COMPARISON_STAGES)
     names: list[str] = stages["vars"][0]["members"]

@@ -6,7 +6,7 @@ from pipeline import paths
 from pipeline.comparison import paths as places
 from pipeline.comparison.results import Results, seed_metrics
 from pipeline.comparison.variants import Plan
-from pipeline.tracking import STORE_ERRORS, Run, Store, brief, open_store
+from pipeline.tracking import STORE_ERRORS, Run, Store, open_store, shorten
 from pipeline.tracking.sync import git_state
 from vaelab.config import flatten
 from vaelab.runtime.files import sha256
@@ -21,7 +21,7 @@ def log_comparison(plan: Plan, results: Results) -> None:
     store = open_store(plan.common.tracking)
     try:
         parent = store.create_run(f"comparison on {plan.common.data.name}", git_state())
-        for member in results.members:
+        for member in results.variants:
             for seed in places.seeds(member):
                 _log_model(store, parent, plan, member, seed)
         parent.log_params(_shared_settings(plan))
@@ -30,7 +30,7 @@ def log_comparison(plan: Plan, results: Results) -> None:
         parent.log_tags({TABLE_TAG: sha256(paths.COMPARISON_TABLE)})
         parent.end("FINISHED")
     except STORE_ERRORS as error:
-        print(f"warning: MLflow did not take all of the comparison ({brief(error)})", flush=True)
+        print(f"warning: MLflow did not take all of the comparison ({shorten(error)})", flush=True)
 
 
 def _shared_settings(plan: Plan) -> dict[str, Any]:

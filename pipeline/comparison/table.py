@@ -5,13 +5,13 @@ from matplotlib.figure import Figure
 
 from pipeline import cli, paths
 from pipeline.comparison import paths as places
-from pipeline.comparison.hypotheses import verdicts
+from pipeline.comparison.hypotheses import test_results
 from pipeline.comparison.results import Results
 from pipeline.comparison.runs import log_comparison
 from pipeline.comparison.variants import Plan
 from vaelab.config import UserError
 from vaelab.estimators.over_seeds import mean_and_standard_error
-from vaelab.figures.comparison import MemberPictures, comparison_figure
+from vaelab.figures.comparison import VariantImages, comparison_figure
 from vaelab.figures.image_tiles import Images
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import write_csv
@@ -41,27 +41,27 @@ own scale. Seconds are of one training on one thread{pairs}.
 
 def main() -> None:
     """Run the stage."""
-    cli.run_command(tabulate, again="`make compare` goes on from here")
+    cli.run_command(tabulate, resume_hint="`make compare` goes on from here")
 
 
 def tabulate() -> None:
     """Write table.csv, table.md and comparison.png, and one parent run in MLflow."""
     results = Results.load()
-    if not results.members:
+    if not results.variants:
         raise UserError(f"{paths.COMPARISON_MEASURED}: nothing measured; `make compare` does it")
     plan = Plan.load()
     write_csv(paths.COMPARISON_TABLE, table_rows(results))
     write_text(paths.COMPARISON_REPORT, report(plan, results))
-    figure = pictures(list(results.members))
+    figure = pictures(list(results.variants))
     figure.savefig(paths.COMPARISON_FIGURE, dpi=150)
-    print(f"compared {', '.join(results.members)}: {paths.COMPARISON_REPORT}")
+    print(f"compared {', '.join(results.variants)}: {paths.COMPARISON_REPORT}")
     log_comparison(plan, results)
 
 
 def table_rows(results: Results) -> list[dict[str, object]]:
     """Give a row a member: each metric's mean, and its standard error over seeds."""
     rows: list[dict[str, object]] = []
-    for member, metrics in results.members.items():
+    for member, metrics in results.variants.items():
         row: dict[str, object] = {"member": member, "seeds": results.seeds(member)}
         for name, values in metrics.items():
             mean, error = mean_and_standard_error(values)
@@ -73,14 +73,14 @@ def table_rows(results: Results) -> list[dict[str, object]]:
 def report(plan: Plan, results: Results) -> str:
     """Write the table and the verdicts as Markdown."""
     lines = ["# The comparison", "", markdown_table(results), "", note(plan, results)]
-    lines += ["## What the text claims", "", *verdicts(results.members), ""]
+    lines += ["## What the text claims", "", *test_results(results.variants), ""]
     return "\n".join(lines)
 
 
 def markdown_table(results: Results) -> str:
     """Give the table, a row a member, the floor last."""
     rows = [["objective", *(heading for heading, _ in COLUMNS.values())]]
-    for member, metrics in results.members.items():
+    for member, metrics in results.variants.items():
         rows.append([member, *(cell(metrics.get(k), d) for k, (_, d) in COLUMNS.items())])
     floor = {name: [value] for name, value in results.floor.items()}
     rows.append(["*real images*", *(cell(floor.get(k), d) for k, (_, d) in COLUMNS.items())])
@@ -100,7 +100,7 @@ def cell(values: list[float] | None, decimals: int) -> str:
 def note(plan: Plan, results: Results) -> str:
     """Say what the columns mean, and what it was measured on."""
     comparison, train = plan.comparison, plan.common.train
-    of_a_model = next(iter(results.members.values()))
+    of_a_model = next(iter(results.variants.values()))
     return NOTE.format(
         seeds=len(comparison.seeds),
         epochs=train.epochs,
@@ -116,7 +116,7 @@ def pictures(members: list[str]) -> Figure:
     loaded = {member: first_pictures(member) for member in members}
     first = next(iter(loaded.values()))
     shown = {
-        member: MemberPictures(arrays.get("reconstructions"), arrays["samples"])
+        member: VariantImages(arrays.get("reconstructions"), arrays["samples"])
         for member, arrays in loaded.items()
     }
     return comparison_figure(first["originals"], first["real"], shown)

@@ -13,7 +13,7 @@ from vaelab.runtime.devices import choose_device
 from vaelab.runtime.serialization import write_csv, write_json
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
-from vaelab.training.fingerprint import describe_model, training_key
+from vaelab.training.fingerprint import describe_model, training_fingerprint
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def train_seed(member: str, seed: int) -> str:
         for split in ("train", "validation")
     )
     trainer = build_trainer(settings, train, validation, device)
-    key = training_key(settings, device, paths.COMPARISON_PREPARED)
+    key = training_fingerprint(settings, device, paths.COMPARISON_PREPARED)
     with CheckpointFolder(paths.checkpoints() / key) as checkpoints:
         trainer.resume(checkpoints)
         first, started = trainer.progress.epoch, time.perf_counter()

@@ -73,4 +73,4 @@ def run(work: Callable[[str], None], description: str | None) -> None:
     parser = argparse.ArgumentParser(description=description, epilog="`make compare` runs all.")
     parser.add_argument("member", help="an objective, or objective-prior, such as vae-flow")
     arguments = parser.parse_args()
-    cli.run_command(lambda: work(arguments.member), again="`make compare` goes on from here")
+    cli.run_command(lambda: work(arguments.member), resume_hint="`make compare` goes on from here")

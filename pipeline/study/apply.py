@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
-from pipeline.study.yaml_edit import difference, edited
+from pipeline.study.yaml_edit import unified_diff, update_yaml
 from vaelab.config import UserError, load_settings, with_changes
 from vaelab.runtime.files import write_atomically
 
@@ -23,9 +23,9 @@ def apply_winner(params: Path, choice: str) -> None:
     with_changes(load_settings(params), changes)
     with params.open(encoding="utf-8", newline="") as file:
         before = file.read()
-    after = edited(before, changes)
+    after = update_yaml(before, changes)
     write_atomically(params, lambda temporary: temporary.write_bytes(after.encode()))
-    print(difference(before, after, params.name) or f"{params} has these settings already")
+    print(unified_diff(before, after, params.name) or f"{params} has these settings already")
     print("`dvc repro` builds it")
 
 

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port (default: %(default)s)")
     arguments = parser.parse_args()
-    cli.run_command(lambda: show(arguments), again="the same command starts it again")
+    cli.run_command(lambda: show(arguments), resume_hint="the same command starts it again")
 
 
 def show(arguments: argparse.Namespace) -> None:

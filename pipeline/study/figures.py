@@ -14,15 +14,15 @@ from pipeline.study.finalists import LATENT, METRICS, sign, value_of
 from pipeline.study.pareto import on_front
 from pipeline.study.run_info import settings_of_trial
 from pipeline.study.samplers import settings_of
-from pipeline.study.summary import Outcome
+from pipeline.study.summary import StudySummary
 from pipeline.study.trial_queue import finished_trials
-from pipeline.study.trial_runner import Laboratory
+from pipeline.study.trial_runner import TrialRunner
 from vaelab.config.tune import Choices
 from vaelab.figures import pareto_front
 from vaelab.figures import study as drawn
 from vaelab.figures.study_table import Parameter, State, StudyTable
 from vaelab.inference import decoding
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 Named = Iterator[tuple[str, Figure]]
 WEIGHT = "train.kl_weight"
@@ -34,7 +34,7 @@ STATES: dict[TrialState, State] = {
 SHOWN, COLUMNS = 6, 12
 
 
-def figures(outcome: Outcome, laboratory: Laboratory) -> Named:
+def figures(outcome: StudySummary, laboratory: TrialRunner) -> Named:
     """Draw all that applies, one figure at a time."""
     table = table_of(outcome)
     space = outcome.settings.tune.search_space
@@ -56,7 +56,7 @@ def figures(outcome: Outcome, laboratory: Laboratory) -> Named:
     yield from _front(outcome, laboratory)
 
 
-def table_of(outcome: Outcome) -> StudyTable:
+def table_of(outcome: StudySummary) -> StudyTable:
     """Give the finished trials as the figures take them."""
     trials = finished_trials(outcome.study)
     tune = outcome.settings.tune
@@ -78,7 +78,7 @@ def table_of(outcome: Outcome) -> StudyTable:
     )
 
 
-def importances(outcome: Outcome) -> dict[str, float]:
+def importances(outcome: StudySummary) -> dict[str, float]:
     """Give each setting's share in the variance of the value; none where that says nothing."""
     if len(outcome.completed()) < 4 or len(outcome.settings.tune.search_space) < 2:
         return {}
@@ -95,7 +95,7 @@ def importances(outcome: Outcome) -> dict[str, float]:
             return {}
 
 
-def _front(outcome: Outcome, laboratory: Laboratory) -> Named:
+def _front(outcome: StudySummary, laboratory: TrialRunner) -> Named:
     trials = outcome.completed()
     points = np.array([_rate_and_distortion(trial) for trial in trials])
     best = on_front(points)
@@ -134,10 +134,10 @@ def _lettered(chosen: Sequence[int]) -> Iterator[tuple[int, str]]:
     yield from zip(chosen, "ABCDEFGHIJ", strict=False)
 
 
-def _samples(trial: FrozenTrial, outcome: Outcome, laboratory: Laboratory) -> np.ndarray:
+def _samples(trial: FrozenTrial, outcome: StudySummary, laboratory: TrialRunner) -> np.ndarray:
     """Decode the same draws from the prior, as far as the latent sizes agree."""
-    model = laboratory.recall(settings_of_trial(outcome.settings, trial))
-    noise = stream(outcome.settings.tune.seed, "tune/samples")
+    model = laboratory.load_or_retrain(settings_of_trial(outcome.settings, trial))
+    noise = rng_stream(outcome.settings.tune.seed, "tune/samples")
     latents = torch.randn(65_536, COLUMNS, generator=noise)[: model.latent_dim].T
     images = decoding.decode_means(model, latents.contiguous().to(laboratory.device))
     array: np.ndarray = images.cpu().numpy()

@@ -15,7 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.storage import study_directions, study_lock
-from pipeline.study.trial_queue import counts, finished_trials
+from pipeline.study.trial_queue import counts_toward_total, finished_trials
 from vaelab.config import TuneSettings
 from vaelab.estimators.over_seeds import mean_and_standard_error
 
@@ -91,12 +91,12 @@ def open_finalists(study: Study, tune: TuneSettings) -> tuple[Study, int]:
             load_if_exists=True,
             directions=study_directions(tune),
         )
-        present = {pair_of(trial) for trial in finalists.trials if counts(trial)}
+        present = {pair_of(trial) for trial in finalists.trials if counts_toward_total(trial)}
         for trial in choose(study, tune):
             for seed in range(1, tune.seeds + 1):
                 if (trial.number, seed) not in present:
                     finalists.enqueue_trial({"trial": trial.number, "seed": seed})
-    return finalists, sum(map(counts, finalists.trials))
+    return finalists, sum(map(counts_toward_total, finalists.trials))
 
 
 def are_trained(study: Study, finalists: Study | None, tune: TuneSettings) -> bool:

@@ -8,7 +8,7 @@ from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import Trial
 
 
-class Hearts:
+class HeartbeatThread:
     """Gives signs of life for trials, all from one thread: a context.
 
     What is taken out of `running` needs none any more. A storage without heartbeats gets none.
@@ -19,7 +19,7 @@ class Hearts:
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._beat)
 
-    def __enter__(self) -> "Hearts":
+    def __enter__(self) -> "HeartbeatThread":
         self.thread.start()
         return self
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from pipeline.study.figures import WEIGHT, importances
 from pipeline.study.finalists import METRICS, Finalist, value_of
 from pipeline.study.pareto import hypervolume
-from pipeline.study.summary import Outcome, epochs_spent
+from pipeline.study.summary import StudySummary, epochs_spent
 from pipeline.study.trial_queue import finished_trials
 from vaelab.config.tune import Choices
 
@@ -28,7 +28,7 @@ CAPTIONS = {
 }
 
 
-def text(outcome: Outcome, figures: Sequence[str]) -> str:
+def text(outcome: StudySummary, figures: Sequence[str]) -> str:
     """Write the report, in Markdown."""
     parts = [
         f"# Study {outcome.study.study_name}",
@@ -45,7 +45,7 @@ def text(outcome: Outcome, figures: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: StudySummary) -> str:
     """Say in a few lines what to do with it."""
     lines = [f"best: {named(outcome, outcome.best)}"]
     small = outcome.smallest
@@ -61,7 +61,7 @@ def summary(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def named(outcome: Outcome, finalist: Finalist) -> str:
+def named(outcome: StudySummary, finalist: Finalist) -> str:
     """Name a finalist by its settings and its value."""
     shown = ", ".join(f"{k} {_number(v)}" for k, v in outcome.changes(finalist.trial).items())
     return f"{shown}: {with_error(finalist.mean, finalist.error)} ({outcome.label})"
@@ -72,7 +72,7 @@ def with_error(value: float, error: float | None) -> str:
     return f"{value:.5g}" if error is None else f"{value:.5g} ± {error:.2g}"
 
 
-def edges(outcome: Outcome) -> list[str]:
+def edges(outcome: StudySummary) -> list[str]:
     """Name the winner's settings that lie in the outer twentieth of their ranges."""
     found = []
     for name, entry in outcome.settings.tune.search_space.items():
@@ -85,7 +85,7 @@ def edges(outcome: Outcome) -> list[str]:
     return found
 
 
-def _answer(outcome: Outcome) -> Iterator[str]:
+def _answer(outcome: StudySummary) -> Iterator[str]:
     yield f"**Best**: {named(outcome, outcome.best)}."
     small = outcome.smallest
     if small and small is not outcome.best:
@@ -111,7 +111,7 @@ def _answer(outcome: Outcome) -> Iterator[str]:
         yield _weight(outcome)
 
 
-def _weight(outcome: Outcome) -> str:
+def _weight(outcome: StudySummary) -> str:
     measured = outcome.best.trial.params[WEIGHT]
     metrics = outcome.best.trial.user_attrs[METRICS]
     closed = metrics["closed_form_kl_weight"]
@@ -128,7 +128,7 @@ def _weight(outcome: Outcome) -> str:
     )
 
 
-def _finalists(outcome: Outcome) -> Iterator[str]:
+def _finalists(outcome: StudySummary) -> Iterator[str]:
     searched = list(outcome.settings.tune.search_space)
     head = [
         "trial",
@@ -160,7 +160,7 @@ def _finalists(outcome: Outcome) -> Iterator[str]:
         yield f"{outcome.label}. None was trained again, so there is no standard error."
 
 
-def _trials(outcome: Outcome) -> Iterator[str]:
+def _trials(outcome: StudySummary) -> Iterator[str]:
     trials = finished_trials(outcome.study)
     states = [trial.state for trial in trials]
     spent, whole = epochs_spent(outcome)
@@ -178,7 +178,7 @@ def _trials(outcome: Outcome) -> Iterator[str]:
         yield "Importance: " + ", ".join(f"{k} {v:.2f}" for k, v in shares.items()) + "."
 
 
-def _front(outcome: Outcome) -> str:
+def _front(outcome: StudySummary) -> str:
     points = np.array([trial.values for trial in outcome.completed()])
     corner = points.max(0)
     return (

@@ -11,17 +11,17 @@ from pipeline import paths
 from pipeline.study import figures as pictures
 from pipeline.study import report
 from pipeline.study.finalists import METRICS, Finalist
-from pipeline.study.summary import Outcome, outcome_of, trial_rows
+from pipeline.study.summary import StudySummary, summarize, trial_rows
 from pipeline.study.trial_queue import finished_trials
-from pipeline.study.trial_runner import Laboratory
-from pipeline.tracking import STORE_ERRORS, Run, brief
+from pipeline.study.trial_runner import TrialRunner
+from pipeline.tracking import STORE_ERRORS, Run, shorten
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import nested, write_csv
 
 
-def write(study: Study, laboratory: Laboratory, parent: Run) -> None:
+def write(study: Study, laboratory: TrialRunner, parent: Run) -> None:
     """Write the report, the tables, the winner's settings and the figures."""
-    outcome = outcome_of(study, laboratory)
+    outcome = summarize(study, laboratory)
     if outcome is None:
         print("no trial was trained to its end: there is nothing to report yet")
         return
@@ -34,7 +34,7 @@ def write(study: Study, laboratory: Laboratory, parent: Run) -> None:
     track(parent, outcome)
 
 
-def write_files(folder: Path, outcome: Outcome, laboratory: Laboratory) -> None:
+def write_files(folder: Path, outcome: StudySummary, laboratory: TrialRunner) -> None:
     """Write everything into a new folder."""
     write_csv(folder / "trials.csv", trial_rows(outcome))
     write_settings(folder / "best.yaml", outcome, outcome.best)
@@ -47,7 +47,7 @@ def write_files(folder: Path, outcome: Outcome, laboratory: Laboratory) -> None:
     write_text(folder / "report.md", report.text(outcome, names))
 
 
-def write_settings(path: Path, outcome: Outcome, finalist: Finalist) -> None:
+def write_settings(path: Path, outcome: StudySummary, finalist: Finalist) -> None:
     """Write settings as params.yaml has them; `--apply` reads them back."""
     text = StringIO()
     text.write(f"# {report.named(outcome, finalist)}, study {outcome.study.study_name!r}\n")
@@ -55,7 +55,7 @@ def write_settings(path: Path, outcome: Outcome, finalist: Finalist) -> None:
     write_text(path, text.getvalue())
 
 
-def track(parent: Run, outcome: Outcome) -> None:
+def track(parent: Run, outcome: StudySummary) -> None:
     """Put everything on the study's run, and end it."""
     best = outcome.best
     metrics = {"best.value": best.mean, "finished_trials": len(finished_trials(outcome.study))}
@@ -67,4 +67,4 @@ def track(parent: Run, outcome: Outcome) -> None:
         parent.log_files(paths.TUNE, "study")
         parent.end("FINISHED" if outcome.test is not None else "KILLED")
     except STORE_ERRORS as error:
-        print(f"warning: the study's MLflow run is incomplete ({brief(error)})", flush=True)
+        print(f"warning: the study's MLflow run is incomplete ({shorten(error)})", flush=True)

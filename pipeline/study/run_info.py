@@ -14,7 +14,7 @@ from vaelab.training.fingerprint import training_settings
 
 
 @dataclass(frozen=True)
-class Described:
+class RunInfo:
     """A trial's run as it begins; `key` tells it from all others of the study."""
 
     name: str
@@ -34,30 +34,30 @@ def settings_of_trial(settings: Settings, trial: FrozenTrial, seed: int = 0) -> 
     return trial_settings(settings, settings_of(trial.params, settings.tune), seed)
 
 
-def describe_trial(settings: Settings, number: int, changes: Mapping[str, Any]) -> Described:
+def describe_trial(settings: Settings, number: int, changes: Mapping[str, Any]) -> RunInfo:
     """Describe a trial of the search; a combination that cannot be, by what it changes."""
     try:
         shown: Mapping[str, Any] = training_settings(trial_settings(settings, changes))
     except UserError:
         shown = changes
-    return Described(f"trial {number}", str(number), shown)
+    return RunInfo(f"trial {number}", str(number), shown)
 
 
-def describe_finalist(number: int, trained: int, settings: Settings) -> Described:
+def describe_finalist(number: int, trained: int, settings: Settings) -> RunInfo:
     """Describe a training, counted by `number`, of the finalist that trial `trained` was."""
     name = f"finalist {trained}, seed {settings.train.seed}"
-    return Described(name, f"finalist {number}", training_settings(settings))
+    return RunInfo(name, f"finalist {number}", training_settings(settings))
 
 
-def ended_trials(study: Study, settings: Settings) -> list[tuple[Described, FrozenTrial]]:
+def ended_trials(study: Study, settings: Settings) -> list[tuple[RunInfo, FrozenTrial]]:
     """Give the trials that will not go on, of the search and of the finalists."""
     searched, finalists = study.get_trials(deepcopy=False), load_finalists(study)
     trained = finalists.get_trials(deepcopy=False) if finalists else []
 
-    def search_run(trial: FrozenTrial) -> Described:
+    def search_run(trial: FrozenTrial) -> RunInfo:
         return describe_trial(settings, trial.number, settings_of(trial.params, settings.tune))
 
-    def finalist_run(trial: FrozenTrial) -> Described:
+    def finalist_run(trial: FrozenTrial) -> RunInfo:
         number, seed = pair_of(trial)
         own = settings_of_trial(settings, searched[number], seed)
         return describe_finalist(trial.number, number, own)

@@ -10,10 +10,10 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.finalists import METRICS
-from pipeline.study.run_info import Described
+from pipeline.study.run_info import RunInfo
 from pipeline.study.storage import FAILURE, study_lock
 from pipeline.study.trial_queue import is_finished
-from pipeline.tracking import BACKFILLED_TAG, Run, Store, brief
+from pipeline.tracking import BACKFILLED_TAG, Run, Store, shorten
 from pipeline.tracking.sync import git_state
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
@@ -54,26 +54,26 @@ class StudyRuns:
         self.lost = False
         self._queue = ThreadPoolExecutor(max_workers=1)
 
-    def start(self, described: Described) -> "TrialRun":
+    def start(self, described: RunInfo) -> "TrialRun":
         """Begin the run of a trial."""
         return TrialRun(self, described)
 
-    def settle(self, ended: Iterable[tuple[Described, FrozenTrial]]) -> None:
+    def reconcile(self, ended: Iterable[tuple[RunInfo, FrozenTrial]]) -> None:
         """See to it that trials which have ended have a run that says so.
 
         A worker that was killed leaves runs open, or trials without one, and so does one that
         lost the store; their results are in the study's storage.
         """
-        self.submit(partial(self._settle, ended))
+        self.submit(partial(self._reconcile, ended))
 
-    def create(self, described: Described, tags: Mapping[str, Any]) -> Run:
+    def create(self, described: RunInfo, tags: Mapping[str, Any]) -> Run:
         """Create the run of a trial, with its settings."""
         tags = {TRIAL_TAG: self.key_of(described), **tags}
         run = self.store.create_run(described.name, tags, self.parent.run_id)
         run.log_params(described.settings)
         return run
 
-    def key_of(self, described: Described) -> str:
+    def key_of(self, described: RunInfo) -> str:
         """Give the key of a trial among those of all studies."""
         return f"{self.study}/{described.key}"
 
@@ -92,9 +92,9 @@ class StudyRuns:
             work()
         except Exception as error:  # whatever it is, the study is worth more
             self.lost = True
-            print(f"warning: MLflow no longer answers ({brief(error)}); the study goes on")
+            print(f"warning: MLflow no longer answers ({shorten(error)}); the study goes on")
 
-    def _settle(self, ended: Iterable[tuple[Described, FrozenTrial]]) -> None:
+    def _reconcile(self, ended: Iterable[tuple[RunInfo, FrozenTrial]]) -> None:
         with study_lock():
             there = self.store.children(self.parent.run_id, TRIAL_TAG)
             for described, trial in ended:
@@ -110,7 +110,7 @@ class StudyRuns:
 class TrialRun:
     """The run of one trial; its curve is sent every few seconds."""
 
-    def __init__(self, runs: StudyRuns, described: Described) -> None:
+    def __init__(self, runs: StudyRuns, described: RunInfo) -> None:
         self.runs = runs
         self.run: Run | None = None
         self.rows: list[tuple[int, Mapping[str, float]]] = []
@@ -136,7 +136,7 @@ class TrialRun:
         if self.run:
             self.run.log_history(rows)
 
-    def _start(self, described: Described) -> None:
+    def _start(self, described: RunInfo) -> None:
         self.run = self.runs.create(described, {STATE_TAG: "running"})
 
     def _end(self, trial: FrozenTrial) -> None:

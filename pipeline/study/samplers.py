@@ -19,7 +19,7 @@ from vaelab.config import TrainSettings, TuneSettings
 from vaelab.config.tune import Choices, FloatRange, IntRange
 
 
-class SeededByTrial(BaseSampler):
+class PerTrialSeedSampler(BaseSampler):
     """Another sampler, made anew for each trial, its seed drawn from the trial's number.
 
     Numbers are given out by the storage, each once. So no worker, here or elsewhere, and no
@@ -33,7 +33,7 @@ class SeededByTrial(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Take up the trial's own sampler."""
-        self._take_up(trial).before_trial(study, trial)
+        self._reseed(trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -55,10 +55,10 @@ class SeededByTrial(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Ask the trial's own sampler, made once more if another trial has begun since."""
-        inner = self.inner if self.number == trial.number else self._take_up(trial)
+        inner = self.inner if self.number == trial.number else self._reseed(trial)
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
-    def _take_up(self, trial: FrozenTrial) -> BaseSampler:
+    def _reseed(self, trial: FrozenTrial) -> BaseSampler:
         digest = hashlib.sha256(f"{self.seed}/{trial.number}".encode()).digest()
         self.inner = self.make(int.from_bytes(digest[:4], "big"))
         self.number = trial.number
@@ -77,7 +77,7 @@ def build_sampler(tune: TuneSettings) -> BaseSampler:
         # The storage knows which of one list of points are taken.
         "grid": lambda seed: samplers.GridSampler(grid(tune), seed=0),
     }
-    return SeededByTrial(makers[tune.sampler], tune.seed)
+    return PerTrialSeedSampler(makers[tune.sampler], tune.seed)
 
 
 def build_pruner(tune: TuneSettings, train: TrainSettings) -> BasePruner:

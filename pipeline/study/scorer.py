@@ -13,17 +13,17 @@ from pipeline.study.storage import study_directions
 from vaelab import metrics as catalogue
 from vaelab.config import EvaluateSettings, Settings, UserError
 from vaelab.data.dataset import PreparedData, SplitName
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import GROUPS, EvaluationData, evaluate
 from vaelab.evaluation.scoring import (
     ImageScores,
     closed_form_weight,
-    normalised,
-    normalised_bound,
+    normalized_bound,
     score_images,
+    with_fitted_variance,
 )
 from vaelab.models.model import Model
-from vaelab.objectives import refuse_unknown
+from vaelab.objectives import check_unknown
 from vaelab.runtime.serialization import flattened
 from vaelab.training.build import build
 from vaelab.training.progress import EpochReport
@@ -39,7 +39,7 @@ BOUNDED = ("nll", "rate_distortion")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TrialScore:
     """A trial's values, one a direction, and what else was measured.
 
     `groups` has the value's mean over each of at most 50 groups of images, always the same
@@ -51,7 +51,7 @@ class Verdict:
     groups: list[float] = field(default_factory=list)
 
 
-class Judge:
+class TrialScorer:
     """Scores models on the validation split, as `tune.objective` says, always with one noise."""
 
     def __init__(self, settings: Settings, data: PreparedData, device: torch.device) -> None:
@@ -61,7 +61,7 @@ class Judge:
         self.train, self.validation = self.open("train"), self.open("validation")
         self.directions = study_directions(self.tune)
         self.metric: str | None = None
-        self._refuse_unscored()
+        self._check_scored()
         if self.tune.objective not in BOUNDED:
             self.metric = self._metric_named(self.tune.objective)
 
@@ -74,11 +74,11 @@ class Judge:
         }
         return named.get(self.tune.objective) or _on_validation(self.metric or "")
 
-    def open(self, split: SplitName) -> ImageBatches:
+    def open(self, split: SplitName) -> ImageLoader:
         """Open a split on the device."""
         return build_batches(self.data, split, self.dequantize, self.device)
 
-    def standing(self, trainer: Trainer, report: EpochReport) -> float | None:
+    def intermediate_value(self, trainer: Trainer, report: EpochReport) -> float | None:
         """Say how a trial stands after an epoch, for the pruner; None in most of many epochs."""
         every = math.ceil(trainer.settings.epochs / REPORTS)
         if len(self.directions) > 1 or report.epoch % every:
@@ -86,20 +86,22 @@ class Judge:
         if self.metric:
             return self._measure(trainer.model, self.validation, "validation", 2)[self.metric]
         pixels = math.prod(trainer.model.image_shape)
-        return normalised_bound(report.metrics, trainer.model.likelihood, pixels)
+        return normalized_bound(report.metrics, trainer.model.likelihood, pixels)
 
-    def verdict(self, model: Model) -> Verdict:
+    def score(self, model: Model) -> TrialScore:
         """Judge a trained model on the validation split."""
-        return self._judge(model, self.validation, "validation", self.tune.importance_samples)
+        return self._score(model, self.validation, "validation", self.tune.importance_samples)
 
-    def on_test(self, model: Model) -> Verdict:
+    def score_on_test(self, model: Model) -> TrialScore:
         """Judge the winner on the test split, with `tune.final_importance_samples`."""
-        return self._judge(model, self.open("test"), "test", self.tune.final_importance_samples)
+        return self._score(model, self.open("test"), "test", self.tune.final_importance_samples)
 
-    def _judge(self, model: Model, images: ImageBatches, split: SplitName, samples: int) -> Verdict:
+    def _score(
+        self, model: Model, images: ImageLoader, split: SplitName, samples: int
+    ) -> TrialScore:
         two = self.tune.objective == "rate_distortion"
         weighed = samples if self.tune.objective == "nll" or split == "test" else 1
-        with normalised(model, self.train, self.evaluate.seed) as variance:
+        with with_fitted_variance(model, self.train, self.evaluate.seed) as variance:
             scores = score_images(model, images, weighed, self.evaluate.seed)
         weight = closed_form_weight(model.likelihood, variance)
         metrics = scores.means() | {"closed_form_kl_weight": weight}
@@ -107,14 +109,14 @@ class Judge:
             metrics["train_mean_squared_error"] = variance
         if self.metric:
             value = self._measure(model, images, split, samples)[self.metric]
-            return Verdict((value,), metrics | {self.metric: value})
+            return TrialScore((value,), metrics | {self.metric: value})
         if two:
             values = metrics["kl_loss_nats"], metrics["generation_loss_nats"]
-            return Verdict(values, metrics, _groups(scores, bound=True))
-        return Verdict((metrics["nll_nats"],), metrics, _groups(scores, bound=False))
+            return TrialScore(values, metrics, _groups(scores, bound=True))
+        return TrialScore((metrics["nll_nats"],), metrics, _groups(scores, bound=False))
 
     def _measure(
-        self, model: Model, images: ImageBatches, split: SplitName, samples: int
+        self, model: Model, images: ImageLoader, split: SplitName, samples: int
     ) -> Mapping[str, float]:
         """Evaluate on a split as the evaluate stage does on the test split."""
         weighed = "nll" in (self.metric or "") or "bits" in (self.metric or "")
@@ -127,7 +129,7 @@ class Judge:
     def _evaluated(
         self,
         model: Model,
-        images: ImageBatches,
+        images: ImageLoader,
         split: SplitName,
         settings: EvaluateSettings,
         groups: Collection[str] = GROUPS,
@@ -146,12 +148,12 @@ class Judge:
         )
         return flattened(evaluate(model, data, settings, self.device, groups=groups).metrics)
 
-    def _refuse_unscored(self) -> None:
+    def _check_scored(self) -> None:
         objective, model = build(self.settings, self.data.info.image_shape)
         name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
         prefix = f"objectives.{name}."
         searched = (key for key in self.tune.search_space if key.startswith(prefix))
-        refuse_unknown(name, [key.removeprefix(prefix) for key in searched])
+        check_unknown(name, [key.removeprefix(prefix) for key in searched])
         if "encoder" not in objective.networks():
             raise UserError(f"tune: objective {name} has no encoder to score")
         if bounded and not model.has_bound:
@@ -164,9 +166,9 @@ class Judge:
         """Find the metric, by its name in metrics.json or the end of it. Raises UserError."""
         _, built = build(self.settings, self.data.info.image_shape)
         model = built.to(self.device).eval()
-        some = ImageBatches(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
+        some = ImageLoader(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
-        entry = catalogue.find(name)
+        entry = catalogue.lookup(name)
         # Annealing takes too long to name what else there is.
         groups = {entry.metric.group} if entry else set(GROUPS) - {"annealing"}
         settings = self.evaluate.model_copy(update=few)

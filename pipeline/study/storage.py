@@ -15,12 +15,12 @@ from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial
 
-from pipeline.paths import main_copy
+from pipeline.paths import workspace_root
 from pipeline.study.samplers import build_pruner, build_sampler
 from vaelab import metrics as catalogue
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
-from vaelab.objectives import own_settings
+from vaelab.objectives import objective_settings
 
 Direction = Literal["minimize", "maximize"]
 
@@ -33,13 +33,13 @@ BUSY_SECONDS = 60
 
 def storage_url(tune: TuneSettings) -> str:
     """Give OPTUNA_STORAGE, else `tune.storage`, else optuna.db in the main working copy."""
-    default = f"sqlite:///{main_copy()}/optuna.db"
+    default = f"sqlite:///{workspace_root()}/optuna.db"
     return os.environ.get("OPTUNA_STORAGE") or tune.storage or default
 
 
 def study_lock() -> FileLock:
     """Give the lock under which processes of this machine take turns at a study's books."""
-    return FileLock(main_copy() / "optuna.db.lock", is_singleton=True)
+    return FileLock(workspace_root() / "optuna.db.lock", is_singleton=True)
 
 
 def open_storage(tune: TuneSettings) -> RDBStorage:
@@ -114,7 +114,7 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
 def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     """Hash what makes trials comparable: data, settings, search space and objective."""
     content = settings.model_dump(mode="json", include={"model", "train"})
-    content |= own_settings(settings)
+    content |= objective_settings(settings)
     for name in settings.tune.search_space:
         section, _, key = name.partition(".")
         (content if section == "objectives" else content[section]).pop(
@@ -144,11 +144,11 @@ def study_directions(tune: TuneSettings) -> list[Direction]:
         return ["minimize"]
     if tune.direction != "auto":
         return [tune.direction]
-    entry = catalogue.find(tune.objective)
-    if entry and entry.better == "neither":
+    entry = catalogue.lookup(tune.objective)
+    if entry and entry.direction == "neither":
         raise UserError(
             f"tune.direction: {tune.objective} is better neither high nor low by itself; "
             "say minimize or maximize"
         )
     # What is no metric is refused where metrics are measured.
-    return ["maximize" if entry and entry.better == "higher" else "minimize"]
+    return ["maximize" if entry and entry.direction == "higher" else "minimize"]

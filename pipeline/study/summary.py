@@ -21,14 +21,14 @@ from pipeline.study.run_info import settings_of_trial
 from pipeline.study.samplers import settings_of, total_trials
 from pipeline.study.storage import study_lock
 from pipeline.study.trial_queue import FAILURE, finished_trials, is_finished, retried_numbers
-from pipeline.study.trial_runner import Laboratory
+from pipeline.study.trial_runner import TrialRunner
 from vaelab.config import Settings, TuneSettings
 
 TEST = "test"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudySummary:
     """A study as the report and the figures see it.
 
     `finalists` are best first, and `smallest` is the one of the smallest latent size within one
@@ -63,12 +63,12 @@ def is_complete(study: Study, tune: TuneSettings) -> bool:
     return searched and are_trained(study, load_finalists(study), tune)
 
 
-def outcome_of(study: Study, laboratory: Laboratory) -> Outcome | None:
+def summarize(study: Study, laboratory: TrialRunner) -> StudySummary | None:
     """Sum a study up; None before any trial is complete.
 
     The test split is read here only, for the winner of a finished study, once.
     """
-    settings, judge = laboratory.judge.settings, laboratory.judge
+    settings, judge = laboratory.scorer.settings, laboratory.scorer
     final = is_complete(study, settings.tune)
     entries = compare(study, load_finalists(study), settings.tune)
     if not entries:
@@ -77,10 +77,10 @@ def outcome_of(study: Study, laboratory: Laboratory) -> Outcome | None:
         test = _test_metrics(study, laboratory, entries[0].trial) if final else None
     small = smallest(entries, sign(study))
     total = total_trials(settings.tune)
-    return Outcome(study, settings, judge.label, total, entries, small, test)
+    return StudySummary(study, settings, judge.label, total, entries, small, test)
 
 
-def trial_rows(outcome: Outcome) -> list[dict[str, Any]]:
+def trial_rows(outcome: StudySummary) -> list[dict[str, Any]]:
     """Give a row a trial, with every one that was begun."""
     return [_row(outcome, trial) for trial in outcome.study.get_trials(deepcopy=False)]
 
@@ -92,7 +92,7 @@ def epochs_of(trial: FrozenTrial) -> int:
     return trial.last_step or 0
 
 
-def epochs_spent(outcome: Outcome) -> tuple[int, int]:
+def epochs_spent(outcome: StudySummary) -> tuple[int, int]:
     """Give the epochs that the search trained for, and what they were without pruning."""
     trials = finished_trials(outcome.study)
     whole = outcome.settings.tune.epochs or outcome.settings.train.epochs
@@ -101,7 +101,7 @@ def epochs_spent(outcome: Outcome) -> tuple[int, int]:
     return spent, spent + sum(whole - epochs_of(trial) for trial in pruned)
 
 
-def _row(outcome: Outcome, trial: FrozenTrial) -> dict[str, Any]:
+def _row(outcome: StudySummary, trial: FrozenTrial) -> dict[str, Any]:
     value = value_of(trial) if trial.values else ""
     seconds = f"{trial.duration.total_seconds():.3f}" if trial.duration else ""
     dead = trial.state == TrialState.FAIL and not is_finished(trial)
@@ -119,11 +119,11 @@ def _row(outcome: Outcome, trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _test_metrics(study: Study, laboratory: Laboratory, winner: FrozenTrial) -> dict[str, float]:
+def _test_metrics(study: Study, laboratory: TrialRunner, winner: FrozenTrial) -> dict[str, float]:
     """Score the winner on the test split, unless it has been."""
     known = study.user_attrs.get(TEST, {})
     key = str(winner.number)
     if key not in known:
-        model = laboratory.recall(settings_of_trial(laboratory.judge.settings, winner))
-        study.set_user_attr(TEST, known | {key: laboratory.judge.on_test(model).metrics})
+        model = laboratory.load_or_retrain(settings_of_trial(laboratory.scorer.settings, winner))
+        study.set_user_attr(TEST, known | {key: laboratory.scorer.score_on_test(model).metrics})
     return dict(study.user_attrs[TEST][key])

@@ -17,7 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from pipeline.study.heartbeat import Hearts
+from pipeline.study.heartbeat import HeartbeatThread
 from pipeline.study.storage import FAILURE as FAILURE
 from pipeline.study.storage import queue_again, study_lock
 from vaelab.config import UserError
@@ -37,9 +37,9 @@ class SurplusTrialError(Exception):
 EXPECTED = (*FAILURES, SurplusTrialError, TrialPruned, UpdateFinishedTrialError)
 
 # What a trial came to: its values, one a direction, or what ended it.
-CameTo = float | Sequence[float] | Exception
+TrialResult = float | Sequence[float] | Exception
 # Runs trials, and gives what each came to as it ends.
-Batch = Callable[[Sequence[Trial]], Iterable[tuple[Trial, CameTo]]]
+Batch = Callable[[Sequence[Trial]], Iterable[tuple[Trial, TrialResult]]]
 OnEnd = Callable[[FrozenTrial], None]
 
 
@@ -54,7 +54,7 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if is_finished(trial)]
 
 
-class Queue:
+class TrialQueue:
     """A study's trials as one process works through them, beside any number of others."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Queue:
         """
         while not self._over():
             if not self._next(batch, on_end):
-                self._look_after_others()
+                self._requeue_stale()
                 time.sleep(POLL_SECONDS)
 
     def _over(self) -> bool:
@@ -98,7 +98,7 @@ class Queue:
                 with self.lock:
                     self._take(running)
                     count = len(running)
-                    stack.enter_context(Hearts(self.study._storage, running))
+                    stack.enter_context(HeartbeatThread(self.study._storage, running))
                 self._run(running, batch, on_end)
         except BaseException:
             with self.lock:
@@ -125,24 +125,26 @@ class Queue:
         """Count the trials that wait, and those that are missing from the total."""
         trials = self.study.get_trials(deepcopy=False)
         waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        return waiting + max(0, self.total - sum(map(counts, trials)))
+        return waiting + max(0, self.total - sum(map(counts_toward_total, trials)))
 
     def _run(self, running: dict[int, Trial], batch: Batch, on_end: OnEnd) -> None:
         known = self.study.get_trials(deepcopy=False) if running else []
         taken = list(running.values())
-        admitted = [trial for trial in taken if self._admit(trial, known, running)]
+        admitted = [trial for trial in taken if self._accept(trial, known, running)]
         for trial, came_to in batch(admitted) if admitted else ():
             self._end(trial, came_to, running)
             if is_finished(ended := self._trial(trial.number)):
                 on_end(ended)
 
-    def _admit(self, trial: Trial, known: Sequence[FrozenTrial], running: dict[int, Trial]) -> bool:
+    def _accept(
+        self, trial: Trial, known: Sequence[FrozenTrial], running: dict[int, Trial]
+    ) -> bool:
         """Note that a trial begins here, unless others have taken all trials.
 
         The lock sees to that on one machine; of two, the one whose trial came later gives way.
         """
         try:
-            if sum(map(counts, known[: trial.number])) >= self.total:
+            if sum(map(counts_toward_total, known[: trial.number])) >= self.total:
                 trial.set_user_attr(SURPLUS, True)
                 raise SurplusTrialError
             trial.set_user_attr(STARTED, trial.number)
@@ -151,7 +153,7 @@ class Queue:
             return False
         return True
 
-    def _end(self, trial: Trial, came_to: CameTo, running: dict[int, Trial]) -> None:
+    def _end(self, trial: Trial, came_to: TrialResult, running: dict[int, Trial]) -> None:
         """Tell how a trial ended, pass over one taken for dead, raise what is no trial's own."""
         expected = not isinstance(came_to, Exception) or isinstance(came_to, EXPECTED)
         try:
@@ -169,7 +171,7 @@ class Queue:
         trial = self._trial(number)
         return trial.state == TrialState.FAIL and not is_finished(trial)
 
-    def _look_after_others(self) -> None:
+    def _requeue_stale(self) -> None:
         """Fail, and queue again, the trials of workers that died."""
         with self.lock:
             fail_stale(self.study)
@@ -212,12 +214,12 @@ def fail_stale(study: Study) -> None:
         fail_stale_trials(study)
 
 
-def counts(trial: FrozenTrial) -> bool:
+def counts_toward_total(trial: FrozenTrial) -> bool:
     """Tell whether a trial is one of the total: finished, running or waiting."""
     return not trial.state.is_finished() or is_finished(trial)
 
 
-def _tell(study: Study, trial: Trial, came_to: CameTo) -> None:
+def _tell(study: Study, trial: Trial, came_to: TrialResult) -> None:
     if not isinstance(came_to, Exception):
         study.tell(trial, came_to)
         return

@@ -25,8 +25,14 @@ from pipeline.study.run_info import (
 from pipeline.study.runs import StudyRuns, TrialRun
 from pipeline.study.samplers import settings_of, suggest, total_trials
 from pipeline.study.storage import MISSED_HEARTBEATS
-from pipeline.study.trial_queue import FAILURE, CameTo, Queue, finished_trials, is_finished
-from pipeline.study.trial_runner import Laboratory, Trained
+from pipeline.study.trial_queue import (
+    FAILURE,
+    TrialQueue,
+    TrialResult,
+    finished_trials,
+    is_finished,
+)
+from pipeline.study.trial_runner import Trained, TrialRunner
 from vaelab.config import Settings
 from vaelab.models.model import Model
 from vaelab.training.progress import EpochReport, NonFiniteLossError
@@ -37,10 +43,10 @@ class Worker:
     """Takes part in a study until nothing is left to train, or the time is over."""
 
     def __init__(
-        self, settings: Settings, study: Study, laboratory: Laboratory, runs: StudyRuns
+        self, settings: Settings, study: Study, laboratory: TrialRunner, runs: StudyRuns
     ) -> None:
         self.settings, self.study = settings, study
-        self.laboratory, self.judge = laboratory, laboratory.judge
+        self.laboratory, self.judge = laboratory, laboratory.scorer
         self.runs, self.open_runs = runs, dict[int, TrialRun]()
 
     def work(self, deadline: float | None) -> None:
@@ -48,18 +54,18 @@ class Worker:
         patience = MISSED_HEARTBEATS * self.settings.tune.heartbeat_seconds
         total = total_trials(self.settings.tune)
         together = self.settings.tune.trials_together
-        queue = Queue(self.study, total, patience, deadline, together)
+        queue = TrialQueue(self.study, total, patience, deadline, together)
         queue.work(self._search, lambda trial: self._end_search(trial, total))
         if len(finished_trials(self.study)) < total:
             return
         finalists, pairs = open_finalists(self.study, self.settings.tune)
-        queue = Queue(finalists, pairs, patience, deadline, together)
+        queue = TrialQueue(finalists, pairs, patience, deadline, together)
         queue.work(self._train_finalists, self._end_finalist)
 
-    def _search(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
-        return self._train(trials, self._begin, self._stand)
+    def _search(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
+        return self._train(trials, self._begin, self._intermediate_value)
 
-    def _train_finalists(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def _train_finalists(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         return self._train(trials, self._begin_finalist, lambda *_: None, groups=True)
 
     def _train(
@@ -69,7 +75,7 @@ class Worker:
         stand: Callable[[Trial, Trainer, EpochReport], None],
         *,
         groups: bool = False,
-    ) -> Iterator[tuple[Trial, CameTo]]:
+    ) -> Iterator[tuple[Trial, TrialResult]]:
         """Begin all, train them, and judge each as it ends; `stand` hears of every epoch."""
         begun: list[tuple[Trial, Settings]] = []
         for trial in trials:
@@ -86,7 +92,7 @@ class Worker:
         chosen = [settings for _, settings in begun]
         for number, trained in self.laboratory.train_all(chosen, on_epochs):
             trial = begun[number][0]
-            yield trial, self._came_to(trial, trained, groups=groups)
+            yield trial, self._result(trial, trained, groups=groups)
 
     def _begin(self, trial: Trial) -> Settings:
         changes = suggest(trial, self.settings.tune)
@@ -102,26 +108,26 @@ class Worker:
         self.open_runs[trial.number] = self.runs.start(described)
         return settings
 
-    def _stand(self, trial: Trial, trainer: Trainer, report: EpochReport) -> None:
+    def _intermediate_value(self, trial: Trial, trainer: Trainer, report: EpochReport) -> None:
         """Let the pruner know how a trial stands. Raises TrialPruned if it gives it up."""
-        standing = self.judge.standing(trainer, report)
+        standing = self.judge.intermediate_value(trainer, report)
         if standing is not None:
             trial.report(standing, report.epoch)
             if trial.should_prune():
                 raise TrialPruned
 
-    def _came_to(self, trial: Trial, trained: Trained | Exception, *, groups: bool) -> CameTo:
+    def _result(self, trial: Trial, trained: Trained | Exception, *, groups: bool) -> TrialResult:
         if isinstance(trained, Exception):
             return trained
         try:
-            return self._judged(trial, *trained, groups=groups)
+            return self._scored(trial, *trained, groups=groups)
         except Exception as error:  # the queue knows what is a trial's own
             return error
 
-    def _judged(
+    def _scored(
         self, trial: Trial, model: Model, epochs: int, *, groups: bool
     ) -> tuple[float, ...]:
-        verdict = self.judge.verdict(model)
+        verdict = self.judge.score(model)
         if not all(math.isfinite(value) for value in verdict.values):
             raise NonFiniteLossError(f"its score is {verdict.values}")
         trial.set_user_attr(METRICS, verdict.metrics | {"epochs": epochs})
@@ -136,7 +142,7 @@ class Worker:
         best = next(iter(ranked(self.study, trials)), None)
         leader = f" (best {value_of(best):.5g}, trial {best.number})" if best else ""
         changes = settings_of(trial.params, self.settings.tune)
-        shown = ", ".join(f"{k.partition('.')[2]} {_brief(v)}" for k, v in changes.items())
+        shown = ", ".join(f"{k.partition('.')[2]} {_short(v)}" for k, v in changes.items())
         print(f"{done}/{total} trial {trial.number}: {shown}: {outcome(trial)}{leader}", flush=True)
 
     def _end_finalist(self, trial: FrozenTrial) -> None:
@@ -158,5 +164,5 @@ def outcome(trial: FrozenTrial) -> str:
     return f"{' and '.join(f'{value:.5g}' for value in trial.values)}, {seconds}"
 
 
-def _brief(value: object) -> str:
+def _short(value: object) -> str:
     return str(list(value) if isinstance(value, tuple) else value)

@@ -22,7 +22,7 @@ COMMENT = re.compile(r"[^#\r\n]*?( +)#")  # the one that ends a line
 ANY_COLUMN = 2**31
 
 
-def edited(text: str, changes: Mapping[str, Value]) -> str:
+def update_yaml(text: str, changes: Mapping[str, Value]) -> str:
     """Give YAML text with settings, by dotted name such as `train.kl_weight`, set to new values.
 
     Every other byte stays, and a setting that has its new value already is not written anew.
@@ -38,13 +38,13 @@ def edited(text: str, changes: Mapping[str, Value]) -> str:
             if repr(_get(expected, path)) != repr(value):
                 text = _changed(text, path, value)
                 _set(expected, path, value)
-                _insist(text, expected)
+                _verify(text, expected)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
     return text
 
 
-def difference(before: str, after: str, name: str) -> str:
+def unified_diff(before: str, after: str, name: str) -> str:
     """Give the unified diff of two texts of the file called `name`; empty if no line differs."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
@@ -96,7 +96,7 @@ def _set(content: dict[str, Any], path: list[str], value: Value) -> None:
     content[path[-1]] = value
 
 
-def _insist(text: str, expected: dict[str, Any]) -> None:
+def _verify(text: str, expected: dict[str, Any]) -> None:
     """Refuse a text that says anything but `expected`, in its order and its types."""
     reason = "cannot be changed without changing more: edit the file by hand"
     try:

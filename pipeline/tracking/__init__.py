@@ -14,7 +14,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "2")
 
-from pipeline.tracking.failures import STORE_ERRORS, brief, tolerated
+from pipeline.tracking.failures import STORE_ERRORS, shorten, warn_on_store_error
 from pipeline.tracking.run import BACKFILLED_TAG, WEIGHTS_TAG, Run
 from pipeline.tracking.store import Store, active_run, open_store
 
@@ -25,7 +25,7 @@ __all__ = [
     "Run",
     "Store",
     "active_run",
-    "brief",
     "open_store",
-    "tolerated",
+    "shorten",
+    "warn_on_store_error",
 ]

@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from pipeline.tracking import Run, brief
+from pipeline.tracking import Run, shorten
 
 # A store that went away is asked again after so long.
 PAUSE_SECONDS = 15.0
 
 
-class BackgroundRun:
+class AsyncRun:
     """Logs epochs in a thread of its own.
 
     A store that goes away costs no training, and what it misses is in the files; it is asked
@@ -50,7 +50,7 @@ class BackgroundRun:
             self._say(lost=False, message="answers again")
         except Exception as error:  # whatever it is, training is worth more
             self._asked = time.monotonic()
-            self._say(lost=True, message=f"no longer answers ({brief(error)}); training goes on")
+            self._say(lost=True, message=f"no longer answers ({shorten(error)}); training goes on")
 
     def _say(self, *, lost: bool, message: str) -> None:
         if lost != self.lost:

@@ -9,12 +9,12 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from pipeline.tracking.async_logging import BackgroundRun
+from pipeline.tracking.async_logging import AsyncRun
 from vaelab.config import TrainSettings
 from vaelab.figures.image_tiles import progress_pairs, progress_samples
 from vaelab.inference import decoding
-from vaelab.runtime.files import naming, write_atomically
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.files import annotate_oserror, write_atomically
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
@@ -23,18 +23,18 @@ PIXELS = 32 * 64 * 64
 LINES = 10
 
 
-class EpochRecorder:
+class EpochLogger:
     """Called with each epoch's report; pictures show the same latents and images every time."""
 
     def __init__(
-        self, trainer: Trainer, background: BackgroundRun, folder: Path, settings: TrainSettings
+        self, trainer: Trainer, background: AsyncRun, folder: Path, settings: TrainSettings
     ) -> None:
         self.model, self.settings, self.folder = trainer.model, settings, folder
         self.background = background
-        noise = stream(settings.seed, "pictures", trainer.device)
+        noise = rng_stream(settings.seed, "pictures", trainer.device)
         height, width = self.model.image_shape[1:]
         pictured = min(32, max(8, PIXELS // (height * width)))
-        self.originals = next(trainer.validation.ordered(pictured, noise))
+        self.originals = next(trainer.validation.sequential(pictured, noise))
         self.pictured = pictured
 
     def __enter__(self) -> Self:
@@ -59,13 +59,13 @@ class EpochRecorder:
     def keep(self, folder: Path) -> None:
         """Copy the pictures to where the pipeline wants them; an interruption may still come."""
         shutil.rmtree(folder, ignore_errors=True)
-        with naming(folder):
+        with annotate_oserror(folder):
             shutil.copytree(self.folder, folder)
 
     def _draw(self) -> dict[str, np.ndarray]:
         self.model.eval()
         # The same noise each time, through a prior that may have learned since.
-        noise = stream(self.settings.seed, "pictures/prior", self.originals.device)
+        noise = rng_stream(self.settings.seed, "pictures/prior", self.originals.device)
         samples = decoding.prior_samples(self.model, self.pictured, noise)
         images = {"samples": progress_samples(samples.cpu().numpy())}
         if self.model.has("encoder"):

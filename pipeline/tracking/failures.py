@@ -12,14 +12,14 @@ REMEDY = "`python -m pipeline.tracking sync` adds it from the files"
 
 
 @contextmanager
-def tolerated(what: str) -> Iterator[None]:
+def warn_on_store_error(what: str) -> Iterator[None]:
     """Go on without what the store does not take, which the files have."""
     try:
         yield
     except STORE_ERRORS as error:
-        print(f"warning: MLflow did not take {what} ({brief(error)}); {REMEDY}", flush=True)
+        print(f"warning: MLflow did not take {what} ({shorten(error)}); {REMEDY}", flush=True)
 
 
-def brief(error: Exception) -> str:
+def shorten(error: Exception) -> str:
     """Give the start of a message; the client's go on for a page."""
     return textwrap.shorten(str(error), 160)

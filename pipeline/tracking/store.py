@@ -20,8 +20,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy import make_url
 
-from pipeline.paths import main_copy
-from pipeline.tracking.failures import REMEDY, STORE_ERRORS, brief
+from pipeline.paths import workspace_root
+from pipeline.tracking.failures import REMEDY, STORE_ERRORS, shorten
 from pipeline.tracking.run import WEIGHTS_TAG, Run
 from vaelab.config import TrackingSettings, UserError
 
@@ -77,10 +77,10 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
     For a server that does not answer, within seconds: raises UserError, or opens mlflow.db if
     `tracking.on_unreachable` says so and `local_instead` does not forbid it.
     """
-    root = main_copy()
+    root = workspace_root()
     local = f"sqlite:///{root}/mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri or local
-    if is_server(uri) and (reason := _silence(uri)):
+    if is_server(uri) and (reason := _unreachable_reason(uri)):
         if settings.on_unreachable == "fail" or not local_instead:
             raise UserError(
                 f"{reason}; start it, unset MLFLOW_TRACKING_URI and tracking.uri to track in "
@@ -94,15 +94,17 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
     try:
         # Simultaneous first uses of an SQLite store collide while its tables are made.
         with FileLock(root / "mlflow.db.lock"):
-            _create_whole(uri)
+            _create_sqlite_atomically(uri)
             client = MlflowClient(uri)
             artifacts = None if is_server(uri) else (root / "mlruns").as_uri()
             return Store(client, uri, _experiment(client, settings.experiment, artifacts))
     except MlflowException as error:
-        raise UserError(f"the MLflow store {shown(uri)} cannot be used: {brief(error)}") from error
+        raise UserError(
+            f"the MLflow store {shown(uri)} cannot be used: {shorten(error)}"
+        ) from error
 
 
-def _create_whole(uri: str) -> None:
+def _create_sqlite_atomically(uri: str) -> None:
     """Make an SQLite file under another name: killed while its tables are made, it is of no use."""
     database = make_url(uri).database if uri.startswith("sqlite:") else None
     if database in (None, "", ":memory:") or Path(database).exists():
@@ -145,7 +147,7 @@ def _use(uri: str) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = before
 
 
-def _silence(uri: str) -> str | None:
+def _unreachable_reason(uri: str) -> str | None:
     """Say why a server is taken for dead, if it is."""
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()  # noqa: S310
@@ -174,7 +176,7 @@ def active_run(
         )
     except STORE_ERRORS as error:
         raise UserError(
-            f"the MLflow store {shown(store.uri)} takes no run: {brief(error)}"
+            f"the MLflow store {shown(store.uri)} takes no run: {shorten(error)}"
         ) from error
     try:
         yield Run(store.client, active.info.run_id)
@@ -188,4 +190,6 @@ def _end(status: str) -> None:
     try:
         mlflow.end_run(status)
     except STORE_ERRORS as error:
-        print(f"warning: MLflow was not told that the run is {status} ({brief(error)})", flush=True)
+        print(
+            f"warning: MLflow was not told that the run is {status} ({shorten(error)})", flush=True
+        )

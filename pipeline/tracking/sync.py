@@ -15,7 +15,7 @@ from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_ru
 from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
 from vaelab.models.model import Model
-from vaelab.models.saving import load_model, weights_hash
+from vaelab.models.saving import load_model, weights_sha256
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import flattened, read_csv, read_metrics
 
@@ -33,7 +33,7 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     Raises one of tracking.STORE_ERRORS if the store is gone: the run is then not tagged, and
     `run_of_model` completes it, whoever needs it next.
     """
-    noted = unfinished(weights_hash(paths.MODEL))
+    noted = unfinished(weights_sha256(paths.MODEL))
     write_text(noted, run.run_id)
     if not run.has_params():
         _, description = load_model(paths.MODEL, torch.device("cpu"))
@@ -45,18 +45,18 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     run.log_results(flattened(read_metrics(paths.TIMING)))
     if settings.log_model:
         log_servable_model(run)
-    run.log_tags({WEIGHTS_TAG: weights_hash(paths.MODEL)})
+    run.log_tags({WEIGHTS_TAG: weights_sha256(paths.MODEL)})
     noted.unlink()
 
 
 def unfinished(weights: str) -> Path:
     """Name the file that holds the id of a model's run while that is not complete."""
-    return paths.main_copy() / ".tracking" / weights
+    return paths.workspace_root() / ".tracking" / weights
 
 
 def run_of_model(store: Store, settings: Settings) -> Run:
     """Find the run of the model at hand; complete it, or fill a new one, where need be."""
-    weights = weights_hash(paths.MODEL)
+    weights = weights_sha256(paths.MODEL)
     found, noted = store.find_run(weights), unfinished(weights)
     if found:
         return Run(store.client, found)

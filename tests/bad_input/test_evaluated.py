@@ -201,7 +201,7 @@ def test_a_classifier_of_other_images_is_refused(ready: Workplace) -> None:
 
 
 def test_what_is_right_is_read(ready: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "tolerated", _instead)
+    monkeypatch.setattr(report, "warn_on_store_error", _instead)
     with pytest.raises(UserError, match="read"):
         report.report(load_settings(paths.PARAMS))
     assert paths.REPORT.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.comparison.hypotheses import CLAIMS, Claim, verdict, verdicts
+from pipeline.comparison.hypotheses import HYPOTHESES, Hypothesis, test_result, test_results
 from vaelab.estimators.over_seeds import mean_and_standard_error
 
-CLAIM = Claim("a is lower than b", "group.metric", "a", "b")
+CLAIM = Hypothesis("a is lower than b", "group.metric", "a", "b")
 
 
 def test_the_standard_error_is_that_of_the_mean() -> None:
@@ -31,26 +31,26 @@ def test_the_standard_error_is_that_of_the_mean() -> None:
 def test_a_difference_decides_by_students_t_over_pairs_of_seeds(
     lower: list[float], higher: list[float], word: str
 ) -> None:
-    said = verdict(CLAIM, lower, higher)
+    said = test_result(CLAIM, lower, higher)
     assert word in said
     assert said.lower().startswith("a is lower than b")
 
 
 def test_the_difference_and_its_error_are_said() -> None:
     # Differences 1.9 and 2.1: of two values the standard error is half their distance.
-    said = verdict(CLAIM, [0.9, 1.1], [2.8, 3.2])
+    said = test_result(CLAIM, [0.9, 1.1], [2.8, 3.2])
     assert "1 against 3, difference +2 ± 0.1)" in said
 
 
 def test_a_claim_needs_both_sides() -> None:
-    claim = CLAIMS[0]
-    assert not list(verdicts({claim.lower: {claim.metric: [1.0, 2.0]}}))
+    claim = HYPOTHESES[0]
+    assert not list(test_results({claim.lower: {claim.metric: [1.0, 2.0]}}))
     both = {claim.lower: {claim.metric: [1.0, 2.0]}, claim.higher: {claim.metric: [5.0, 6.0]}}
-    (line,) = verdicts(both)
+    (line,) = test_results(both)
     assert claim.text[1:] in line
 
 
 def test_who_has_no_likelihood_is_said() -> None:
-    lines = list(verdicts({"vae": {"test.nll_nats": [1.0, 2.0]}, "gan": {}}))
+    lines = list(test_results({"vae": {"test.nll_nats": [1.0, 2.0]}, "gan": {}}))
     (line,) = lines
     assert line.startswith("- Only vae bound their likelihood; gan do not")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.data.loader import READ_AHEAD, ImageBatches
+from vaelab.data.loader import READ_AHEAD, ImageLoader
 from vaelab.runtime import memory
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 CPU = torch.device("cpu")
 
@@ -30,12 +30,12 @@ def numbers(images: Tensor) -> list[int]:
 def open_batches(request, monkeypatch, tmp_path: Path):
     """Open images so that they lie on the device, or are read from a memory map batch by batch."""
 
-    def open_them(images: np.ndarray, **options: object) -> ImageBatches:
+    def open_them(images: np.ndarray, **options: object) -> ImageLoader:
         if request.param == "streamed":
             monkeypatch.setattr(memory, "available", lambda: images.nbytes)
             np.save(tmp_path / "images.npy", images)
             images = np.load(tmp_path / "images.npy", mmap_mode="r")
-        opened = ImageBatches(images, CPU, **options)  # type: ignore[arg-type]
+        opened = ImageLoader(images, CPU, **options)  # type: ignore[arg-type]
         assert (opened.bytes is None) == (request.param == "streamed")
         return opened
 
@@ -44,33 +44,33 @@ def open_batches(request, monkeypatch, tmp_path: Path):
 
 def test_an_epoch_gives_every_image_once_in_a_new_order(open_batches) -> None:
     opened = open_batches(numbered(23))
-    order, noise = stream(0, "order"), stream(0, "noise")
+    order, noise = rng_stream(0, "order"), rng_stream(0, "noise")
     epochs = [
         [n for images in opened.shuffled(5, order, noise) for n in numbers(images)] for _ in "ab"
     ]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(23))
     assert epochs[0] != epochs[1]
-    again = [n for b in opened.shuffled(5, stream(0, "order"), noise) for n in numbers(b)]
+    again = [n for b in opened.shuffled(5, rng_stream(0, "order"), noise) for n in numbers(b)]
     assert again == epochs[0]
 
 
 def test_ordered_batches_follow_the_files(open_batches) -> None:
     opened = open_batches(numbered(7))
-    found = [numbers(images) for images in opened.ordered(3, stream(0, "noise"))]
+    found = [numbers(images) for images in opened.ordered(3, rng_stream(0, "noise"))]
     assert found == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def test_a_share_is_spread_over_files_that_may_be_sorted(open_batches) -> None:
     opened = open_batches(numbered(100))
-    found = [n for b in opened.spread(4, stream(0, "noise"), limit=10) for n in numbers(b)]
+    found = [n for b in opened.spread(4, rng_stream(0, "noise"), limit=10) for n in numbers(b)]
     assert found == list(range(0, 100, 10))
-    whole = [n for b in opened.spread(64, stream(0, "noise")) for n in numbers(b)]
+    whole = [n for b in opened.spread(64, rng_stream(0, "noise")) for n in numbers(b)]
     assert whole == list(range(100))
 
 
 def test_taken_images_come_in_the_order_asked_for(open_batches) -> None:
     opened = open_batches(numbered(10))
-    assert numbers(opened.take(torch.tensor([7, 2, 7, 0]), stream(0, "noise"))) == [7, 2, 7, 0]
+    assert numbers(opened.take(torch.tensor([7, 2, 7, 0]), rng_stream(0, "noise"))) == [7, 2, 7, 0]
 
 
 def test_the_mean_image(open_batches) -> None:
@@ -83,7 +83,7 @@ def test_fresh_binarisation_has_the_grey_mean_and_is_drawn_each_time(open_batche
     grey = 0.3
     images = np.full((200, 1, 8, 8), round(grey * 255), np.uint8)
     opened = open_batches(images, binarize=True)
-    noise = stream(0, "noise")
+    noise = rng_stream(0, "noise")
     (first,), (second,) = opened.ordered(200, noise), opened.ordered(200, noise)
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
@@ -97,7 +97,7 @@ def test_dequantised_pixels_fill_each_grey_level_evenly(open_batches, levels: in
     stored = np.round(np.arange(levels) * 255 / (levels - 1)).astype(np.uint8)
     images = np.repeat(stored.reshape(-1, 1, 1, 1), 400, axis=2)
     opened = open_batches(images, dequantize_levels=levels)
-    (drawn,) = opened.ordered(levels, stream(0, "noise"))
+    (drawn,) = opened.ordered(levels, rng_stream(0, "noise"))
     within = drawn * levels - torch.arange(levels).reshape(-1, 1, 1, 1)
     # Rounding in float32 may reach a level's edge.
     assert float(within.min()) >= -1e-4
@@ -117,7 +117,7 @@ def test_streaming_reads_a_few_batches_ahead_and_no_more(open_batches, monkeypat
         return pixels
 
     monkeypatch.setattr(opened, "_rows", noted)
-    epoch = opened.shuffled(5, stream(0, "order"), stream(0, "noise"))
+    epoch = opened.shuffled(5, rng_stream(0, "order"), rng_stream(0, "noise"))
     next(epoch)
     epoch.close()
     assert len(read) <= (1 if opened.bytes is not None else 1 + READ_AHEAD)

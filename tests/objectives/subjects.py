@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from tests.oracles import linear_model
 from vaelab.config import Settings, parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
-from vaelab.objectives import Objective, PlayerLoss
-from vaelab.runtime.random_streams import stream
+from vaelab.objectives import LossOutput, Objective
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training import build as assembly
 from vaelab.training.trainer import Trainer
 
@@ -59,21 +59,21 @@ def settings(
 def build(chosen: Settings, epoch: float = 1000) -> tuple[Objective, Model]:
     """An objective at a time, as the training loop sees it, and its model."""
     objective, model = assembly.build(chosen, SHAPE)
-    model.start_from(digits(200).mean(0), digits(200))
-    hyper = {key: torch.tensor(value) for key, value in objective.at(epoch).items()}
-    return objective.for_images(200).model_copy(update=hyper), model
+    model.initialize_from(digits(200).mean(0), digits(200))
+    hyper = {key: torch.tensor(value) for key, value in objective.hyperparameters_at(epoch).items()}
+    return objective.with_dataset_size(200).model_copy(update=hyper), model
 
 
 def trainer(chosen: Settings, images: int = 100) -> Trainer:
     """The loop over digits."""
     pixels = (PIXELS * 255 / 16).round().astype("uint8")
-    train, validation = ImageBatches(pixels[:images], CPU), ImageBatches(pixels[-40:], CPU)
+    train, validation = ImageLoader(pixels[:images], CPU), ImageLoader(pixels[-40:], CPU)
     return assembly.build_trainer(chosen, train, validation, CPU)
 
 
 def randomise(model: Model, scale: float = 0.3, seed: int = 0) -> Model:
     """Move every parameter: networks that start as an identity hide what does not reach them."""
-    noise = stream(seed, "randomise")
+    noise = rng_stream(seed, "randomise")
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(scale * torch.randn(parameter.shape, generator=noise))
@@ -85,7 +85,7 @@ def parameters(model: Model, networks: tuple[str, ...]) -> list[nn.Parameter]:
 
 
 def gradients(
-    player: PlayerLoss, model: Model, networks: tuple[str, ...] = ("encoder", "decoder")
+    player: LossOutput, model: Model, networks: tuple[str, ...] = ("encoder", "decoder")
 ) -> list[Tensor]:
     """The gradient of a player's mean loss by the parameters of networks."""
     owned = parameters(model, networks)

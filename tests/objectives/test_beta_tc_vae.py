@@ -11,8 +11,8 @@ from tests.objectives.subjects import build, digits, gradients, settings
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
 from vaelab.models.distributions import Bernoulli, DiagonalGaussian
 from vaelab.objectives.beta_tc_vae import BetaTcVae, log_importance_shares
-from vaelab.objectives.vae import Pass
-from vaelab.runtime.random_streams import stream
+from vaelab.objectives.vae import VaeOutput
+from vaelab.runtime.random_streams import rng_stream
 
 PARTS = ("mutual_information_nats", "total_correlation_nats", "dimension_kl_nats")
 
@@ -39,7 +39,7 @@ def _next(batch: int) -> Tensor:
 def test_one_image_is_its_own_aggregate():
     assert log_importance_shares(1, 50).tolist() == [[0.0]]
     objective, model = build(settings("beta_tc_vae"))
-    terms = objective.losses(model, digits(1), stream(0, "noise"))["vae"].terms
+    terms = objective.losses(model, digits(1), rng_stream(0, "noise"))["vae"].terms
     assert terms["mutual_information_nats"].item() == pytest.approx(0, abs=1e-5)
     assert terms["total_correlation_nats"].item() == pytest.approx(0, abs=1e-5)
 
@@ -51,11 +51,11 @@ def test_a_batch_is_never_larger_than_the_training_split():
 def parts_of(posterior: DiagonalGaussian, latents: Tensor, images: int) -> dict[str, Tensor]:
     nothing = torch.zeros(len(latents))
     pixels = Bernoulli(nothing[:, None, None, None])
-    step = Pass(posterior, latents, pixels, nothing, nothing)
+    step = VaeOutput(posterior, latents, pixels, nothing, nothing)
     _, model = build(settings("beta_tc_vae"))
-    objective = BetaTcVae().for_images(images)
+    objective = BetaTcVae().with_dataset_size(images)
     assert isinstance(objective, BetaTcVae)
-    _, parts = objective.latent_loss(model, step, stream(0, "noise"))
+    _, parts = objective.latent_loss(model, step, rng_stream(0, "noise"))
     return parts
 
 
@@ -66,7 +66,7 @@ def some_posterior(count: int, size: int) -> DiagonalGaussian:
 def test_the_parts_are_those_of_a_loop():
     batch, images, size = 4, 10, 3
     posterior = some_posterior(batch, size)
-    latents = posterior.rsample(stream(0, "noise"))
+    latents = posterior.rsample(rng_stream(0, "noise"))
     found = parts_of(posterior, latents, images)
     others = batch - 1
     for i in range(batch):
@@ -96,7 +96,7 @@ def test_the_parts_are_those_of_a_loop():
 
 def test_the_parts_sum_to_the_sampled_kl_whatever_the_shares():
     posterior = some_posterior(7, 4)
-    latents = posterior.rsample(stream(0, "noise"))
+    latents = posterior.rsample(rng_stream(0, "noise"))
     unit = DiagonalGaussian(torch.zeros(7, 4), torch.ones(7, 4))
     kl = posterior.log_prob(latents) - unit.log_prob(latents)
     for images in (7, 100, 60_000):
@@ -107,9 +107,9 @@ def test_the_parts_sum_to_the_sampled_kl_whatever_the_shares():
 def test_at_weights_of_1_it_is_the_vae_with_a_sampled_kl():
     equal = {"total_correlation_weight": 1.0}
     objective, model = build(settings("beta_tc_vae", equal, kl_weight=3.0))
-    found = objective.losses(model, digits(9), stream(0, "noise"))["vae"]
+    found = objective.losses(model, digits(9), rng_stream(0, "noise"))["vae"]
     posterior = model.encode(digits(9))
-    latents = posterior.rsample(stream(0, "noise"))
+    latents = posterior.rsample(rng_stream(0, "noise"))
     kl = posterior.log_prob(latents) - model.log_prior(latents)
     expected = found.terms["generation_loss_nats"] + 3.0 * kl
     torch.testing.assert_close(found.loss, expected, rtol=1e-5, atol=1e-3)
@@ -118,7 +118,7 @@ def test_at_weights_of_1_it_is_the_vae_with_a_sampled_kl():
     differences = []
     for seed in range(60):
         pair = [
-            gradients(each.losses(model, digits(9), stream(seed, "noise"))["vae"], model)[-3]
+            gradients(each.losses(model, digits(9), rng_stream(seed, "noise"))["vae"], model)[-3]
             for each in (objective, plain)
         ]
         differences.append((pair[0] - pair[1]).flatten())
@@ -129,7 +129,7 @@ def test_each_weight_is_that_of_its_part():
     names = ("mutual_information_weight", "total_correlation_weight", "dimension_kl_weight")
     weights = dict(zip(names, (2.0, 5.0, 0.5), strict=True))
     objective, model = build(settings("beta_tc_vae", weights, kl_weight=1.5))
-    player = objective.losses(model, digits(6), stream(0, "noise"))["vae"]
+    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vae"]
     parts = [player.terms[name] for name in PARTS]
     charged = 1.5 * (2.0 * parts[0] + 5.0 * parts[1] + 0.5 * parts[2])
     torch.testing.assert_close(player.loss, player.terms["generation_loss_nats"] + charged)
@@ -143,7 +143,7 @@ def test_the_total_correlation_of_gaussians(correlation):
     covariance = torch.tensor([[1.0, correlation], [correlation, 1.0]]) - noise**2 * torch.eye(2)
     means = randn(count, 2) @ torch.linalg.cholesky(covariance).T
     posterior = DiagonalGaussian(means, torch.full((count, 2), noise))
-    latents = posterior.rsample(stream(0, "noise"))
+    latents = posterior.rsample(rng_stream(0, "noise"))
     found = parts_of(posterior, latents, count)["total_correlation_nats"]
     # TC = (sum ln S_jj - ln det S) / 2, and the information ln(1 / stddev) a dimension at most
     expected = -0.5 * math.log(1 - correlation**2)

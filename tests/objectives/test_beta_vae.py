@@ -5,7 +5,7 @@ import torch
 
 from tests.objectives.subjects import build, digits, gradients, settings, with_posteriors
 from vaelab.objectives.beta_vae import BetaVae
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 
 @pytest.mark.parametrize("weight", [0.5, 4.0])
@@ -13,8 +13,8 @@ def test_at_capacity_0_it_is_the_vae(weight):
     """Value and gradient of the mean loss; a single image's differs, as the KL is the batch's."""
     plain, model = build(settings("vae", kl_weight=weight))
     capacity, _ = build(settings("beta_vae", kl_weight=weight))
-    expected = plain.losses(model, digits(9), stream(0, "noise"))["vae"]
-    found = capacity.losses(model, digits(9), stream(0, "noise"))["vae"]
+    expected = plain.losses(model, digits(9), rng_stream(0, "noise"))["vae"]
+    found = capacity.losses(model, digits(9), rng_stream(0, "noise"))["vae"]
     torch.testing.assert_close(found.loss.mean(), expected.loss.mean())
     torch.testing.assert_close(gradients(found, model), gradients(expected, model))
 
@@ -25,7 +25,7 @@ def test_it_pulls_the_mean_kl_to_the_capacity_from_both_sides(capacity):
     means = torch.ones(2, 4) * torch.tensor([[1.0], [2**0.5]])
     objective, model = build(settings("beta_vae", {"capacity_nats": capacity}, kl_weight=5.0))
     with_posteriors(model, means, torch.ones(2, 4))
-    player = objective.losses(model, digits(2), stream(0, "noise"))["vae"]
+    player = objective.losses(model, digits(2), rng_stream(0, "noise"))["vae"]
     charged = player.loss - player.terms["generation_loss_nats"]
     torch.testing.assert_close(charged, torch.full((2,), 5 * abs(3.0 - capacity)))
     rows = next(model.networks["encoder"].parameters())
@@ -38,14 +38,14 @@ def test_it_pulls_the_mean_kl_to_the_capacity_from_both_sides(capacity):
 def test_the_capacity_grows_linearly_beside_the_weight():
     objective = BetaVae(capacity_nats=8.0, capacity_epochs=4, kl_weight=2.0, kl_warmup_epochs=2)
     times = (0, 1, 2, 3, 4, 9)
-    assert [objective.at(t)["capacity_nats"] for t in times] == [0, 2, 4, 6, 8, 8]
-    assert [objective.at(t)["kl_weight"] for t in times] == [0, 1, 2, 2, 2, 2]
-    assert BetaVae(capacity_nats=8.0).at(0)["capacity_nats"] == 8.0
+    assert [objective.hyperparameters_at(t)["capacity_nats"] for t in times] == [0, 2, 4, 6, 8, 8]
+    assert [objective.hyperparameters_at(t)["kl_weight"] for t in times] == [0, 1, 2, 2, 2, 2]
+    assert BetaVae(capacity_nats=8.0).hyperparameters_at(0)["capacity_nats"] == 8.0
 
 
 def test_validation_judges_by_the_whole_capacity():
     chosen = BetaVae(capacity_nats=7.0, capacity_epochs=5, kl_weight=3.0)
     _, model = build(settings("beta_vae"))
-    measured = chosen.validate_batch(model.eval(), digits(6), stream(0, "noise"))
+    measured = chosen.validate_batch(model.eval(), digits(6), rng_stream(0, "noise"))
     distance = (measured["kl_loss_nats"].mean() - 7.0).abs()
     torch.testing.assert_close(measured["loss"], measured["generation_loss_nats"] + 3 * distance)

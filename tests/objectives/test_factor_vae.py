@@ -12,7 +12,7 @@ from tests.objectives.subjects import build, digits, gradients, settings, with_p
 from tests.oracles import assert_mean, randn
 from vaelab.models.model import Model
 from vaelab.objectives.factor_vae import FactorVae, shuffle_dimensions
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 CORRELATION = 0.8
 COUNT = 20_000
@@ -20,7 +20,7 @@ COUNT = 20_000
 
 def test_shuffling_keeps_each_columns_values_and_breaks_the_rows():
     latents = torch.arange(40.0).reshape(10, 4)
-    shuffled = shuffle_dimensions(latents, stream(0, "noise"))
+    shuffled = shuffle_dimensions(latents, rng_stream(0, "noise"))
     assert torch.equal(shuffled.sort(0).values, latents)
     # Where a row stayed together, all its entries would be of one row of `latents`.
     rows = shuffled.div(4, rounding_mode="floor")
@@ -31,7 +31,7 @@ def test_shuffling_keeps_each_columns_values_and_breaks_the_rows():
 def test_every_place_is_as_likely_as_any_other():
     places = torch.stack(
         [
-            shuffle_dimensions(torch.arange(4.0).repeat(2, 1).T, stream(seed, "shuffle"))
+            shuffle_dimensions(torch.arange(4.0).repeat(2, 1).T, rng_stream(seed, "shuffle"))
             for seed in range(3000)
         ]
     )
@@ -73,7 +73,7 @@ def optimal(**train: Any) -> tuple[FactorVae, Model]:
 def test_the_optimal_logit_is_the_total_correlation_and_is_paid_for():
     objective, model = optimal(kl_weight=2.0)
     images = torch.zeros(COUNT, 1, 8, 8)
-    player = objective.losses(model, images, stream(0, "noise"))["vae"]
+    player = objective.losses(model, images, rng_stream(0, "noise"))["vae"]
     correlation = player.terms["total_correlation_nats"]
     # TC = -ln(1 - r^2) / 2 = 0.51 nats
     assert_mean(correlation, -0.5 * math.log(1 - CORRELATION**2))
@@ -84,17 +84,17 @@ def test_the_optimal_logit_is_the_total_correlation_and_is_paid_for():
 def test_the_discriminators_loss_is_least_where_it_knows_the_ratio():
     objective, model = optimal()
     images = torch.zeros(COUNT, 1, 8, 8)
-    player = objective.losses(model, images, stream(0, "noise"))["latent_discriminator"]
+    player = objective.losses(model, images, rng_stream(0, "noise"))["latent_discriminator"]
     ratio = model.networks["latent_discriminator"]
     (slope,) = torch.autograd.grad(player.loss.mean(), list(ratio.parameters()))
     # d/da of the cross-entropy at a = 1 has mean 0; one image's is at most |ratio|.
-    latents = model.encode(images).rsample(stream(0, "noise"))
+    latents = model.encode(images).rsample(rng_stream(0, "noise"))
     bound = ratio(latents).std().item() / math.sqrt(COUNT)
     assert abs(slope.item()) < 6 * bound
     best = player.loss.mean()
     for factor in (0.0, 0.4, 2.5, -1.0):
         model.networks["latent_discriminator"] = LogRatio(factor)
-        worse = objective.losses(model, images, stream(0, "noise"))["latent_discriminator"]
+        worse = objective.losses(model, images, rng_stream(0, "noise"))["latent_discriminator"]
         assert worse.loss.mean() > best + 0.01
         if factor == 0:
             torch.testing.assert_close(worse.loss.mean().item(), math.log(2))
@@ -102,8 +102,8 @@ def test_the_discriminators_loss_is_least_where_it_knows_the_ratio():
 
 def test_the_discriminators_loss_is_the_cross_entropy_of_the_two_sorts():
     objective, model = build(settings("factor_vae"))
-    found = objective.losses(model, digits(9), stream(0, "noise"))["latent_discriminator"].loss
-    noise = stream(0, "noise")
+    found = objective.losses(model, digits(9), rng_stream(0, "noise"))["latent_discriminator"].loss
+    noise = rng_stream(0, "noise")
     latents = model.encode(digits(9)).rsample(noise)
     judge = model.networks["latent_discriminator"]
     real, fake = judge(latents)[:, 0], judge(shuffle_dimensions(latents, noise))[:, 0]
@@ -120,7 +120,7 @@ def test_without_weight_on_the_total_correlation_it_is_the_vae(weight):
         settings("factor_vae", {"total_correlation_weight": 0.0}, kl_weight=weight)
     )
     other.load_state_dict(model.state_dict(), strict=False)
-    expected = plain.losses(model, digits(5), stream(0, "noise"))["vae"]
-    found = objective.losses(other, digits(5), stream(0, "noise"))["vae"]
+    expected = plain.losses(model, digits(5), rng_stream(0, "noise"))["vae"]
+    found = objective.losses(other, digits(5), rng_stream(0, "noise"))["vae"]
     torch.testing.assert_close(found.loss, expected.loss)
     torch.testing.assert_close(gradients(found, other), gradients(expected, model))

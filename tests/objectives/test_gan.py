@@ -10,7 +10,7 @@ from tests.objectives.subjects import build, digits, parameters, settings, train
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
 from vaelab.models.model import Model
 from vaelab.objectives.gan import discriminator_loss, generator_loss
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 REAL, FAKE = randn(9), randn(9, seed=1)
 
@@ -46,8 +46,8 @@ def test_at_even_odds_the_cross_entropies_are_ln_2():
 @pytest.mark.parametrize("kind", ["non_saturating", "least_squares"])
 def test_the_players_judge_the_same_invented_images(kind):
     objective, model = build(settings("gan", {"loss": kind}))
-    found = objective.losses(model, digits(6), stream(0, "noise"))
-    invented = model.decode(model.prior(6, stream(0, "noise"))).mean
+    found = objective.losses(model, digits(6), rng_stream(0, "noise"))
+    invented = model.decode(model.prior(6, rng_stream(0, "noise"))).mean
     real, fake = (model.discriminate(images).logits for images in (digits(6), invented))
     torch.testing.assert_close(found["generator"].loss, generator_loss(kind, fake))
     torch.testing.assert_close(found["discriminator"].loss, discriminator_loss(kind, real, fake))
@@ -60,7 +60,7 @@ def linear_critic(norm: float, penalty: float) -> tuple[Tensor, Tensor, Model]:
     (weight, _) = parameters(model, ("discriminator",))
     with torch.no_grad():
         weight.mul_(norm / weight.norm())
-    player = objective.losses(model, digits(6), stream(0, "noise"))["discriminator"]
+    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["discriminator"]
     return player.loss, player.terms["fake_logit"] - player.terms["real_logit"], model
 
 
@@ -85,7 +85,7 @@ def test_the_penalty_is_asked_between_real_and_invented_images():
     seen: list[Tensor] = []
     judge = model.networks["discriminator"]
     judge.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
-    objective.losses(model, digits(50), stream(0, "noise"))
+    objective.losses(model, digits(50), rng_stream(0, "noise"))
     real, invented, between = seen
     # x_hat = s x + (1 - s) G(z), with one s an image between 0 and 1
     shares = ((between - invented) / (real - invented)).flatten(1)
@@ -102,12 +102,12 @@ def test_the_penalty_is_asked_between_real_and_invented_images():
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_generator_moves_once_in_so_many_steps(steps):
     objective, model = build(settings("gan", {"discriminator_steps": steps}))
-    noise, active = stream(0, "noise"), []
+    noise, active = rng_stream(0, "noise"), []
     for _ in range(600):
         found = objective.losses(model, digits(1), noise)
-        assert found["discriminator"].active is None
-        assert found["generator"].active is not None
-        active.append(found["generator"].active)
+        assert found["discriminator"].update_mask is None
+        assert found["generator"].update_mask is not None
+        active.append(found["generator"].update_mask)
     values = torch.stack(active)
     assert set(values.tolist()) == ({1.0} if steps == 1 else {0.0, 1.0})
     assert_mean(values, 1 / steps)
@@ -130,13 +130,13 @@ def test_a_discriminator_tells_digits_from_what_a_fixed_generator_invents(kind):
     owned = parameters(model, ("discriminator",))
     optimiser = torch.optim.Adam(owned, 1e-2)
     for step in range(60):
-        found = objective.losses(model, digits(100), stream(step, "noise"))["discriminator"]
+        found = objective.losses(model, digits(100), rng_stream(step, "noise"))["discriminator"]
         for parameter, slope in zip(
             owned, torch.autograd.grad(found.loss.mean(), owned), strict=True
         ):
             parameter.grad = slope
         optimiser.step()
-    measured = objective.validate_batch(model.eval(), digits(300)[100:], stream(99, "noise"))
+    measured = objective.validate_batch(model.eval(), digits(300)[100:], rng_stream(99, "noise"))
     real, fake = measured["real_logit"], measured["fake_logit"]
     middle = torch.cat([real, fake]).median()
     right = torch.cat([real > middle, fake <= middle]).double()

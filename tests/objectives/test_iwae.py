@@ -22,7 +22,7 @@ from tests.oracles import STANDARD_ERRORS, assert_mean, gaussian_posterior, log_
 from vaelab.models.model import Model
 from vaelab.objectives.iwae import Iwae
 from vaelab.objectives.vae import Vae
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 X = 1.3
 POSTERIOR = X / 2, math.sqrt(0.5)
@@ -35,7 +35,7 @@ def images(count: int) -> Tensor:
 
 
 def losses(objective: Iwae | Vae, model: Model, count: int, seed: int = 0) -> Tensor:
-    (player,) = objective.losses(model, images(count), stream(seed, "noise")).values()
+    (player,) = objective.losses(model, images(count), rng_stream(seed, "noise")).values()
     return player.loss
 
 
@@ -52,7 +52,7 @@ def own_gradients(objective: Iwae | Vae, q: tuple[float, float], count: int, see
 def sampled_bound(model: Model, pictures: Tensor, seed: int) -> Tensor:
     """-(ln p(x|z) + ln p(z) - ln q(z|x)), by the Gaussians' formulas."""
     posterior = gaussian_posterior(model, pictures)
-    latents = posterior.rsample(stream(seed, "noise"))
+    latents = posterior.rsample(rng_stream(seed, "noise"))
     own = log_normal(latents, posterior.mean, posterior.stddev)
     bound: Tensor = model.decode(latents).log_prob(pictures) + log_normal(latents) - own
     return -bound
@@ -60,7 +60,7 @@ def sampled_bound(model: Model, pictures: Tensor, seed: int) -> Tensor:
 
 def test_one_sample_is_the_sampled_bound_with_its_gradient():
     objective, model = build(settings("iwae", {"importance_samples": 1}))
-    found = objective.losses(model, digits(7), stream(3, "noise"))["iwae"]
+    found = objective.losses(model, digits(7), rng_stream(3, "noise"))["iwae"]
     expected = sampled_bound(model, digits(7), 3)
     torch.testing.assert_close(found.loss, expected, rtol=1e-5, atol=1e-4)
     slopes = torch.autograd.grad(expected.mean(), parameters(model, ("encoder", "decoder")))
@@ -86,9 +86,9 @@ def test_it_is_the_mean_of_the_weights_and_not_of_their_logarithms():
     fixed, model = build(
         settings("iwae", {"importance_samples": 4}, model={"gaussian_variance": 0.5})
     )
-    found = fixed.losses(model, digits(3), stream(0, "noise"))["iwae"].loss
+    found = fixed.losses(model, digits(3), rng_stream(0, "noise"))["iwae"].loss
     posterior = gaussian_posterior(model, digits(3))
-    draws = posterior.rsample(stream(0, "noise"), 4)
+    draws = posterior.rsample(rng_stream(0, "noise"), 4)
     for i in range(3):
         total = 0.0
         for z in draws[:, i]:
@@ -137,7 +137,7 @@ def test_the_decoders_gradient_is_left_alone():
         own = {"importance_samples": 5, "doubly_reparameterised": doubly}
         objective, model = build(settings("iwae", own, model={"prior": "flow"}))
         randomise(model)
-        player = objective.losses(model, digits(6), stream(0, "noise"))["iwae"]
+        player = objective.losses(model, digits(6), rng_stream(0, "noise"))["iwae"]
         found.append(gradients(player, model, ("decoder", "prior")))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
@@ -157,7 +157,7 @@ def test_at_the_exact_posterior_every_gradient_is_nothing(samples):
 def test_validation_measures_both_bounds():
     objective, model = build(settings("iwae", {"importance_samples": 20}))
     with torch.inference_mode():
-        measured = objective.validate_batch(model.eval(), digits(300), stream(0, "noise"))
+        measured = objective.validate_batch(model.eval(), digits(300), rng_stream(0, "noise"))
     assert measured["loss"].mean() < measured["neg_elbo_nats"].mean()
     parts = measured["generation_loss_nats"] + measured["kl_loss_nats"]
     torch.testing.assert_close(measured["neg_elbo_nats"], parts)

@@ -7,7 +7,7 @@ from torch import Tensor
 from tests.objectives.subjects import LATENTS, build, digits, gradients, parameters, settings
 from tests.oracles import assert_mean, randn
 from vaelab.objectives.info_vae import prior_mmd_squared
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 PAIRS = [("info_vae", "vae"), ("wae", "autoencoder")]
 
@@ -33,8 +33,8 @@ def test_without_weight_it_is_the_plain_one(pair):
     name, plain = pair
     expected_objective, model = build(settings(plain))
     objective, _ = build(settings(name, {"mmd_weight": 0.0}))
-    (found,) = objective.losses(model, digits(6), stream(0, "noise")).values()
-    (expected,) = expected_objective.losses(model, digits(6), stream(0, "noise")).values()
+    (found,) = objective.losses(model, digits(6), rng_stream(0, "noise")).values()
+    (expected,) = expected_objective.losses(model, digits(6), rng_stream(0, "noise")).values()
     torch.testing.assert_close(found.loss, expected.loss)
     torch.testing.assert_close(gradients(found, model), gradients(expected, model))
 
@@ -46,8 +46,8 @@ def test_the_weight_is_that_of_the_discrepancy(pair):
     objective, other = build(settings(name, {"mmd_weight": 40.0}))
     same = zip(*(parameters(each, ("encoder",)) for each in (model, other)), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
-    (found,) = objective.losses(other, digits(6), stream(0, "noise")).values()
-    (expected,) = expected_objective.losses(model, digits(6), stream(0, "noise")).values()
+    (found,) = objective.losses(other, digits(6), rng_stream(0, "noise")).values()
+    (expected,) = expected_objective.losses(model, digits(6), rng_stream(0, "noise")).values()
     mmd = found.terms["mmd_squared"]
     assert (mmd == mmd[0]).all()
     assert mmd[0] != 0
@@ -57,8 +57,8 @@ def test_the_weight_is_that_of_the_discrepancy(pair):
 def test_value_and_gradient_are_those_of_a_loop():
     _, model = build(settings("wae"))
     latents = (0.5 + randn(5, LATENTS)).requires_grad_()
-    found = prior_mmd_squared(model, latents, stream(0, "noise"))
-    expected = slow_mmd_squared(latents.double(), model.prior(5, stream(0, "noise")).double())
+    found = prior_mmd_squared(model, latents, rng_stream(0, "noise"))
+    expected = slow_mmd_squared(latents.double(), model.prior(5, rng_stream(0, "noise")).double())
     torch.testing.assert_close(found, expected.float().expand(5))
     (slope,) = torch.autograd.grad(found.mean(), latents)
     (slow_slope,) = torch.autograd.grad(expected, latents)
@@ -69,12 +69,12 @@ def test_latents_of_the_prior_are_at_no_distance_on_average():
     _, model = build(settings("wae"))
     values = torch.stack(
         [
-            prior_mmd_squared(model, randn(20, LATENTS, seed=seed), stream(seed, "prior"))[0]
+            prior_mmd_squared(model, randn(20, LATENTS, seed=seed), rng_stream(seed, "prior"))[0]
             for seed in range(1, 400)
         ]
     )
     assert_mean(values, 0.0)
-    shifted = prior_mmd_squared(model, 2 + randn(20, LATENTS, seed=1), stream(1, "prior"))
+    shifted = prior_mmd_squared(model, 2 + randn(20, LATENTS, seed=1), rng_stream(1, "prior"))
     assert shifted[0] > values.max()
 
 
@@ -84,17 +84,17 @@ def test_a_part_of_a_batch_has_the_whole_ones_discrepancy_on_average():
     latents = 0.7 * randn(12, LATENTS)
     wholes, parts = [], []
     for seed in range(400):
-        chosen = latents[torch.randperm(12, generator=stream(seed, "parts"))[:6]]
-        wholes.append(prior_mmd_squared(model, latents, stream(seed, "whole"))[0])
-        parts.append(prior_mmd_squared(model, chosen, stream(seed, "part"))[0])
+        chosen = latents[torch.randperm(12, generator=rng_stream(seed, "parts"))[:6]]
+        wholes.append(prior_mmd_squared(model, latents, rng_stream(seed, "whole"))[0])
+        parts.append(prior_mmd_squared(model, chosen, rng_stream(seed, "part"))[0])
     assert_mean(torch.stack(wholes) - torch.stack(parts), 0.0)
 
 
 def test_one_image_has_no_discrepancy_and_points_that_coincide_have_slopes():
     _, model = build(settings("wae"))
-    assert prior_mmd_squared(model, randn(1, LATENTS), stream(0, "noise")).tolist() == [0.0]
+    assert prior_mmd_squared(model, randn(1, LATENTS), rng_stream(0, "noise")).tolist() == [0.0]
     latents = torch.ones(4, LATENTS, requires_grad=True)
-    found = prior_mmd_squared(model, latents, stream(0, "noise"))
+    found = prior_mmd_squared(model, latents, rng_stream(0, "noise"))
     (slope,) = torch.autograd.grad(found.mean(), latents)
     assert slope.isfinite().all()
     assert slope.abs().sum() > 0
@@ -104,4 +104,4 @@ def test_a_wae_gives_points():
     objective, model = build(settings("wae"))
     posterior = model.encode(digits(3))
     assert objective.posterior == "point"
-    assert torch.equal(posterior.rsample(stream(0, "noise")), posterior.mean)
+    assert torch.equal(posterior.rsample(rng_stream(0, "noise")), posterior.mean)

@@ -13,8 +13,8 @@ from vaelab.config import (
     parse_settings,
     with_changes,
 )
-from vaelab.objectives import build_objective, objective_class, own_settings
-from vaelab.runtime.random_streams import stream
+from vaelab.objectives import build_objective, objective_class, objective_settings
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.training import build as assembly
 
 SHARED = {"kl_weight": 3.0, "kl_warmup_epochs": 7, "free_bits_nats": 2.0}
@@ -99,7 +99,7 @@ def test_a_shared_setting_is_refused_or_changes_the_losses(name, key):
 
     def losses(**train: Any) -> torch.Tensor:
         objective, model = build(settings(name, **train), epoch=1)
-        found = objective.losses(model, digits(5), stream(0, "noise"))
+        found = objective.losses(model, digits(5), rng_stream(0, "noise"))
         return torch.cat([player.loss for player in found.values()])
 
     inherited_and_refused = (name, key) == ("beta_tc_vae", "free_bits_nats")
@@ -112,7 +112,7 @@ def test_a_shared_setting_is_refused_or_changes_the_losses(name, key):
 
 @pytest.mark.parametrize(
     ("name", "key"),
-    [(name, key) for name in objective_names() for key in objective_class(name).settings()],
+    [(name, key) for name in objective_names() for key in objective_class(name).default_settings()],
 )
 def test_an_own_setting_is_read(name, key):
     """Set otherwise, it changes a loss, a gradient or who moves."""
@@ -135,12 +135,12 @@ def test_an_own_setting_is_read(name, key):
 
     def outcome(own: dict[str, object]) -> list[torch.Tensor]:
         objective, model = build(settings(name, {**needs.get(key, {}), **own}))
-        found = objective.losses(model, digits(5), stream(0, "noise"))
+        found = objective.losses(model, digits(5), rng_stream(0, "noise"))
         network = model.networks["encoder" if model.has("encoder") else "discriminator"]
         (first, *_) = network.parameters()
         total = torch.stack([player.loss.mean() for player in found.values()]).sum()
         (gradient,) = torch.autograd.grad(total, first)
-        active = [player.active for player in found.values() if player.active is not None]
+        active = [player.update_mask for player in found.values() if player.update_mask is not None]
         return [total.detach(), gradient, *active]
 
     before, after = outcome({}), outcome({key: other.get(key, 0.123)})
@@ -151,18 +151,18 @@ def test_auto_is_the_objectives_first_prior():
     for name in objective_names():
         objective, model = assembly.build(settings(name), SHAPE)
         first = objective.priors[0]
-        assert objective.resolved(settings(name).model).prior == first
+        assert objective.resolve_prior(settings(name).model).prior == first
         assert type(model.networks["prior"]).__module__ == f"vaelab.models.priors.{first}"
 
 
 def test_settings_of_another_objective_are_left_alone():
     chosen = with_changes(settings("vae"), {"objectives.wae.mmd_weight": 5.0})
     assert build_objective(chosen) == build_objective(settings("vae"))
-    assert own_settings(chosen) == {}
+    assert objective_settings(chosen) == {}
 
 
 def test_own_settings_are_named_with_their_defaults():
-    assert own_settings(settings("gan", {"loss": "wasserstein"})) == {
+    assert objective_settings(settings("gan", {"loss": "wasserstein"})) == {
         "objectives.gan.loss": "wasserstein",
         "objectives.gan.gradient_penalty": 10.0,
         "objectives.gan.discriminator_steps": 1,
@@ -181,9 +181,9 @@ def test_nested_settings_change_by_their_dotted_names():
 
 
 def test_the_loop_tells_the_objective_how_many_images_there_are():
-    assert build_objective(settings("beta_tc_vae")).for_images(73).training_images == 73
+    assert build_objective(settings("beta_tc_vae")).with_dataset_size(73).training_images == 73
     # What the loop sets is nobody's setting.
     for name in objective_names():
         assert not {"training_images", *TrainSettings.model_fields} & set(
-            objective_class(name).settings()
+            objective_class(name).default_settings()
         )

@@ -21,8 +21,8 @@ from tests.oracles import STANDARD_ERRORS
 from vaelab.config import Settings, objective_names
 from vaelab.models.model import Model
 from vaelab.models.saving import ModelDescription, load_model, save_model
-from vaelab.objectives import PlayerLoss, build_objective, objective_class
-from vaelab.runtime.random_streams import stream
+from vaelab.objectives import LossOutput, build_objective, objective_class
+from vaelab.runtime.random_streams import rng_stream
 
 NAMES = objective_names()
 # Other priors that an objective may be trained with; the first is the one of `auto`.
@@ -51,9 +51,9 @@ COMPARING = {"beta_tc_vae", "factor_vae", "info_vae", "wae"}
 each_case = pytest.mark.parametrize("case", CASES)
 
 
-def losses(case: str, images: Tensor, model: Model, seed: int = 0) -> dict[str, PlayerLoss]:
+def losses(case: str, images: Tensor, model: Model, seed: int = 0) -> dict[str, LossOutput]:
     objective, _ = build(CASES[case])
-    return objective.losses(model, images, stream(seed, "noise"))
+    return objective.losses(model, images, rng_stream(seed, "noise"))
 
 
 def test_there_are_the_objectives_of_the_literature():
@@ -65,12 +65,12 @@ def test_there_are_the_objectives_of_the_literature():
 def test_losses_and_terms_are_finite_values_an_image(case):
     objective, model = build(CASES[case])
     found = losses(case, digits(5), model)
-    assert set(found) == set(objective.players)
+    assert set(found) == set(objective.optimizers)
     for player in found.values():
         for values in (player.loss, *player.terms.values()):
             assert values.shape == (5,)
             assert values.isfinite().all()
-        assert player.active is None or player.active.item() in (0, 1)
+        assert player.update_mask is None or player.update_mask.item() in (0, 1)
 
 
 @each_case
@@ -85,7 +85,7 @@ def test_validation_measures_an_image_or_its_dimensions(case):
     _, model = build(CASES[case])
     objective = build_objective(CASES[case])
     with torch.inference_mode():
-        measured = objective.validate_batch(model.eval(), digits(5), stream(0, "noise"))
+        measured = objective.validate_batch(model.eval(), digits(5), rng_stream(0, "noise"))
     assert objective.selection is None or objective.selection in measured
     for values in measured.values():
         assert values.shape in ((5,), (5, LATENTS))
@@ -96,7 +96,7 @@ def test_validation_measures_an_image_or_its_dimensions(case):
 def test_what_a_player_owns_is_reached_by_its_loss(case):
     objective, model = build(CASES[case])
     found = losses(case, digits(20), randomise(model))
-    for player, networks in objective.players.items():
+    for player, networks in objective.optimizers.items():
         for network in networks:
             owned = dict(model.networks[network].named_parameters())
             if case == "gan+wasserstein":
@@ -127,12 +127,12 @@ def weights(model: Model) -> dict[str, Tensor]:
 def test_a_step_of_the_loop_moves_what_its_players_own_and_nothing_else(case):
     loop = trainer(CASES[case])
     loop.model.train()
-    images = next(loop.train.ordered(50, loop.noise))
-    for player, networks in loop.objective.players.items():
-        found = loop.live.losses(loop.model, images, loop.noise)
+    images = next(loop.train.sequential(50, loop.noise))
+    for player, networks in loop.objective.optimizers.items():
+        found = loop.scheduled_objective.losses(loop.model, images, loop.noise)
         before = weights(loop.model)
-        loop._move([player], found)
-        active = found[player].active
+        loop._update([player], found)
+        active = found[player].update_mask
         waits = active is not None and not active.item()
         learned = {n for n in networks if list(loop.model.networks[n].parameters())}
         assert moved(before, loop.model) == (set() if waits else learned)
@@ -155,10 +155,10 @@ def test_a_part_of_a_batch_has_the_same_loss_an_image(case):
     """But where a variance is the batch's own: a fitted one, that of a VAE-GAN's features."""
     fixed = CASES[case].model.model_copy(update={"gaussian_variance": 0.05})
     objective, model = build(CASES[case].model_copy(update={"model": fixed}))
-    whole = objective.losses(model, digits(6), stream(0, "noise"))
+    whole = objective.losses(model, digits(6), rng_stream(0, "noise"))
     halves = digits(6)[:3], digits(6)[3:]
-    parts = [objective.losses(model, half, stream(0, "noise")) for half in halves]
-    for player in objective.players:
+    parts = [objective.losses(model, half, rng_stream(0, "noise")) for half in halves]
+    for player in objective.optimizers:
         means = torch.stack([part[player].loss.mean() for part in parts])
         if case.startswith("beta_vae+"):
             # |KL - capacity| is of the batch's mean: its parts' mean at most.
@@ -172,9 +172,9 @@ def test_a_part_of_a_batch_has_the_same_loss_an_image(case):
 def test_a_doubled_batch_has_the_same_mean_loss(case):
     """Even where the batch's own variance is the likelihood's."""
     objective, model = build(CASES[case])
-    once = objective.losses(model, digits(5), stream(0, "noise"))
-    twice = objective.losses(model, digits(5).repeat(2, 1, 1, 1), stream(0, "noise"))
-    for player in objective.players:
+    once = objective.losses(model, digits(5), rng_stream(0, "noise"))
+    twice = objective.losses(model, digits(5).repeat(2, 1, 1, 1), rng_stream(0, "noise"))
+    for player in objective.optimizers:
         torch.testing.assert_close(twice[player].loss.mean(), once[player].loss.mean())
 
 
@@ -184,7 +184,7 @@ def test_the_generator_alone_decides_the_noise(case):
     model.eval()  # or a spectral norm's estimate would move
 
     def every_loss(seed: int) -> Tensor:
-        found = objective.losses(model, digits(5), stream(seed, "noise"))
+        found = objective.losses(model, digits(5), rng_stream(seed, "noise"))
         return torch.cat([player.loss for player in found.values()])
 
     first = every_loss(1)
@@ -198,12 +198,12 @@ def test_the_generator_alone_decides_the_noise(case):
 def test_images_go_to_latents_and_back(case):
     _, model = build(CASES[case])
     images = digits(3)
-    assert model.prior(7, stream(0, "prior")).shape == (7, LATENTS)
-    assert model.decode(model.prior(7, stream(0, "prior"))).mean.shape == (7, *SHAPE)
+    assert model.prior(7, rng_stream(0, "prior")).shape == (7, LATENTS)
+    assert model.decode(model.prior(7, rng_stream(0, "prior"))).mean.shape == (7, *SHAPE)
     if model.has("encoder"):
         posterior = model.encode(images)
         assert posterior.mean.shape == (3, LATENTS)
-        drawn = posterior.rsample(stream(0, "noise"), 2)
+        drawn = posterior.rsample(rng_stream(0, "noise"), 2)
         assert drawn.shape == (2, 3, LATENTS)
         assert model.kl(posterior, drawn[0]).shape == (3,)
         assert model.decode(drawn).mean.shape == (2, 3, *SHAPE)
@@ -212,11 +212,11 @@ def test_images_go_to_latents_and_back(case):
 
 
 def everything(model: Model) -> list[Tensor]:
-    latents = model.prior(6, stream(0, "prior"))
+    latents = model.prior(6, rng_stream(0, "prior"))
     found = [latents, model.decode(latents).mean, model.log_prior(latents)]
     if model.has("encoder"):
         posterior = model.encode(digits(4))
-        found += [posterior.mean, posterior.rsample(stream(1, "noise"))]
+        found += [posterior.mean, posterior.rsample(rng_stream(1, "noise"))]
     if model.has("discriminator"):
         found += [model.discriminate(digits(4)).logits]
     return found
@@ -229,7 +229,7 @@ def saved_and_loaded(chosen: Settings, model: Model, folder: Path) -> Model:
         networks=objective.networks(),
         posterior=objective.posterior,
         image_shape=SHAPE,
-        model=objective.resolved(chosen.model),
+        model=objective.resolve_prior(chosen.model),
         dataset="digits",
         levels=17,
         settings={},
@@ -253,13 +253,13 @@ def test_a_saved_model_comes_back_to_the_last_bit(case, tmp_path):
 @each_case
 def test_a_few_steps_of_one_player_lower_its_loss_on_digits(case):
     """The others stand still: players in a game have no loss that falls when all of them move."""
-    for player, networks in objective_class(CASES[case].train.objective).players.items():
+    for player, networks in objective_class(CASES[case].train.objective).optimizers.items():
         objective, model = build(CASES[case])
         owned = parameters(model, networks)
         optimiser = torch.optim.Adam(owned, 5e-3)
 
         def loss(seed: int, objective=objective, model=model, player=player) -> Tensor:
-            found = objective.losses(model, digits(200), stream(seed, "noise"))
+            found = objective.losses(model, digits(200), rng_stream(seed, "noise"))
             mean: Tensor = found[player].loss.mean()
             return mean
 

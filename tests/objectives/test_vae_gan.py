@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from tests.objectives.subjects import build, digits, parameters, settings
 from tests.oracles import gaussian_posterior, log_normal, randn
 from vaelab.models.model import Model
-from vaelab.objectives import PlayerLoss
+from vaelab.objectives import LossOutput
 from vaelab.objectives.gan import GanLoss, discriminator_loss, generator_loss
 from vaelab.objectives.vae_gan import VaeGan, feature_loss
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 KIND: GanLoss = "non_saturating"
 WEIGHT = 0.02
@@ -21,7 +21,7 @@ WEIGHT = 0.02
 
 def pieces(model: Model, count: int = 6) -> dict[str, Tensor]:
     """Everything that the losses are made of, one at a time."""
-    noise = stream(0, "noise")
+    noise = rng_stream(0, "noise")
     posterior = gaussian_posterior(model, digits(count))
     restored = model.decode(posterior.rsample(noise)).mean
     invented = model.decode(model.prior(count, noise)).mean
@@ -35,9 +35,9 @@ def pieces(model: Model, count: int = 6) -> dict[str, Tensor]:
     }
 
 
-def losses(model: Model, **train: Any) -> dict[str, PlayerLoss]:
+def losses(model: Model, **train: Any) -> dict[str, LossOutput]:
     objective, _ = build(settings("vae_gan", {"feature_weight": WEIGHT}, **train))
-    return objective.losses(model, digits(6), stream(0, "noise"))
+    return objective.losses(model, digits(6), rng_stream(0, "noise"))
 
 
 def slopes(loss: Tensor, model: Model, network: str) -> list[Tensor]:
@@ -136,11 +136,11 @@ def test_the_gates_are_the_players_own():
         # So sure of real images that the error on them is nothing
         parameters(model, ("discriminator",))[-1].add_(20)
     found = losses(model)
-    assert found["encoder"].active is None
+    assert found["encoder"].update_mask is None
     # Real: sure. Fake: wrong. Neither would move, so both do.
-    assert found["decoder"].active == 1
-    assert found["discriminator"].active == 1
+    assert found["decoder"].update_mask == 1
+    assert found["discriminator"].update_mask == 1
     objective = VaeGan(equilibrium=5.0, margin=0.0)
-    waiting = objective.losses(subject(), digits(6), stream(0, "noise"))
-    assert waiting["decoder"].active == 1
-    assert waiting["discriminator"].active == 0
+    waiting = objective.losses(subject(), digits(6), rng_stream(0, "noise"))
+    assert waiting["decoder"].update_mask == 1
+    assert waiting["discriminator"].update_mask == 0

@@ -10,7 +10,7 @@ from tests.oracles import randn
 from vaelab.models.model import Model
 from vaelab.models.priors.codebook import Codebook
 from vaelab.objectives import Objective
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 CODES, DIMENSIONS, PLACES = 8, 2, 2
 
@@ -37,7 +37,7 @@ def nearest(codebook: Codebook, row: Tensor) -> list[int]:
 def test_each_place_gets_its_nearest_code():
     _, model, codebook = subject()
     outputs = randn(3, 50, PLACES * DIMENSIONS, seed=5)
-    found, quantised = codebook.codes(outputs), codebook.quantise(outputs)
+    found, quantised = codebook.codes(outputs), codebook.quantize(outputs)
     for i in range(3):
         for j in range(50):
             expected = nearest(codebook, outputs[i, j])
@@ -45,12 +45,12 @@ def test_each_place_gets_its_nearest_code():
             assert torch.equal(quantised[i, j], codebook.entries[expected].flatten())
     # What the encoder gives is codes already, and they are their own nearest ones.
     latents = model.encode(digits(6)).mean
-    assert torch.equal(codebook.quantise(latents), latents)
+    assert torch.equal(codebook.quantize(latents), latents)
 
 
 def test_the_loss_is_generation_and_both_distances():
     objective, model, codebook = subject(commitment_weight=0.7)
-    player = objective.losses(model, digits(6), stream(0, "noise"))["vq_vae"]
+    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
     rows = model.apply_network("encoder", digits(6), 3)
     for i in range(6):
         code = codebook.entries[nearest(codebook, rows[i])].flatten()
@@ -63,9 +63,9 @@ def test_the_encoder_gets_the_decoders_gradient_at_the_code():
     objective, model, codebook = subject(commitment_weight=0.0)
     encoder = model.networks["encoder"]
     assert isinstance(encoder, Table)
-    player = objective.losses(model, digits(6), stream(0, "noise"))["vq_vae"]
+    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
     (found,) = torch.autograd.grad(player.loss.sum(), encoder.rows)
-    codes = codebook.quantise(encoder.rows).detach().requires_grad_()
+    codes = codebook.quantize(encoder.rows).detach().requires_grad_()
     generation = -model.decode(codes).log_prob(digits(6))
     (expected,) = torch.autograd.grad(generation.sum(), codes)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -74,20 +74,20 @@ def test_the_encoder_gets_the_decoders_gradient_at_the_code():
 def test_the_commitment_pulls_the_encoder_alone():
     def encoder_gradient(weight: float) -> Tensor:
         objective, model, _ = subject(commitment_weight=weight)
-        player = objective.losses(model, digits(6), stream(0, "noise"))["vq_vae"]
+        player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
         (gradient,) = torch.autograd.grad(player.loss.sum(), parameters(model, ("encoder",)))
         return gradient
 
     _, model, codebook = subject()
     rows = model.apply_network("encoder", digits(6), 3).detach()
     pull = encoder_gradient(0.7) - encoder_gradient(0.0)
-    torch.testing.assert_close(pull, 0.7 * 2 * (rows - codebook.quantise(rows)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(pull, 0.7 * 2 * (rows - codebook.quantize(rows)), atol=1e-4, rtol=0)
 
 
 def test_codes_move_to_the_outputs_that_chose_them_and_by_nothing_else():
     for weight in (0.0, 5.0):
         objective, model, codebook = subject(commitment_weight=weight)
-        player = objective.losses(model, digits(6), stream(0, "noise"))["vq_vae"]
+        player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
         (found,) = torch.autograd.grad(player.loss.sum(), codebook.entries)
         expected = torch.zeros(CODES, DIMENSIONS)
         for row in model.apply_network("encoder", digits(6), 3).detach():
@@ -110,7 +110,7 @@ def test_the_code_length_is_that_of_the_frequencies():
     for i, row in enumerate(codebook.codes(posterior.mean).tolist()):
         expected = sum(-math.log(shares[place, k]) for place, k in enumerate(row))
         assert abs(lengths[i].item() - expected) < 1e-5
-    measured = objective.validate_batch(model.eval(), digits(6), stream(0, "noise"))
+    measured = objective.validate_batch(model.eval(), digits(6), rng_stream(0, "noise"))
     torch.testing.assert_close(measured["kl_loss_nats"], lengths)
     bound = measured["generation_loss_nats"] + lengths
     torch.testing.assert_close(measured["neg_elbo_nats"], bound)

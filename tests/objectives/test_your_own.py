@@ -9,7 +9,7 @@ import pytest
 
 from tests.objectives.subjects import settings, trainer
 from vaelab.config import objectives
-from vaelab.objectives import own_settings
+from vaelab.objectives import objective_settings
 
 PAGE = Path(__file__).parent.parent.parent / "docs/extending.md"
 NAME = "denoising_autoencoder"
@@ -34,7 +34,7 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("added")
 def test_the_objective_of_the_page_trains_with_its_own_setting() -> None:
     chosen = settings(NAME, {"noise_stddev": 0.1}, epochs=20, learning_rate=0.01)
-    assert own_settings(chosen) == {f"objectives.{NAME}.noise_stddev": 0.1}
+    assert objective_settings(chosen) == {f"objectives.{NAME}.noise_stddev": 0.1}
     progress = trainer(chosen).fit(show_progress=False)
     losses = [row["validation.generation_loss_nats"] for row in progress.history]
     assert losses[-1] < losses[0] - 1

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.pipeline.conftest import Copy, make_copy
 from vaelab.data.dataset import PreparedData
 from vaelab.inference.decoding import decode_means, reconstructions
-from vaelab.models.saving import load_model, weights_hash
+from vaelab.models.saving import load_model, weights_sha256
 
 pytestmark = pytest.mark.pipeline
 
@@ -134,7 +134,7 @@ def test_the_run_has_settings_metrics_pictures_data_and_model(built: Copy) -> No
     assert run.data.params["train.epochs"] == "2"
     assert run.data.params["model.latent_dim"] == "3"
     assert run.data.params["data.name"] == "digits"
-    assert run.data.tags["vaelab.weights_sha256"] == weights_hash(built.path / "models/model")
+    assert run.data.tags["vaelab.weights_sha256"] == weights_sha256(built.path / "models/model")
     assert len(run.data.tags["mlflow.source.git.commit"]) == 40
     assert run.data.tags["git.dirty"] == "false"
     assert "cpu" in run.data.tags["device"]

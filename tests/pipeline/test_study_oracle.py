@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.study.summary import outcome_of
+from pipeline.study.summary import summarize
 from pipeline.tune import Launch
 from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
@@ -99,7 +99,7 @@ def closed_form(images: np.ndarray) -> float:
 def test_the_study_finds_the_weight_and_the_latent_size(train_images: np.ndarray) -> None:
     launch = Launch(settings())
     launch.work(math.inf)
-    outcome = outcome_of(launch.study, launch.laboratory)
+    outcome = summarize(launch.study, launch.laboratory)
     assert outcome is not None
     assert outcome.smallest is not None
     expected = closed_form(train_images)

@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
-from pipeline.tracking.async_logging import BackgroundRun
+from pipeline.tracking.async_logging import AsyncRun
 from pipeline.train import unfinished_run
 from tests.pipeline.conftest import ROOT
 from vaelab.config import TrackingSettings, UserError
@@ -94,7 +94,7 @@ def test_a_store_that_goes_away_is_not_asked_at_every_epoch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = GoneRun({2})
-    background = BackgroundRun(run, {1})  # type: ignore[arg-type]
+    background = AsyncRun(run, {1})  # type: ignore[arg-type]
     for epoch in (1, 2, 3, 4):
         background.log_epoch(epoch, {"train.loss": 1.0}, {})
     background.close()
@@ -104,7 +104,7 @@ def test_a_store_that_goes_away_is_not_asked_at_every_epoch(
 
 def test_a_store_that_comes_back_is_written_to_again(capsys: pytest.CaptureFixture[str]) -> None:
     run = GoneRun({1, 2})
-    background = BackgroundRun(run, set(), pause_seconds=0)  # type: ignore[arg-type]
+    background = AsyncRun(run, set(), pause_seconds=0)  # type: ignore[arg-type]
     for epoch in (1, 2, 3, 4):
         background.log_epoch(epoch, {"train.loss": 1.0}, {})
     background.close()

@@ -13,7 +13,7 @@ from optuna.trial import Trial
 from sqlalchemy import event
 
 from pipeline.study.storage import open_storage
-from pipeline.study.trial_queue import Batch, CameTo
+from pipeline.study.trial_queue import Batch, TrialResult
 from vaelab.config import TuneSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
 from vaelab.runtime.files import sha256, write_text
@@ -64,10 +64,10 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
 def one_by_one(objective: Callable[[Trial], float | Sequence[float]]) -> Batch:
     """Run the trials of a batch in turn, each to what it gives or raises."""
 
-    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         for trial in trials:
             try:
-                came_to: CameTo = objective(trial)
+                came_to: TrialResult = objective(trial)
             except Exception as error:
                 came_to = error
             yield trial, came_to

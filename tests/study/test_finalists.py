@@ -24,7 +24,7 @@ from pipeline.study.finalists import (
     smallest,
     value_of,
 )
-from pipeline.study.trial_queue import FAILURE, Queue, finished_trials
+from pipeline.study.trial_queue import FAILURE, TrialQueue, finished_trials
 from tests.study.conftest import Join, one_by_one
 from vaelab.config import TuneSettings
 from vaelab.training.progress import NonFiniteLossError
@@ -90,7 +90,7 @@ def train(finalists: Study, values: dict[tuple[int, int], list[float]]) -> None:
         trial.set_user_attr(GROUPS, values[pair])
         return float(np.mean(values[pair]))
 
-    Queue(finalists, len(values), patience=1).work(one_by_one(objective), lambda trial: None)
+    TrialQueue(finalists, len(values), patience=1).work(one_by_one(objective), lambda trial: None)
 
 
 def numbers(study: Study, settings: TuneSettings) -> list[int]:
@@ -182,7 +182,7 @@ def test_a_training_that_is_queued_again_already_is_not_queued_twice(join: Join)
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        Queue(finalists, total, patience=1).work(one_by_one(interrupted), lambda trial: None)
+        TrialQueue(finalists, total, patience=1).work(one_by_one(interrupted), lambda trial: None)
     finalists, total = open_finalists(study, settings)
     assert total == 2
     waiting = finalists.get_trials(states=(TrialState.WAITING,))
@@ -290,7 +290,7 @@ def test_values_that_are_no_means_over_images_differ_by_their_seeds_alone() -> N
         trial.set_user_attr(GROUPS, [])
         return values[pair]
 
-    Queue(finalists, 4, patience=1).work(one_by_one(objective), lambda trial: None)
+    TrialQueue(finalists, 4, patience=1).work(one_by_one(objective), lambda trial: None)
     first, second = compare(study, finalists, settings)
     assert (first.mean, first.error) == pytest.approx((2.0, 1.0))
     assert (second.mean, second.error) == pytest.approx((12.0, 2.0))
@@ -317,7 +317,7 @@ def test_a_training_that_failed_is_left_out_of_the_mean() -> None:
             raise NonFiniteLossError("the loss is not finite")
         return float(seed)
 
-    Queue(finalists, 3, patience=1).work(one_by_one(objective), lambda trial: None)
+    TrialQueue(finalists, 3, patience=1).work(one_by_one(objective), lambda trial: None)
     assert len(finished_trials(finalists)) == 3
     (entry,) = compare(study, finalists, settings)
     assert sorted(entry.values) == [1.0, 3.0]

@@ -10,14 +10,19 @@ import pytest
 import torch
 
 from pipeline.artifacts import build_batches
-from pipeline.study.scorer import IMAGE_GROUPS, REPORTS, Judge
+from pipeline.study.scorer import IMAGE_GROUPS, REPORTS, TrialScorer
 from pipeline.study.storage import fingerprint, study_directions
-from pipeline.study.trial_runner import Laboratory
+from pipeline.study.trial_runner import TrialRunner
 from tests.study.conftest import SIDE, prepare
 from vaelab.config import EvaluateSettings, Settings, TuneSettings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
-from vaelab.evaluation.scoring import closed_form_weight, normalised, normalised_bound, score_images
+from vaelab.evaluation.scoring import (
+    closed_form_weight,
+    normalized_bound,
+    score_images,
+    with_fitted_variance,
+)
 from vaelab.models.likelihoods import GaussianLikelihood
 from vaelab.models.model import Model, build_model
 from vaelab.training.progress import EpochReport
@@ -45,8 +50,8 @@ def settings(train: dict[str, Any] | None = None, **tune: Any) -> Settings:
     )
 
 
-def judge(data: PreparedData, objective: str = "nll", **tune: Any) -> Judge:
-    return Judge(settings(objective=objective, **tune), data, CPU)
+def judge(data: PreparedData, objective: str = "nll", **tune: Any) -> TrialScorer:
+    return TrialScorer(settings(objective=objective, **tune), data, CPU)
 
 
 @pytest.fixture
@@ -56,9 +61,9 @@ def model() -> Model:
 
 
 def trained(
-    judge: Judge, watch: Callable[[Trainer, EpochReport], None] = lambda trainer, report: None
+    judge: TrialScorer, watch: Callable[[Trainer, EpochReport], None] = lambda trainer, report: None
 ) -> Model:
-    trainer = Laboratory(judge).trainer(judge.settings)
+    trainer = TrialRunner(judge).trainer(judge.settings)
     trainer.fit(lambda report: watch(trainer, report), show_progress=False)
     return trainer.model.eval()
 
@@ -70,11 +75,11 @@ def test_the_negative_log_likelihood_is_that_of_the_validation_split(
     data: PreparedData, model: Model
 ) -> None:
     judge_ = judge(data)
-    verdict = judge_.verdict(model)
+    verdict = judge_.score(model)
     train, validation = (
         build_batches(data, split, False, CPU) for split in ("train", "validation")
     )
-    with normalised(model, train, seed=0) as variance:
+    with with_fitted_variance(model, train, seed=0) as variance:
         scores = score_images(model, validation, 3, seed=0)
     assert verdict.values == (scores.nll.mean().item(),)
     assert verdict.metrics == {
@@ -91,11 +96,11 @@ def test_the_negative_log_likelihood_is_that_of_the_validation_split(
 
 def test_rate_and_distortion_are_the_losses_of_the_bound(data: PreparedData, model: Model) -> None:
     judge_ = judge(data, "rate_distortion")
-    verdict = judge_.verdict(model)
+    verdict = judge_.score(model)
     train, validation = (
         build_batches(data, split, False, CPU) for split in ("train", "validation")
     )
-    with normalised(model, train, seed=0):
+    with with_fitted_variance(model, train, seed=0):
         scores = score_images(model, validation, 1, seed=0)
     kl, generation = scores.kl_loss, scores.generation_loss
     assert verdict.values == (kl.mean().item(), generation.mean().item())
@@ -127,7 +132,7 @@ def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
 ) -> None:
     judge_ = judge(data, name)
     group, _, key = full.partition(".")
-    verdict = judge_.verdict(model)
+    verdict = judge_.score(model)
     evaluated = evaluate(
         model,
         EvaluationData(
@@ -184,22 +189,22 @@ def test_what_needs_a_bound_is_refused_where_there_is_none(
     chosen = settings({"objective": objective}, objective=name)
     pattern = f"tune.objective: {name} needs a bound .* objective {objective} has not; a metric"
     with pytest.raises(UserError, match=pattern):
-        Judge(chosen, data, CPU)
+        TrialScorer(chosen, data, CPU)
     other = settings({"objective": objective}, objective="mean_squared_error")
-    assert Judge(other, data, CPU).metric == "test.mean_squared_error"
+    assert TrialScorer(other, data, CPU).metric == "test.mean_squared_error"
 
 
 @pytest.mark.parametrize("name", ["nll", "mean_squared_error"])
 def test_what_has_no_encoder_cannot_be_scored(name: str, data: PreparedData) -> None:
     chosen = settings({"objective": "gan"}, objective=name)
     with pytest.raises(UserError, match="tune: objective gan has no encoder to score"):
-        Judge(chosen, data, CPU)
+        TrialScorer(chosen, data, CPU)
 
 
 @pytest.mark.parametrize("objective", ["vae", "iwae", "factor_vae", "vq_vae"])
 def test_every_bound_is_judged_in_nats(objective: str, data: PreparedData) -> None:
     chosen = settings({"objective": objective, "epochs": 1})
-    verdict = Judge(chosen, data, CPU).verdict(trained(Judge(chosen, data, CPU)))
+    verdict = TrialScorer(chosen, data, CPU).score(trained(TrialScorer(chosen, data, CPU)))
     assert math.isfinite(verdict.values[0])
     assert verdict.values == (verdict.metrics["nll_nats"],)
     if objective == "vq_vae":
@@ -254,16 +259,16 @@ def test_a_verdict_is_always_of_one_noise(data: PreparedData, model: Model) -> N
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        found.append(judge(data).verdict(model))
+        found.append(judge(data).score(model))
     assert found[0] == found[1]
     other = settings().model_copy(update={"evaluate": EvaluateSettings(seed=1)})
-    assert Judge(other, data, CPU).verdict(model).values != found[0].values
+    assert TrialScorer(other, data, CPU).score(model).values != found[0].values
 
 
 def test_a_verdict_leaves_the_model_as_it_was(data: PreparedData, model: Model) -> None:
     own, before = model.likelihood, {k: v.clone() for k, v in model.state_dict().items()}
     for objective in OBJECTIVES:
-        judge(data, objective).verdict(model)
+        judge(data, objective).score(model)
     assert model.likelihood is own
     assert isinstance(own, GaussianLikelihood)
     for name, tensor in model.state_dict().items():
@@ -291,11 +296,11 @@ def unreadable_test(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_no_verdict_and_no_report_reads_the_test_split(objective: str, data: PreparedData) -> None:
     judge_, standings = judge(data, objective), []
-    model = trained(judge_, lambda *given: standings.append(judge_.standing(*given)))
-    assert len(judge_.verdict(model).values) == len(judge_.directions)
+    model = trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
+    assert len(judge_.score(model).values) == len(judge_.directions)
     assert len(standings) == 2
     with pytest.raises(PermissionError, match="the test split"):
-        judge_.on_test(model)
+        judge_.score_on_test(model)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -317,9 +322,9 @@ def test_the_final_score_is_of_the_test_split_and_of_more_samples(
     data: PreparedData, model: Model
 ) -> None:
     for objective in ("nll", "rate_distortion", "knn_accuracy"):
-        final = judge(data, objective).on_test(model)
+        final = judge(data, objective).score_on_test(model)
         train, test = (build_batches(data, split, False, CPU) for split in ("train", "test"))
-        with normalised(model, train, seed=0):
+        with with_fitted_variance(model, train, seed=0):
             scores = score_images(model, test, 5, seed=0)
         assert final.metrics["nll_nats"] == scores.nll.mean().item()
         assert final.metrics["neg_elbo_nats"] == scores.means()["neg_elbo_nats"]
@@ -330,9 +335,9 @@ def test_the_final_score_is_of_the_test_split_and_of_more_samples(
 
 def test_a_trial_stands_where_its_validation_bound_is(data: PreparedData) -> None:
     judge_, seen = judge(data), []
-    trained(judge_, lambda *given: seen.append((given, judge_.standing(*given))))
+    trained(judge_, lambda *given: seen.append((given, judge_.intermediate_value(*given))))
     for (trainer, report), standing in seen:
-        expected = normalised_bound(report.metrics, trainer.model.likelihood, SIDE * SIDE)
+        expected = normalized_bound(report.metrics, trainer.model.likelihood, SIDE * SIDE)
         assert standing == expected
     assert len(seen) == 2
     first, second = (standing for _, standing in seen)
@@ -343,8 +348,8 @@ def test_a_trial_stands_where_its_validation_bound_is(data: PreparedData) -> Non
 
 def test_a_trial_stands_where_its_metric_is(data: PreparedData) -> None:
     judge_, standings = judge(data, "mmd_squared"), []
-    model = trained(judge_, lambda *given: standings.append(judge_.standing(*given)))
-    verdict = judge_.verdict(model)
+    model = trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
+    verdict = judge_.score(model)
     # The weights of the last epoch are the best ones here: the same model is judged.
     assert verdict.values[0] == pytest.approx(standings[-1], rel=1e-6)
 
@@ -361,8 +366,8 @@ def test_a_trial_stands_where_its_metric_is(data: PreparedData) -> None:
 def test_a_trial_says_how_it_stands_at_most_twenty_times(
     epochs: int, reported: list[int], data: PreparedData
 ) -> None:
-    judge_ = Judge(settings({"epochs": epochs}), data, CPU)
-    trainer = Laboratory(judge_).trainer(judge_.settings)
+    judge_ = TrialScorer(settings({"epochs": epochs}), data, CPU)
+    trainer = TrialRunner(judge_).trainer(judge_.settings)
     metrics = {
         "validation.neg_elbo_nats": 1.0,
         "validation.mean_squared_error": 0.1,
@@ -371,7 +376,7 @@ def test_a_trial_says_how_it_stands_at_most_twenty_times(
     found = [
         epoch
         for epoch in range(1, epochs + 1)
-        if judge_.standing(trainer, EpochReport(epoch, metrics)) is not None
+        if judge_.intermediate_value(trainer, EpochReport(epoch, metrics)) is not None
     ]
     assert found == reported
     assert len(found) <= REPORTS
@@ -379,13 +384,13 @@ def test_a_trial_says_how_it_stands_at_most_twenty_times(
 
 def test_two_objectives_stand_nowhere(data: PreparedData) -> None:
     judge_, standings = judge(data, "rate_distortion"), []
-    trained(judge_, lambda *given: standings.append(judge_.standing(*given)))
+    trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
     assert standings == [None, None]
 
 
 def test_a_metric_that_is_accepted_can_be_measured(data: PreparedData) -> None:
     judge_, standings = judge(data, "nll_change_on_doubling_nats"), []
-    trained(judge_, lambda *given: standings.append(judge_.standing(*given)))
+    trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
     assert all(math.isfinite(standing) for standing in standings if standing is not None)
 
 
@@ -429,7 +434,7 @@ def test_trials_whose_metric_was_measured_otherwise_do_not_compare(
         )
         for neighbours in (1, 100)
     )
-    values = [Judge(found, data, CPU).verdict(model).values for found in (few, many)]
+    values = [TrialScorer(found, data, CPU).score(model).values for found in (few, many)]
     assert values[0] != values[1]
     assert fingerprint(few, data.info) != fingerprint(many, data.info)
 
@@ -437,6 +442,6 @@ def test_trials_whose_metric_was_measured_otherwise_do_not_compare(
 def test_trials_that_were_judged_with_other_noise_do_not_compare(
     data: PreparedData, model: Model
 ) -> None:
-    verdicts = [judge(data, seed=seed).verdict(model).values for seed in (0, 1)]
+    verdicts = [judge(data, seed=seed).score(model).values for seed in (0, 1)]
     names = [fingerprint(settings(seed=seed), data.info) for seed in (0, 1)]
     assert (verdicts[0] == verdicts[1]) == (names[0] == names[1])

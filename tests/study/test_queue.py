@@ -26,9 +26,9 @@ from pipeline.study.trial_queue import (
     FAILURE,
     STARTED,
     SURPLUS,
-    CameTo,
-    Queue,
-    counts,
+    TrialQueue,
+    TrialResult,
+    counts_toward_total,
     finished_trials,
     is_finished,
     retried_numbers,
@@ -59,7 +59,7 @@ def work(
 ) -> list[FrozenTrial]:
     """Take part in a study, for a minute at most, and give the trials that ended here."""
     ended: list[FrozenTrial] = []
-    worker = Queue(study, total, patience, deadline or time.monotonic() + 60, at_once)
+    worker = TrialQueue(study, total, patience, deadline or time.monotonic() + 60, at_once)
     worker.work(one_by_one(objective), ended.append)
     return ended
 
@@ -204,12 +204,12 @@ def test_batches_do_them_all_and_no_more(join: Join) -> None:
     study, sizes = join(), []
     study.enqueue_trial({"x": 0.5})
 
-    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         sizes.append(len(trials))
         yield from one_by_one(draw)(trials)
 
     ended: list[FrozenTrial] = []
-    Queue(study, 10, PATIENCE, together=4).work(batch, ended.append)
+    TrialQueue(study, 10, PATIENCE, together=4).work(batch, ended.append)
     assert sizes == [4, 4, 2]
     assert numbers(ended) == list(range(10))
     assert ended[0].params["x"] == 0.5, "what waits comes first"
@@ -226,13 +226,13 @@ def test_several_workers_with_batches_do_them_all_and_no_more(join: Join) -> Non
 def test_each_trial_of_a_batch_has_its_own_end(join: Join) -> None:
     ends = [TrialPruned(), NonFiniteLossError("not finite"), torch.OutOfMemoryError("8 GiB")]
 
-    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         for trial in reversed(trials):
             came_to = draw(trial)
             yield trial, ends[trial.number] if trial.number < 3 else came_to
 
     study, ended = join(), list[FrozenTrial]()
-    Queue(study, 4, PATIENCE, together=4).work(batch, ended.append)
+    TrialQueue(study, 4, PATIENCE, together=4).work(batch, ended.append)
     assert numbers(ended) == [3, 2, 1, 0], "each is told of as it ends"
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
@@ -245,7 +245,7 @@ def test_each_trial_of_a_batch_has_its_own_end(join: Join) -> None:
 def test_what_ends_a_batch_puts_all_back_that_have_not_ended(
     join: Join, error: type[BaseException]
 ) -> None:
-    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         for trial in trials:
             draw(trial)
         yield trials[1], 0.5
@@ -253,7 +253,7 @@ def test_what_ends_a_batch_puts_all_back_that_have_not_ended(
 
     study = join()
     with pytest.raises(error):
-        Queue(study, 5, PATIENCE, together=4).work(batch, lambda trial: None)
+        TrialQueue(study, 5, PATIENCE, together=4).work(batch, lambda trial: None)
     assert numbers(finished_trials(study)) == [1]
     waiting = study.get_trials(states=(TrialState.WAITING,))
     assert [retried_numbers(trial) for trial in waiting] == [[0], [2], [3]]
@@ -270,7 +270,7 @@ def test_a_defect_of_one_trial_puts_the_others_back(join: Join) -> None:
     with pytest.raises(ZeroDivisionError):
         work(study, 3, objective, at_once=3)
     assert numbers(finished_trials(study)) == [0]
-    assert not counts(study.trials[1])
+    assert not counts_toward_total(study.trials[1])
     assert [retried_numbers(trial) for trial in study.trials[3:]] == [[2]]
     work(join(), 3, at_once=3)
     assert_all_is_done(study, 3)
@@ -280,7 +280,7 @@ def test_every_trial_of_a_batch_gives_signs_of_life(join: Join) -> None:
     study = join()
     waits = threading.Event()
 
-    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         for trial in trials:
             draw(trial)
         ids = [trial._trial_id for trial in trials]
@@ -290,7 +290,7 @@ def test_every_trial_of_a_batch_gives_signs_of_life(join: Join) -> None:
         assert beating(study) == ids
         yield from one_by_one(draw)(trials)
 
-    Queue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
+    TrialQueue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
     assert_all_is_done(study, 3)
 
 
@@ -299,7 +299,7 @@ def test_one_of_a_batch_that_was_taken_for_dead_is_run_again(
 ) -> None:
     study = join()
 
-    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, CameTo]]:
+    def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         if trials[0].number == 0:
             for trial in trials:
                 draw(trial)
@@ -308,7 +308,7 @@ def test_one_of_a_batch_that_was_taken_for_dead_is_run_again(
             queue_again(study, study.get_trials()[1])
         yield from one_by_one(lambda trial: trial.suggest_float("x", 0, 1))(trials)
 
-    Queue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
+    TrialQueue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
     assert "trial 1 was taken for dead, and is run again" in capsys.readouterr().out
     assert_all_is_done(study, 3)
     assert retried_numbers(study.trials[3]) == [1]
@@ -379,7 +379,7 @@ def test_a_defect_ends_the_worker_and_its_trial_is_none_of_the_total(join: Join)
     with pytest.raises(ZeroDivisionError):
         work(study, 2, objective)
     assert finished_trials(study) == []
-    assert not counts(study.trials[0])
+    assert not counts_toward_total(study.trials[0])
     assert numbers(work(join(), 2)) == [1, 2]
 
 
@@ -400,7 +400,7 @@ def test_an_interrupted_trial_is_put_back(join: Join, interruption: type[BaseExc
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
     assert numbers(finished_trials(study)) == [0]
-    assert sum(map(counts, study.trials)) == 2
+    assert sum(map(counts_toward_total, study.trials)) == 2
     assert numbers(work(join(), 3)) == [2, 3]
     assert study.trials[2].params == study.trials[1].params
     assert retried_numbers(study.trials[2]) == [1]
@@ -466,7 +466,7 @@ def test_the_trial_of_a_dead_worker_is_run_again(join: Join, heartbeat: str) -> 
 def test_a_trial_whose_worker_died_twice_is_run_again(join: Join) -> None:
     study = join()
     abandon(study, heartbeat="stopped")
-    Queue(study, 1, PATIENCE)._look_after_others()
+    TrialQueue(study, 1, PATIENCE)._requeue_stale()
     (waiting,) = study.get_trials(states=(TrialState.WAITING,))
     assert waiting.user_attrs[STARTED] == 0, "it still has what its first worker noted"
     # The next one dies before its first sign of life.
@@ -519,14 +519,14 @@ def test_two_workers_that_find_a_dead_one_at_once_queue_it_again_once(
 
         return slow
 
-    def look(worker: Queue) -> None:
+    def look(worker: TrialQueue) -> None:
         for _ in range(2):
-            worker._look_after_others()
+            worker._requeue_stale()
             time.sleep(0.01)
 
-    for owner, name in ((RDBStorage, "check_trial_is_updatable"), (Queue, "_is_queued_again")):
+    for owner, name in ((RDBStorage, "check_trial_is_updatable"), (TrialQueue, "_is_queued_again")):
         monkeypatch.setattr(owner, name, after(getattr(owner, name)))
-    workers = [Queue(join(), 1, patience=0) for _ in range(2)]
+    workers = [TrialQueue(join(), 1, patience=0) for _ in range(2)]
     together(*(lambda w=worker: look(w) for worker in workers))
     assert [retried_numbers(trial) for trial in study.trials] == [[], [0]]
 
@@ -654,7 +654,7 @@ def test_an_interruption_does_not_queue_a_trial_that_others_have_queued(
     def stalled(trial: Trial) -> float:
         draw(trial)
         stop_hearts(study)
-        Queue(join(), 1, PATIENCE)._look_after_others()
+        TrialQueue(join(), 1, PATIENCE)._requeue_stale()
         raise interruption
 
     with pytest.raises(interruption):
@@ -669,20 +669,20 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
     join: Join, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_saw_room = threading.Barrier(2)
-    find_room = Queue._room
+    find_room = TrialQueue._room
 
-    def wait_for_the_other(self: Queue) -> int:
+    def wait_for_the_other(self: TrialQueue) -> int:
         room = find_room(self)
         with contextlib.suppress(threading.BrokenBarrierError):
             both_saw_room.wait(10)
         return room
 
-    monkeypatch.setattr(Queue, "_room", wait_for_the_other)
+    monkeypatch.setattr(TrialQueue, "_room", wait_for_the_other)
     ran: list[int] = []
 
     def machine(study: Study, name: str) -> list[FrozenTrial]:
         ended: list[FrozenTrial] = []
-        worker = Queue(study, 1, patience=60)
+        worker = TrialQueue(study, 1, patience=60)
         worker.lock = FileLock(workplace / f"{name}.lock")
 
         def objective(trial: Trial) -> float:
@@ -712,9 +712,9 @@ def test_a_trial_that_others_gave_way_to_is_run_again_if_its_worker_dies(
     study = join()
     abandon(study, heartbeat="beats")
     with monkeypatch.context() as patch:
-        patch.setattr(Queue, "_room", lambda self: 1)
+        patch.setattr(TrialQueue, "_room", lambda self: 1)
         ran = one_by_one(lambda trial: pytest.fail("it ran"))
-        assert Queue(study, 1, PATIENCE)._next(ran, lambda trial: None) == 1
+        assert TrialQueue(study, 1, PATIENCE)._next(ran, lambda trial: None) == 1
     assert study.trials[1].user_attrs == {SURPLUS: True}
     stop_hearts(study)
     assert numbers(work(join(), 1)) == [2]

@@ -30,10 +30,10 @@ from pipeline.study import figures as pictures
 from pipeline.study.apply import apply_winner, read_winner
 from pipeline.study.finalists import METRICS, Finalist, pair_of
 from pipeline.study.samplers import settings_of
-from pipeline.study.scorer import Judge, Verdict
-from pipeline.study.summary import TEST, Outcome
+from pipeline.study.scorer import TrialScore, TrialScorer
+from pipeline.study.summary import TEST, StudySummary
 from pipeline.study.trial_queue import FAILURE, retried_numbers
-from pipeline.study.trial_runner import Laboratory
+from pipeline.study.trial_runner import TrialRunner
 from tests.study.conftest import enter, prepare
 from vaelab.config import UserError, load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
@@ -156,12 +156,12 @@ def run(*, interrupted: bool) -> str:
 
 def inject(patch: pytest.MonkeyPatch) -> list[str]:
     """Let one trial be interrupted, one fail, one be pruned; note who reads the test split."""
-    train, verdict, images = Laboratory.train, Judge.verdict, PreparedData.images
+    train, verdict, images = TrialRunner.train, TrialScorer.score, PreparedData.images
     interrupt = {0: 3, 1: 1}  # by the seed, 0 in the search: in which of its trainings
     trainings, verdicts, reads = dict.fromkeys(interrupt, 0), itertools.count(1), list[str]()
 
     def training(
-        self: Laboratory, settings: Any, on_epoch: Callable[..., None] = lambda *given: None
+        self: TrialRunner, settings: Any, on_epoch: Callable[..., None] = lambda *given: None
     ) -> Any:
         seed = settings.train.seed
         trainings[seed] = trainings.get(seed, 0) + 1
@@ -174,9 +174,9 @@ def inject(patch: pytest.MonkeyPatch) -> list[str]:
 
         return train(self, settings, at_each_epoch)
 
-    def judged(self: Judge, model: Model) -> Verdict:
+    def judged(self: TrialScorer, model: Model) -> TrialScore:
         # Trials 0, 1 and 3 are judged before it; 2 was interrupted and 4 is pruned.
-        return Verdict((math.nan,), {}) if next(verdicts) == 4 else verdict(self, model)
+        return TrialScore((math.nan,), {}) if next(verdicts) == 4 else verdict(self, model)
 
     def should_prune(self: optuna.Trial) -> bool:
         return self.number == PRUNED and max(self._cached_frozen_trial.intermediate_values) == 2
@@ -186,8 +186,8 @@ def inject(patch: pytest.MonkeyPatch) -> list[str]:
         found: np.ndarray = images(self, split)
         return found
 
-    patch.setattr(Laboratory, "train", training)
-    patch.setattr(Judge, "verdict", judged)
+    patch.setattr(TrialRunner, "train", training)
+    patch.setattr(TrialScorer, "score", judged)
     patch.setattr(PreparedData, "images", noted)
     patch.setattr(optuna.Trial, "should_prune", should_prune)
     return reads
@@ -532,7 +532,7 @@ def test_one_trial_is_enough_for_figures() -> None:
 def drawn_without_models(study: Study, settings: Any) -> list[str]:
     """Name the figures that need no model."""
     best = Finalist(study.trials[0], [], 90.0, None)
-    outcome = Outcome(study, settings, "validation NLL", 40, [best], None, None)
+    outcome = StudySummary(study, settings, "validation NLL", 40, [best], None, None)
     found = []
     laboratory: Any = None
     with contextlib.suppress(KeyError):  # rates and distortions are not there

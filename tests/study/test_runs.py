@@ -105,7 +105,7 @@ def begin(store: Store, study: Study, settings: Settings) -> StudyRuns:
 
 def settle(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run]:
     """Let a worker settle the runs; give those of trials by key, of which none may be doubled."""
-    worker.settle(ended_trials(study, settings))
+    worker.reconcile(ended_trials(study, settings))
     worker.close()
     assert not worker.lost
     runs = worker.store.client.search_runs([worker.store.experiment_id])

@@ -17,7 +17,7 @@ from pipeline.tune import Launch
 from tests.study.conftest import enter, prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.models.saving import CONFIG
-from vaelab.training.vectorized import Together
+from vaelab.training.vectorized import VectorizedTrainer
 
 pytestmark = pytest.mark.pipeline
 
@@ -66,7 +66,7 @@ def test_a_model_that_was_half_saved_is_trained_again(workplace: Path) -> None:
     before, _ = laboratory.train(chosen)
     (config,) = paths.study_models().glob(f"*/{CONFIG}")
     config.unlink()
-    after = laboratory.recall(chosen)
+    after = laboratory.load_or_retrain(chosen)
     assert config.is_file()
     weights = zip(before.state_dict().values(), after.state_dict().values(), strict=True)
     assert all(one.equal(other) for one, other in weights)
@@ -140,12 +140,12 @@ def test_trials_together_are_pruned_each_by_itself() -> None:
 def test_a_lack_of_memory_for_so_many_is_one_line_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def too_large(self: Together) -> None:
+    def too_large(self: VectorizedTrainer) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     unpruned = {**UNPRUNED, "seeds": 0}
     with monkeypatch.context() as patch:
-        patch.setattr(Together, "_train", too_large)
+        patch.setattr(VectorizedTrainer, "_train", too_large)
         with pytest.raises(UserError, match=r"out of memory with tune\.trials_together: 4; a"):
             study_of("small memory", 4, **unpruned)
     study = study_of("small memory", 1, **unpruned)

@@ -9,10 +9,10 @@ import torch
 from sklearn.datasets import load_digits
 
 from vaelab.config import Settings, parse_settings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.training.build import build_trainer
 from vaelab.training.trainer import Trainer
-from vaelab.training.vectorized import Outcome, Together, grouping
+from vaelab.training.vectorized import TrainedModel, VectorizedTrainer, grouping
 
 CPU = torch.device("cpu")
 PIXELS = np.rint(load_digits().images[:, None] * 255 / 16).astype(np.uint8)
@@ -32,17 +32,17 @@ def chosen(latents: int, model: Mapping[str, object] | None = None, **train: Any
 
 
 def trainers(settings: list[Settings], **options: Any) -> list[Trainer]:
-    train = ImageBatches(PIXELS[:220], CPU, **options)
-    validation = ImageBatches(PIXELS[220:300], CPU)
+    train = ImageLoader(PIXELS[:220], CPU, **options)
+    validation = ImageLoader(PIXELS[220:300], CPU)
     return [build_trainer(one, train, validation, CPU) for one in settings]
 
 
 def groups(settings: list[Settings]) -> list[list[int]]:
-    return grouping.groups(settings, (1, 8, 8))
+    return grouping.group_compatible(settings, (1, 8, 8))
 
 
-def fit(together: list[Trainer]) -> dict[int, Outcome]:
-    return dict(Together(together).fit(lambda number, report: None))
+def fit(together: list[Trainer]) -> dict[int, TrainedModel]:
+    return dict(VectorizedTrainer(together).fit(lambda number, report: None))
 
 
 def assert_same_training(one: Trainer, other: Trainer) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.together.subjects import assert_same_training, chosen, fit, trainers
 from vaelab.training.progress import EpochReport, NonFiniteLossError, Progress
-from vaelab.training.vectorized import Together
+from vaelab.training.vectorized import VectorizedTrainer
 
 
 def test_early_stopping_is_each_ones_own() -> None:
@@ -13,7 +13,7 @@ def test_early_stopping_is_each_ones_own() -> None:
         for patience, rate in ((1, 0.1), (3, 0.03), (None, 3e-3))
     ]
     alone, together = trainers(settings), trainers(settings)
-    ended = [number for number, _ in Together(together).fit(lambda number, report: None)]
+    ended = [number for number, _ in VectorizedTrainer(together).fit(lambda number, report: None)]
     epochs = [trainer.fit(show_progress=False).epoch for trainer in alone]
     assert [trainer.progress.epoch for trainer in together] == epochs
     assert len(set(epochs)) > 1
@@ -29,7 +29,7 @@ def test_what_drops_out_leaves_the_others_as_they_were() -> None:
         if number == 0 and report.epoch == 2:
             raise error
 
-    outcomes = dict(Together(together).fit(give_up))
+    outcomes = dict(VectorizedTrainer(together).fit(give_up))
     assert outcomes[0] is error
     assert together[0].progress.epoch == 2
     assert list(outcomes) == [0, 1, 2]
@@ -64,4 +64,4 @@ def test_an_interruption_goes_through() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(Together(trainers([chosen(2), chosen(3)])).fit(interrupt))
+        list(VectorizedTrainer(trainers([chosen(2), chosen(3)])).fit(interrupt))

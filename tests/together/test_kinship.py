@@ -43,9 +43,9 @@ def test_what_cannot_be_is_a_group_of_its_own() -> None:
 
 def test_convolutions_are_trained_together_on_small_images_only() -> None:
     settings = [chosen(4, CONV), chosen(5, CONV), chosen(4)]
-    assert grouping.groups(settings, (3, 12, 12)) == [[0, 1], [2]]
-    assert grouping.groups(settings, (1, 12, 13)) == [[0], [1], [2]]
-    assert grouping.groups(settings[2:] * 2, (1, 512, 512)) == [[0, 1]]
+    assert grouping.group_compatible(settings, (3, 12, 12)) == [[0, 1], [2]]
+    assert grouping.group_compatible(settings, (1, 12, 13)) == [[0], [1], [2]]
+    assert grouping.group_compatible(settings[2:] * 2, (1, 512, 512)) == [[0, 1]]
 
 
 def test_many_are_cut_into_groups_of_similar_latent_size() -> None:

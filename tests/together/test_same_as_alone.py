@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.together.subjects import CONV, assert_same_training, chosen, fit, groups, trainers
-from vaelab.training.vectorized import Together
+from vaelab.training.vectorized import VectorizedTrainer
 
 LIKELIHOODS = ("gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic")
 
@@ -25,34 +25,38 @@ def test_the_gradient_of_a_step_is_each_ones_own(
 ) -> None:
     model = {"likelihood": likelihood, **network}
     settings = [chosen(n, model, kl_weight=w) for n, w in ((3, 0.1), (7, 1.0), (1, 5.0))]
-    alone, batch = trainers(settings), Together(trainers(settings))
+    alone, batch = trainers(settings), VectorizedTrainer(trainers(settings))
     noises = [trainer.noise for trainer in batch.stack.trainers]
-    images, noise = next(iter(batch._fed(lambda trainer, _: trainer.batches(), noises)))
-    values = batch.passes.of_all("train", batch.stack.tensors(noise), batch.stack.hyper, images)
+    images, noise = next(iter(batch._batches(lambda trainer, _: trainer.batches(), noises)))
+    values = batch.passes.forward_all(
+        "train", batch.stack.tensors(noise), batch.stack.hyper, images
+    )
     losses = values["loss"].mean(0)
     gradients = torch.autograd.grad(losses.sum(), list(batch.stack.weights.values()))
     rows = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
-    for entry, row, loss, trainer in zip(batch.stack.entries, rows, losses, alone, strict=True):
-        own = trainer.live.losses(trainer.model, next(trainer.batches()), trainer.noise)["vae"]
+    for entry, row, loss, trainer in zip(batch.stack.members, rows, losses, alone, strict=True):
+        own = trainer.scheduled_objective.losses(
+            trainer.model, next(trainer.batches()), trainer.noise
+        )["vae"]
         expected = torch.autograd.grad(own.loss.mean(), list(trainer.model.parameters()))
         assert loss.item() == pytest.approx(own.loss.mean().item(), rel=1e-5)
         flat = torch.cat([gradient.flatten() for gradient in expected])
-        torch.testing.assert_close(row[entry.places], flat, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(row[entry.param_indices], flat, rtol=1e-5, atol=1e-5)
 
 
-def padding_of(batch: Together, number: int) -> Tensor:
+def padding_of(batch: VectorizedTrainer, number: int) -> Tensor:
     """The part of an entry's row that is none of its own."""
-    entry = batch.stack.entries[number]
-    padded = torch.ones_like(entry.row.data, dtype=torch.bool)
-    padded[entry.places] = False
-    return entry.row.data[padded]
+    entry = batch.stack.members[number]
+    padded = torch.ones_like(entry.flat_params.data, dtype=torch.bool)
+    padded[entry.param_indices] = False
+    return entry.flat_params.data[padded]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_padded_dimensions_stay_exactly_nothing(optimizer: str) -> None:
     decay = 0.1 if optimizer == "adamw" else 0.0
     options: dict[str, Any] = {"optimizer": optimizer, "weight_decay": decay, "learning_rate": 0.1}
-    batch = Together(trainers([chosen(n, **options) for n in (2, 9, 5)]))
+    batch = VectorizedTrainer(trainers([chosen(n, **options) for n in (2, 9, 5)]))
     for _ in range(3):
         batch._train()
         for trainer in batch.stack.trainers:
@@ -63,13 +67,13 @@ def test_padded_dimensions_stay_exactly_nothing(optimizer: str) -> None:
         assert not padding_of(batch, number).any()
     images, noise = next(
         iter(
-            batch._fed(
-                lambda t, g: t.validation.ordered(10, g), [torch.Generator() for _ in range(3)]
+            batch._batches(
+                lambda t, g: t.validation.sequential(10, g), [torch.Generator() for _ in range(3)]
             )
         )
     )
-    values = batch.passes.of_all(
-        "validate", batch.stack.tensors(noise), batch.stack.chosen_hyper(), images
+    values = batch.passes.forward_all(
+        "validate", batch.stack.tensors(noise), batch.stack.hyperparameters(), images
     )
     assert not values["kl_per_dimension_nats"][:, 0, 2:].any(), "0 nats, not nearly"
     assert values["kl_per_dimension_nats"][:, 0, :2].all()

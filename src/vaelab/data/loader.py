@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from vaelab.distributed.environment import own_place
+from vaelab.distributed.environment import from_environ
 from vaelab.runtime import memory
 
 # Batches that are read ahead, by as many threads: more than one, since most of it is waiting.
@@ -22,7 +22,7 @@ READ_AHEAD = 4
 Images = Float[Tensor, "batch channel height width"]
 
 
-class ImageBatches:
+class ImageLoader:
     """A split's images, batch by batch.
 
     `binarize` draws black or white afresh at each access, white with the probability that
@@ -49,7 +49,7 @@ class ImageBatches:
         return self.count
 
     @property
-    def is_noisy(self) -> bool:
+    def is_stochastic(self) -> bool:
         """Whether an image has other pixels at each access."""
         return self.binarize or self.dequantize_levels is not None
 
@@ -61,9 +61,9 @@ class ImageBatches:
         The batches before number `first` are left out, and no noise is drawn for them.
         """
         batches = torch.split(self.permutation(order), batch_size)[first:]
-        yield from self.chosen(batches, itertools.repeat(noise))
+        yield from self.batches_at(batches, itertools.repeat(noise))
 
-    def chosen(
+    def batches_at(
         self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
     ) -> Iterator[Images]:
         """Give chosen images batch by batch, each with the noise of its turn."""
@@ -74,7 +74,7 @@ class ImageBatches:
         """Draw the order in which `shuffled` gives the images."""
         return torch.randperm(self.count, generator=order, device=order.device)
 
-    def ordered(
+    def sequential(
         self, batch_size: int, noise: torch.Generator, limit: int | None = None
     ) -> Iterator[Images]:
         """Give the first `limit` images, or all, in the order of the files."""
@@ -83,11 +83,11 @@ class ImageBatches:
             stop = min(start + batch_size, end)
             yield self._prepare(self._slice(start, stop), noise)
 
-    def take(self, indices: Tensor, noise: torch.Generator) -> Images:
+    def gather(self, indices: Tensor, noise: torch.Generator) -> Images:
         """Give chosen images."""
         return self._prepare(self._rows(indices), noise)
 
-    def spread(
+    def subsample(
         self,
         batch_size: int,
         noise: torch.Generator,
@@ -100,7 +100,7 @@ class ImageBatches:
         """
         step = max(1, self.count // (limit or self.count))
         for rows in torch.split(torch.arange(0, self.count, step), batch_size)[part]:
-            yield self.take(rows, noise)
+            yield self.gather(rows, noise)
 
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
         """Average about `limit` images, spread evenly over the files, in [0, 1]."""
@@ -162,5 +162,5 @@ def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device) -> bool:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
-        free = memory.available() // own_place().local_count
+        free = memory.available() // from_environ().local_world_size
     return images.nbytes < free / 2

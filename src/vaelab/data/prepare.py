@@ -13,7 +13,7 @@ from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
 from vaelab.data.source import Shape, Source
 from vaelab.data.splits import Part, binarize, generator, split
-from vaelab.runtime.files import naming, sha256, write_text
+from vaelab.runtime.files import annotate_oserror, sha256, write_text
 
 _CHUNK_BYTES = 2**24
 
@@ -27,7 +27,7 @@ def prepare(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
-        with naming(folder):
+        with annotate_oserror(folder):
             info = _write(source, settings, unfinished)
             _replace(folder, unfinished)
     except BaseException:

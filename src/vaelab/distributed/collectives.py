@@ -22,7 +22,7 @@ class Dealt(Protocol):
         """Give the rows of the batch, from those here."""
         ...
 
-    def share(self, rows: Tensor) -> Tensor:
+    def shard(self, rows: Tensor) -> Tensor:
         """Give the rows here, from those of the batch."""
         ...
 
@@ -52,4 +52,4 @@ def whole_batch(rows: Tensor) -> Tensor:
 
 def rows_here(rows: Tensor) -> Tensor:
     """Give the rows of the images here, from those of the whole batch."""
-    return _at_work[-1].share(rows) if _at_work else rows
+    return _at_work[-1].shard(rows) if _at_work else rows

@@ -8,25 +8,25 @@ from vaelab.config import UserError
 
 
 @dataclass(frozen=True)
-class Place:
+class DistributedEnv:
     """A process among `count`, and among the `local_count` of them on this machine."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    local_count: int = 1
+    local_world_size: int = 1
 
 
-ALONE = Place()
+SINGLE_PROCESS = DistributedEnv()
 
 
-def own_place(environment: Mapping[str, str] = os.environ) -> Place:
+def from_environ(environment: Mapping[str, str] = os.environ) -> DistributedEnv:
     """Read RANK, WORLD_SIZE and their local forms; without WORLD_SIZE a process is alone.
 
     Raises UserError where they contradict each other.
     """
     if "WORLD_SIZE" not in environment:
-        return ALONE
+        return SINGLE_PROCESS
     count = _number(environment, "WORLD_SIZE", 1)
     local_count = _number(environment, "LOCAL_WORLD_SIZE", 1)
     rank, local = _number(environment, "RANK", 0), _number(environment, "LOCAL_RANK", 0)
@@ -38,7 +38,7 @@ def own_place(environment: Mapping[str, str] = os.environ) -> Place:
         )
     if not (rank < count and local < local_count):
         raise UserError(f"RANK {rank} (locally {local}) is none of {count} (locally {local_count})")
-    return Place(rank, count, local, local_count)
+    return DistributedEnv(rank, count, local, local_count)
 
 
 def _number(environment: Mapping[str, str], name: str, least: int) -> int:

@@ -9,7 +9,7 @@ import uuid
 import torch
 
 from vaelab.config import MachineSettings, UserError
-from vaelab.distributed.rank_messages import WATCHED
+from vaelab.distributed.rank_messages import LAUNCHED_ENV
 
 HERE = "localhost"
 ELASTIC = "torch.distributed.elastic"
@@ -38,7 +38,7 @@ def launch(module: str, count: int) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    os.environ[WATCHED] = "1"
+    os.environ[LAUNCHED_ENV] = "1"
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

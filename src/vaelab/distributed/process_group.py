@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from vaelab.config import UserError
-from vaelab.distributed.environment import ALONE, Place
-from vaelab.distributed.rank_messages import LOST
+from vaelab.distributed.environment import SINGLE_PROCESS, DistributedEnv
+from vaelab.distributed.rank_messages import PEER_EXITED
 
 # How long one process waits for another that is alive: MLflow may be slow, or a picture large.
-PATIENCE = timedelta(hours=1)
+TIMEOUT = timedelta(hours=1)
 State = tuple[dict[str, Tensor], dict[str, Any]]
 
 
-class Group:
+class ProcessGroup:
     """The processes of one training, as one of them sees them.
 
     Each takes its share of every batch: rows rank, rank + count, ... Where a batch has fewer rows
@@ -31,104 +31,107 @@ class Group:
     the same steps.
     """
 
-    def __init__(self, place: Place = ALONE, device: torch.device | None = None) -> None:
-        self.rank, self.count = place.rank, place.count
+    def __init__(
+        self, place: DistributedEnv = SINGLE_PROCESS, device: torch.device | None = None
+    ) -> None:
+        self.rank, self.world_size = place.rank, place.world_size
         self.device = device or torch.device("cpu")
         # Of the batch at hand: the rows of this process that count, and those of all.
-        self.kept: int | None = None
-        self.total = 0
+        self.local_count: int | None = None
+        self.batch_count = 0
 
     @property
-    def is_main(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this is the process that prints, tracks and writes."""
         return self.rank == 0
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether there is no other process."""
-        return self.count == 1
-
-    def share(self, rows: Tensor) -> Tensor:
+    def shard(self, rows: Tensor) -> Tensor:
         """Give this process's part of a batch's rows."""
-        mine = rows[self.rank :: self.count]
+        mine = rows[self.rank :: self.world_size]
         return mine if len(mine) else rows[:1]
 
-    def take_up(self, rows: Tensor) -> None:
+    def set_batch(self, rows: Tensor) -> None:
         """Let a batch, of which this process has its share, be the one at hand."""
-        if not self.is_alone:
-            self.kept, self.total = len(rows[self.rank :: self.count]), len(rows)
+        if self.world_size > 1:
+            self.local_count, self.batch_count = len(rows[self.rank :: self.world_size]), len(rows)
 
     @property
-    def turns(self) -> slice:
+    def rank_slice(self) -> slice:
         """Which of many batches are this process's: numbers rank, rank + count, ..."""
-        return slice(self.rank, None, self.count)
+        return slice(self.rank, None, self.world_size)
 
-    def mean(self, losses: Tensor) -> Tensor:
+    def ddp_loss(self, losses: Tensor) -> Tensor:
         """Reduce the losses of a share, [rows], to what has the whole batch's gradient.
 
         That is, the average over processes of its gradients is the gradient of the mean loss of
         the batch at hand. One that is not finite has a gradient of NaN, so that all processes
         see it.
         """
-        if self.is_alone:
+        if self.world_size == 1:
             return losses.mean()
-        share = losses.mean() * self._weight * self.count
+        share = losses.mean() * self._loss_weight * self.world_size
         return share / share.isfinite()
 
     def batch_mean(self, mean: Tensor) -> Tensor:
         """Give the mean over the batch at hand, from that over this process's rows."""
-        return mean if self.is_alone else cast(Tensor, _Sum.apply(mean * self._weight))
+        return (
+            mean
+            if self.world_size == 1
+            else cast(Tensor, _AllReduceSum.apply(mean * self._loss_weight))
+        )
 
     def whole(self, rows: Tensor) -> Tensor:
         """Give the rows, [rows, ...], of all images of the batch at hand, from those here."""
-        if self.is_alone:
+        if self.world_size == 1:
             return rows
-        placed = rows.new_zeros(self.total, *rows.shape[1:])
-        placed[self.rank :: self.count] = rows[: self.kept]
-        return cast(Tensor, _Sum.apply(placed))
+        placed = rows.new_zeros(self.batch_count, *rows.shape[1:])
+        placed[self.rank :: self.world_size] = rows[: self.local_count]
+        return cast(Tensor, _AllReduceSum.apply(placed))
 
-    def add_up(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def all_reduce_sums(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add up all processes' sums of the same names; nothing waits for the device."""
-        if self.is_alone or not sums:
+        if self.world_size == 1 or not sums:
             return dict(sums)
-        flat = self.sum(torch.cat([value.flatten() for value in sums.values()]))
+        flat = self.all_reduce(torch.cat([value.flatten() for value in sums.values()]))
         parts = torch.split(flat, [value.numel() for value in sums.values()])
         named = zip(sums.items(), parts, strict=True)
         return {name: part.view_as(value) for (name, value), part in named}
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """Add up a tensor over the processes, in place."""
-        if not self.is_alone:
+        if self.world_size > 1:
             torch.distributed.all_reduce(tensor)
         return tensor
 
-    def sum_and_count(self, total: Tensor, count: int) -> tuple[Tensor, Tensor | int]:
+    def all_reduce_sum_and_count(self, total: Tensor, count: int) -> tuple[Tensor, Tensor | int]:
         """Add up a sum [] and what it is of, over the processes."""
-        if self.is_alone:
+        if self.world_size == 1:
             return total, count
-        both = self.sum(torch.stack([total.double(), total.new_tensor(count, dtype=torch.double)]))
+        both = self.all_reduce(
+            torch.stack([total.double(), total.new_tensor(count, dtype=torch.double)])
+        )
         return both[0], both[1]
 
-    def of_main(self, tensors: Mapping[str, Tensor]) -> None:
+    def broadcast(self, tensors: Mapping[str, Tensor]) -> None:
         """Overwrite tensors by the main process's, so that nothing differs by a rounding."""
-        for tensor in () if self.is_alone else tensors.values():
+        for tensor in () if self.world_size == 1 else tensors.values():
             torch.distributed.broadcast(tensor, 0)
 
-    def state_of_main(self, state: State | None) -> State | None:
+    def broadcast_state(self, state: State | None) -> State | None:
         """Give the main process's tensors and JSON to all; other processes' are not looked at."""
-        if self.is_alone:
+        if self.world_size == 1:
             return state
         from safetensors.torch import load, save
 
-        whole = self._bytes_of_main(json.dumps(state[1]).encode() if state else b"")
-        tensors = self._bytes_of_main(save(state[0]) if state else b"")
+        whole = self._broadcast_bytes(json.dumps(state[1]).encode() if state else b"")
+        tensors = self._broadcast_bytes(save(state[0]) if state else b"")
         return (load(tensors), json.loads(whole)) if whole else None
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait for all processes; what ends one of them ends the waiting of the others."""
-        self.sum(torch.zeros(()))
+        self.all_reduce(torch.zeros(()))
 
-    def averaged(
+    def wrap_ddp(
         self, parameters: list[nn.Parameter], forward: Callable[[Tensor], Any]
     ) -> Callable[[Tensor], Any]:
         """Let backward passes through what `forward` gives average these parameters' gradients.
@@ -136,68 +139,68 @@ class Group:
         The averaging is DistributedDataParallel's own: bucket by bucket, while the backward pass
         goes on.
         """
-        if self.is_alone:
+        if self.world_size == 1:
             return forward
-        held = _Held(parameters, forward)
+        held = _DDPModule(parameters, forward)
         return nn.parallel.DistributedDataParallel(held, gradient_as_bucket_view=True)
 
     @property
-    def _weight(self) -> float:
-        assert self.kept is not None, "no batch is at hand"
-        return self.kept / self.total
+    def _loss_weight(self) -> float:
+        assert self.local_count is not None, "no batch is at hand"
+        return self.local_count / self.batch_count
 
-    def _bytes_of_main(self, content: bytes) -> bytes:
+    def _broadcast_bytes(self, content: bytes) -> bytes:
         """Give the main process's bytes to all."""
         size = torch.tensor(len(content))
         torch.distributed.broadcast(size, 0)
         held = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else None
-        if held is None or not self.is_main:
+        if held is None or not self.is_rank_zero:
             held = torch.empty(int(size), dtype=torch.uint8)
         torch.distributed.broadcast(held, 0)
         return held.numpy().tobytes()
 
 
-SINGLE = Group()
+SINGLE_GROUP = ProcessGroup()
 
 
-class ProcessLostError(UserError):
+class PeerExitedError(UserError):
     """Another process has ended, so that this one waited in vain."""
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[Group]:
+def process_group(place: DistributedEnv, device: torch.device) -> Iterator[ProcessGroup]:
     """Meet the other processes, if there are any, and part from them at the end.
 
     GPUs talk through NCCL, and CPUs, also those of processes with GPUs, through gloo. Raises
     ProcessLostError where another process ends before this one.
     """
-    if place.count == 1:
-        yield SINGLE
+    if place.world_size == 1:
+        yield SINGLE_GROUP
         return
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        torch.distributed.init_process_group(backend, timeout=PATIENCE)
-        yield Group(place, device)
+        torch.distributed.init_process_group(backend, timeout=TIMEOUT)
+        yield ProcessGroup(place, device)
     except BaseException as error:
         # It ends already: what torchrun sends to all, once one of them fails, adds nothing.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if not _tells_of_loss(error):
+        if not _is_peer_failure(error):
             raise
         reason = " ".join(str(error).split())[:160]
-        raise ProcessLostError(f"{LOST} ({reason})") from error
+        raise PeerExitedError(f"{PEER_EXITED} ({reason})") from error
     torch.distributed.destroy_process_group()
 
 
-def _tells_of_loss(error: BaseException) -> bool:
+def _is_peer_failure(error: BaseException) -> bool:
     words = ("gloo", "Connection closed by peer", "NCCL")
     told = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return told or isinstance(error, torch.distributed.DistError)
 
 
-class _Held(nn.Module):
+class _DDPModule(nn.Module):
     """Parameters, and what is computed with them and others.
 
     These others are none of the module's own, and no buffer is: those change alike everywhere.
@@ -212,7 +215,7 @@ class _Held(nn.Module):
         return self._compute[0](images)
 
 
-class _Sum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over processes; what each of them does with it, its gradient counts."""
 
     @staticmethod

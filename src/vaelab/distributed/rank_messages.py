@@ -12,33 +12,33 @@ from typing import Any
 import torch
 
 from vaelab.config import UserError
-from vaelab.distributed.environment import own_place
+from vaelab.distributed.environment import from_environ
 
-LOST = "another process of this training has ended"
+PEER_EXITED = "another process of this training has ended"
 STOPPED = "stopped"
 # In the environment of processes that the stage itself has started.
-WATCHED = "VAELAB_WATCHED"
-PATIENCE = timedelta(seconds=5)
+LAUNCHED_ENV = "VAELAB_WATCHED"
+STORE_TIMEOUT = timedelta(seconds=5)
 
 
-def may_say(message: str) -> bool:
+def should_print(message: str) -> bool:
     """Tell whether no other process has printed this line, and note that this one will.
 
     That another process has ended is said only where nobody has said why, and nobody watches.
     """
-    if LOST in message and (_count("lines") or WATCHED in os.environ):
+    if PEER_EXITED in message and (_count("lines") or LAUNCHED_ENV in os.environ):
         return False
     _add("lines")
     return _add(hashlib.sha256(message.encode()).hexdigest()) <= 1
 
 
-def announce_stop() -> None:
+def signal_stop() -> None:
     """Tell the others that the main process ends here, its checkpoint written."""
     _add("lines")
     _add(STOPPED)
 
 
-def has_stopped() -> bool:
+def stop_requested() -> bool:
     """Tell whether the main process has ended after a checkpoint."""
     return _count(STOPPED) > 0
 
@@ -59,11 +59,11 @@ def _add(name: str, number: int = 1) -> int:
 @cache
 def _store() -> Any:
     try:
-        if own_place().count == 1:
+        if from_environ().world_size == 1:
             return None
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         return torch.distributed.TCPStore(  # type: ignore[attr-defined, unused-ignore]
-            host, port, is_master=False, timeout=PATIENCE, wait_for_workers=False
+            host, port, is_master=False, timeout=STORE_TIMEOUT, wait_for_workers=False
         )
     except (UserError, ValueError, RuntimeError):
         return None

@@ -35,7 +35,7 @@ from vaelab.estimators.hmc import (
     Scale,
     StepSizes,
     Term,
-    adapted,
+    adapt_step_size,
     point,
 )
 from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian
@@ -228,7 +228,7 @@ def _adaptive_moves(
     for inverse_temperature in inverse_temperatures:
         here, acceptance = path.move(here, inverse_temperature, sizes, generator)
         yield here, sizes
-        sizes = adapted(sizes, acceptance)
+        sizes = adapt_step_size(sizes, acceptance)
 
 
 def _log_ratio(here: Point) -> LogWeights:

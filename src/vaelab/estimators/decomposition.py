@@ -20,7 +20,7 @@ from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian
 # cache, and for PyTorch to start no threads, whose meetings would cost more than the arithmetic.
 PAIRS = 2**15
 # Densities of one dimension that are computed at most: about 2 ns each on one core.
-MOST_DENSITIES = 10**10
+MAX_DENSITIES = 10**10
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def decompose_rate(
     At most `pairs` densities of one dimension are in memory at a time.
     """
     wide = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
-    step = math.ceil(len(latents) * wide.mean.numel() / MOST_DENSITIES)
+    step = math.ceil(len(latents) * wide.mean.numel() / MAX_DENSITIES)
     own = DiagonalGaussian(wide.mean[::step], wide.stddev[::step])
     z = as_float64(latents)[::step]
     joint, marginals = log_aggregate_posterior(z, wide), log_marginals(z, wide, pairs)

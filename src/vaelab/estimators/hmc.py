@@ -116,7 +116,7 @@ class Hamiltonian:
         return _stretch(transposed, here.gradient(weights))
 
 
-def adapted(step_sizes: StepSizes, acceptance: OfChains) -> StepSizes:
+def adapt_step_size(step_sizes: StepSizes, acceptance: OfChains) -> StepSizes:
     """Give step sizes that are nearer to `TARGET_ACCEPTANCE`, each image's by its own chains.
 
     Robbins & Monro 1951, at a constant rate: a density that changes is followed.

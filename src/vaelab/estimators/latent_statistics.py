@@ -14,7 +14,7 @@ from vaelab.config import EvaluateSettings
 from vaelab.estimators import aggregate, as_float64, mean_over_images
 from vaelab.estimators.decomposition import decompose_rate, gaussian_total_correlation
 from vaelab.models.distributions import DiagonalGaussian, Posterior
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 Latents = Float[Tensor, "images latent"]
 Table = Mapping[str, NDArray[Any]]
@@ -41,14 +41,14 @@ def dimension_table(
     noisy = isinstance(posterior, DiagonalGaussian)
     table: dict[str, NDArray[Any]] = {"dimension": np.arange(latents.shape[1])}
     if isinstance(posterior, DiagonalGaussian) and standard_prior:
-        table["kl_nats"] = array(as_float64(posterior.kl_per_dimension()).mean(0))
-    table["mean_variance"] = array(variances)
-    table["aggregate_mean"] = array(mean)
-    table["aggregate_stddev"] = array(stddev)
+        table["kl_nats"] = to_numpy(as_float64(posterior.kl_per_dimension()).mean(0))
+    table["mean_variance"] = to_numpy(variances)
+    table["aggregate_mean"] = to_numpy(mean)
+    table["aggregate_stddev"] = to_numpy(stddev)
     if standard_prior:
-        table["ks_statistic"] = aggregate.ks_statistics(array(latents))
+        table["ks_statistic"] = aggregate.ks_statistics(to_numpy(latents))
     if standard_prior or noisy:
-        table["active"] = array(variances > active_unit_threshold)
+        table["active"] = to_numpy(variances > active_unit_threshold)
     return table
 
 
@@ -82,7 +82,7 @@ def information_metrics(
     total correlation are too high by about as much. The Gaussian total correlation is that of all
     images, and has no cap.
     """
-    rows = choose(len(latents), settings.max_pairs_images, settings.seed, "pairs")
+    rows = sample_rows(len(latents), settings.max_pairs_images, settings.seed, "pairs")
     rows = rows.to(latents.device)
     some = DiagonalGaussian(posterior.mean[rows], posterior.stddev[rows])
     parts = decompose_rate(some, latents[rows])
@@ -109,25 +109,25 @@ def prior_metrics(
     """
     metrics: dict[str, float] = {}
     if prior is None:
-        distance = aggregate.squared_norm_ks_statistic(array(latents))
+        distance = aggregate.squared_norm_ks_statistic(to_numpy(latents))
         metrics["squared_norm_ks_statistic"] = distance
     most = min(MMD_POINTS, settings.max_pairs_images)
-    rows = choose(len(latents), most, settings.seed, "mmd")
+    rows = sample_rows(len(latents), most, settings.seed, "mmd")
     if len(rows) > 1:
         some = latents[rows.to(latents.device)]
-        noise = stream(settings.seed, "evaluation/prior")
+        noise = rng_stream(settings.seed, "evaluation/prior")
         drawn = torch.randn(some.shape, generator=noise) if prior is None else prior[: len(some)]
         metrics["mmd_squared"] = aggregate.mmd_squared(some, drawn.to(some.device)).item()
     return metrics
 
 
-def choose(count: int, most: int, seed: int, name: str) -> Int64[Tensor, "chosen"]:
+def sample_rows(count: int, most: int, seed: int, name: str) -> Int64[Tensor, "chosen"]:
     """Choose at most `most` of `count` images by the seed, in ascending order."""
-    order = torch.randperm(count, generator=stream(seed, f"evaluation/{name}"))
+    order = torch.randperm(count, generator=rng_stream(seed, f"evaluation/{name}"))
     return order[:most].sort().values
 
 
-def array(values: Shaped[Tensor, "*shape"]) -> NDArray[Any]:
+def to_numpy(values: Shaped[Tensor, "*shape"]) -> NDArray[Any]:
     """Copy a tensor to numpy."""
     copied: NDArray[Any] = values.cpu().numpy()
     return copied

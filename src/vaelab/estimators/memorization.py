@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import as_float64
 
 # Numbers (images x channels x height x width) at most of each of two sets that are compared.
@@ -29,7 +29,7 @@ class NearestImages:
 
 def nearest_images(
     images: Float[Tensor, "count channel height width"],
-    train: ImageBatches,
+    train: ImageLoader,
     noise: torch.Generator,
     batch_size: int = 1_000,
 ) -> NearestImages:
@@ -44,7 +44,7 @@ def nearest_images(
         raise ValueError("no training images to be near to")
     largest = max(1, COMPARED_NUMBERS // images[0].numel())
     nearest = [_Nearest(block) for block in torch.split(images, largest)]
-    for batch in train.ordered(min(batch_size, largest), noise):
+    for batch in train.sequential(min(batch_size, largest), noise):
         flat = as_float64(batch).flatten(1)
         for block in nearest:
             block.compare(flat)

@@ -16,11 +16,11 @@ from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_report
 from vaelab.evaluation.samples import sample_metrics
-from vaelab.evaluation.training_latents import encode_training
-from vaelab.evaluation.types import Arrays, Evaluation, EvaluationData, LatentCodes, Metrics
+from vaelab.evaluation.training_latents import encode_training_images
+from vaelab.evaluation.types import Arrays, Evaluation, EvaluationData, Metrics, TestLatents
 from vaelab.models.model import Model
 
-__all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentCodes", "Metrics", "evaluate"]
+__all__ = ["GROUPS", "Evaluation", "EvaluationData", "Metrics", "TestLatents", "evaluate"]
 
 WITH_ENCODER = {"test", "latent", "disentanglement"}
 # What can be measured.
@@ -92,22 +92,22 @@ def _encoded(
         _check_finite(metrics)
         smoothness, ways = latent.interpolation_metrics(model, codes, settings, device)
         metrics["latent"] |= smoothness
-        known, matrices = _known(model, data, codes, settings, groups)
+        known, matrices = _supervised_metrics(model, data, codes, settings, groups)
     metrics["latent"] |= known.pop("latent", {})
     return Evaluation(metrics | known, codes, bounds.per_image(scores) | ways | matrices)
 
 
-def _known(
+def _supervised_metrics(
     model: Model,
     data: EvaluationData,
-    codes: LatentCodes,
+    codes: TestLatents,
     settings: EvaluateSettings,
     groups: Collection[str],
 ) -> tuple[Metrics, Arrays]:
     """Measure what the latents say of known labels and factors."""
     if data.train_labels is None and data.train_factors is None:
         return {}, {}
-    training = encode_training(model, data.train, settings)
+    training = encode_training_images(model, data.train, settings)
     metrics: Metrics = {"latent": dict(latent.label_metrics(data, training, codes, settings))}
     report = factor_report(data, training, codes, settings) if "disentanglement" in groups else None
     if not (report and report.metrics):

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab.config import EvaluateSettings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import mean_over_images
 from vaelab.estimators.ais import (
     FITTED_TRANSITIONS,
@@ -31,12 +31,12 @@ from vaelab.estimators.ais import (
     tuned_step_sizes,
     upper_bound,
 )
-from vaelab.estimators.hmc import FIRST_STEP_SIZE, Hamiltonian, Scale, adapted, point
+from vaelab.estimators.hmc import FIRST_STEP_SIZE, Hamiltonian, Scale, adapt_step_size, point
 from vaelab.estimators.importance import importance_weighted_log_likelihood
-from vaelab.estimators.latent_statistics import choose
+from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.models.distributions import DiagonalGaussian, Gaussian, PixelDistribution
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 # Chains an image of the preliminary runs, which find where to start and how far to step
 PRELIMINARY_CHAINS = 4
@@ -60,8 +60,8 @@ Latents = Float[Tensor, "images latent"]
 
 def annealing_metrics(
     model: Model,
-    test: ImageBatches,
-    train: ImageBatches,
+    test: ImageLoader,
+    train: ImageLoader,
     settings: EvaluateSettings,
     device: torch.device,
 ) -> dict[str, float | int]:
@@ -75,17 +75,17 @@ def annealing_metrics(
     # Tensors that were made in inference mode could not be differentiated.
     with torch.inference_mode(False), torch.no_grad():
         variance = None if model.has_bound else fitted_variance(model, train, settings, device)
-        rows = choose(len(test), settings.annealing_images, settings.seed, "annealing")
-        images = test.take(rows, stream(settings.seed, "evaluation/test-pixels", device))
-        noise = stream(settings.seed, "evaluation/annealing", device)
+        rows = sample_rows(len(test), settings.annealing_images, settings.seed, "annealing")
+        images = test.gather(rows, rng_stream(settings.seed, "evaluation/test-pixels", device))
+        noise = rng_stream(settings.seed, "evaluation/annealing", device)
         with _progress_bar(settings, len(images)) as bar:
-            annealed = Annealed(model, variance, settings, noise, bar.update)
-            metrics = _of_simulated_images(annealed) | _of_test_images(annealed, images)
+            annealed = AisEvaluator(model, variance, settings, noise, bar.update)
+            metrics = _simulated_image_metrics(annealed) | _test_image_metrics(annealed, images)
     return metrics if variance is None else metrics | {"observation_variance": variance}
 
 
 @dataclass(frozen=True)
-class Annealed:
+class AisEvaluator:
     """A generator whose likelihood is annealed: with noise of a variance, or its own likelihood."""
 
     model: Model
@@ -94,7 +94,7 @@ class Annealed:
     noise: torch.Generator
     progress: Callable[[int], object] = lambda chains: None
 
-    def observe(self, latents: Tensor) -> PixelDistribution:
+    def condition_on(self, latents: Tensor) -> PixelDistribution:
         """p(x|z) for latents [*batch, latent]."""
         decoded = self.model.decode(latents)
         if self.variance is None:
@@ -127,7 +127,7 @@ class Annealed:
         return torch.stack([lower, upper_bound(reverse)])
 
     def _log_joint(self, images: Images, latents: Tensor) -> Tensor:
-        return self.observe(latents).log_prob(images) + self.model.log_prior(latents)
+        return self.condition_on(latents).log_prob(images) + self.model.log_prior(latents)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def initial_distribution(model: Model, images: Images) -> tuple[InitialDistribut
     """
     if model.has("encoder") and isinstance(posterior := model.encode(images), DiagonalGaussian):
         return posterior, posterior.stddev
-    drawn = model.prior(1_000, stream(0, "evaluation/prior-stddev", images.device))
+    drawn = model.prior(1_000, rng_stream(0, "evaluation/prior-stddev", images.device))
     stddev = drawn.std(0).clamp_min(1e-6).expand(len(images), -1)
     if not model.has("encoder"):
         return PriorDraws(model, len(images)), stddev
@@ -163,7 +163,7 @@ def initial_distribution(model: Model, images: Images) -> tuple[InitialDistribut
 
 
 def fitted_variance(
-    model: Model, train: ImageBatches, settings: EvaluateSettings, device: torch.device
+    model: Model, train: ImageLoader, settings: EvaluateSettings, device: torch.device
 ) -> float:
     """Give the s2 at which training images are likeliest under N(mean of p(x|z), s2 I).
 
@@ -173,9 +173,9 @@ def fitted_variance(
     """
     fitting = DIFFERENTIATED_NUMBERS // math.prod(model.image_shape)
     fitting = min(FITTING_IMAGES, max(FEWEST_FITTING_IMAGES, fitting))
-    rows = choose(len(train), fitting, settings.seed, "annealing-variance")
-    noise = stream(settings.seed, "evaluation/annealing-variance", device)
-    images = train.take(rows, noise)
+    rows = sample_rows(len(train), fitting, settings.seed, "annealing-variance")
+    noise = rng_stream(settings.seed, "evaluation/annealing-variance", device)
+    images = train.gather(rows, noise)
     initial, scale = initial_distribution(model, images)
 
     def mean_squares(latents: Tensor) -> Tensor:
@@ -195,15 +195,15 @@ def fitted_variance(
         errors = []
         for _ in range(FITTING_TRANSITIONS):
             here, acceptance = hamiltonian.transition(here, weights, sizes, noise)
-            sizes = adapted(sizes, acceptance)
+            sizes = adapt_step_size(sizes, acceptance)
             errors.append(mean_over_images(here.values[1, 0]))
     return variance
 
 
-def _of_simulated_images(annealed: Annealed) -> dict[str, float | int]:
+def _simulated_image_metrics(annealed: AisEvaluator) -> dict[str, float | int]:
     settings, noise = annealed.settings, annealed.noise
     latents = annealed.model.prior(settings.annealing_images, noise)
-    images = annealed.observe(latents).sample(noise)
+    images = annealed.condition_on(latents).sample(noise)
     lower, upper = (mean_over_images(bound) for bound in annealed.bounds(images, latents))
     metrics = {
         "simulated_images": len(images),
@@ -222,7 +222,7 @@ def _of_simulated_images(annealed: Annealed) -> dict[str, float | int]:
     }
 
 
-def _importance_weighted_nll(annealed: Annealed, images: Images) -> float:
+def _importance_weighted_nll(annealed: AisEvaluator, images: Images) -> float:
     """Average what the evaluation's own estimate makes of images, in nats."""
     model, settings = annealed.model, annealed.settings
     estimates = [
@@ -234,7 +234,7 @@ def _importance_weighted_nll(annealed: Annealed, images: Images) -> float:
     return -mean_over_images(torch.cat([each.log_likelihood for each in estimates]))
 
 
-def _of_test_images(annealed: Annealed, images: Images) -> dict[str, float | int]:
+def _test_image_metrics(annealed: AisEvaluator, images: Images) -> dict[str, float | int]:
     (lower,) = annealed.bounds(images)
     metrics = {"test_images": len(images), "nll_nats": -mean_over_images(lower)}
     if len(images) > 1:

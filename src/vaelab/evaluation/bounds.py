@@ -11,30 +11,30 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab.config import EvaluateSettings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import as_float64
 from vaelab.estimators import mean_over_images as mean
 from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 Scores = Mapping[str, Tensor]
 
 
 def score(
-    model: Model, test: ImageBatches, settings: EvaluateSettings, device: torch.device
+    model: Model, test: ImageLoader, settings: EvaluateSettings, device: torch.device
 ) -> Scores:
     """Give every test image's values, [images] or [images, latent], by name."""
     # Codes are the same at each draw; without a bound there is nothing to draw for.
     drawn = model.has_bound and model.posterior == "gaussian"
     samples = settings.importance_samples if drawn else 1
-    noise = stream(settings.seed, "evaluation/noise", device)
-    pixels = stream(settings.seed, "evaluation/test-pixels", device)
+    noise = rng_stream(settings.seed, "evaluation/noise", device)
+    pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
     with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
         batches = [
             _score_batch(model, images, samples, noise, bar.update)
-            for images in test.ordered(settings.batch_size, pixels)
+            for images in test.sequential(settings.batch_size, pixels)
         ]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 

@@ -9,16 +9,16 @@ from jaxtyping import Float, Int64
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from vaelab.config import ModelSettings, UserError, reason
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.models.networks import Shape, family
 from vaelab.runtime.files import sha256, write_atomically, write_text
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "classifier.json"
@@ -76,7 +76,7 @@ class Classifier(nn.Module):
 def build_classifier(image_shape: Shape, classes: int, seed: int = 0) -> Classifier:
     """Build a classifier for images of a shape; `seed` fixes the first weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "classifier.initialisation").initial_seed())
+        torch.manual_seed(rng_stream(seed, "classifier.initialisation").initial_seed())
         classifier = Classifier(image_shape, classes)
     return classifier.to(memory_format=torch.channels_last)
 
@@ -87,7 +87,7 @@ def enough_epochs(images: int, epochs: int) -> int:
 
 
 def train_classifier(
-    images: ImageBatches,
+    images: ImageLoader,
     labels: Labels,
     classes: int,
     *,
@@ -102,8 +102,8 @@ def train_classifier(
     """
     targets = _targets(images, labels, classes).to(device)
     classifier = build_classifier(images.array.shape[1:], classes, seed).to(device).train()
-    order = stream(seed, "classifier.shuffling")
-    noise = stream(seed, "classifier.noise", images.device)
+    order = rng_stream(seed, "classifier.shuffling")
+    noise = rng_stream(seed, "classifier.noise", images.device)
     steps = epochs * math.ceil(len(images) / BATCH)
     adam = torch.optim.Adam(classifier.parameters(), LEARNING_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps))
@@ -113,7 +113,7 @@ def train_classifier(
     ):
         for _ in range(epochs):
             for rows in torch.split(torch.randperm(len(images), generator=order), BATCH):
-                logits = classifier(images.take(rows, noise).to(device))
+                logits = classifier(images.gather(rows, noise).to(device))
                 loss = functional.cross_entropy(logits, targets[rows.to(device)])
                 adam.zero_grad()
                 torch.autograd.backward(loss)
@@ -123,7 +123,7 @@ def train_classifier(
     return classifier.eval()
 
 
-def _targets(images: ImageBatches, labels: Labels, classes: int) -> Int64[Tensor, "count"]:
+def _targets(images: ImageLoader, labels: Labels, classes: int) -> Int64[Tensor, "count"]:
     if len(labels) != len(images):
         raise ValueError(f"{len(images)} images have {len(labels)} labels")
     if not len(labels) or labels.min() < 0 or labels.max() >= classes:
@@ -131,15 +131,15 @@ def _targets(images: ImageBatches, labels: Labels, classes: int) -> Int64[Tensor
     return torch.from_numpy(np.array(labels))
 
 
-def accuracy(classifier: Classifier, images: ImageBatches, labels: Labels) -> float:
+def accuracy(classifier: Classifier, images: ImageLoader, labels: Labels) -> float:
     """Share of images whose label is the most likely class.
 
     Noise that is drawn on images is the same each time. Raises ValueError unless each image has a
     label from 0 to classes - 1.
     """
     targets = _targets(images, labels, classifier.classes)
-    noise = stream(0, "classifier.accuracy", images.device)
-    batches = images.ordered(EVALUATION_BATCH, noise)
+    noise = rng_stream(0, "classifier.accuracy", images.device)
+    batches = images.sequential(EVALUATION_BATCH, noise)
     predicted = torch.cat([features_of(classifier, batch)[1].cpu() for batch in batches])
     return (predicted == targets).double().mean().item()
 
@@ -165,7 +165,7 @@ def save_classifier(
 ) -> ClassifierDescription:
     """Write a classifier's weights, then their description, which holds their SHA-256."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in classifier.state_dict().items()}
-    content = serialise(tensors)
+    content = serialize(tensors)
     write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
     description = ClassifierDescription(
         image_shape=classifier.image_shape,

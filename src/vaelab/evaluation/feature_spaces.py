@@ -88,7 +88,7 @@ class PixelSpace:
 
 
 @dataclass(frozen=True)
-class PrincipalSpace:
+class PCASpace:
     """The first principal components of the pixels of training images, each of variance 1 there.
 
     At most 64. They are whitened (`axes` are divided by the standard deviations) because without
@@ -101,7 +101,7 @@ class PrincipalSpace:
     name: ClassVar[str] = "pca"
 
     @classmethod
-    def fit(cls, batches: Batches) -> "PrincipalSpace":
+    def fit(cls, batches: Batches) -> "PCASpace":
         """Fit to two training images or more, by the singular values of their pixels.
 
         Of images that are all the same there is no component.

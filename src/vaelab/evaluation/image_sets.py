@@ -34,7 +34,9 @@ class ImageSet:
     class_shares: Float64[Tensor, "classes"] | None = None
 
 
-def see(batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = None) -> ImageSet:
+def extract_features(
+    batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = None
+) -> ImageSet:
     """Look at six images or more, each once, and keep the first: 1,000, or `keep` of them."""
     most = FIRST if keep is None else keep
     parts: list[dict[str, Tensor]] = []
@@ -42,7 +44,7 @@ def see(batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = Non
     for images in batches:
         # A copy, because a view would hold all of the batch.
         first = images[: max(0, most - count)].clone()
-        parts.append(_look(images, spaces) | {"first": first})
+        parts.append(_extract_batch(images, spaces) | {"first": first})
         count += len(images)
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     predicted, shares = _classes(whole, spaces)
@@ -56,7 +58,7 @@ def see(batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = Non
     )
 
 
-def _look(images: Images, spaces: Sequence[FeatureSpace]) -> dict[str, Tensor]:
+def _extract_batch(images: Images, spaces: Sequence[FeatureSpace]) -> dict[str, Tensor]:
     looked = {space.name: space.features(images) for space in spaces}
     looked["power"] = len(images) * samples.mean_power(images)[None]
     if min(images.shape[-2:]) >= 3:

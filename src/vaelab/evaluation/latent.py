@@ -11,12 +11,12 @@ from vaelab.estimators import latent_statistics, probes
 from vaelab.estimators.clusters import kmeans_agreement
 from vaelab.estimators.interpolation import largest_step
 from vaelab.evaluation.bounds import Scores
-from vaelab.evaluation.training_latents import TrainingCodes
-from vaelab.evaluation.types import EvaluationData, LatentCodes
+from vaelab.evaluation.training_latents import TrainingLatents
+from vaelab.evaluation.types import EvaluationData, TestLatents
 from vaelab.inference.decoding import Path, decode_means, interpolate
 from vaelab.models.distributions import DiagonalGaussian, PointMass, Posterior
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 PATHS: tuple[Path, ...] = ("linear", "spherical")
 # Images on the way between two, both included; every other one is shown, of the first four ways,
@@ -26,12 +26,15 @@ WAY_STEPS, SHOWN_EVERY, WAYS_SHOWN = 19, 2, 4
 
 def describe_latents(
     model: Model, scores: Scores, settings: EvaluateSettings, device: torch.device
-) -> tuple[LatentCodes, dict[str, float | int]]:
+) -> tuple[TestLatents, dict[str, float | int]]:
     """Give the codes with their table of dimensions, and the metrics that apply."""
     posterior = _posterior(scores)
     # One latent of each image: together a sample of the aggregate posterior.
-    drawn = posterior.rsample(stream(settings.seed, "evaluation/aggregate", device))
-    standard, noise = model.has_standard_prior, stream(settings.seed, "evaluation/prior", device)
+    drawn = posterior.rsample(rng_stream(settings.seed, "evaluation/aggregate", device))
+    standard, noise = (
+        model.has_standard_prior,
+        rng_stream(settings.seed, "evaluation/prior", device),
+    )
     threshold = settings.active_unit_threshold
     table = latent_statistics.dimension_table(posterior, drawn, threshold, standard_prior=standard)
     metrics = latent_statistics.dimension_metrics(table)
@@ -52,15 +55,15 @@ def _posterior(scores: Scores) -> Posterior:
     return PointMass(scores["mean"])
 
 
-def _codes(posterior: Posterior, scores: Scores, table: dict[str, NDArray[Any]]) -> LatentCodes:
+def _codes(posterior: Posterior, scores: Scores, table: dict[str, NDArray[Any]]) -> TestLatents:
     stddevs = scores.get("stddev", torch.zeros_like(posterior.mean))
-    return LatentCodes(
-        latent_statistics.array(posterior.mean), latent_statistics.array(stddevs), table
+    return TestLatents(
+        latent_statistics.to_numpy(posterior.mean), latent_statistics.to_numpy(stddevs), table
     )
 
 
 def label_metrics(
-    data: EvaluationData, training: TrainingCodes, codes: LatentCodes, settings: EvaluateSettings
+    data: EvaluationData, training: TrainingLatents, codes: TestLatents, settings: EvaluateSettings
 ) -> dict[str, float]:
     """Measure how much of the labels the latents hold; nothing without two classes."""
     if data.train_labels is None or data.test_labels is None:
@@ -82,13 +85,13 @@ def label_metrics(
 
 
 def interpolation_metrics(
-    model: Model, codes: LatentCodes, settings: EvaluateSettings, device: torch.device
+    model: Model, codes: TestLatents, settings: EvaluateSettings, device: torch.device
 ) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
     """Measure how evenly images change between test images' latents, and give some of the ways.
 
     Nothing for codes, between which there are no latents, and for a single image.
     """
-    order = torch.randperm(len(codes.means), generator=stream(settings.seed, "evaluation/ways"))
+    order = torch.randperm(len(codes.means), generator=rng_stream(settings.seed, "evaluation/ways"))
     pairs = min(settings.interpolation_pairs, len(order) // 2)
     if model.is_discrete or not pairs:
         return {}, {}
@@ -103,6 +106,6 @@ def interpolation_metrics(
             way = decode_means(model, interpolate(start, end, WAY_STEPS, path))
             steps.append(largest_step(way))
             shown = (way[:, ::SHOWN_EVERY] * 255).round().byte()
-            pictures.setdefault(f"{path}_interpolation", latent_statistics.array(shown))
+            pictures.setdefault(f"{path}_interpolation", latent_statistics.to_numpy(shown))
         metrics[f"{path}_interpolation_largest_step"] = torch.cat(steps).mean().item()
     return metrics, pictures

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaelab.config import EvaluateSettings, UserError
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import latent_statistics
 from vaelab.estimators.memorization import NearestImages, data_copying_z, nearest_images
 from vaelab.evaluation.classifier import Classifier
@@ -25,14 +25,14 @@ from vaelab.evaluation.feature_spaces import (
     ClassifierSpace,
     FeatureSpace,
     InceptionSpace,
+    PCASpace,
     PixelSpace,
-    PrincipalSpace,
 )
-from vaelab.evaluation.image_sets import NEIGHBOURS, ImageSet, compare, describe, see
+from vaelab.evaluation.image_sets import NEIGHBOURS, ImageSet, compare, describe, extract_features
 from vaelab.evaluation.types import EvaluationData
 from vaelab.inference import decoding
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 Images = Float[Tensor, "count channel height width"]
 Rows = Int64[Tensor, "chosen"]
@@ -70,9 +70,11 @@ def sample_metrics(
     with torch.inference_mode():
         fitted = batches_of(train, others[:FITTED], settings, "fitted")
         spaces = feature_spaces(fitted, classifier, settings, device)
-        drawn = see(draw(model, data, count, settings, device), spaces)
-        real = see(batches_of(test, test_rows, settings, "test"), spaces)
-        floor = see(batches_of(train, train_rows[:count], settings, "train"), spaces, keep=0)
+        drawn = extract_features(sample_images(model, data, count, settings, device), spaces)
+        real = extract_features(batches_of(test, test_rows, settings, "test"), spaces)
+        floor = extract_features(
+            batches_of(train, train_rows[:count], settings, "train"), spaces, keep=0
+        )
         metrics: Metrics = {"count": count, **compare(drawn, real), **describe(drawn)}
         metrics |= {f"{name}_floor": value for name, value in compare(floor, real).items()}
         metrics |= {f"{name}_real": v for name, v in describe(real).items() if name in WITH_REAL}
@@ -96,12 +98,12 @@ def feature_spaces(
     weights = settings.inception_weights
     inception = [InceptionSpace.load(weights, device)] if weights else []
     learnt = [ClassifierSpace(classifier)] if classifier else []
-    principal = PrincipalSpace.fit(training_images)
+    principal = PCASpace.fit(training_images)
     components = [principal] if principal.axes.numel() else []
     return [*learnt, PixelSpace(), *components, *inception]
 
 
-def draw(
+def sample_images(
     model: Model,
     data: EvaluationData,
     count: int,
@@ -114,8 +116,8 @@ def draw(
     where noise was added to grey levels these are brought back. Raises UserError where a pixel
     is not finite.
     """
-    latents = model.prior(count, stream(settings.seed, "evaluation/samples", device))
-    noise = stream(settings.seed, "evaluation/samples/pixels", device)
+    latents = model.prior(count, rng_stream(settings.seed, "evaluation/samples", device))
+    noise = rng_stream(settings.seed, "evaluation/samples/pixels", device)
     levels = data.test.dequantize_levels
     for some in torch.split(latents, settings.batch_size):
         images = decoding.decode_means(model, some)
@@ -131,19 +133,19 @@ def draw(
 
 
 def batches_of(
-    images: ImageBatches, rows: Rows, settings: EvaluateSettings, name: str
+    images: ImageLoader, rows: Rows, settings: EvaluateSettings, name: str
 ) -> Iterator[Images]:
     """Give chosen images, batch by batch; `name` is that of the noise, where there is any."""
-    noise = stream(settings.seed, f"evaluation/samples/{name}", images.device)
-    return (images.take(some, noise) for some in torch.split(rows, settings.batch_size))
+    noise = rng_stream(settings.seed, f"evaluation/samples/{name}", images.device)
+    return (images.gather(some, noise) for some in torch.split(rows, settings.batch_size))
 
 
 def _shuffled(images: int, seed: int, name: str) -> Rows:
     """Order a split's images at random: in their files they may be sorted."""
-    return torch.randperm(images, generator=stream(seed, f"evaluation/samples/{name}-rows"))
+    return torch.randperm(images, generator=rng_stream(seed, f"evaluation/samples/{name}-rows"))
 
 
-def _as_stored(images: ImageBatches) -> ImageBatches:
+def _as_stored(images: ImageLoader) -> ImageLoader:
     """Give the same images without the noise that hides their grey levels."""
     stored = copy.copy(images)
     stored.dequantize_levels = None
@@ -151,13 +153,13 @@ def _as_stored(images: ImageBatches) -> ImageBatches:
 
 
 def _nearest(
-    drawn: ImageSet, real: ImageSet, train: ImageBatches, settings: EvaluateSettings
+    drawn: ImageSet, real: ImageSet, train: ImageLoader, settings: EvaluateSettings
 ) -> tuple[dict[str, float], dict[str, NDArray[Any]]]:
     """Look for training images behind the first 1,000 drawn ones and as many test images."""
 
     def nearest(images: Images) -> NearestImages:
         # Where training images are drawn at each access, both look at one draw.
-        noise = stream(settings.seed, "evaluation/samples/nearest", train.device)
+        noise = rng_stream(settings.seed, "evaluation/samples/nearest", train.device)
         return nearest_images(images, train, noise, settings.batch_size)
 
     ours, theirs = nearest(drawn.first), nearest(real.first)
@@ -168,7 +170,7 @@ def _nearest(
     }
     shown = (drawn.first[:SHOWN] * 255).round().byte()
     behind = train.array[ours.indices[:SHOWN].cpu().numpy()]
-    return metrics, {"samples_shown": latent_statistics.array(shown), "nearest_shown": behind}
+    return metrics, {"samples_shown": latent_statistics.to_numpy(shown), "nearest_shown": behind}
 
 
 def _provenance(
@@ -189,6 +191,6 @@ def _shares(drawn: ImageSet, real: ImageSet) -> dict[str, NDArray[Any]]:
     if drawn.class_shares is None or real.class_shares is None:
         return {}
     return {
-        "class_shares": latent_statistics.array(drawn.class_shares),
-        "class_shares_real": latent_statistics.array(real.class_shares),
+        "class_shares": latent_statistics.to_numpy(drawn.class_shares),
+        "class_shares_real": latent_statistics.to_numpy(real.class_shares),
     }

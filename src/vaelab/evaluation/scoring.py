@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import as_float64
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.models.likelihoods import GaussianLikelihood, Likelihood
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 BATCH = 500
 # Images that fit the variance; as many as the training loop takes between epochs.
@@ -45,7 +45,7 @@ class ImageScores:
 
 
 @contextmanager
-def normalised(model: Model, train: ImageBatches, seed: int) -> Iterator[float | None]:
+def with_fitted_variance(model: Model, train: ImageLoader, seed: int) -> Iterator[float | None]:
     """Let a Gaussian likelihood, for a while, have its best variance on the training split.
 
     Gives that variance, the mean squared error of a pixel; None for other likelihoods.
@@ -55,8 +55,8 @@ def normalised(model: Model, train: ImageBatches, seed: int) -> Iterator[float |
         if isinstance(likelihood, GaussianLikelihood):
             fitted = GaussianLikelihood(None, linear=likelihood.linear)
             model.likelihood = fitted.to(train.device).eval()
-            noise = stream(seed, "scoring/fit", train.device)
-            model.fit_likelihood(train.spread(BATCH, noise, FIT_IMAGES), noise)
+            noise = rng_stream(seed, "scoring/fit", train.device)
+            model.fit_likelihood(train.subsample(BATCH, noise, FIT_IMAGES), noise)
             variance = fitted.variance.item()
         yield variance
     finally:
@@ -64,15 +64,15 @@ def normalised(model: Model, train: ImageBatches, seed: int) -> Iterator[float |
 
 
 @torch.inference_mode()
-def score_images(model: Model, images: ImageBatches, samples: int, seed: int) -> ImageScores:
+def score_images(model: Model, images: ImageLoader, samples: int, seed: int) -> ImageScores:
     """Score every image with K = `samples`, always with the same noise for a seed.
 
     The model is in evaluation mode and its likelihood `normalised`. Burda et al. 2016, equation
     8; Kingma & Welling 2014, equation 3.
     """
-    noise = stream(seed, "scoring/noise", images.device)
-    pixels = stream(seed, "scoring/pixels", images.device)
-    parts = [_score(model, part, samples, noise) for part in images.ordered(BATCH, pixels)]
+    noise = rng_stream(seed, "scoring/noise", images.device)
+    pixels = rng_stream(seed, "scoring/pixels", images.device)
+    parts = [_score(model, part, samples, noise) for part in images.sequential(BATCH, pixels)]
     return ImageScores(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -87,7 +87,7 @@ def _score(
     return -estimate.log_likelihood, as_float64(generation), as_float64(kl)
 
 
-def normalised_bound(
+def normalized_bound(
     validation: Mapping[str, float], likelihood: Likelihood, pixels: int
 ) -> float | None:
     """Give the negative bound in nats that an epoch's validation metrics imply, at weight 1.

@@ -7,27 +7,29 @@ import torch
 from numpy.typing import NDArray
 
 from vaelab.config import EvaluateSettings
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import latent_statistics
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 # Chosen by the seed, at most so many images.
 TRAIN_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
-class TrainingCodes:
+class TrainingLatents:
     """Rows of the training split, and the means of their posteriors, [rows, latent]."""
 
     rows: NDArray[np.int64]
     means: NDArray[np.float32]
 
 
-def encode_training(model: Model, train: ImageBatches, settings: EvaluateSettings) -> TrainingCodes:
+def encode_training_images(
+    model: Model, train: ImageLoader, settings: EvaluateSettings
+) -> TrainingLatents:
     """Encode training images chosen by the seed."""
-    rows = latent_statistics.choose(len(train), TRAIN_IMAGES, settings.seed, "probe")
-    pixels = stream(settings.seed, "evaluation/train-pixels", train.device)
+    rows = latent_statistics.sample_rows(len(train), TRAIN_IMAGES, settings.seed, "probe")
+    pixels = rng_stream(settings.seed, "evaluation/train-pixels", train.device)
     batches = torch.split(rows, settings.batch_size)
-    means = torch.cat([model.encode(train.take(some, pixels)).mean for some in batches])
-    return TrainingCodes(rows.numpy(), latent_statistics.array(means))
+    means = torch.cat([model.encode(train.gather(some, pixels)).mean for some in batches])
+    return TrainingLatents(rows.numpy(), latent_statistics.to_numpy(means))

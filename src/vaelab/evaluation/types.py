@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 
 Metrics = dict[str, dict[str, float | int | str]]
 Arrays = dict[str, NDArray[Any]]
@@ -22,8 +22,8 @@ class EvaluationData:
 
     name: str
     levels: int
-    train: ImageBatches
-    test: ImageBatches
+    train: ImageLoader
+    test: ImageLoader
     train_labels: NDArray[np.int64] | None = None
     test_labels: NDArray[np.int64] | None = None
     train_factors: NDArray[np.int64] | None = None
@@ -31,7 +31,7 @@ class EvaluationData:
 
 
 @dataclass(frozen=True)
-class LatentCodes:
+class TestLatents:
     """The posterior of every test image, in the order of the files, and a table by dimension.
 
     `means` and `stddevs` are [images, latent]; `dimensions` has the columns, of length
@@ -48,5 +48,5 @@ class Evaluation:
     """Metrics by group and name, the latents where the model has an encoder, and what to draw."""
 
     metrics: Metrics
-    latents: LatentCodes | None
+    latents: TestLatents | None
     arrays: Arrays = field(default_factory=dict)

@@ -11,7 +11,7 @@ from vaelab.figures.image_tiles import Images
 
 
 @dataclass(frozen=True)
-class MemberPictures:
+class VariantImages:
     """Images [count, channel, height, width] in [0, 1]; no reconstructions without an encoder."""
 
     reconstructions: Images | None
@@ -21,7 +21,7 @@ class MemberPictures:
 def comparison_figure(
     originals: Images,
     real: Images,
-    members: Mapping[str, MemberPictures],
+    members: Mapping[str, VariantImages],
     title: str = "Restored and invented images by objective",
 ) -> Figure:
     """Draw a row a member, below one of real images: reconstructions left, samples right."""

@@ -20,7 +20,7 @@ from vaelab.figures.study_table import (
     Column,
     Parameter,
     Span,
-    number,
+    format_number,
     tick_texts,
     usual_span,
     widen,
@@ -73,7 +73,7 @@ def rate_distortion_figure(
         _draw_equal_bounds(axes)
         _draw_trials(axes, points, there & ~front, front, colors)
         best = points[np.where(there, points.sum(axis=1), np.inf).argmin()]
-        draw_star(axes, best, f"lowest negative ELBO: {number(best.sum())}")
+        draw_star(axes, best, f"lowest negative ELBO: {format_number(best.sum())}")
         _name_points(axes, points[list(chosen)])
         add_legend(figure)
     return figure
@@ -98,7 +98,7 @@ def _set_frame(axes: Axes, points: Points, kept: Float[np.ndarray, "kept 2"]) ->
     axes.set_xlim(left - 0.1 * across, right + 0.1 * across)
     axes.set_ylim(bottom - 0.16 * up, top + 0.08 * up)
     if len(beyond):
-        text = _BEYOND.format(len(beyond), *map(number, beyond.max(axis=0)))
+        text = _BEYOND.format(len(beyond), *map(format_number, beyond.max(axis=0)))
         axes.set_title(text, loc="right", fontsize=8, color=SLATE)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from vaelab.figures.study_table import number
+from vaelab.figures.study_table import format_number
 from vaelab.figures.style import BLUE, INK, MIST, ORANGE, SLATE, new_figure, style
 
 HALF = 4.4  # inches: two stand side by side on a page
@@ -50,7 +50,7 @@ def _draw_histogram(
     axes: Axes, values: Values, bins: Float[NDArray[np.floating], "edges"], mean: float
 ) -> None:
     axes.hist(values, bins=bins.tolist(), color=BLUE)
-    axes.axvline(mean, color=INK, linewidth=1.1, label=f"mean {number(mean, 3)}")
+    axes.axvline(mean, color=INK, linewidth=1.1, label=f"mean {format_number(mean, 3)}")
     axes.legend(loc="upper right")
     axes.set_xlim(bins[0], bins[-1])
 
@@ -81,7 +81,7 @@ def _draw_ladder(axes: Axes, ladder: Mapping[str, float], longest: int) -> None:
     axes.scatter(values, places, color=BLUE, s=34, zorder=3)
     for value, place in zip(values, places, strict=True):
         look: Any = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-        axes.annotate(number(value), (value, place), (0, 6), **look)
+        axes.annotate(format_number(value), (value, place), (0, 6), **look)
     axes.set_yticks(places, list(ladder))
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(longest - 0.5, -0.8)
@@ -95,17 +95,17 @@ def rate_split_figure(parts: Mapping[str, float], rate: float, cap: float) -> Fi
     """
     colors = (BLUE, ORANGE, SLATE)
     with style():
-        figure = new_figure(f"What the KL loss of {number(rate, 3)} nats pays for", 1.75)
+        figure = new_figure(f"What the KL loss of {format_number(rate, 3)} nats pays for", 1.75)
         axes = figure.add_subplot(xlabel="nats per image", yticks=[], ylim=(-0.5, 0.5))
         start = 0.0
         for (name, nats), color in zip(parts.items(), colors, strict=False):
-            label = f"{name}: {number(nats, 3)}"
+            label = f"{name}: {format_number(nats, 3)}"
             axes.barh(0, max(nats, 0), 0.62, left=start, color=color, label=label)
             start += max(nats, 0)
         axes.axvline(cap, color=INK, linewidth=1.1, linestyle=":")
         whole = 1.05 * max(start, cap, 1e-6)
         look: Any = {"fontsize": 7.5, "color": SLATE, "ha": "right" if cap > whole / 2 else "left"}
-        axes.annotate(f"  cap of the first part: {number(cap, 3)}  ", (cap, 0.42), **look)
+        axes.annotate(f"  cap of the first part: {format_number(cap, 3)}  ", (cap, 0.42), **look)
         axes.set_xlim(0, whole)
         axes.spines["left"].set_visible(False)
         figure.legend(loc="outside lower center", ncols=len(parts))

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import arrange_pairs
 from vaelab.figures.report import HALF
-from vaelab.figures.study_table import number
+from vaelab.figures.study_table import format_number
 from vaelab.figures.style import BLUE, INK, STONE, as_written, new_figure, spread_over, style
 
 Shares = Float[NDArray[np.floating], "classes"]
 Bytes = UInt8[np.ndarray, "count channel height width"]
-Ways = UInt8[np.ndarray, "pairs steps channel height width"]
+StepDistances = UInt8[np.ndarray, "pairs steps channel height width"]
 
 _COLUMNS = 12
 _ROWS = 3  # of samples with their neighbours
@@ -46,7 +46,7 @@ def distances_figure(distances: Mapping[str, Against]) -> Figure:
         axes.hlines(places, 1, ratios, color=STONE, linewidth=3)
         axes.scatter(ratios, places, color=BLUE, s=38, zorder=3)
         for place, ratio in zip(places, ratios, strict=True):
-            text = f"{number(float(ratio), 2)}×"
+            text = f"{format_number(float(ratio), 2)}×"
             axes.annotate(text, (ratio, place), (8, 0), textcoords="offset points", va="center")
         axes.axvline(1, color=INK, linewidth=1.1, linestyle=":")
         axes.set_yticks(places, names)
@@ -110,7 +110,7 @@ def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
 
 
-def ways_figure(ways: Mapping[str, Ways]) -> Figure:
+def interpolation_steps_figure(ways: Mapping[str, StepDistances]) -> Figure:
     """Draw decoded ways between pairs of images, those of one pair below one another."""
     kinds = list(ways)
     stacked = np.stack([_unit(way[:_PAIRS]) for way in ways.values()], axis=1)

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaelab.figures.study_table import STEPS, Column, Parameter, StudyTable, fold, number
+from vaelab.figures.study_table import STEPS, Column, Parameter, StudyTable, format_number, wrap
 from vaelab.figures.style import BLUE, CLASS_COLORS, INK, ORANGE, SLATE, new_figure, style
 from vaelab.figures.surface import draw_surface, shade_in_steps
 from vaelab.figures.trial_plots import (
@@ -37,7 +37,7 @@ def history_figure(table: StudyTable) -> Figure:
     so_far = better.accumulate(np.where(complete, values, np.nan))
     with style():
         figure = new_figure(f"The best of {len(numbers)} trials: {table.name_best(complete)}", 3.4)
-        axes = figure.add_subplot(xlabel="trial", ylabel=fold(table.measure, 40))
+        axes = figure.add_subplot(xlabel="trial", ylabel=wrap(table.measure, 40))
         axes.plot(
             numbers, so_far, color=ORANGE, drawstyle="steps-post", zorder=1, label="best so far"
         )
@@ -72,7 +72,7 @@ def importance_figure(
     values = np.array(list(importances.values()), np.float64)
     shares = np.nan_to_num(values)
     order = np.argsort(-shares, kind="stable").tolist()
-    names = [fold(list(importances)[k], 36) for k in order]
+    names = [wrap(list(importances)[k], 36) for k in order]
     lines = 1 + max(name.count("\n") for name in names)
     with style():
         figure = new_figure(title, 0.9 + (0.16 + 0.16 * lines) * len(order))
@@ -94,7 +94,7 @@ def slice_figure(table: StudyTable) -> Figure:
     title = f"Each setting by itself; the best: {table.name_best(complete)}"
     with style():
         figure = new_figure(title, 2.4 * rows + 0.8)
-        figure.supylabel(fold(table.measure, 40), color=SLATE, fontsize=8.5)
+        figure.supylabel(wrap(table.measure, 40), color=SLATE, fontsize=8.5)
         panels = [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
         colors = add_parameter_bar(figure, Parameter("trial", table.numbers))
         for place, (axes, parameter) in enumerate(zip(panels, table.parameters, strict=True)):
@@ -118,7 +118,7 @@ def contour_figure(table: StudyTable, x: str, y: str) -> Figure:
     shades, shown = shade_in_steps(table), np.clip(values[order], *table.span())
     with style():
         figure = new_figure(f"{x} and {y}: the darker the better", 4.8)
-        axes = figure.add_subplot(xlabel=fold(x, 60), ylabel=fold(y, 40))
+        axes = figure.add_subplot(xlabel=wrap(x, 60), ylabel=wrap(y, 40))
         axes.grid(False)
         axes.use_sticky_edges = False
         numeric = not across.categories and not up.categories
@@ -134,7 +134,7 @@ def contour_figure(table: StudyTable, x: str, y: str) -> Figure:
         draw_star(axes, points[order[0]], f"best: {table.name_best(complete)}")
         axes.set_xticks(*across.ticks(points[complete | pruned, 0]))
         axes.set_yticks(*up.ticks(points[complete | pruned, 1]))
-        figure.colorbar(shades, ax=axes, label=fold(table.measure, 50), aspect=40)
+        figure.colorbar(shades, ax=axes, label=wrap(table.measure, 50), aspect=40)
         add_legend(figure)
     return figure
 
@@ -148,7 +148,7 @@ def parallel_figure(table: StudyTable) -> Figure:
     with style():
         figure = new_figure("All complete trials at once: the darker the better", 3.9)
         axes = figure.add_subplot(xlim=(-0.3, len(parameters) - 0.8))
-        names = [fold(p.name, 80 // len(parameters)) for p in parameters]
+        names = [wrap(p.name, 80 // len(parameters)) for p in parameters]
         axes.set_xticks(range(len(parameters)), names)
         axes.tick_params(
             length=0, labelbottom=False, labeltop=True, labelleft=False, labelcolor=INK
@@ -183,7 +183,7 @@ def weight_figure(
     best = table.best(complete)
     with style():
         figure = new_figure(f"The best {weight}: measured and in closed form", 3.8)
-        axes = figure.add_subplot(xlabel=fold(weight, 60), ylabel=fold(table.measure, 40))
+        axes = figure.add_subplot(xlabel=wrap(weight, 60), ylabel=wrap(table.measure, 40))
         colors = np.tile(to_rgba(BLUE), (len(places), 1))
         if color_by is not None:
             colors = add_parameter_bar(figure, table.parameter(color_by))
@@ -191,7 +191,7 @@ def weight_figure(
             ("best measured", places[best], ORANGE, "-"),
             ("closed form", expected, INK, "--"),
         ):
-            label = f"{name}: {number(10**place if parameter.log else place, 2)}"
+            label = f"{name}: {format_number(10**place if parameter.log else place, 2)}"
             axes.axvline(place, color=color, linestyle=line, linewidth=1.3, zorder=1, label=label)
         draw_dots(axes, places[complete], values[complete], table.span(), colors[complete])
         draw_star(axes, (places[best], values[best]), f"best: {table.name_best(complete)}")
@@ -216,7 +216,7 @@ def _draw_slice(axes: Axes, table: StudyTable, parameter: Parameter, colors: Col
             for label in axes.get_xticklabels():
                 label.set(ha="right", rotation_mode="anchor")
     lacking = int(np.isnan(places[complete]).sum())
-    axes.set_xlabel(fold(parameter.name, 26) + (f"\n({lacking} without it)" if lacking else ""))
+    axes.set_xlabel(wrap(parameter.name, 26) + (f"\n({lacking} without it)" if lacking else ""))
 
 
 def _draw_axis(axes: Axes, place: int, parameter: Parameter, places: Column) -> Column:

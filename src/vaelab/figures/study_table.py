@@ -56,11 +56,13 @@ class Parameter:
         names, there = self.categories, places[np.isfinite(places)]
         if names or not len(there):
             shown = spread_over(len(names), 12)
-            return [float(k) for k in shown], [fold(names[k], 14) for k in shown]
+            return [float(k) for k in shown], [wrap(names[k], 14) for k in shown]
         low, high = float(there.min()), float(there.max())
         if self.log:
             values = _log_ticks(10**low, 10**high)
-            return [math.log10(value) for value in values], [number(value) for value in values]
+            return [math.log10(value) for value in values], [
+                format_number(value) for value in values
+            ]
         values = _ticks(low, high, integer=all(isinstance(v, int | None) for v in self.values))
         return values, tick_texts(values)
 
@@ -115,7 +117,7 @@ class StudyTable:
     def name_best(self, chosen: Chosen) -> str:
         """Say what the best among the chosen trials reached, and which one it is."""
         row = self.best(chosen)
-        return f"{number(self.values[row])} in trial {self.numbers[row]}"
+        return f"{format_number(self.values[row])} in trial {self.numbers[row]}"
 
     def span(self) -> Span:
         """Give the range of the complete trials without those far worse than most."""
@@ -123,7 +125,7 @@ class StudyTable:
         return (low, high) if self.minimize else (-high, -low)
 
 
-def number(value: float, digits: int = 4) -> str:
+def format_number(value: float, digits: int = 4) -> str:
     """Write a number as people do: 0.031, −82.31, 1,234.5, 52,345."""
     text = f"{value:.{digits}g}"
     if min(10**digits, 1000) <= abs(value) < 1e7:
@@ -155,7 +157,7 @@ def widen(span: Span) -> Span:
     return low - half, high + half
 
 
-def fold(text: str, letters: int) -> str:
+def wrap(text: str, letters: int) -> str:
     """Break a long name into lines: after its dots, then at its spaces and underscores."""
     parts = re.split(r"(?<=\.)(?=[a-z])", text) if len(text) > letters else [text]
     lines = [textwrap.fill(part.replace("_", "_\0 "), letters) for part in parts]

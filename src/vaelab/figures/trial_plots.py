@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from vaelab.figures.study_table import Parameter, Span, Values, fold, number
+from vaelab.figures.study_table import Parameter, Span, Values, format_number, wrap
 from vaelab.figures.style import MIST, NATS, ORANGE, SLATE
 
 Colors = Float[np.ndarray, "points 4"]
@@ -48,9 +48,13 @@ def set_frame(axes: Axes, span: Span) -> None:
 def note_beyond(axes: Axes, values: Values, span: Span) -> None:
     """Say how many values leave the frame, and how far."""
     above, below = values[values > span[1]], values[values < span[0]]
-    notes = [f"▲ {len(above)} beyond the frame, up to {number(above.max())}"] if len(above) else []
+    notes = (
+        [f"▲ {len(above)} beyond the frame, up to {format_number(above.max())}"]
+        if len(above)
+        else []
+    )
     if len(below):
-        notes += [f"▼ {len(below)} beyond the frame, down to {number(below.min())}"]
+        notes += [f"▼ {len(below)} beyond the frame, down to {format_number(below.min())}"]
     axes.set_title("   ".join(notes), loc="right", fontsize=8, color=SLATE)
 
 
@@ -69,7 +73,7 @@ def add_parameter_bar(figure: Figure, parameter: Parameter) -> Colors:
     shades = ScalarMappable(
         Normalize(*parameter.ends(places)), SHADES.resampled(len(names)) if names else SHADES
     )
-    bar = figure.colorbar(shades, ax=figure.axes, label=fold(parameter.name, 40), aspect=40)
+    bar = figure.colorbar(shades, ax=figure.axes, label=wrap(parameter.name, 40), aspect=40)
     at, texts = parameter.ticks(places)
     bar.set_ticks(at, labels=texts)
     return np.asarray(shades.to_rgba(places))

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 from vaelab.data.dataset import PreparedData, SplitName
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.inference.attributes import (
     Latents,
-    ask_each,
     attribute_direction,
     class_directions,
+    edit_each,
     encode_rows,
     most_frequent,
-    spread_rows,
     strongest_attributes,
+    subsample_rows,
 )
 from vaelab.inference.decoding import ImageGrid
 from vaelab.models.model import Model
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class ClassTable:
     [i, 2 + k] is image i, whose class is own[i], as one of class asked[k].
     """
 
-    pictures: ImageGrid
-    own: list[int]
-    asked: list[int]
+    images: ImageGrid
+    source: list[int]
+    target: list[int]
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,31 @@ class AttributeTable:
     first, then the image moved by each step.
     """
 
-    given: ImageGrid
-    taken: ImageGrid
+    added: ImageGrid
+    removed: ImageGrid
     columns: list[int]
     effect_sizes: list[float]
 
 
 @dataclass(frozen=True)
-class Asking:
+class AttributeEditor:
     """Training images' latents, which give directions, and test images, which move along them."""
 
     model: Model
     data: PreparedData
-    test: ImageBatches
+    test: ImageLoader
     noise: torch.Generator
     train_rows: Tensor
     latents: Latents
     test_rows: Tensor
 
     @classmethod
-    def start(
-        cls, model: Model, data: PreparedData, train: ImageBatches, test: ImageBatches, seed: int
-    ) -> "Asking":
+    def create(
+        cls, model: Model, data: PreparedData, train: ImageLoader, test: ImageLoader, seed: int
+    ) -> "AttributeEditor":
         """Encode at most 10,000 training images; the seed chooses the test images."""
-        rows, noise = spread_rows(len(train)), stream(seed, "asked", train.device)
-        order = torch.randperm(len(test), generator=stream(seed, "asked images"))
+        rows, noise = subsample_rows(len(train)), rng_stream(seed, "asked", train.device)
+        order = torch.randperm(len(test), generator=rng_stream(seed, "asked images"))
         return cls(model, data, test, noise, rows, encode_rows(model, train, rows, noise), order)
 
     def classes(self, limit: int) -> ClassTable | None:
@@ -76,7 +76,7 @@ class Asking:
 
         Of more classes than `limit` those of most training images are taken.
         """
-        known = self._known(self.data.labels)
+        known = self._labeled_rows(self.data.labels)
         if known is None:
             return None
         train, test = known
@@ -87,7 +87,7 @@ class Asking:
         directions = class_directions(self.latents, train, own, asked)
         stay = torch.zeros_like(directions[:, :1])
         moves = torch.cat([stay, directions], dim=1)
-        return ClassTable(self._ask([test == label for label in own], moves), own, asked)
+        return ClassTable(self._edit([test == label for label in own], moves), own, asked)
 
     def attributes(self, limit: int, steps: Sequence[float]) -> AttributeTable | None:
         """Give attributes to images and take them away; None where no factor is an attribute.
@@ -95,7 +95,7 @@ class Asking:
         At most `limit` are shown, those of largest effect size, and of those only the ones that
         the test split has images with and without.
         """
-        known = self._known(self.data.factors)
+        known = self._labeled_rows(self.data.factors)
         if known is None:
             return None
         train, test = known
@@ -108,12 +108,12 @@ class Asking:
         )
         moves = torch.tensor(steps)[:, None] * directions[:, None]
         given, taken = (
-            self._ask([test[:, c] == value for c in columns], sign * moves)
+            self._edit([test[:, c] == value for c in columns], sign * moves)
             for value, sign in ((0, 1), (1, -1))
         )
         return AttributeTable(given, taken, columns, [sizes[c] for c in columns])
 
-    def _known(
+    def _labeled_rows(
         self, values: Callable[[SplitName], np.ndarray | None]
     ) -> tuple[Tensor, Tensor] | None:
         """Give what is known of the training images and of the test images, if anything is."""
@@ -123,8 +123,8 @@ class Asking:
         chosen = train[self.train_rows.numpy()], test[self.test_rows.numpy()]
         return torch.from_numpy(chosen[0]), torch.from_numpy(chosen[1])
 
-    def _ask(self, wanted: Sequence[Tensor], moves: Tensor) -> ImageGrid:
+    def _edit(self, wanted: Sequence[Tensor], moves: Tensor) -> ImageGrid:
         """Take the first wanted image for each row of moves: itself, then moved along each."""
         rows = torch.stack([self.test_rows[among][0] for among in wanted])
-        images = self.test.take(rows, self.noise)
-        return torch.cat([images[:, None], ask_each(self.model, images, moves)], dim=1)
+        images = self.test.gather(rows, self.noise)
+        return torch.cat([images[:, None], edit_each(self.model, images, moves)], dim=1)

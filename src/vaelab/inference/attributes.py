@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from vaelab.data.loader import ImageBatches
+from vaelab.data.loader import ImageLoader
 from vaelab.inference.decoding import ImageGrid, Images, decode_means, encode_means
 from vaelab.models.model import Model
 
@@ -19,7 +19,7 @@ Direction = Float[Tensor, "latent"]
 Labels = Int64[Tensor, "count"]
 Rows = Int64[Tensor, "rows"]
 
-FEWEST = 4
+MIN_COUNT = 4
 """Latents with an attribute, and without it, from which on its effect size can be measured."""
 
 
@@ -37,24 +37,24 @@ def attribute_direction(latents: Latents, present: Bool[Tensor, "count"]) -> Dir
 
 
 def class_directions(
-    latents: Latents, labels: Labels, own: Sequence[int], asked: Sequence[int]
+    latents: Latents, labels: Labels, source: Sequence[int], target: Sequence[int]
 ) -> Float[Tensor, "own asked latent"]:
     """Give, at [i, k], the mean latent of class asked[k] minus that of class own[i].
 
     As `attribute_direction`, between two classes. Raises ValueError where a class has no latent.
     """
-    return _class_means(latents, labels, asked) - _class_means(latents, labels, own)[:, None]
+    return _class_means(latents, labels, target) - _class_means(latents, labels, source)[:, None]
 
 
-def class_direction(latents: Latents, labels: Labels, own: int, asked: int) -> Direction:
+def class_direction(latents: Latents, labels: Labels, source: int, target: int) -> Direction:
     """Give the way from one class to another: a step of 1 takes the one's mean to the other's.
 
     Raises ValueError where a class has no latent.
     """
-    return class_directions(latents, labels, [own], [asked])[0, 0]
+    return class_directions(latents, labels, [source], [target])[0, 0]
 
 
-def move(
+def shift(
     latents: Latents, direction: Direction, steps: Sequence[float]
 ) -> Float[Tensor, "count steps latent"]:
     """Add multiples of a direction to each latent: z + step * direction."""
@@ -62,15 +62,15 @@ def move(
     return latents[:, None] + torch.tensor(steps).to(latents)[:, None] * direction
 
 
-def ask(model: Model, images: Images, direction: Direction, steps: Sequence[float]) -> ImageGrid:
+def edit(model: Model, images: Images, direction: Direction, steps: Sequence[float]) -> ImageGrid:
     """Move images' posterior means along a direction and decode them: [i, j] is moved by steps[j].
 
     A step of 0 reconstructs, 1 asks for the attribute, -1 takes it away.
     """
-    return decode_means(model, move(encode_means(model, images), direction, steps))
+    return decode_means(model, shift(encode_means(model, images), direction, steps))
 
 
-def ask_each(
+def edit_each(
     model: Model, images: Images, directions: Float[Tensor, "count moves latent"]
 ) -> ImageGrid:
     """Move each image's posterior mean once along each of its own directions and decode it."""
@@ -87,9 +87,9 @@ def effect_size(latents: Latents, present: Bool[Tensor, "count"]) -> float:
     Raises ValueError where a side has fewer than 4 latents.
     """
     sides = latents[present].double(), latents[~present].double()
-    if min(map(len, sides)) < FEWEST:
+    if min(map(len, sides)) < MIN_COUNT:
         counts = " and ".join(str(len(side)) for side in sides)
-        raise ValueError(f"needs {FEWEST} latents with and without the attribute, got {counts}")
+        raise ValueError(f"needs {MIN_COUNT} latents with and without the attribute, got {counts}")
     direction = sides[0][::2].mean(0) - sides[1][::2].mean(0)
     having, lacking = (side[1::2] @ direction for side in sides)
     squares = (having - having.mean()).square().sum() + (lacking - lacking.mean()).square().sum()
@@ -118,7 +118,7 @@ def strongest_attributes(
 def is_attribute(values: Labels) -> bool:
     """Tell whether a factor has the values 0 and 1 only, and each often enough to measure."""
     ones, zeros = int((values == 1).sum()), int((values == 0).sum())
-    return ones + zeros == len(values) and min(ones, zeros) >= FEWEST
+    return ones + zeros == len(values) and min(ones, zeros) >= MIN_COUNT
 
 
 def most_frequent(labels: Labels, count: int) -> list[int]:
@@ -128,18 +128,18 @@ def most_frequent(labels: Labels, count: int) -> list[int]:
     return sorted(int(label) for label in order if images[label])
 
 
-def spread_rows(count: int, limit: int = 10_000) -> Rows:
+def subsample_rows(count: int, limit: int = 10_000) -> Rows:
     """Choose `limit` of `count` rows, or all, spread evenly: files may be sorted."""
     chosen = min(count, limit)
     return torch.arange(chosen) * count // chosen
 
 
 def encode_rows(
-    model: Model, batches: ImageBatches, rows: Rows, noise: torch.Generator
+    model: Model, batches: ImageLoader, rows: Rows, noise: torch.Generator
 ) -> Float[Tensor, "rows latent"]:
     """Give chosen images' posterior means, on the CPU; `noise` as in `ImageBatches.take`."""
     parts = torch.split(rows, 500)
-    return torch.cat([encode_means(model, batches.take(part, noise)).cpu() for part in parts])
+    return torch.cat([encode_means(model, batches.gather(part, noise)).cpu() for part in parts])
 
 
 def _class_means(

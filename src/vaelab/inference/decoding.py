@@ -22,14 +22,16 @@ Path = Literal["spherical", "linear"]
 
 
 @dataclass(frozen=True)
-class Frame:
+class LatentFrame:
     """Where latents lie, for models whose prior is not N(0, I): z = centre + scale * coordinate."""
 
     centre: Float[Tensor, "latent"]
     scale: Float[Tensor, "latent"]
 
 
-def _by_part(function: Callable[[Tensor], Tensor], items: Tensor, batch_size: int = 500) -> Tensor:
+def _in_batches(
+    function: Callable[[Tensor], Tensor], items: Tensor, batch_size: int = 500
+) -> Tensor:
     """Apply a function to a bounded number of items at a time, without gradients."""
     with torch.no_grad():
         return torch.cat([function(part) for part in torch.split(items, batch_size)])
@@ -37,14 +39,16 @@ def _by_part(function: Callable[[Tensor], Tensor], items: Tensor, batch_size: in
 
 def encode_means(model: Model, images: Images) -> Float[Tensor, "count latent"]:
     """Give the mean of q(z|x) for each image."""
-    return _by_part(lambda part: model.encode(part).mean, images)
+    return _in_batches(lambda part: model.encode(part).mean, images)
 
 
 def decode_means(
     model: Model, latents: Float[Tensor, "*batch latent"]
 ) -> Float[Tensor, "*batch channel height width"]:
     """Give the mean of p(x|z) for each latent, brought into [0, 1]."""
-    pixels = _by_part(lambda part: model.decode(part).mean, latents.reshape(-1, latents.shape[-1]))
+    pixels = _in_batches(
+        lambda part: model.decode(part).mean, latents.reshape(-1, latents.shape[-1])
+    )
     return pixels.clamp(0, 1).reshape(*latents.shape[:-1], *pixels.shape[1:])
 
 
@@ -97,7 +101,7 @@ def interpolations(
     return decode_means(model, interpolate(*ends, steps, path))
 
 
-def most_kl(kl_per_dimension_nats: Float[Tensor, "latent"], count: int) -> list[int]:
+def top_kl_dimensions(kl_per_dimension_nats: Float[Tensor, "latent"], count: int) -> list[int]:
     """Name the dimensions with the most KL, most first; of equal ones the lower first."""
     order = kl_per_dimension_nats.sort(descending=True, stable=True).indices
     return [int(index) for index in order[:count]]
@@ -122,7 +126,7 @@ def traversals(
     steps: int,
     radius: float = 3.0,
     image: Float[Tensor, "channel height width"] | None = None,
-    frame: Frame | None = None,
+    frame: LatentFrame | None = None,
 ) -> ImageGrid:
     """Decode a traversal of each dimension, around an image's posterior mean or the prior's.
 
@@ -131,10 +135,10 @@ def traversals(
     origin = torch.zeros(model.latent_dim, device=next(model.parameters()).device)
     centre = origin if image is None else encode_means(model, image[None])[0]
     latents = traversal_latents(centre, dimensions, steps, radius)
-    return decode_means(model, _placed(latents, frame))
+    return decode_means(model, _in_frame(latents, frame))
 
 
-def _placed(latents: LatentGrid, frame: Frame | None) -> LatentGrid:
+def _in_frame(latents: LatentGrid, frame: LatentFrame | None) -> LatentGrid:
     return latents if frame is None else frame.centre + frame.scale * latents
 
 
@@ -160,8 +164,8 @@ def manifold_latents(size: int, latent_dim: int, dimensions: Sequence[int]) -> L
 
 
 def manifold(
-    model: Model, size: int, dimensions: Sequence[int], frame: Frame | None = None
+    model: Model, size: int, dimensions: Sequence[int], frame: LatentFrame | None = None
 ) -> ImageGrid:
     """Decode a plane of the latent space at the Gaussian's quantiles, in a frame if given."""
     latents = manifold_latents(size, model.latent_dim, dimensions)
-    return decode_means(model, _placed(latents.to(next(model.parameters()).device), frame))
+    return decode_means(model, _in_frame(latents.to(next(model.parameters()).device), frame))

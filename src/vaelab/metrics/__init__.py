@@ -3,9 +3,19 @@
 from collections.abc import Mapping
 
 from vaelab.metrics import annealing, bounds, disentanglement, latent, samples
-from vaelab.metrics.spec import NATS, SPACE, SPACES, Better, Entry, Metric, Role
+from vaelab.metrics.spec import NATS, SPACE, SPACES, Direction, Metric, MetricSpec, Role
 
-__all__ = ["ENTRIES", "METRICS", "NATS", "SPACES", "Better", "Entry", "Metric", "Role", "find"]
+__all__ = [
+    "ENTRIES",
+    "METRICS",
+    "NATS",
+    "SPACES",
+    "Direction",
+    "Metric",
+    "MetricSpec",
+    "Role",
+    "lookup",
+]
 
 METRICS: tuple[Metric, ...] = (
     *bounds.METRICS,
@@ -15,8 +25,8 @@ METRICS: tuple[Metric, ...] = (
     *samples.METRICS,
 )
 
-ENTRIES: Mapping[str, Entry] = {
-    f"{metric.group}.{name.replace(SPACE, space)}": Entry(metric, role, space)
+ENTRIES: Mapping[str, MetricSpec] = {
+    f"{metric.group}.{name.replace(SPACE, space)}": MetricSpec(metric, role, space)
     for metric in METRICS
     for space in metric.spaces
     for name, role in metric.roles()
@@ -24,7 +34,7 @@ ENTRIES: Mapping[str, Entry] = {
 """Every name that metrics.json can hold, as group.name."""
 
 
-def find(name: str) -> Entry | None:
+def lookup(name: str) -> MetricSpec | None:
     """Find a metric by group.name, or by its name alone; None where there is no such metric.
 
     A name that two groups have, such as nll_nats, is the first group's.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Better = Literal["lower", "higher", "neither"]
+Direction = Literal["lower", "higher", "neither"]
 Role = Literal["value", "error", "reference"]
 
 NATS = "nats per image"
@@ -32,7 +32,7 @@ class Metric:
     name: str
     title: str
     unit: str
-    better: Better
+    direction: Direction
     what: str
     good: str
     caveat: str
@@ -55,7 +55,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetricSpec:
     """A name in metrics.json, found in the catalogue."""
 
     metric: Metric
@@ -63,6 +63,6 @@ class Entry:
     space: str
 
     @property
-    def better(self) -> Better:
+    def direction(self) -> Direction:
         """Which direction is better; none for errors and references."""
-        return self.metric.better if self.role == "value" else "neither"
+        return self.metric.direction if self.role == "value" else "neither"

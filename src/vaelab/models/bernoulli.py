@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
-def cross_entropy(
+def bernoulli_log_prob(
     images: Float[Tensor, "*#batch"], logits: Float[Tensor, "*#batch"]
 ) -> Float[Tensor, "*#batch"]:
     """x ln p + (1 - x) ln (1 - p), in nats, of pixels x and logits l = ln(p / (1 - p)).
@@ -22,7 +22,7 @@ def cross_entropy(
     """
     if logits.device.type != "cpu" or images.requires_grad:
         return images * logits - softplus(logits)
-    value: Tensor = _CrossEntropy.apply(images, logits)[0]
+    value: Tensor = _BernoulliLogProb.apply(images, logits)[0]
     return value
 
 
@@ -35,7 +35,7 @@ def softplus(values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     return 0.5 * (values + size) - size.sigmoid().log()
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _BernoulliLogProb(torch.autograd.Function):
     """Its derivative by the logit is x - S(l), S the logistic function."""
 
     generate_vmap_rule = True

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vaelab.distributed.collectives import over_the_batch
-from vaelab.models.bernoulli import cross_entropy, softplus
+from vaelab.models.bernoulli import bernoulli_log_prob, softplus
 
 LOG_TWO_PI = math.log(2 * math.pi)
 
@@ -120,7 +120,7 @@ class Bernoulli:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Negative cross-entropy, x ln p + (1 - x) ln (1 - p), in nats."""
-        return _sum_pixels(cross_entropy(images, self.logits))
+        return _sum_pixels(bernoulli_log_prob(images, self.logits))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw black or white pixels."""
@@ -141,7 +141,7 @@ class ContinuousBernoulli:
     def _away_from_half(self) -> Tensor:
         return torch.where(self._near_half(), torch.ones_like(self.logits), self.logits)
 
-    def log_normaliser(self) -> Tensor:
+    def log_normalizer(self) -> Tensor:
         """ln C(p) of each pixel, in nats, as a function of the logit l = ln(p / (1 - p))."""
         # C = 2 artanh(1 - 2p) / (1 - 2p) = l / tanh(l / 2), since 1 - 2p = -tanh(l / 2)
         far = self._away_from_half().abs()
@@ -165,7 +165,7 @@ class ContinuousBernoulli:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Log density on [0, 1], in nats."""
-        return _sum_pixels(cross_entropy(images, self.logits) + self.log_normaliser())
+        return _sum_pixels(bernoulli_log_prob(images, self.logits) + self.log_normalizer())
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Draw by inverting the distribution function."""

@@ -32,7 +32,7 @@ class Likelihood(nn.Module):
         """Give p(x|z) for the outputs of a decoder."""
         raise AssertionError("each likelihood defines its own")
 
-    def start(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
+    def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
         """Give the outputs that mean the training split's mean image, whatever the latent.
 
         A decoder starts from there (Burda et al. 2016, appendix C: the output bias): one that
@@ -62,9 +62,9 @@ class DiscretizedLogisticLikelihood(Likelihood):
 
     outputs_per_channel = 2
 
-    def start(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
+    def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
         """Give the location of the mean image; the scale is left to the decoder."""
-        return torch.cat([super().start(mean_image), torch.zeros_like(mean_image)])
+        return torch.cat([super().initial_outputs(mean_image), torch.zeros_like(mean_image)])
 
     def forward(self, outputs: Outputs) -> DiscretizedLogistic:
         """Give the logistic; its scale stays between e^-7 and 1, half a grey level to all."""
@@ -94,9 +94,9 @@ class GaussianLikelihood(Likelihood):
             return ProfiledGaussian(mean)
         return Gaussian(mean, self.variance)
 
-    def start(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
+    def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
         """Give the mean image, through the inverse of the sigmoid where there is one."""
-        return mean_image if self.linear else super().start(mean_image)
+        return mean_image if self.linear else super().initial_outputs(mean_image)
 
     def fit(self, mean_squared_error: Float[Tensor, ""]) -> None:
         """Freeze the variance at its maximum-likelihood value, s2 = SSE / (N P)."""

@@ -19,7 +19,7 @@ from vaelab.models.networks.discriminator import discriminator, latent_discrimin
 from vaelab.models.priors import Prior, build_prior
 from vaelab.models.priors.codebook import Codebook
 from vaelab.models.priors.standard_normal import StandardNormal
-from vaelab.runtime.random_streams import stream
+from vaelab.runtime.random_streams import rng_stream
 
 Images = Float[Tensor, "*batch channel height width"]
 Latents = Float[Tensor, "*batch latent"]
@@ -31,7 +31,7 @@ _UNIT_STDDEV = math.log(math.e - 1)
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DiscriminatorOutput:
     """What a discriminator makes of images: its features, and the logit of a real image."""
 
     features: Float[Tensor, "*batch feature"]
@@ -99,7 +99,7 @@ class Model(nn.Module):
         """q(z|x), with mean and standard deviation [*batch, latent], or the point alone."""
         outputs = self.apply_network("encoder", images, 3)
         if self.is_discrete:
-            return PointMass(cast(Codebook, self._prior).quantise(outputs))
+            return PointMass(cast(Codebook, self._prior).quantize(outputs))
         if self.posterior == "point":
             return PointMass(outputs)
         mean, raw_stddev = outputs.chunk(2, dim=-1)
@@ -113,18 +113,20 @@ class Model(nn.Module):
         distribution: PixelDistribution = self.likelihood(outputs)
         return distribution
 
-    def discriminate(self, images: Images) -> Judgement:
+    def discriminate(self, images: Images) -> DiscriminatorOutput:
         """Let the discriminator judge images [*batch, channel, height, width]."""
         outputs = self.apply_network("discriminator", images, 3)
-        return Judgement(outputs[..., :-1], outputs[..., -1])
+        return DiscriminatorOutput(outputs[..., :-1], outputs[..., -1])
 
-    def start_from(self, mean_image: Float[Tensor, "channel height width"], images: Images) -> None:
+    def initialize_from(
+        self, mean_image: Float[Tensor, "channel height width"], images: Images
+    ) -> None:
         """Let the decoder's outputs, before training, stand for the mean training image.
 
         A prior that is made of images starts from `images`.
         """
-        self.output_offset.copy_(self.likelihood.start(mean_image))
-        self._prior.start_from(images)
+        self.output_offset.copy_(self.likelihood.initial_outputs(mean_image))
+        self._prior.initialize_from(images)
 
     @torch.no_grad()
     def fit_likelihood(
@@ -227,7 +229,7 @@ def build_model(
     if unknown := names.keys() - built.keys():
         raise ValueError(f"{', '.join(unknown)}: no network; there are {', '.join(built)}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "initialisation").initial_seed())
+        torch.manual_seed(rng_stream(seed, "initialisation").initial_seed())
         chosen = {name: built[name]() for name in names}
     model = Model(chosen, likelihood, settings.latent_dim, image_shape, posterior)
     # Convolutions run faster on pixels whose channels lie side by side; others do not mind.

@@ -7,7 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 
 from vaelab.config import ModelSettings, UserError, reason
 from vaelab.models.model import Model, PosteriorKind, build_model
@@ -36,13 +36,13 @@ class ModelDescription(BaseModel):
 def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
     """Write a model's weights and description; give the SHA-256 of the weights file."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    content = serialise(tensors)
+    content = serialize(tensors)
     write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
     write_text(folder / CONFIG, description.model_dump_json(indent=2) + "\n")
-    return weights_hash(folder)
+    return weights_sha256(folder)
 
 
-def weights_hash(folder: Path) -> str:
+def weights_sha256(folder: Path) -> str:
     """Give the SHA-256 of a saved model's weights. Raises UserError where there are none."""
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder / WEIGHTS}: not found; `dvc repro train` makes it")

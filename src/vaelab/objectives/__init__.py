@@ -17,7 +17,7 @@ Images = Float[Tensor, "batch channel height width"]
 
 
 @dataclass(frozen=True)
-class PlayerLoss:
+class LossOutput:
     """What one player minimises, and the terms to watch, all unreduced: a value an image.
 
     `active` is 1 where the player moves at this step, 0 where it waits; None means 1.
@@ -25,7 +25,7 @@ class PlayerLoss:
 
     loss: Float[Tensor, "batch"]
     terms: Mapping[str, Float[Tensor, "batch"]] = field(default_factory=dict)
-    active: Float[Tensor, ""] | None = None
+    update_mask: Float[Tensor, ""] | None = None
 
 
 class Objective(Section):
@@ -43,8 +43,8 @@ class Objective(Section):
     `adam_betas` are the decay rates of the moments in Adam.
     """
 
-    players: ClassVar[Mapping[str, tuple[str, ...]]]
-    update_order: ClassVar[Literal["together", "in_turn"]] = "together"
+    optimizers: ClassVar[Mapping[str, tuple[str, ...]]]
+    update_order: ClassVar[Literal["simultaneous", "alternating"]] = "simultaneous"
     selection: ClassVar[str | None] = None
     posterior: ClassVar[PosteriorKind] = "gaussian"
     priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
@@ -56,16 +56,16 @@ class Objective(Section):
     @classmethod
     def networks(cls) -> tuple[str, ...]:
         """Name every network that a player owns, each once, in order."""
-        return tuple(dict.fromkeys(name for names in cls.players.values() for name in names))
+        return tuple(dict.fromkeys(name for names in cls.optimizers.values() for name in names))
 
     @classmethod
-    def settings(cls) -> dict[str, Any]:
+    def default_settings(cls) -> dict[str, Any]:
         """Give the defaults of the settings that are the objective's own, not those of `train`."""
         fields = cls.model_fields.items()
         own = {k: f for k, f in fields if not f.exclude and k not in TrainSettings.model_fields}
         return {name: field.default for name, field in own.items()}
 
-    def at(self, epoch: float) -> dict[str, float]:
+    def hyperparameters_at(self, epoch: float) -> dict[str, float]:
         """Give the fields that change over training their values at a time, in epochs.
 
         The loop keeps these as tensors on the device: inside `losses` such a field is one.
@@ -74,7 +74,7 @@ class Objective(Section):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Give each player's loss and terms for a batch."""
         raise AssertionError("each objective defines its own")
 
@@ -90,7 +90,7 @@ class Objective(Section):
     def check(self, settings: ModelSettings) -> None:
         """Raise UserError for a model that the objective cannot be trained with."""
 
-    def resolved(self, settings: ModelSettings) -> ModelSettings:
+    def resolve_prior(self, settings: ModelSettings) -> ModelSettings:
         """Replace `prior: auto` by the objective's own. Raises UserError where they do not fit."""
         prior = self.priors[0] if settings.prior == "auto" else settings.prior
         if prior not in self.priors:
@@ -100,7 +100,7 @@ class Objective(Section):
         self.check(chosen)
         return chosen
 
-    def for_images(self, count: int) -> "Objective":
+    def with_dataset_size(self, count: int) -> "Objective":
         """Give the objective, told how many images the training split has."""
         return self.model_copy(update={"training_images": count})
 
@@ -120,8 +120,8 @@ def build_objective(settings: Settings) -> Objective:
     """Build the objective that `train.objective` names. Raises UserError for its settings."""
     train, name = settings.train, settings.train.objective
     cls, own = objective_class(name), settings.objectives.get(name, {})
-    refuse_unknown(name, own)
-    _refuse_unread(name, cls, train)
+    check_unknown(name, own)
+    _check_ignored(name, cls, train)
     shared = {k: getattr(train, k) for k in cls.model_fields if k in TrainSettings.model_fields}
     try:
         return cls.model_validate(shared | dict(own))
@@ -132,24 +132,24 @@ def build_objective(settings: Settings) -> Objective:
         raise UserError(f"{where}: {message} (it is {problem['input']!r})") from error
 
 
-def own_settings(settings: Settings) -> dict[str, Any]:
+def objective_settings(settings: Settings) -> dict[str, Any]:
     """Give the chosen objective's own settings, defaults too, by dotted name."""
     name = settings.train.objective
-    defaults = objective_class(name).settings()
+    defaults = objective_class(name).default_settings()
     chosen = defaults | dict(settings.objectives.get(name, {}))
     return {f"objectives.{name}.{key}": value for key, value in chosen.items()}
 
 
-def refuse_unknown(name: str, own: Iterable[str]) -> None:
+def check_unknown(name: str, own: Iterable[str]) -> None:
     """Raise UserError for what is no setting of an objective's own."""
-    valid = objective_class(name).settings()
+    valid = objective_class(name).default_settings()
     for key in own:
         if key not in valid:
             choices = f"valid here: {', '.join(valid)}" if valid else "it has none of its own"
             raise UserError(f"objectives.{name}.{key} is no setting; {choices}")
 
 
-def _refuse_unread(name: str, cls: type[Objective], train: TrainSettings) -> None:
+def _check_ignored(name: str, cls: type[Objective], train: TrainSettings) -> None:
     for key in _SHARED:
         default = TrainSettings.model_fields[key].default
         if key not in cls.model_fields and getattr(train, key) != default:

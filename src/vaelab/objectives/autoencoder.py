@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 
 from vaelab.models.model import Model, PosteriorKind
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 
 
 class Autoencoder(Objective):
     """Minimise the generation loss alone."""
 
-    players = {"autoencoder": ("encoder", "decoder")}
+    optimizers = {"autoencoder": ("encoder", "decoder")}
     selection: ClassVar[str | None] = "loss"
     posterior: ClassVar[PosteriorKind] = "point"
     priors: ClassVar[tuple[str, ...]] = ("mixture", "standard_normal")
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Give -ln p(x|z) at the encoder's z."""
         loss = -model.decode(model.encode(images).mean).log_prob(images)
-        return {"autoencoder": PlayerLoss(loss, {"generation_loss_nats": loss})}
+        return {"autoencoder": LossOutput(loss, {"generation_loss_nats": loss})}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator

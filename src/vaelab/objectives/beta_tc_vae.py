@@ -16,7 +16,7 @@ from vaelab.config import ModelSettings, UserError
 from vaelab.distributed.collectives import rows_here, whole_batch
 from vaelab.models.distributions import LOG_TWO_PI, standard_normal
 from vaelab.models.model import Model
-from vaelab.objectives.vae import Pass, Vae
+from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class BetaTcVae(Vae):
@@ -34,7 +34,7 @@ class BetaTcVae(Vae):
             raise UserError("train.free_bits_nats is not for objective beta_tc_vae: leave it at 0")
 
     def latent_loss(
-        self, model: Model, step: Pass, generator: torch.Generator
+        self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Split ln q(z|x) - ln p(z) at the drawn latents, in nats, and weigh the parts."""
         each = _log_densities(step)  # ln q(z_i,d | x_j), [i, j, d]
@@ -57,7 +57,7 @@ class BetaTcVae(Vae):
         return self.kl_weight * torch.stack(weighted).sum(0), parts
 
 
-def _log_densities(step: Pass) -> Float[Tensor, "latents posteriors latent"]:
+def _log_densities(step: VaeOutput) -> Float[Tensor, "latents posteriors latent"]:
     mean, stddev = whole_batch(step.posterior.mean), whole_batch(step.posterior.stddev)
     standardised = (step.latents[:, None] - mean) / stddev
     return -0.5 * (standardised**2 + LOG_TWO_PI) - stddev.log()

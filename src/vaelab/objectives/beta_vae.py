@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaelab.distributed.collectives import over_the_batch
 from vaelab.models.model import Model
-from vaelab.objectives.vae import Pass, Vae
+from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class BetaVae(Vae):
@@ -22,16 +22,16 @@ class BetaVae(Vae):
     capacity_nats: float = Field(default=0.0, ge=0)
     capacity_epochs: int = Field(default=0, ge=0)
 
-    def at(self, epoch: float) -> dict[str, Any]:
+    def hyperparameters_at(self, epoch: float) -> dict[str, Any]:
         """Let the capacity grow linearly from 0 over `capacity_epochs`."""
         grown = min(1.0, epoch / self.capacity_epochs) if self.capacity_epochs else 1.0
-        return super().at(epoch) | {"capacity_nats": grown * self.capacity_nats}
+        return super().hyperparameters_at(epoch) | {"capacity_nats": grown * self.capacity_nats}
 
     def latent_loss(
-        self, model: Model, step: Pass, generator: torch.Generator
+        self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for the distance of the batch's mean KL to the capacity."""
-        mean_kl = over_the_batch(self.charged(step).mean())
+        mean_kl = over_the_batch(self.kl_with_free_bits(step).mean())
         distance = (mean_kl - self.capacity_nats).abs()
         return (self.kl_weight * distance).expand(len(step.kl_loss)), {}
 

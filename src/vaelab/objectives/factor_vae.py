@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaelab.models.model import Model
-from vaelab.objectives import Images, PlayerLoss
-from vaelab.objectives.vae import Pass, Vae
+from vaelab.objectives import Images, LossOutput
+from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class FactorVae(Vae):
     """A VAE that pays for its total correlation, as a discriminator of latents estimates it."""
 
-    players = {
+    optimizers = {
         "vae": ("encoder", "decoder", "prior"),
         "latent_discriminator": ("latent_discriminator",),
     }
@@ -28,21 +28,24 @@ class FactorVae(Vae):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Add the discriminator's cross-entropy."""
         step = self.encode_and_decode(model, images, generator)
         vae = self.step_loss(model, step, generator)
         shuffled = shuffle_dimensions(step.latents.detach(), generator)
         real, fake = vae.terms["total_correlation_nats"], _logit(model, shuffled)
         cross_entropy = 0.5 * (functional.softplus(-real) + functional.softplus(fake))
-        return {"vae": vae, "latent_discriminator": PlayerLoss(cross_entropy)}
+        return {"vae": vae, "latent_discriminator": LossOutput(cross_entropy)}
 
     def latent_loss(
-        self, model: Model, step: Pass, generator: torch.Generator
+        self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for the KL loss and for the estimated total correlation, in nats."""
         correlation = _logit(model, step.latents)
-        loss = self.kl_weight * self.charged(step) + self.total_correlation_weight * correlation
+        loss = (
+            self.kl_weight * self.kl_with_free_bits(step)
+            + self.total_correlation_weight * correlation
+        )
         return loss, {"total_correlation_nats": correlation}
 
 

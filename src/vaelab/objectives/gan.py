@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vaelab.models.model import Model
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 
 GanLoss = Literal["non_saturating", "least_squares", "wasserstein"]
 
@@ -22,7 +22,7 @@ GanLoss = Literal["non_saturating", "least_squares", "wasserstein"]
 class Gan(Objective):
     """Two players against each other."""
 
-    players = {"generator": ("decoder",), "discriminator": ("discriminator",)}
+    optimizers = {"generator": ("decoder",), "discriminator": ("discriminator",)}
     adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
 
     loss: GanLoss = "non_saturating"
@@ -31,7 +31,7 @@ class Gan(Objective):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Judge a batch of real images and as many invented ones."""
         invented = model.decode(model.prior(len(images), generator)).mean
         real, fake = model.discriminate(images).logits, model.discriminate(invented).logits
@@ -43,8 +43,8 @@ class Gan(Objective):
         draw = torch.rand((), generator=generator, device=images.device)
         active = (draw < 1 / self.discriminator_steps).to(real.dtype)
         return {
-            "generator": PlayerLoss(generator_loss(self.loss, fake), active=active),
-            "discriminator": PlayerLoss(telling, {"real_logit": real, "fake_logit": fake}),
+            "generator": LossOutput(generator_loss(self.loss, fake), update_mask=active),
+            "discriminator": LossOutput(telling, {"real_logit": real, "fake_logit": fake}),
         }
 
     def validate_batch(

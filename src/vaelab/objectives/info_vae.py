@@ -13,7 +13,7 @@ from torch import Tensor
 from vaelab.distributed.collectives import whole_batch
 from vaelab.estimators.aggregate import mmd_squared
 from vaelab.models.model import Model
-from vaelab.objectives.vae import Pass, Vae
+from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class InfoVae(Vae):
@@ -22,11 +22,13 @@ class InfoVae(Vae):
     mmd_weight: float = Field(default=1000.0, ge=0)
 
     def latent_loss(
-        self, model: Model, step: Pass, generator: torch.Generator
+        self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for both distances."""
         mmd = prior_mmd_squared(model, step.latents, generator)
-        return self.kl_weight * self.charged(step) + self.mmd_weight * mmd, {"mmd_squared": mmd}
+        return self.kl_weight * self.kl_with_free_bits(step) + self.mmd_weight * mmd, {
+            "mmd_squared": mmd
+        }
 
 
 def prior_mmd_squared(

@@ -18,7 +18,7 @@ from torch import Tensor
 from vaelab.estimators.importance import log_importance_weights
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 from vaelab.objectives.vae import Vae
 
 LogWeights = Float64[Tensor, "samples batch"]
@@ -27,7 +27,7 @@ LogWeights = Float64[Tensor, "samples batch"]
 class Iwae(Objective):
     """Minimise the importance-weighted bound of `importance_samples` samples."""
 
-    players = {"iwae": ("encoder", "decoder", "prior")}
+    optimizers = {"iwae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
     priors: ClassVar[tuple[str, ...]] = Vae.priors
 
@@ -36,7 +36,7 @@ class Iwae(Objective):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Give the bound; its gradient is that of one of the two estimators."""
         posterior = model.encode(images)
         assert isinstance(posterior, DiagonalGaussian)
@@ -46,8 +46,8 @@ class Iwae(Objective):
         log_weights = log_importance_weights(model, images, posterior, latents)
         loss = negative_bound(log_weights)
         if self.doubly_reparameterised:
-            loss = _doubly_reparameterised(loss, log_weights, latents)
-        return {"iwae": PlayerLoss(loss.float())}
+            loss = _doubly_reparameterized(loss, log_weights, latents)
+        return {"iwae": LossOutput(loss.float())}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
@@ -63,7 +63,7 @@ def negative_bound(log_weights: LogWeights) -> Float64[Tensor, "batch"]:
     return -(log_weights.logsumexp(0) - math.log(len(log_weights)))
 
 
-def _doubly_reparameterised(
+def _doubly_reparameterized(
     loss: Float64[Tensor, "batch"], log_weights: LogWeights, latents: Tensor
 ) -> Float64[Tensor, "batch"]:
     """Keep the loss's value; give the encoder, through the latents, sum_k w_k^2 d ln w_k / dz."""

@@ -18,11 +18,11 @@ from vaelab.config import ModelSettings, UserError
 from vaelab.distributed.collectives import over_the_batch
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution
 from vaelab.models.model import Model
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 
 
 @dataclass(frozen=True)
-class Pass:
+class VaeOutput:
     """A batch's way through encoder and decoder: what a VAE's latent loss is made of."""
 
     posterior: DiagonalGaussian
@@ -38,7 +38,7 @@ class Vae(Objective):
     Variants replace `latent_loss`, and `losses` where they have more players.
     """
 
-    players = {"vae": ("encoder", "decoder", "prior")}
+    optimizers = {"vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
     priors: ClassVar[tuple[str, ...]] = ("standard_normal", "vamp", "flow")
 
@@ -54,7 +54,7 @@ class Vae(Objective):
                 "prior has no KL of each dimension"
             )
 
-    def at(self, epoch: float) -> dict[str, Any]:
+    def hyperparameters_at(self, epoch: float) -> dict[str, Any]:
         """Let the weight grow linearly from 0 over the warm-up: Bowman et al. 2016, section 3.1.
 
         Where the field is a tensor, so is its value.
@@ -64,22 +64,22 @@ class Vae(Objective):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Give the loss of the one player."""
         step = self.encode_and_decode(model, images, generator)
         return {"vae": self.step_loss(model, step, generator)}
 
-    def step_loss(self, model: Model, step: Pass, generator: torch.Generator) -> PlayerLoss:
+    def step_loss(self, model: Model, step: VaeOutput, generator: torch.Generator) -> LossOutput:
         """Give the weighted loss, and its parts unweighted."""
         latent_loss, terms = self.latent_loss(model, step, generator)
         parts = {"generation_loss_nats": step.generation_loss, "kl_loss_nats": step.kl_loss}
-        return PlayerLoss(step.generation_loss + latent_loss, parts | terms)
+        return LossOutput(step.generation_loss + latent_loss, parts | terms)
 
     def latent_loss(
-        self, model: Model, step: Pass, generator: torch.Generator
+        self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Give what is added to the generation loss, [batch], and further terms to watch."""
-        return self.kl_weight * self.charged(step), {}
+        return self.kl_weight * self.kl_with_free_bits(step), {}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
@@ -90,7 +90,7 @@ class Vae(Objective):
         warm-up has come, and without free bits. At weight 1 it is the bound.
         """
         step = self.encode_and_decode(model, images, generator)
-        latent_loss, terms = self.finished().latent_loss(model, step, generator)
+        latent_loss, terms = self.final_schedule().latent_loss(model, step, generator)
         measured = {
             "loss": step.generation_loss + latent_loss,
             "neg_elbo_nats": step.generation_loss + step.kl_loss,
@@ -102,20 +102,22 @@ class Vae(Objective):
             measured["kl_per_dimension_nats"] = step.posterior.kl_per_dimension()
         return measured | terms
 
-    def finished(self) -> "Vae":
+    def final_schedule(self) -> "Vae":
         """Give the objective as it is after its schedules, without free bits."""
-        return self.model_copy(update={**self.at(math.inf), "free_bits_nats": 0.0})
+        return self.model_copy(update={**self.hyperparameters_at(math.inf), "free_bits_nats": 0.0})
 
-    def encode_and_decode(self, model: Model, images: Images, generator: torch.Generator) -> Pass:
+    def encode_and_decode(
+        self, model: Model, images: Images, generator: torch.Generator
+    ) -> VaeOutput:
         """Draw a latent of each image and decode it."""
         posterior = model.encode(images)
         assert isinstance(posterior, DiagonalGaussian)
         latents = posterior.rsample(generator)
         pixels = model.decode(latents)
         kl = model.kl(posterior, latents)
-        return Pass(posterior, latents, pixels, -pixels.log_prob(images), kl)
+        return VaeOutput(posterior, latents, pixels, -pixels.log_prob(images), kl)
 
-    def charged(self, step: Pass) -> Tensor:
+    def kl_with_free_bits(self, step: VaeOutput) -> Tensor:
         """Give the KL loss, [batch], each dimension at least at its free bits."""
         if not self.free_bits_nats:
             return step.kl_loss

@@ -21,7 +21,7 @@ from torch.nn import functional
 from vaelab.distributed.collectives import over_the_batch
 from vaelab.models.distributions import LOG_TWO_PI
 from vaelab.models.model import Model
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 from vaelab.objectives.gan import discriminator_loss, generator_loss
 from vaelab.objectives.vae import Vae
 
@@ -35,7 +35,7 @@ class VaeGan(Objective):
     where it is too sure, the decoder where the discriminator knows too little.
     """
 
-    players = {
+    optimizers = {
         "encoder": ("encoder", "prior"),
         "decoder": ("decoder",),
         "discriminator": ("discriminator",),
@@ -50,9 +50,9 @@ class VaeGan(Objective):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Restore the images, invent as many, and let the discriminator judge all of them."""
-        kl, restored, invented = _restore_and_invent(model, images, generator)
+        kl, restored, invented = _reconstruct_and_sample(model, images, generator)
         real, copied = model.discriminate(images), model.discriminate(restored)
         fake = model.discriminate(invented).logits
         feature = feature_loss(real.features, copied.features)
@@ -65,16 +65,16 @@ class VaeGan(Objective):
         plays, learns = self._balance(real.logits, fake)
         terms = {"kl_loss_nats": kl, "feature_loss_nats": feature}
         return {
-            "encoder": PlayerLoss(self.kl_weight * kl + feature, terms),
-            "decoder": PlayerLoss(self.feature_weight * feature + game, active=plays),
-            "discriminator": PlayerLoss(telling, {"real_logit": real.logits}, active=learns),
+            "encoder": LossOutput(self.kl_weight * kl + feature, terms),
+            "decoder": LossOutput(self.feature_weight * feature + game, update_mask=plays),
+            "discriminator": LossOutput(telling, {"real_logit": real.logits}, update_mask=learns),
         }
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Measure the KL loss, the squared error, and how the discriminator judges."""
-        kl, restored, invented = _restore_and_invent(model, images, generator)
+        kl, restored, invented = _reconstruct_and_sample(model, images, generator)
         return {
             "kl_loss_nats": kl,
             "mean_squared_error": (restored - images).square().flatten(1).mean(1),
@@ -93,7 +93,7 @@ class VaeGan(Objective):
         return (plays | neither).to(real.dtype), (learns | neither).to(real.dtype)
 
 
-def _restore_and_invent(
+def _reconstruct_and_sample(
     model: Model, images: Images, generator: torch.Generator
 ) -> tuple[Float[Tensor, "batch"], Images, Images]:
     """Give the KL loss in nats, the images decoded, and as many decoded from the prior."""
@@ -103,9 +103,9 @@ def _restore_and_invent(
     return model.kl(posterior, latents), model.decode(latents).mean, invented
 
 
-def feature_loss(real: Features, copied: Features) -> Float[Tensor, "batch"]:
+def feature_loss(real: Features, reconstructed: Features) -> Float[Tensor, "batch"]:
     """Give -ln N(real; copied, s^2) in nats, at the s^2 that is best for the batch."""
-    squared = (real - copied).square()
+    squared = (real - reconstructed).square()
     variance = over_the_batch(squared.detach().mean()).clamp_min(1e-6)
     return 0.5 * (squared / variance + variance.log() + LOG_TWO_PI).sum(-1)
 

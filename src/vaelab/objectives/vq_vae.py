@@ -14,13 +14,13 @@ from torch import Tensor
 
 from vaelab.models.model import Model, PosteriorKind
 from vaelab.models.priors.codebook import Codebook
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 
 
 class VqVae(Objective):
     """Minimise the generation loss through a codebook."""
 
-    players = {"vq_vae": ("encoder", "decoder", "prior")}
+    optimizers = {"vq_vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
     posterior: ClassVar[PosteriorKind] = "point"
     priors: ClassVar[tuple[str, ...]] = ("codebook",)
@@ -29,12 +29,12 @@ class VqVae(Objective):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Give the loss and its parts."""
         outputs = model.apply_network("encoder", images, 3)
         codebook = model.networks["prior"]
         assert isinstance(codebook, Codebook)
-        codes = codebook.quantise(outputs)
+        codes = codebook.quantize(outputs)
         passed = outputs + (codes - outputs).detach()
         generation = -model.decode(passed).log_prob(images)
         # |sg[z_e] - e|^2 and |z_e - sg[e]|^2
@@ -42,7 +42,7 @@ class VqVae(Objective):
         commitment_loss = (outputs - codes.detach()).square().sum(-1)
         loss = generation + codebook_loss + self.commitment_weight * commitment_loss
         terms = {"generation_loss_nats": generation, "commitment_loss": commitment_loss}
-        return {"vq_vae": PlayerLoss(loss, terms)}
+        return {"vq_vae": LossOutput(loss, terms)}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator

@@ -11,14 +11,14 @@ from pydantic import Field
 from torch import Tensor
 
 from vaelab.models.model import Model, PosteriorKind
-from vaelab.objectives import Images, Objective, PlayerLoss
+from vaelab.objectives import Images, LossOutput, Objective
 from vaelab.objectives.info_vae import prior_mmd_squared
 
 
 class Wae(Objective):
     """An autoencoder whose latents, taken together, look like the prior's."""
 
-    players = {"wae": ("encoder", "decoder")}
+    optimizers = {"wae": ("encoder", "decoder")}
     selection: ClassVar[str | None] = "loss"
     posterior: ClassVar[PosteriorKind] = "point"
 
@@ -26,13 +26,13 @@ class Wae(Objective):
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
-    ) -> dict[str, PlayerLoss]:
+    ) -> dict[str, LossOutput]:
         """Give the loss, and its two parts unweighted."""
         latents = model.encode(images).mean
         generation = -model.decode(latents).log_prob(images)
         mmd = prior_mmd_squared(model, latents, generator)
         terms = {"generation_loss_nats": generation, "mmd_squared": mmd}
-        return {"wae": PlayerLoss(generation + self.mmd_weight * mmd, terms)}
+        return {"wae": LossOutput(generation + self.mmd_weight * mmd, terms)}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator

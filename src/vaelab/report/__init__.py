@@ -1,7 +1,7 @@
 """The report on an evaluation: one HTML page that says what the numbers mean for this model."""
 
-from vaelab.report.evaluation_result import Subject
+from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.page import build_page
-from vaelab.report.validate import check_fit
+from vaelab.report.validate import validate
 
-__all__ = ["Subject", "build_page", "check_fit"]
+__all__ = ["EvaluationResult", "build_page", "validate"]

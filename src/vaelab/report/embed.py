@@ -35,7 +35,7 @@ class Embedded:
     height: int
 
 
-def embed(figure: Figure, name: str, is_plate: bool = False) -> Embedded:
+def embed(figure: Figure, name: str, keep_light_background: bool = False) -> Embedded:
     """Write a figure as two URIs, always the same ones; names keep the marks in it apart.
 
     A plate's two looks are one.
@@ -46,7 +46,7 @@ def embed(figure: Figure, name: str, is_plate: bool = False) -> Embedded:
         figure.savefig(buffer, format="svg", dpi=_IMAGE_DPI, metadata=nothing)
     text = _without_prologue(buffer.getvalue())
     width, height = figure.get_size_inches() * 96
-    dark = text if is_plate else _darkened(text)
+    dark = text if keep_light_background else _darkened(text)
     return Embedded(_uri(text), _uri(dark), round(width), round(height))
 
 

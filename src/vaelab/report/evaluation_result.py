@@ -15,7 +15,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationResult:
     """A model's evaluation; whatever does not apply to the model is not there.
 
     `metrics` is by group and name. `arrays` has what the figures draw, by the names of
@@ -77,9 +77,9 @@ class Subject:
         return cap - found < NEAR_CAP and found >= cap / 2
 
     @property
-    def tells_nothing(self) -> bool:
+    def is_uninformative(self) -> bool:
         """Whether latents were found to tell nothing of their images."""
         name = "latent.mutual_information_nats"
         found = self.value(name)
-        poor = found is not None and BANDS[name].mark(found) == "poor"
+        poor = found is not None and BANDS[name].rating(found) == "poor"
         return poor and not self.information_is_capped

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from vaelab.report.evaluation_result import Subject
+from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.posterior_collapse import READ_KL_WEIGHT
 
 
-def facts(subject: Subject) -> Iterator[tuple[str, str]]:
+def model_summary(subject: EvaluationResult) -> Iterator[tuple[str, str]]:
     """Give what tells this model from others, by name."""
     model, settings = subject.description.model, subject.description.settings
     channels, height, width = subject.info.image_shape

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from vaelab.report.evaluation_result import Subject
+from vaelab.report.evaluation_result import EvaluationResult
 
 
-def absences(subject: Subject) -> Iterator[str]:
+def not_measured(subject: EvaluationResult) -> Iterator[str]:
     """Say what the page lacks."""
     if not subject.has("test.nll_nats"):
         yield f"No bound on the likelihood: {_why_unbounded(subject)}."
@@ -25,7 +25,7 @@ def absences(subject: Subject) -> Iterator[str]:
         yield "No samples against real images: it takes 6 training and 6 test images or more."
 
 
-def _why_unbounded(subject: Subject) -> str:
+def _why_unbounded(subject: EvaluationResult) -> str:
     objective = subject.description.objective
     if not subject.has_encoder:
         return f"{objective} has no encoder, so no posterior to draw weighted latents from"
@@ -34,7 +34,7 @@ def _why_unbounded(subject: Subject) -> str:
     return "the encoder gives points, not distributions"
 
 
-def _why_not_annealed(subject: Subject) -> str:
+def _why_not_annealed(subject: EvaluationResult) -> str:
     if subject.description.model.prior == "codebook":
         return "annealing moves latents little by little, and codes only jump"
     return "evaluate.annealing_images was 0"

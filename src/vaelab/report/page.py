@@ -11,58 +11,59 @@ from markupsafe import Markup
 from vaelab.metrics import Metric
 from vaelab.metrics.thresholds import BANDS
 from vaelab.report.embed import Embedded, embed, png
-from vaelab.report.evaluation_result import Subject
-from vaelab.report.figures import Picture, pictures
-from vaelab.report.model_summary import facts
-from vaelab.report.not_measured import absences
+from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.figures import ReportFigure, report_figures
+from vaelab.report.model_summary import model_summary
+from vaelab.report.not_measured import not_measured
 from vaelab.report.posterior_collapse import Diagnosis, describe_collapse
 from vaelab.report.rows import Row, rows, summary
 from vaelab.report.sections import SECTIONS, Section
 
-STRIP = 16  # samples below the title
+THUMBNAILS = 16  # samples below the title
 # Stands below the title too: by itself it makes no section.
-ALONE = "latent.dimensions"
+SUMMARY_ONLY = "latent.dimensions"
 
 
 @dataclass(frozen=True)
-class Shown:
+class EmbeddedFigure:
     """A figure, ready to stand in the page."""
 
-    picture: Picture
+    figure: ReportFigure
     image: Embedded
 
 
 @dataclass(frozen=True)
-class Part:
+class PageSection:
     """A section with what is measured in it."""
 
     name: str
     title: str
     about: str
     rows: list[Row]
-    pictures: list[Shown]
+    figures: list[EmbeddedFigure]
     diagnosis: Diagnosis | None
 
 
 @dataclass(frozen=True)
-class Term:
+class GlossaryEntry:
     """A metric of the glossary, with the thresholds that mark it."""
 
     metric: Metric
     names: list[str]
-    band: str
+    thresholds: str
 
 
-def build_page(subject: Subject) -> str:
+def build_page(subject: EvaluationResult) -> str:
     """Write the report on a model's evaluation as HTML.
 
     All that comes from outside, as names of classes do, is escaped. The same evaluation gives the
     same page, letter for letter.
     """
     drawn = [
-        Shown(found, embed(found.figure, found.name, found.is_plate)) for found in pictures(subject)
+        EmbeddedFigure(found, embed(found.figure, found.name, found.keep_light_background))
+        for found in report_figures(subject)
     ]
-    parts = list(_parts(subject, drawn))
+    parts = list(_page_sections(subject, drawn))
     found = [row for part in parts for row in part.rows]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -70,43 +71,43 @@ def build_page(subject: Subject) -> str:
     page: str = environment.from_string(_resource("page.html")).render(
         css=Markup(_resource("page.css")),  # noqa: S704  our own
         subject=subject,
-        facts=list(facts(subject)),
+        facts=list(model_summary(subject)),
         summary=summary(subject),
-        marks=Counter(row.verdict.mark for row in found),
-        absences=list(absences(subject)),
+        marks=Counter(row.interpretation.rating for row in found),
+        absences=list(not_measured(subject)),
         parts=parts,
         glossary=list(_glossary(found)),
-        strip=strip(subject),
+        strip=thumbnails(subject),
     )
     return page
 
 
-def strip(subject: Subject) -> list[str]:
+def thumbnails(subject: EvaluationResult) -> list[str]:
     """Give a few samples, each as a picture of its own."""
-    return [png(image) for image in subject.arrays.get("samples_shown", ())[:STRIP]]
+    return [png(image) for image in subject.arrays.get("samples_shown", ())[:THUMBNAILS]]
 
 
-def _parts(subject: Subject, drawn: list[Shown]) -> Iterator[Part]:
+def _page_sections(subject: EvaluationResult, drawn: list[EmbeddedFigure]) -> Iterator[PageSection]:
     bounded = subject.has("test.nll_nats")
     for section in SECTIONS:
         measured = rows(subject, section.metrics)
-        its = [shown for shown in drawn if shown.picture.section == section.name]
-        if its or any(row.name != ALONE for row in measured):
+        its = [shown for shown in drawn if shown.figure.section == section.name]
+        if its or any(row.name != SUMMARY_ONLY for row in measured):
             heading = section.heading(bounded=bounded)
-            yield Part(section.name, *heading, measured, its, _diagnosis(subject, section))
+            yield PageSection(section.name, *heading, measured, its, _diagnosis(subject, section))
 
 
-def _diagnosis(subject: Subject, section: Section) -> Diagnosis | None:
+def _diagnosis(subject: EvaluationResult, section: Section) -> Diagnosis | None:
     if section.name != "collapse" or "active" not in subject.dimensions:
         return None
     return describe_collapse(subject.dimensions, subject.description.settings)
 
 
-def _glossary(found: list[Row]) -> Iterator[Term]:
+def _glossary(found: list[Row]) -> Iterator[GlossaryEntry]:
     for metric in dict.fromkeys(row.metric for row in found):
         names = [row.name for row in found if row.metric is metric]
         band = BANDS.get(f"{metric.group}.{metric.name}")
-        yield Term(metric, names, "" if band is None else str(band))
+        yield GlossaryEntry(metric, names, "" if band is None else str(band))
 
 
 def _resource(name: str) -> str:

@@ -17,11 +17,11 @@ Verdict = Literal["collapsed", "nearly_collapsed", "partly_off", "all_on"]
 Chosen = NDArray[np.bool_]
 
 # A dimension that tells less is faint: its mean has less than a quarter of its noise's variance.
-FAINT_NATS = 0.1
+WEAK_DIMENSION_NATS = 0.1
 # Less than this in all dimensions together are traces.
-TRACES_NATS = 1.0
+INACTIVE_TOTAL_NATS = 1.0
 # KL at least of a faint dimension that costs more than it tells
-COSTLY_NATS = 0.2
+UNUSED_KL_NATS = 0.2
 # Outside of these, a dimension's latents are not where the prior N(0, 1) has its draws.
 STDDEV_RANGE = (0.5, 2.0)
 # Dimensions named in a sentence at most
@@ -39,7 +39,7 @@ class Diagnosis:
 
     verdict: Verdict
     findings: tuple[str, ...]
-    remedies: tuple[str, ...]
+    suggestions: tuple[str, ...]
 
 
 def describe_collapse(
@@ -66,7 +66,7 @@ def describe_collapse(
         _far_from_the_prior(found, settings),
     ]
     failed = verdict in ("collapsed", "nearly_collapsed")
-    remedies = _remedies(settings, standard_prior=found.kl is not None) if failed else []
+    remedies = _suggestions(settings, standard_prior=found.kl is not None) if failed else []
     return Diagnosis(verdict, tuple(filter(None, findings)), tuple(remedies))
 
 
@@ -92,22 +92,22 @@ class _Dimensions:
         )
 
     @property
-    def telling(self) -> Chosen:
-        return self.information >= FAINT_NATS
+    def informative(self) -> Chosen:
+        return self.information >= WEAK_DIMENSION_NATS
 
     @property
-    def off(self) -> Chosen:
-        return ~self.active & ~self.telling
+    def inactive(self) -> Chosen:
+        return ~self.active & ~self.informative
 
     def verdict(self) -> Verdict:
         # Many dimensions may tell little each, and much together.
-        if not self.telling.any() and self.information.sum() < TRACES_NATS:
+        if not self.informative.any() and self.information.sum() < INACTIVE_TOTAL_NATS:
             return "nearly_collapsed" if self.active.any() else "collapsed"
-        return "partly_off" if self.off.any() else "all_on"
+        return "partly_off" if self.inactive.any() else "all_on"
 
 
 def _headline(verdict: Verdict, found: _Dimensions, settings: Mapping[str, Any]) -> str:
-    total, off = len(found.active), int(found.off.sum())
+    total, off = len(found.active), int(found.inactive.sum())
     if verdict == "collapsed":
         return (
             f"{_all(total)} off: the posterior is the same for every image, so the latent tells "
@@ -116,23 +116,24 @@ def _headline(verdict: Verdict, found: _Dimensions, settings: Mapping[str, Any])
     if verdict == "nearly_collapsed":
         return (
             f"The latent tells next to nothing: none of its {total} dimensions as much as "
-            f"{FAINT_NATS} nats (posterior collapse but for traces)."
+            f"{WEAK_DIMENSION_NATS} nats (posterior collapse but for traces)."
         )
     if verdict == "partly_off":
         return (
-            f"Off: {off} of {total} dimensions ({_names(found.off)}). The KL loss switches off "
+            f"Off: {off} of {total} dimensions ({_names(found.inactive)}). The KL loss switches "
+            f"off "
             "what is not needed, which is no failure: a smaller latent "
             f"(model.latent_dim: {total - off}) would lose nothing."
         )
-    return _all_on(total, found, settings)
+    return _fully_active(total, found, settings)
 
 
-def _all_on(total: int, found: _Dimensions, settings: Mapping[str, Any]) -> str:
+def _fully_active(total: int, found: _Dimensions, settings: Mapping[str, Any]) -> str:
     if settings.get("train.kl_weight") == 0:
         return f"{_all(total)} on: with train.kl_weight: 0 there is no charge that would end it."
     least = found.information.min()
     start = f"{_all(total)} on, the weakest with about {least:.2g} nats of information"
-    if least < FAINT_NATS:
+    if least < WEAK_DIMENSION_NATS:
         return f"{start}: the latent is about as large as the images need."
     return (
         f"{start}: no dimension is to spare, so a larger latent "
@@ -143,16 +144,16 @@ def _all_on(total: int, found: _Dimensions, settings: Mapping[str, Any]) -> str:
 def _faint(verdict: Verdict, found: _Dimensions) -> str:
     if verdict == "nearly_collapsed":
         return ""
-    return _tell(
-        found.active & ~found.telling,
-        f"less than {FAINT_NATS} nats though active",
+    return _describe(
+        found.active & ~found.informative,
+        f"less than {WEAK_DIMENSION_NATS} nats though active",
         "The mean moves, but is lost in the noise: the count of active units flatters the latent.",
     )
 
 
 def _small(found: _Dimensions) -> str:
-    return _tell(
-        ~found.active & found.telling,
+    return _describe(
+        ~found.active & found.informative,
         "something of the image without being active",
         "The mean moves little, but the noise is smaller still: the count of active units "
         "belittles the latent.",
@@ -162,15 +163,15 @@ def _small(found: _Dimensions) -> str:
 def _costly(found: _Dimensions, settings: Mapping[str, Any]) -> str:
     if found.kl is None:
         return ""
-    chosen = ~found.telling & (found.kl >= COSTLY_NATS)
-    return _tell(
+    chosen = ~found.informative & (found.kl >= UNUSED_KL_NATS)
+    return _describe(
         chosen,
         f"next to nothing at the price of {found.kl[chosen].sum():.2g} nats of KL",
         f"The posterior hardly depends on the image, but is not the prior: {_uncharged(settings)}.",
     )
 
 
-def _tell(chosen: Chosen, what: str, why: str) -> str:
+def _describe(chosen: Chosen, what: str, why: str) -> str:
     """Say what these dimensions tell; nothing where there are none."""
     count = int(chosen.sum())
     subject = f"{count} dimensions tell" if count > 1 else "1 dimension tells"
@@ -189,9 +190,9 @@ def _uncharged(settings: Mapping[str, Any]) -> str:
 
 def _far_from_the_prior(found: _Dimensions, settings: Mapping[str, Any]) -> str:
     """Speak of the prior N(0, I) alone, and of dimensions that tell something."""
-    if found.kl is None or not found.telling.any():
+    if found.kl is None or not found.informative.any():
         return ""
-    low, high = found.stddev[found.telling].min(), found.stddev[found.telling].max()
+    low, high = found.stddev[found.informative].min(), found.stddev[found.informative].max()
     if STDDEV_RANGE[0] <= low and high <= STDDEV_RANGE[1]:
         return ""
     advice = (
@@ -205,7 +206,7 @@ def _far_from_the_prior(found: _Dimensions, settings: Mapping[str, Any]) -> str:
     )
 
 
-def _remedies(settings: Mapping[str, Any], *, standard_prior: bool) -> list[str]:
+def _suggestions(settings: Mapping[str, Any], *, standard_prior: bool) -> list[str]:
     """List what may wake the latent, as far as it is not done yet."""
     objective, weight = settings.get("train.objective"), settings.get("train.kl_weight", 1.0)
     variance, epochs = settings.get("model.gaussian_variance"), settings.get("train.epochs", 100)
@@ -226,7 +227,7 @@ def _remedies(settings: Mapping[str, Any], *, standard_prior: bool) -> list[str]
         ),
         (
             free and not settings.get("train.free_bits_nats"),
-            f"train.free_bits_nats: {FAINT_NATS}: so much of each dimension costs nothing",
+            f"train.free_bits_nats: {WEAK_DIMENSION_NATS}: so much of each dimension costs nothing",
         ),
         (weighted and 0 < weight <= 1, f"train.kl_weight: {weight / 10:g}, in place of {weight:g}"),
         (True, f"a less powerful decoder (a smaller {layers}), which needs the latent"),

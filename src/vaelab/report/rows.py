@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vaelab.figures.study_table import number
+from vaelab.figures.study_table import format_number
 from vaelab.metrics import METRICS, SPACES, Metric
 from vaelab.metrics.spec import SPACE
-from vaelab.report.evaluation_result import Subject
-from vaelab.report.interpretations import Reading, Verdict, verdict
+from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.interpretations import Interpretation, MetricContext, interpret
 from vaelab.report.sections import SUMMARY, SUMMARY_LENGTH, SUMMARY_SPACES
 
 _BY_KEY = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
@@ -22,11 +22,11 @@ class Row:
     title: str
     value: str
     reference: str
-    verdict: Verdict
+    interpretation: Interpretation
     explained: int = 1
 
 
-def rows(subject: Subject, keys: Sequence[str]) -> list[Row]:
+def rows(subject: EvaluationResult, keys: Sequence[str]) -> list[Row]:
     """Give a row for each number that was measured, one explanation for those of one metric."""
     found: list[Row] = []
     for key in keys:
@@ -36,7 +36,7 @@ def rows(subject: Subject, keys: Sequence[str]) -> list[Row]:
     return found
 
 
-def summary(subject: Subject) -> list[Row]:
+def summary(subject: EvaluationResult) -> list[Row]:
     """Give the few rows that matter most, each metric in one space only."""
     found = []
     for key in SUMMARY:
@@ -45,7 +45,7 @@ def summary(subject: Subject) -> list[Row]:
     return found[:SUMMARY_LENGTH]
 
 
-def _row(subject: Subject, key: str, space: str) -> Iterator[Row]:
+def _row(subject: EvaluationResult, key: str, space: str) -> Iterator[Row]:
     metric = _BY_KEY[key]
 
     def named(name: str) -> float | None:
@@ -54,14 +54,14 @@ def _row(subject: Subject, key: str, space: str) -> Iterator[Row]:
     value, error, reference = (named(n) for n in (metric.name, metric.error, metric.reference))
     if value is None:
         return
-    reading = Reading(key, value, subject, reference)
+    reading = MetricContext(key, value, subject, reference)
     yield Row(
         metric,
         key.replace(SPACE, space),
         f"{metric.title}, {SPACES[space]}" if space else metric.title,
         with_error(value, error),
-        "" if reference is None else f"{_whose(metric)} {number(reference, 3)}",
-        verdict(reading),
+        "" if reference is None else f"{_whose(metric)} {format_number(reference, 3)}",
+        interpret(reading),
     )
 
 
@@ -73,7 +73,7 @@ def _whose(metric: Metric) -> str:
 def with_error(value: float, error: float | None) -> str:
     """Write a value to the digits that its standard error leaves it, and the error behind it."""
     if error is None or not error:
-        return number(value)
+        return format_number(value)
     first = f"{error:.1g}"
     decimals = max(0, -int(f"{error:e}".partition("e")[2]))
     return f"{value:,.{decimals}f} ± {float(first):,.{decimals}f}".replace("-", "−")

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaelab.config import UserError
-from vaelab.report.evaluation_result import Subject
+from vaelab.report.evaluation_result import EvaluationResult
 
 # A name that is no size of the model or the data stands for one size in all arrays.
 SHAPES = {
@@ -24,7 +24,7 @@ SHAPES = {
 REMEDY = "`dvc repro -s -f evaluate` makes the evaluation anew"
 
 
-def check_fit(subject: Subject) -> None:
+def validate(subject: EvaluationResult) -> None:
     """Refuse arrays of other shapes than the page draws. Raises UserError."""
     sizes = _known_sizes(subject)
     means = {} if subject.means is None else {"mean": subject.means}
@@ -35,7 +35,7 @@ def check_fit(subject: Subject) -> None:
         _check(f"column {name} of the dimensions", column, ("latent",), sizes)
 
 
-def _known_sizes(subject: Subject) -> dict[str, int]:
+def _known_sizes(subject: EvaluationResult) -> dict[str, int]:
     channel, height, width = subject.info.image_shape
     sizes = {"channel": channel, "height": height, "width": width}
     sizes |= {"latent": subject.description.model.latent_dim, "image": subject.info.counts["test"]}

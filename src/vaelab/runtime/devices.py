@@ -5,26 +5,26 @@ import os
 import torch
 
 from vaelab.config import MachineSettings, UserError
-from vaelab.distributed.environment import ALONE, Place
+from vaelab.distributed.environment import SINGLE_PROCESS, DistributedEnv
 from vaelab.runtime import memory
 
 
-def choose_device(settings: MachineSettings, place: Place = ALONE) -> torch.device:
+def choose_device(settings: MachineSettings, env: DistributedEnv = SINGLE_PROCESS) -> torch.device:
     """Give the device that `machine.device` names; set up the CPU's threads and memory.
 
     "auto" is CUDA where there is a GPU, then Apple's MPS, then the CPU. Of several processes on a
     machine each has a GPU of its own, or its part of the CPU's threads. Raises UserError
     for a device that this machine does not have.
     """
-    memory.keep_freed()
-    if threads := settings.threads or _part_of_threads(place):
+    memory.tune_malloc()
+    if threads := settings.threads or _threads_of_rank(env):
         torch.set_num_threads(threads)
     if settings.deterministic:
         # cuBLAS reads it when it is first used.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-    if place.count > 1:
-        return _own_device(settings, place)
+    if env.world_size > 1:
+        return _device_of_rank(settings, env)
     if settings.device == "auto":
         return torch.device(_best_available())
     device = torch.device(settings.device)
@@ -45,7 +45,7 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
-def _own_device(settings: MachineSettings, place: Place) -> torch.device:
+def _device_of_rank(settings: MachineSettings, place: DistributedEnv) -> torch.device:
     wanted = _best_available() if settings.device == "auto" else settings.device
     if wanted not in ("cuda", "cpu"):
         raise UserError(
@@ -54,17 +54,17 @@ def _own_device(settings: MachineSettings, place: Place) -> torch.device:
         )
     if wanted == "cuda" and place.local_rank >= torch.cuda.device_count():
         raise UserError(
-            f"{place.local_count} processes on this machine need as many GPUs, and there are "
+            f"{place.local_world_size} processes on this machine need as many GPUs, and there are "
             f"{torch.cuda.device_count()}; start fewer, or set machine.device: cpu"
         )
     return torch.device("cuda", place.local_rank) if wanted == "cuda" else torch.device("cpu")
 
 
-def _part_of_threads(place: Place) -> int | None:
+def _threads_of_rank(place: DistributedEnv) -> int | None:
     """Share the cores, unless the user has; the 1 in OMP_NUM_THREADS is torchrun's own."""
-    if place.local_count == 1 or os.environ.get("OMP_NUM_THREADS", "1") != "1":
+    if place.local_world_size == 1 or os.environ.get("OMP_NUM_THREADS", "1") != "1":
         return None
-    return max(1, len(os.sched_getaffinity(0)) // place.local_count)
+    return max(1, len(os.sched_getaffinity(0)) // place.local_world_size)
 
 
 def _best_available() -> str:

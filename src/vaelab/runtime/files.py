@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def annotate_oserror(path: Path) -> Iterator[None]:
     """Let an OSError say which path it is about: that of a full disk does not by itself."""
     try:
         yield
@@ -27,7 +27,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with naming(path):
+    with annotate_oserror(path):
         try:
             write(temporary)
             flush(temporary)

@@ -13,7 +13,7 @@ from vaelab.config import UserError
 
 
 @contextmanager
-def sole_user(lock: Path, name: str) -> Iterator[None]:
+def exclusive_lock(lock: Path, name: str) -> Iterator[None]:
     """Let no other process in while this one is; the operating system ends it with the process.
 
     Raises UserError that says which process of which name has it.

@@ -22,7 +22,7 @@ CONTROL_GROUPS = (
 
 
 @contextmanager
-def naming(setting: str, value: int) -> Iterator[None]:
+def oom_as_user_error(setting: str, value: int) -> Iterator[None]:
     """Turn a lack of memory into a UserError that names the setting to lower."""
     try:
         yield
@@ -37,7 +37,7 @@ def naming(setting: str, value: int) -> Iterator[None]:
         ) from error
 
 
-def keep_freed() -> None:
+def tune_malloc() -> None:
     """Let glibc keep freed memory for the next batch.
 
     By default it hands a layer's output back to the system and asks for it again, page by page:
@@ -57,11 +57,11 @@ def available() -> int:
     import psutil
 
     free = [psutil.virtual_memory().available]
-    free += [limit - used for limit, used in (*_of_group(), *_of_process())]
+    free += [limit - used for limit, used in (*_control_group_limit(), *_process_limit())]
     return max(0, min(free))
 
 
-def _of_group() -> Iterator[tuple[int, int]]:
+def _control_group_limit() -> Iterator[tuple[int, int]]:
     """Read the limits that Linux's control groups set, of both versions, and what is used."""
     for limit, used in CONTROL_GROUPS:
         try:
@@ -72,7 +72,7 @@ def _of_group() -> Iterator[tuple[int, int]]:
             continue
 
 
-def _of_process() -> Iterator[tuple[int, int]]:
+def _process_limit() -> Iterator[tuple[int, int]]:
     """Read the limits on the process's data and on its address space, and what is used."""
     if sys.platform != "linux":
         return

@@ -8,7 +8,7 @@ from typing import Any
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-class HeldSignals:
+class DeferredSignals:
     """Holds back the first SIGINT or SIGTERM; `release` and the context's end let it through.
 
     A second one is not held: whoever insists is not kept waiting. Signals reach the main thread
@@ -19,9 +19,9 @@ class HeldSignals:
         self.received: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "HeldSignals":
+    def __enter__(self) -> "DeferredSignals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hold) for number in STOPPING}
+            self._before = {number: signal.signal(number, self._record) for number in STOPPING}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -36,7 +36,7 @@ class HeldSignals:
             self._restore()
             signal.raise_signal(number)
 
-    def _hold(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = number
         else:

@@ -3,8 +3,8 @@
 import torch
 
 from vaelab.config import Settings
-from vaelab.data.loader import ImageBatches
-from vaelab.distributed.process_group import SINGLE, Group
+from vaelab.data.loader import ImageLoader
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import Shape
 from vaelab.objectives import Objective, build_objective
@@ -17,17 +17,17 @@ def build(settings: Settings, image_shape: Shape) -> tuple[Objective, Model]:
     Raises UserError for settings that do not fit each other.
     """
     objective = build_objective(settings)
-    chosen, seed = objective.resolved(settings.model), settings.train.seed
+    chosen, seed = objective.resolve_prior(settings.model), settings.train.seed
     networks = objective.networks()
     return objective, build_model(chosen, image_shape, networks, seed, objective.posterior)
 
 
 def build_trainer(
     settings: Settings,
-    train: ImageBatches,
-    validation: ImageBatches,
+    train: ImageLoader,
+    validation: ImageLoader,
     device: torch.device,
-    group: Group = SINGLE,
+    group: ProcessGroup = SINGLE_GROUP,
 ) -> Trainer:
     """Build the loop on the device, over two splits, of one process or of one in a group.
 

@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 from torch import Tensor
 
-from vaelab.distributed.rank_messages import announce_stop, has_stopped
+from vaelab.distributed.rank_messages import signal_stop, stop_requested
 from vaelab.runtime.files import write_atomically, write_text
-from vaelab.runtime.locks import sole_user
-from vaelab.runtime.signals import HeldSignals
+from vaelab.runtime.locks import exclusive_lock
+from vaelab.runtime.signals import DeferredSignals
 from vaelab.training.progress import NonFiniteLossError, Progress
-from vaelab.training.running_means import Totals
+from vaelab.training.running_means import RunningMeans
 
 if TYPE_CHECKING:
     from vaelab.training.trainer import Trainer
 
 Tensors = dict[str, Tensor]
 
-SECONDS = 5.0
+INTERVAL_SECONDS = 5.0
 # Writing checkpoints takes at most this share of the time.
-SHARE = 0.02
+MAX_OVERHEAD = 0.02
 # Beside the checkpoints: which images a loss that was not finite is of.
 NOT_FINITE = "not_finite.json"
 
 
 def gather(trainer: "Trainer") -> tuple[Tensors, dict[str, Any]]:
     """Give all that changes in training: tensors by name, and the rest."""
-    groups = {"model": trainer.weights(), "best": trainer.best, "total": trainer.totals.sums}
-    groups |= {f"optimiser.{name}": o.tensors() for name, o in trainer.optimisers.items()}
+    groups = {"model": trainer.weights(), "best": trainer.best, "total": trainer.running_means.sums}
+    groups |= {f"optimiser.{name}": o.state_tensors() for name, o in trainer.optimizers.items()}
     # Of the order, that before the epoch began: in the middle it is drawn again.
     noise = trainer.noise.get_state()
-    groups["generator"] = {"order": trainer.order_at_start, "noise": noise}
+    groups["generator"] = {"order": trainer.epoch_rng_state, "noise": noise}
     named = {f"{group}.{k}": v for group, tensors in groups.items() for k, v in tensors.items()}
-    totals = {"images": trainer.totals.count, "terms": list(trainer.totals.sums)}
+    totals = {"images": trainer.running_means.count, "terms": list(trainer.running_means.sums)}
     return named, vars(trainer.progress) | totals
 
 
@@ -52,14 +52,14 @@ def restore(trainer: "Trainer", tensors: Tensors, state: dict[str, Any]) -> None
     # In the order that they came in: files of tensors are sorted by name.
     sums = moved("total")
     terms = {name: sums[name] for name in state.pop("terms")}
-    trainer.totals = Totals(terms, state.pop("images"))
+    trainer.running_means = RunningMeans(terms, state.pop("images"))
     trainer.progress = Progress(**state)
     trainer.model.load_state_dict(_under("model", tensors))
     trainer.best = moved("best")
-    for name, optimiser in trainer.optimisers.items():
-        optimiser.load_tensors(_under(f"optimiser.{name}", tensors))
-    trainer.order_at_start = tensors["generator.order"]
-    trainer.order.set_state(trainer.order_at_start)
+    for name, optimiser in trainer.optimizers.items():
+        optimiser.load_state_tensors(_under(f"optimiser.{name}", tensors))
+    trainer.epoch_rng_state = tensors["generator.order"]
+    trainer.order.set_state(trainer.epoch_rng_state)
     trainer.noise.set_state(tensors["generator.noise"])
 
 
@@ -78,7 +78,7 @@ class CheckpointFolder:
     def __init__(self, folder: Path, name: str = "another training", keep: int = 2) -> None:
         self.folder = folder
         self.keep = keep
-        self._lock = sole_user(folder / "lock", name)
+        self._lock = exclusive_lock(folder / "lock", name)
 
     def __enter__(self) -> "CheckpointFolder":
         self._lock.__enter__()
@@ -97,7 +97,7 @@ class CheckpointFolder:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"state": json.dumps(state)}
         path = self.folder / f"epoch_{epoch:06d}_step_{step:08d}.safetensors"
-        content = serialise(whole, metadata)
+        content = serialize(whole, metadata)
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
         for old in self._paths()[: -self.keep]:
             old.unlink()
@@ -114,7 +114,7 @@ class CheckpointFolder:
                 print(f"warning: {path} is damaged ({reason}); trying the one before", flush=True)
         return None
 
-    def note(self, name: str, content: Mapping[str, Any]) -> Path:
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Leave a JSON file for people beside the states; give its path."""
         write_text(self.folder / name, json.dumps(content) + "\n")
         return self.folder / name
@@ -127,7 +127,7 @@ class CheckpointFolder:
         return sorted(self.folder.glob("epoch_*.safetensors"))
 
 
-class Saver:
+class CheckpointManager:
     """Writes checkpoints now and then, and before a signal is let through: a context.
 
     Without a folder it does nothing, but in a process beside the main one: that holds a signal
@@ -137,32 +137,32 @@ class Saver:
 
     def __init__(self, trainer: "Trainer", folder: CheckpointFolder | None) -> None:
         self.trainer, self.folder = trainer, folder
-        self.follows = not trainer.group.is_main
-        self.signals = HeldSignals()
-        self.due = time.monotonic() + SECONDS
+        self.is_worker = not trainer.group.is_rank_zero
+        self.signals = DeferredSignals()
+        self.due = time.monotonic() + INTERVAL_SECONDS
 
-    def __enter__(self) -> "Saver":
-        if self.folder or self.follows:
+    def __enter__(self) -> "CheckpointManager":
+        if self.folder or self.is_worker:
             self.signals.__enter__()
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self.folder or self.follows:
+        if self.folder or self.is_worker:
             self.signals.__exit__(kind, error, trace)
         if self.folder and isinstance(error, NonFiniteLossError) and error.images:
             content = {"epoch": error.epoch, "training_images": error.images}
-            path = self.folder.note(NOT_FINITE, content)
+            path = self.folder.write_json(NOT_FINITE, content)
             error.args = (f"{error}. The numbers of the images of that step are in {path}",)
 
     def save_if_due(self) -> None:
         """Write a checkpoint if the last one is old, or a signal is waiting."""
         now = time.monotonic()
-        if self.follows and self.signals.received and has_stopped():
+        if self.is_worker and self.signals.received and stop_requested():
             self.signals.release()
         if self.folder and (self.signals.received or now > self.due):
             self.trainer.save(self.folder)
             took = time.monotonic() - now
-            self.due = now + max(SECONDS, took / SHARE)
+            self.due = now + max(INTERVAL_SECONDS, took / MAX_OVERHEAD)
             if self.signals.received:
-                announce_stop()
+                signal_stop()
             self.signals.release()

@@ -11,7 +11,7 @@ import vaelab
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
 from vaelab.models.saving import ModelDescription
-from vaelab.objectives import own_settings
+from vaelab.objectives import objective_settings
 from vaelab.runtime.files import sha256
 from vaelab.training.trainer import Trainer
 
@@ -23,7 +23,7 @@ def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> M
         networks=trainer.objective.networks(),
         posterior=trainer.objective.posterior,
         image_shape=info.image_shape,
-        model=trainer.objective.resolved(settings.model),
+        model=trainer.objective.resolve_prior(settings.model),
         dataset=info.name,
         levels=info.levels,
         settings=training_settings(settings),
@@ -34,15 +34,15 @@ def training_settings(settings: Settings) -> dict[str, Any]:
     """Give the settings that a trained model depends on, by dotted name."""
     sections = ("data.", "model.", "train.")
     trained = {k: v for k, v in flatten(settings).items() if k.startswith(sections)}
-    return trained | own_settings(settings)
+    return trained | objective_settings(settings)
 
 
-def training_key(settings: Settings, device: torch.device, prepared: Path) -> str:
+def training_fingerprint(settings: Settings, device: torch.device, prepared: Path) -> str:
     """Name a training by the hash of what it depends on: settings, data, code and device."""
     digest = hashlib.sha256(device.type.encode())
     for section in (settings.data, settings.model, settings.train):
         digest.update(section.model_dump_json().encode())
-    digest.update(json.dumps(own_settings(settings), sort_keys=True).encode())
+    digest.update(json.dumps(objective_settings(settings), sort_keys=True).encode())
     digest.update(sha256(prepared / "dataset.json").encode())
     for source in sorted(Path(vaelab.__path__[0]).rglob("*.py")):
         digest.update(source.read_bytes())

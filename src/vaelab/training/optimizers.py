@@ -13,14 +13,14 @@ from vaelab.models.model import Model
 
 
 @runtime_checkable
-class Moves(Protocol):
+class HasOptimizers(Protocol):
     """What an optimiser asks of an objective: who owns which networks, and Adam's decay rates."""
 
-    players: ClassVar[Mapping[str, tuple[str, ...]]]
+    optimizers: ClassVar[Mapping[str, tuple[str, ...]]]
     adam_betas: ClassVar[tuple[float, float]]
 
 
-class PlayerOptimiser:
+class GroupOptimizer:
     """Adam on one player's parameters.
 
     The learning rate is a tensor, so that a schedule moves it without a wait. `halted` is a
@@ -32,12 +32,12 @@ class PlayerOptimiser:
         parameters: list[nn.Parameter],
         settings: TrainSettings,
         learning_rate: Tensor,
-        halted: Tensor,
+        found_nonfinite: Tensor,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.parameters = parameters
         self.learning_rate = learning_rate
-        self.halted = halted
+        self.found_nonfinite = found_nonfinite
         self.clip_norm = settings.gradient_clip_norm
         self.weight_decay, self.decoupled = settings.weight_decay, settings.optimizer == "adamw"
         self.betas, self.epsilon = betas, 1e-8
@@ -47,31 +47,31 @@ class PlayerOptimiser:
             "step": [torch.zeros((), device=p.device) for p in parameters],
         }
 
-    def take_gradient(self, loss: Tensor, *, keep_graph: bool, averaged: bool = False) -> None:
+    def backward(self, loss: Tensor, *, keep_graph: bool, averaged: bool = False) -> None:
         """Hold the gradient of a scalar loss by this player's parameters; halt if not finite.
 
         `averaged` over processes it is by whoever watches these parameters.
         """
-        differentiate = self._accumulated if averaged else self._differentiated
+        differentiate = self._backward_gradients if averaged else self._autograd_gradients
         gradients = differentiate(loss, keep_graph)
         norm = torch.nn.utils.get_total_norm(gradients)
         wrong = ~(loss.detach() + norm).isfinite()
-        self.halted.copy_(torch.maximum(self.halted, wrong.float()))
-        self.hold(gradients, norm)
+        self.found_nonfinite.copy_(torch.maximum(self.found_nonfinite, wrong.float()))
+        self.set_gradients(gradients, norm)
 
-    def hold(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
+    def set_gradients(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
         """Hold a gradient of a norm for the next move, one tensor a parameter; clip it if set."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         if self.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
 
-    def _differentiated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
+    def _autograd_gradients(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
         pairs = zip(gradients, self.parameters, strict=True)
-        return [g if g.stride() == p.stride() else _laid_out(g, p) for g, p in pairs]
+        return [g if g.stride() == p.stride() else _match_strides(g, p) for g, p in pairs]
 
-    def _accumulated(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
+    def _backward_gradients(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         """Go by way of the parameters' own gradients, which is what calls their hooks."""
         for parameter in self.parameters:
             parameter.grad = None
@@ -80,9 +80,13 @@ class PlayerOptimiser:
         return [gradient for gradient in found if gradient is not None]
 
     @torch.no_grad()
-    def move(self, active: Tensor | None = None) -> None:
+    def step(self, update_mask: Tensor | None = None) -> None:
         """Take the step, unless `active` is 0."""
-        waits = self.halted if active is None else torch.maximum(self.halted, 1 - active)
+        waits = (
+            self.found_nonfinite
+            if update_mask is None
+            else torch.maximum(self.found_nonfinite, 1 - update_mask)
+        )
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         # The function beneath torch.optim.Adam: the class imports a compiler, for a second, and
         # looks after hooks that nothing here has. `found_inf` is the fused kernels' own switch,
@@ -106,39 +110,39 @@ class PlayerOptimiser:
             maximize=False,
         )
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """Give the moments and step counts, by parameter number and name."""
         return {f"{i}.{name}": t for name, kept in self.state.items() for i, t in enumerate(kept)}
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `tensors` gave."""
         for key, tensor in tensors.items():
             index, _, name = key.partition(".")
             self.state[name][int(index)].copy_(tensor)
 
 
-def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
+def _match_strides(gradient: Tensor, parameter: Tensor) -> Tensor:
     """Give a gradient its parameter's memory layout: fused kernels pair the two by place."""
     return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
-def build_optimisers(
+def build_optimizers(
     model: Model,
-    objective: Moves,
+    objective: HasOptimizers,
     settings: TrainSettings,
     learning_rate: Tensor,
-    halted: Tensor,
-) -> dict[str, PlayerOptimiser]:
+    found_nonfinite: Tensor,
+) -> dict[str, GroupOptimizer]:
     """Give each player an optimiser over the networks that it owns."""
 
     def owned(networks: tuple[str, ...]) -> list[nn.Parameter]:
         return [p for name in networks for p in model.networks[name].parameters()]
 
     return {
-        player: PlayerOptimiser(
-            owned(networks), settings, learning_rate, halted, objective.adam_betas
+        player: GroupOptimizer(
+            owned(networks), settings, learning_rate, found_nonfinite, objective.adam_betas
         )
-        for player, networks in objective.players.items()
+        for player, networks in objective.optimizers.items()
     }
 
 

@@ -5,32 +5,32 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vaelab.distributed.process_group import SINGLE, Group
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 
 # Means over images, by name: numbers, and lists by dimension.
 Means = tuple[dict[str, float], dict[str, list[float]]]
 
 
-class Totals:
+class RunningMeans:
     """Sums by name of values [batch] or [batch, dimension]; nothing waits until `means`."""
 
     def __init__(self, sums: Mapping[str, Tensor] | None = None, count: int = 0) -> None:
         self.sums = dict(sums or {})
         self.count = count
 
-    def add(self, values: Mapping[str, Tensor], group: Group = SINGLE) -> None:
+    def add(self, values: Mapping[str, Tensor], group: ProcessGroup = SINGLE_GROUP) -> None:
         """Add a batch; all values have its length, or that of this process's share of it."""
         sums: dict[str, Tensor] = {}
         for name, tensor in values.items():
             # MPS has no float64.
             dtype = torch.float32 if tensor.device.type == "mps" else torch.float64
-            sums[name] = tensor.detach()[: group.kept].sum(0, dtype=dtype)
-        for name, total in group.add_up(sums).items():
+            sums[name] = tensor.detach()[: group.local_count].sum(0, dtype=dtype)
+        for name, total in group.all_reduce_sums(sums).items():
             self.sums[name] = self.sums[name] + total if name in self.sums else total
         rows = len(next(iter(values.values()), ()))
-        self.count += rows if group.is_alone else group.total
+        self.count += rows if group.world_size == 1 else group.batch_count
 
-    def means(self) -> Means:
+    def compute(self) -> Means:
         """Give means over all images, in one wait: of numbers, and of lists by dimension."""
         if not self.sums:
             return {}, {}

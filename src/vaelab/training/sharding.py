@@ -12,69 +12,70 @@ import torch
 from torch import Tensor
 
 from vaelab.config import TrainSettings, UserError
-from vaelab.data.loader import ImageBatches, Images
-from vaelab.distributed.process_group import Group
-from vaelab.objectives import Objective, PlayerLoss
-from vaelab.runtime.random_streams import stream
-from vaelab.training.optimizers import PlayerOptimiser
+from vaelab.data.loader import ImageLoader, Images
+from vaelab.distributed.process_group import ProcessGroup
+from vaelab.objectives import LossOutput, Objective
+from vaelab.runtime.random_streams import rng_stream
+from vaelab.training.optimizers import GroupOptimizer
 
 VALIDATION_BATCH = 500
 
-Losses = Callable[[Images], dict[str, PlayerLoss]]
+Losses = Callable[[Images], dict[str, LossOutput]]
 
 
-class Dealer:
+class ShardedLoader:
     """Deals a split's batches out over the processes of a group.
 
     Raises UserError for a `train.batch_size` below the number of processes.
     """
 
-    def __init__(self, settings: TrainSettings, group: Group) -> None:
+    def __init__(self, settings: TrainSettings, group: ProcessGroup) -> None:
         self.size, self.seed, self.group = settings.batch_size, settings.seed, group
-        if self.size < group.count:
+        if self.size < group.world_size:
             raise UserError(
-                f"train.batch_size: {self.size} gives each of {group.count} processes less than "
+                f"train.batch_size: {self.size} gives each of {group.world_size} processes less "
+                f"than "
                 "one image a step; a larger one, or fewer processes, would not"
             )
 
-    def training(
+    def train_batches(
         self,
-        split: ImageBatches,
+        split: ImageLoader,
         order: torch.Generator,
         noise: torch.Generator,
         epoch: int,
         first: int,
     ) -> Iterator[Images]:
         """Give the batches of an epoch from number `first` on, in an order drawn from `order`."""
-        if self.group.is_alone:
+        if self.group.world_size == 1:
             return split.shuffled(self.size, order, noise, first)
         rows = torch.split(split.permutation(order), self.size)
-        return self._shares(split, rows, f"noise/{epoch}", noise, first)
+        return self._shards(split, rows, f"noise/{epoch}", noise, first)
 
-    def validation(self, split: ImageBatches) -> Iterator[tuple[Images, torch.Generator]]:
+    def validation_batches(self, split: ImageLoader) -> Iterator[tuple[Images, torch.Generator]]:
         """Give all images in batches, and the noise that they are measured with.
 
         The same noise at each epoch: epochs are compared by their weights alone.
         """
-        noise = stream(self.seed, "validation", split.device)
-        if self.group.is_alone:
-            batches = split.ordered(VALIDATION_BATCH, noise)
+        noise = rng_stream(self.seed, "validation", split.device)
+        if self.group.world_size == 1:
+            batches = split.sequential(VALIDATION_BATCH, noise)
         else:
-            rows = torch.split(torch.arange(len(split)), VALIDATION_BATCH * self.group.count)
-            batches = self._shares(split, rows, "validation", noise)
+            rows = torch.split(torch.arange(len(split)), VALIDATION_BATCH * self.group.world_size)
+            batches = self._shards(split, rows, "validation", noise)
         return ((images, noise) for images in batches)
 
-    def fitting(
-        self, split: ImageBatches, limit: int | None
+    def calibration_batches(
+        self, split: ImageLoader, limit: int | None
     ) -> tuple[Iterator[Images], torch.Generator]:
         """Give about `limit` images, or all, for what is fitted in closed form, and its noise."""
-        name = "fit" if self.group.is_alone else f"fit/{self.group.rank}"
-        noise = stream(self.seed, name, split.device)
-        return split.spread(VALIDATION_BATCH, noise, limit, self.group.turns), noise
+        name = "fit" if self.group.world_size == 1 else f"fit/{self.group.rank}"
+        noise = rng_stream(self.seed, name, split.device)
+        return split.subsample(VALIDATION_BATCH, noise, limit, self.group.rank_slice), noise
 
-    def _shares(
+    def _shards(
         self,
-        split: ImageBatches,
+        split: ImageLoader,
         rows: tuple[Tensor, ...],
         name: str,
         noise: torch.Generator,
@@ -82,29 +83,29 @@ class Dealer:
     ) -> Iterator[Images]:
         """Give this process's share of each batch, with noise that only step and process decide."""
         rows = rows[first:]
-        shares = split.chosen(map(self.group.share, rows), self._seeded(name, noise, first))
+        shares = split.batches_at(map(self.group.shard, rows), self._reseeded(name, noise, first))
         # Shares are read ahead; which batch is at hand is said as its turn comes.
         for whole, images in zip(rows, shares, strict=True):
-            self.group.take_up(whole)
+            self.group.set_batch(whole)
             yield images
 
-    def _seeded(self, name: str, noise: torch.Generator, first: int) -> Iterator[torch.Generator]:
+    def _reseeded(self, name: str, noise: torch.Generator, first: int) -> Iterator[torch.Generator]:
         """Give the noise again and again, seeded anew at each step."""
         for step in itertools.count(first):
             own = f"{name}/{step}/{self.group.rank}"
-            yield noise.manual_seed(stream(self.seed, own).initial_seed())
+            yield noise.manual_seed(rng_stream(self.seed, own).initial_seed())
 
 
-def turns(objective: Objective) -> list[list[str]]:
+def update_groups(objective: Objective) -> list[list[str]]:
     """Name the players that move at once, turn by turn."""
-    players = list(objective.players)
-    return [players] if objective.update_order == "together" else [[p] for p in players]
+    players = list(objective.optimizers)
+    return [players] if objective.update_order == "simultaneous" else [[p] for p in players]
 
 
-def averaging(
-    losses: Losses, moving: list[str], optimisers: dict[str, PlayerOptimiser], group: Group
+def wrap_ddp(
+    losses: Losses, moving: list[str], optimisers: dict[str, GroupOptimizer], group: ProcessGroup
 ) -> Losses:
     """Give what computes the losses so that the moving players' gradients are averaged."""
     for player in moving:
-        losses = group.averaged(optimisers[player].parameters, losses)
+        losses = group.wrap_ddp(optimisers[player].parameters, losses)
     return losses

@@ -63,11 +63,11 @@ class UnflattenPixels(nn.Module):
         return numbers.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def fold_features(shape: FeatureShape, outputs: int) -> list[nn.Module]:
+def flatten_head(shape: FeatureShape, outputs: int) -> list[nn.Module]:
     """Build the linear map from the smallest level of a convolutional encoder to numbers."""
     return [FlattenPixels(), LinearFromPixels(shape, outputs)]
 
 
-def unfold_latents(latents: int, shape: FeatureShape) -> list[nn.Module]:
+def unflatten_stem(latents: int, shape: FeatureShape) -> list[nn.Module]:
     """Build the linear map from latents to the smallest level of a convolutional decoder."""
     return [LinearToPixels(latents, shape), UnflattenPixels(shape)]

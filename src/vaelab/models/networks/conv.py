@@ -6,7 +6,7 @@ from torch import nn
 
 from vaelab.config import ModelSettings
 from vaelab.models.networks import ACTIVATIONS, Shape, level_sizes, stride
-from vaelab.models.networks.channels_last import fold_features, unfold_latents
+from vaelab.models.networks.channels_last import flatten_head, unflatten_stem
 from vaelab.models.networks.upsample import FEW_CHANNELS, SubPixelConvTranspose2d
 
 
@@ -20,14 +20,14 @@ def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
     ):
         layers += [_down(inputs, filters, settings.kernel_size, stride(size)), activation()]
     last = (settings.channels[-1], height, width)
-    return nn.Sequential(*layers, *fold_features(last, outputs))
+    return nn.Sequential(*layers, *flatten_head(last, outputs))
 
 
 def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
     """Build a linear map, then a transposed convolution a level, back through the same sizes."""
     activation = ACTIVATIONS[settings.activation]
     sizes = level_sizes(shape, len(settings.channels))[::-1]
-    layers = unfold_latents(latents, (settings.channels[-1], *sizes[0]))
+    layers = unflatten_stem(latents, (settings.channels[-1], *sizes[0]))
     filters = (*reversed(settings.channels), shape[0])
     for (inputs, outputs), (small, large) in zip(pairwise(filters), pairwise(sizes), strict=True):
         layers += [activation(), _up(inputs, outputs, settings.kernel_size, small, large)]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from vaelab.config import ModelSettings
 from vaelab.models.networks import ACTIVATIONS, Shape, level_sizes, stride
-from vaelab.models.networks.channels_last import fold_features, unfold_latents
+from vaelab.models.networks.channels_last import flatten_head, unflatten_stem
 
 Features = Float[Tensor, "batch channel height width"]
 
@@ -57,14 +57,14 @@ def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
         halve = nn.Conv2d(inputs, filters, 3, stride=stride(size), padding=1)
         layers += [halve, Block(filters, activation)]
     last = (settings.channels[-1], height, width)
-    return nn.Sequential(*layers, activation(), *fold_features(last, outputs))
+    return nn.Sequential(*layers, activation(), *flatten_head(last, outputs))
 
 
 def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
     """Build a linear map, then a residual block and an enlargement a level."""
     activation = ACTIVATIONS[settings.activation]
     sizes = level_sizes(shape, len(settings.channels))[::-1]
-    layers = unfold_latents(latents, (settings.channels[-1], *sizes[0]))
+    layers = unflatten_stem(latents, (settings.channels[-1], *sizes[0]))
     filters = (*reversed(settings.channels), settings.channels[0])
     for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
         layers += [

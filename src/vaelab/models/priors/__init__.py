@@ -41,7 +41,7 @@ class Prior(nn.Module):
     def fit(self, latents: Float[Tensor, "images latent"], seed: int) -> None:
         """Set a fitted prior from one latent of each training image."""
 
-    def start_from(self, images: Images) -> None:
+    def initialize_from(self, images: Images) -> None:
         """Let a prior that is made of images start from some."""
 
 

@@ -36,7 +36,7 @@ class Codebook(Prior):
         nearest: Tensor = distances.argmin(-1)
         return nearest
 
-    def quantise(self, latents: Latents) -> Latents:
+    def quantize(self, latents: Latents) -> Latents:
         """Give the nearest entries; the gradient reaches the entries, not the latents."""
         return self.entries[self.codes(latents.detach())].flatten(-2)
 

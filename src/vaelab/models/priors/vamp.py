@@ -62,7 +62,7 @@ class Vamp(Prior):
         return mixture.rsample(generator)
 
     @torch.no_grad()
-    def start_from(self, images: Images) -> None:
+    def initialize_from(self, images: Images) -> None:
         """Start from training images, repeated where there are fewer than pseudo-inputs."""
         rows = torch.arange(len(self.pseudo_inputs), device=images.device) % len(images)
         self.pseudo_inputs.copy_(images[rows])

@@ -5,32 +5,35 @@ from collections.abc import Iterator
 import numpy as np
 
 from vaelab.figures import report
-from vaelab.figures.study_table import number
-from vaelab.report.evaluation_result import Subject
-from vaelab.report.figures.figure import Picture
+from vaelab.figures.study_table import format_number
+from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.figures.figure import ReportFigure
 
 
-def likelihood_pictures(subject: Subject) -> Iterator[Picture]:
+def likelihood_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
     """Draw the log-likelihood and the bounds around it."""
     arrays, samples = subject.arrays, subject.value("test.nll_importance_samples") or 1
     if "nll" in arrays:
         nll = arrays["nll"]
-        yield Picture(
+        yield ReportFigure(
             "nll",
             "likelihood",
             report.nll_figure(nll),
-            f"Histogram: half of the images lie between {number(np.quantile(nll, 0.25), 3)} and "
-            f"{number(np.quantile(nll, 0.75), 3)} nats, the mean is {number(nll.mean(), 3)}.",
+            f"Histogram: half of the images lie between "
+            f"{format_number(np.quantile(nll, 0.25), 3)} and "
+            f"{format_number(np.quantile(nll, 0.75), 3)} nats, the mean is "
+            f"{format_number(nll.mean(), 3)}.",
             "Images on the right are those that the model finds least likely.",
         )
     ladders = _ladders(subject)
     if ladders:
-        yield Picture(
+        yield ReportFigure(
             "ladder",
             "bound",
             report.bound_ladder_figure(ladders),
             "; ".join(
-                f"{images}: " + ", ".join(f"{name} {number(nats)}" for name, nats in steps.items())
+                f"{images}: "
+                + ", ".join(f"{name} {format_number(nats)}" for name, nats in steps.items())
                 for images, steps in ladders.items()
             )
             + ".",
@@ -39,17 +42,18 @@ def likelihood_pictures(subject: Subject) -> Iterator[Picture]:
         )
     if "effective_sample_size" in arrays and samples > 1:
         sizes = arrays["effective_sample_size"]
-        yield Picture(
+        yield ReportFigure(
             "effective_samples",
             "bound",
             report.effective_samples_figure(sizes, round(samples)),
-            f"Histogram: between {number(sizes.min(), 2)} and {number(sizes.max(), 2)} of "
-            f"{samples:.0f} samples, {number(sizes.mean(), 2)} on average.",
+            f"Histogram: between {format_number(sizes.min(), 2)} and "
+            f"{format_number(sizes.max(), 2)} of "
+            f"{samples:.0f} samples, {format_number(sizes.mean(), 2)} on average.",
             "Images near 1 rest on a single sample: their log-likelihood is the least certain.",
         )
 
 
-def _ladders(subject: Subject) -> dict[str, dict[str, float]]:
+def _ladders(subject: EvaluationResult) -> dict[str, dict[str, float]]:
     nll, bound = subject.value("test.nll_nats"), subject.value("test.neg_elbo_nats")
     change = subject.value("test.nll_change_on_doubling_nats")
     samples = round(subject.value("test.nll_importance_samples") or 1)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure, what it says in one sentence to those who do not see it, and how to read it.
 
     A plate keeps its light paper in dark surroundings: its colours stand for values.
@@ -17,4 +17,4 @@ class Picture:
     figure: Figure
     alternative: str
     caption: str
-    is_plate: bool = False
+    keep_light_background: bool = False

@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaelab.figures import latents, report, report_latents
-from vaelab.figures.study_table import number
-from vaelab.report.evaluation_result import Subject
-from vaelab.report.figures.figure import Picture
+from vaelab.figures.study_table import format_number
+from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.figures.figure import ReportFigure
 
 
-def latent_pictures(subject: Subject) -> Iterator[Picture]:
+def latent_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
     """Draw what the rate pays for, where latents lie, and which dimensions are in use."""
     yield from _information(subject)
     yield from _places(subject)
     yield from _use(subject)
 
 
-def _information(subject: Subject) -> Iterator[Picture]:
+def _information(subject: EvaluationResult) -> Iterator[ReportFigure]:
     rate, cap = (
         subject.value("test.kl_loss_nats"),
         subject.value("latent.mutual_information_cap_nats"),
@@ -39,26 +39,28 @@ def _information(subject: Subject) -> Iterator[Picture]:
     if cap is None or len(known) < 2:
         return
     whole = sum(known.values()) if rate is None else rate
-    yield Picture(
+    yield ReportFigure(
         "rate",
         "latent",
         report.rate_split_figure(known, whole, cap),
-        ", ".join(f"{text} {number(value, 3)} nats" for text, value in known.items()) + ".",
+        ", ".join(f"{text} {format_number(value, 3)} nats" for text, value in known.items()) + ".",
         "Only the mutual information tells images apart; the rest is what the latents miss the "
         "prior by. Where the first part reaches its cap, some of the rest belongs to it.",
     )
 
 
-def _places(subject: Subject) -> Iterator[Picture]:
+def _places(subject: EvaluationResult) -> Iterator[ReportFigure]:
     table = subject.dimensions
     if "aggregate_mean" in table and subject.has_standard_prior:
         means, stddevs = table["aggregate_mean"], table["aggregate_stddev"]
-        yield Picture(
+        yield ReportFigure(
             "moments",
             "latent",
             report_latents.moments_figure(means, stddevs),
-            f"Means between {number(means.min(), 2)} and {number(means.max(), 2)}, standard "
-            f"deviations between {number(stddevs.min(), 2)} and {number(stddevs.max(), 2)}.",
+            f"Means between {format_number(means.min(), 2)} and "
+            f"{format_number(means.max(), 2)}, standard "
+            f"deviations between {format_number(stddevs.min(), 2)} and "
+            f"{format_number(stddevs.max(), 2)}.",
             "Where a bar leaves the band, the prior draws other latents than images have.",
         )
     if subject.means is not None and len(subject.means) > 1:
@@ -69,24 +71,24 @@ def _places(subject: Subject) -> Iterator[Picture]:
             title="Where the test images lie",
             standard_prior=subject.has_standard_prior,
         )
-        yield Picture(
+        yield ReportFigure(
             "scatter",
             "latent",
             shown,
             f"Scatter plot of {_whereabouts(subject, subject.means)}.",
             "Each dot is the latent mean of a test image.",
-            is_plate=True,
+            keep_light_background=True,
         )
 
 
-def _whereabouts(subject: Subject, means: NDArray[np.floating]) -> str:
+def _whereabouts(subject: EvaluationResult, means: NDArray[np.floating]) -> str:
     """Say in words what the scatter plot shows."""
     count = f"{len(means):,} latent means"
     classes = [] if subject.labels is None else np.unique(subject.labels).tolist()
     if len(classes) < 2:
         widest = int(means.std(0).argmax())
         ends = float(means[:, widest].min()), float(means[:, widest].max())
-        low, high = (number(end, 2) for end in ends)
+        low, high = (format_number(end, 2) for end in ends)
         return f"{count}; they spread most in z{widest}, from {low} to {high}"
     names = [subject.classes[k] if k < len(subject.classes) else str(k) for k in classes]
     centres = np.stack([means[subject.labels == k].mean(0) for k in classes])
@@ -102,20 +104,20 @@ def _neighbours(centres: NDArray[np.floating], names: Sequence[str]) -> str:
         for i, j in (pairs[int(np.argmin(distances))], pairs[int(np.argmax(distances))])
     )
     if len(pairs) == 1:
-        return f"their means are {number(distances[0], 2)} apart"
+        return f"their means are {format_number(distances[0], 2)} apart"
     return f"the means of {near} are nearest to one another, those of {far} farthest apart"
 
 
-def _use(subject: Subject) -> Iterator[Picture]:
+def _use(subject: EvaluationResult) -> Iterator[ReportFigure]:
     table, threshold = subject.dimensions, subject.active_unit_threshold
     if "kl_nats" in table and "active" in table:
         kl, active = table["kl_nats"], table["active"].astype(bool)
         dead = np.flatnonzero(~active).tolist()
-        yield Picture(
+        yield ReportFigure(
             "collapse",
             "collapse",
             report_latents.collapse_figure(kl, active),
-            f"From {number(kl.max(), 2)} nats down to {number(kl.min(), 2)}; "
+            f"From {format_number(kl.max(), 2)} nats down to {format_number(kl.min(), 2)}; "
             + (f"not active: {', '.join(map(str, dead))}." if dead else "all are active."),
             "A dimension with a cross has a mean that hardly moves: it says next to nothing."
             if dead
@@ -123,11 +125,12 @@ def _use(subject: Subject) -> Iterator[Picture]:
         )
     if "mean_variance" in table and "active" in table:
         variances = table["mean_variance"]
-        yield Picture(
+        yield ReportFigure(
             "variances",
             "collapse",
             report_latents.variances_figure(variances, threshold),
-            f"Variances between {number(variances.min(), 2)} and {number(variances.max(), 2)}; "
+            f"Variances between {format_number(variances.min(), 2)} and "
+            f"{format_number(variances.max(), 2)}; "
             f"{(variances > threshold).sum()} of {len(variances)} above {threshold:g}.",
             "Two groups with a gap around the threshold mean that its exact place does not matter.",
         )

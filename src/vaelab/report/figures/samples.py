@@ -4,21 +4,21 @@ from collections.abc import Iterator
 
 from vaelab.figures import report_samples
 from vaelab.figures.report_samples import Against
-from vaelab.figures.study_table import number
+from vaelab.figures.study_table import format_number
 from vaelab.metrics import SPACES
-from vaelab.report.evaluation_result import Subject
-from vaelab.report.figures.figure import Picture
+from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.figures.figure import ReportFigure
 
 MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
-def sample_pictures(subject: Subject) -> Iterator[Picture]:
+def sample_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
     """Draw how far samples are from real images, and samples themselves."""
     yield from _distances(subject)
     yield from _images(subject)
 
 
-def _distances(subject: Subject) -> Iterator[Picture]:
+def _distances(subject: EvaluationResult) -> Iterator[ReportFigure]:
     distances = {
         text: found
         for space, text in SPACES.items()
@@ -26,12 +26,12 @@ def _distances(subject: Subject) -> Iterator[Picture]:
         and min(found.value, found.floor) > 0
     }
     if distances:
-        yield Picture(
+        yield ReportFigure(
             "distances",
             "samples",
             report_samples.distances_figure(distances),
             ", ".join(
-                f"{text}: {number(found.value / found.floor, 2)} times the floor"
+                f"{text}: {format_number(found.value / found.floor, 2)} times the floor"
                 for text, found in distances.items()
             )
             + ".",
@@ -41,13 +41,13 @@ def _distances(subject: Subject) -> Iterator[Picture]:
     spaces = {text: _shares(subject, space) for space, text in SPACES.items()}
     full = {text: shares for text, shares in spaces.items() if len(shares) == len(MANIFOLD)}
     if full:
-        yield Picture(
+        yield ReportFigure(
             "manifold",
             "samples",
             report_samples.manifold_figure(full),
             "; ".join(
                 f"{text}: "
-                + ", ".join(f"{name} {number(s.value, 2)}" for name, s in shares.items())
+                + ", ".join(f"{name} {format_number(s.value, 2)}" for name, s in shares.items())
                 for text, shares in full.items()
             )
             + ".",
@@ -56,23 +56,23 @@ def _distances(subject: Subject) -> Iterator[Picture]:
         )
 
 
-def _shares(subject: Subject, space: str) -> dict[str, Against]:
+def _shares(subject: EvaluationResult, space: str) -> dict[str, Against]:
     found = {name: _against(subject, f"samples.{space}_{name}") for name in MANIFOLD}
     return {name: share for name, share in found.items() if share}
 
 
-def _against(subject: Subject, name: str) -> Against | None:
+def _against(subject: EvaluationResult, name: str) -> Against | None:
     value, floor = subject.value(name), subject.value(f"{name}_floor")
     return None if value is None or floor is None else Against(value, floor)
 
 
-def _images(subject: Subject) -> Iterator[Picture]:
+def _images(subject: EvaluationResult) -> Iterator[ReportFigure]:
     arrays = subject.arrays
     if "class_shares" in arrays and "class_shares_real" in arrays:
         drawn, real = arrays["class_shares"], arrays["class_shares_real"]
         names = subject.classes or tuple(map(str, range(len(drawn))))
         rare, common = (drawn - real).argmin(), (drawn - real).argmax()
-        yield Picture(
+        yield ReportFigure(
             "classes",
             "samples",
             report_samples.class_shares_figure(drawn, real, names),
@@ -80,7 +80,7 @@ def _images(subject: Subject) -> Iterator[Picture]:
             "As a classifier reads them. A class without a bar is one that the model forgot.",
         )
     if "samples_shown" in arrays and "nearest_shown" in arrays and len(arrays["samples_shown"]):
-        yield Picture(
+        yield ReportFigure(
             "nearest",
             "samples",
             report_samples.nearest_figure(arrays["samples_shown"], arrays["nearest_shown"]),
@@ -89,7 +89,7 @@ def _images(subject: Subject) -> Iterator[Picture]:
         )
 
 
-def _drawn_afresh(subject: Subject) -> str:
+def _drawn_afresh(subject: EvaluationResult) -> str:
     if subject.info.binarization != "fresh":
         return ""
     return ", in black and white, which is drawn from the grey image that is shown"

@@ -3,32 +3,32 @@
 from collections.abc import Iterator
 
 from vaelab.figures import report_latents, report_samples
-from vaelab.report.evaluation_result import Subject
-from vaelab.report.figures.figure import Picture
+from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.figures.figure import ReportFigure
 
 
-def structure_pictures(subject: Subject) -> Iterator[Picture]:
+def structure_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
     """Draw interpolations, and factors against dimensions where factors are known."""
     yield from _ways(subject)
     yield from _factors(subject)
 
 
-def _ways(subject: Subject) -> Iterator[Picture]:
+def _ways(subject: EvaluationResult) -> Iterator[ReportFigure]:
     arrays = subject.arrays
     names = {"linear_interpolation": "line", "spherical_interpolation": "arc"}
     ways = {text: arrays[name] for name, text in names.items() if name in arrays}
     if ways and all(len(way) for way in ways.values()):
-        yield Picture(
+        yield ReportFigure(
             "ways",
             "structure",
-            report_samples.ways_figure(ways),
+            report_samples.interpolation_steps_figure(ways),
             f"Decoded images along {' and '.join(ways)} between pairs of test images.",
             "Each row leads from one test image to another. A line goes straight, an arc keeps the "
             "length of latents.",
         )
 
 
-def _factors(subject: Subject) -> Iterator[Picture]:
+def _factors(subject: EvaluationResult) -> Iterator[ReportFigure]:
     arrays = subject.arrays
     maps = {}
     if "factor_mutual_information" in arrays:
@@ -38,7 +38,7 @@ def _factors(subject: Subject) -> Iterator[Picture]:
     if maps:
         factors = _factor_names(subject, len(next(iter(maps.values()))))
         best = {name: values.argmax(1) for name, values in maps.items()}
-        yield Picture(
+        yield ReportFigure(
             "factors",
             "structure",
             report_latents.factor_maps_figure(maps, factors),
@@ -50,11 +50,11 @@ def _factors(subject: Subject) -> Iterator[Picture]:
             + ".",
             "One dark cell in a row is a factor with a dimension of its own, one in a column a "
             "dimension that means one thing.",
-            is_plate=True,
+            keep_light_background=True,
         )
 
 
-def _factor_names(subject: Subject, count: int) -> tuple[str, ...]:
+def _factor_names(subject: EvaluationResult, count: int) -> tuple[str, ...]:
     """Name the factors that were measured: `factor_columns`, where some of them do not vary."""
     names, columns = subject.info.factor_names or (), subject.arrays.get("factor_columns")
     chosen = range(len(names)) if columns is None else columns.tolist()

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from vaelab.report.interpretations import annealing, bounds, latent, samples, structure
-from vaelab.report.interpretations.context import Reading, Rule, Verdict
+from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule
 
-__all__ = ["RULES", "Reading", "Rule", "Verdict", "verdict"]
+__all__ = ["RULES", "Interpretation", "MetricContext", "Rule", "interpret"]
 
 RULES: Mapping[str, Rule] = {
     **bounds.RULES,
@@ -17,6 +17,6 @@ RULES: Mapping[str, Rule] = {
 """By the metric's group.name in the catalogue."""
 
 
-def verdict(reading: Reading) -> Verdict:
+def interpret(reading: MetricContext) -> Interpretation:
     """Say where the model stands with a number of the catalogue."""
     return RULES[reading.key](reading)

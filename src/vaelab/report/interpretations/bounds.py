@@ -3,53 +3,53 @@
 import math
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import number
+from vaelab.figures.study_table import format_number
 from vaelab.metrics.thresholds import BANDS, FEW_SAMPLES, PUBLISHED_SAMPLES, UNMODELLED_BITS
-from vaelab.report.interpretations.context import Reading, Rule, Verdict, by_mark
+from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
 
 UNMODELLED = f"the {UNMODELLED_BITS} bits of a pixel that nobody models"
 EFFECTIVE = "test.nll_effective_sample_size"
 
 
-def _nll(reading: Reading) -> Verdict:
+def _nll(reading: MetricContext) -> Interpretation:
     bound = reading.other("test.neg_elbo_nats")
     if bound is None or reading.other("test.nll_importance_samples") == 1:
-        return reading.said("From one sample: the bound itself.")
+        return reading.unrated("From one sample: the bound itself.")
     if reading.value > bound:
-        above = number(reading.value - bound)
-        return reading.said(f"{above} nats above the negative bound, by the noise of the draws.")
-    return reading.said(f"{number(bound - reading.value)} nats below the negative bound.")
+        above = format_number(reading.value - bound)
+        return reading.unrated(f"{above} nats above the negative bound, by the noise of the draws.")
+    return reading.unrated(f"{format_number(bound - reading.value)} nats below the negative bound.")
 
 
-def _bits(reading: Reading) -> Verdict:
-    description = reading.subject.description
+def _bits(reading: MetricContext) -> Interpretation:
+    description = reading.result.description
     is_density = description.model.likelihood in ("gaussian", "continuous_bernoulli")
     if is_density and not description.settings.get("data.dequantize"):
-        return reading.said("Of a density on undequantised pixels: not a code length.")
+        return reading.unrated("Of a density on undequantised pixels: not a code length.")
     saved = 1 - reading.value / UNMODELLED_BITS
     if saved <= 0:
-        return reading.said(f"No fewer than {UNMODELLED}.")
-    return reading.said(f"{saved:.0%} fewer than {UNMODELLED}.")
+        return reading.unrated(f"No fewer than {UNMODELLED}.")
+    return reading.unrated(f"{saved:.0%} fewer than {UNMODELLED}.")
 
 
-def _neg_elbo(reading: Reading) -> Verdict:
+def _neg_elbo(reading: MetricContext) -> Interpretation:
     parts = (reading.other(f"test.{part}_loss_nats") for part in ("generation", "kl"))
-    generation, kl = (number(part) if part is not None else "?" for part in parts)
-    return reading.said(f"Generation loss {generation} and KL loss {kl}.")
+    generation, kl = (format_number(part) if part is not None else "?" for part in parts)
+    return reading.unrated(f"Generation loss {generation} and KL loss {kl}.")
 
 
-def _generation(reading: Reading) -> Verdict:
-    pixels = math.prod(reading.subject.info.image_shape)
-    return reading.said(f"{number(reading.value / pixels, 3)} nats a pixel and channel.")
+def _generation(reading: MetricContext) -> Interpretation:
+    pixels = math.prod(reading.result.info.image_shape)
+    return reading.unrated(f"{format_number(reading.value / pixels, 3)} nats a pixel and channel.")
 
 
-def _kl(reading: Reading) -> Verdict:
-    dimensions = reading.subject.description.model.latent_dim
-    text = f"{number(reading.value, 3)} nats pass through {dimensions} dimensions"
-    verdict = reading.judged(text)
-    if verdict.mark != "poor" and reading.subject.tells_nothing:
-        return Verdict("poor", f"{text}, and tell nothing of the image.")
-    return by_mark(
+def _kl(reading: MetricContext) -> Interpretation:
+    dimensions = reading.result.description.model.latent_dim
+    text = f"{format_number(reading.value, 3)} nats pass through {dimensions} dimensions"
+    verdict = reading.rated(text)
+    if verdict.rating != "poor" and reading.result.is_uninformative:
+        return Interpretation("poor", f"{text}, and tell nothing of the image.")
+    return with_suffix(
         verdict,
         ": the decoder uses its latents.",
         ": next to nothing.",
@@ -57,27 +57,27 @@ def _kl(reading: Reading) -> Verdict:
     )
 
 
-def _squared_error(reading: Reading) -> Verdict:
-    return reading.said(
+def _squared_error(reading: MetricContext) -> Interpretation:
+    return reading.unrated(
         f"A typical error of {math.sqrt(reading.value):.1%} of the range from black to white."
     )
 
 
-def _samples(reading: Reading) -> Verdict:
+def _samples(reading: MetricContext) -> Interpretation:
     if reading.value == 1:
-        return reading.said("One sample: the bound itself.")
+        return reading.unrated("One sample: the bound itself.")
     if reading.value >= PUBLISHED_SAMPLES:
-        return reading.said("As many as papers use.")
-    return reading.said(f"Papers use {PUBLISHED_SAMPLES:,}.")
+        return reading.unrated("As many as papers use.")
+    return reading.unrated(f"Papers use {PUBLISHED_SAMPLES:,}.")
 
 
-def _doubling(reading: Reading) -> Verdict:
+def _doubling(reading: MetricContext) -> Interpretation:
     samples = reading.other("test.nll_importance_samples") or 0
     more = "anneal" if samples >= PUBLISHED_SAMPLES else f"use {PUBLISHED_SAMPLES}"
     verdict, doubt = _rise(reading), _doubt(reading)
-    if verdict.mark == "good" and doubt:
-        return Verdict("fair", f"{verdict.text}, which proves little: {doubt}.")
-    return by_mark(
+    if verdict.rating == "good" and doubt:
+        return Interpretation("fair", f"{verdict.text}, which proves little: {doubt}.")
+    return with_suffix(
         verdict,
         ": K is large enough." if reading.value < 0 else ".",
         f": a tight table needs more samples, {more}.",
@@ -85,33 +85,33 @@ def _doubling(reading: Reading) -> Verdict:
     )
 
 
-def _rise(reading: Reading) -> Verdict:
+def _rise(reading: MetricContext) -> Interpretation:
     rise = -reading.value
-    text = f"still rises by {number(rise, 2)} nats" if rise > 0 else "no longer rises"
-    return reading.judged(f"The bound {text} on doubling K", rise)
+    text = f"still rises by {format_number(rise, 2)} nats" if rise > 0 else "no longer rises"
+    return reading.rated(f"The bound {text} on doubling K", rise)
 
 
-def _doubt(reading: Reading) -> str:
+def _doubt(reading: MetricContext) -> str:
     """Say why K may be too small although the bound hardly rises, or nothing."""
     samples = reading.other("test.nll_importance_samples") or 0
     effective = reading.other(EFFECTIVE)
     if samples <= FEW_SAMPLES:
         return f"K = {samples:.0f} is small"
-    if effective is not None and BANDS[EFFECTIVE].mark(effective / samples) == "poor":
-        return f"K = {samples:,.0f} samples are worth {number(effective, 2)}"
-    excess = reading.mark_of("annealing.importance_weighted_excess_nats")
+    if effective is not None and BANDS[EFFECTIVE].rating(effective / samples) == "poor":
+        return f"K = {samples:,.0f} samples are worth {format_number(effective, 2)}"
+    excess = reading.rating_of("annealing.importance_weighted_excess_nats")
     return "annealing does not confirm it" if excess in ("fair", "poor") else ""
 
 
-def _effective(reading: Reading) -> Verdict:
+def _effective(reading: MetricContext) -> Interpretation:
     samples = reading.other("test.nll_importance_samples")
     if samples is None or samples == 1:
-        return reading.said("One sample is worth one.")
-    text = f"Worth {number(reading.value, 2)} of {samples:,.0f} samples"
+        return reading.unrated("One sample is worth one.")
+    text = f"Worth {format_number(reading.value, 2)} of {samples:,.0f} samples"
     if samples <= FEW_SAMPLES:
-        return reading.said(f"{text}: too few to tell how well the posterior fits.")
-    return by_mark(
-        reading.judged(text, reading.value / samples),
+        return reading.unrated(f"{text}: too few to tell how well the posterior fits.")
+    return with_suffix(
+        reading.rated(text, reading.value / samples),
         ": the posterior fits well.",
         ": the posterior fits in part.",
         ": the posterior fits badly, few samples carry the estimate.",

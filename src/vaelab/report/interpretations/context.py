@@ -3,20 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vaelab.metrics.thresholds import BANDS, Mark
-from vaelab.report.evaluation_result import Subject
+from vaelab.metrics.thresholds import BANDS, Rating
+from vaelab.report.evaluation_result import EvaluationResult
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Interpretation:
     """A mark, and a sentence that says where this model stands."""
 
-    mark: Mark
+    rating: Rating
     text: str
 
 
 @dataclass(frozen=True)
-class Reading:
+class MetricContext:
     """A number, and what real images or chance have, where there is such.
 
     `key` is the metric's group.name in the catalogue.
@@ -24,31 +24,33 @@ class Reading:
 
     key: str
     value: float
-    subject: Subject
+    result: EvaluationResult
     reference: float | None = None
 
     def other(self, name: str) -> float | None:
         """Give another number by group.name."""
-        return self.subject.value(name)
+        return self.result.value(name)
 
-    def judged(self, text: str, measure: float | None = None) -> Verdict:
+    def rated(self, text: str, measure: float | None = None) -> Interpretation:
         """Mark a measure, or else the value, by the metric's band."""
-        return Verdict(BANDS[self.key].mark(self.value if measure is None else measure), text)
+        return Interpretation(
+            BANDS[self.key].rating(self.value if measure is None else measure), text
+        )
 
-    def mark_of(self, name: str) -> Mark:
+    def rating_of(self, name: str) -> Rating:
         """Mark another number, by group.name, by its own band; none where it was not measured."""
         value = self.other(name)
-        return "none" if value is None else BANDS[name].mark(value)
+        return "none" if value is None else BANDS[name].rating(value)
 
-    def said(self, text: str) -> Verdict:
+    def unrated(self, text: str) -> Interpretation:
         """Say something without a mark."""
-        return Verdict("none", text)
+        return Interpretation("none", text)
 
 
-Rule = Callable[[Reading], Verdict]
+Rule = Callable[[MetricContext], Interpretation]
 
 
-def by_mark(verdict: Verdict, good: str, fair: str, poor: str) -> Verdict:
+def with_suffix(verdict: Interpretation, good: str, fair: str, poor: str) -> Interpretation:
     """Add to a verdict what its mark means."""
     endings = {"good": good, "fair": fair, "poor": poor, "none": ""}
-    return Verdict(verdict.mark, verdict.text + endings[verdict.mark])
+    return Interpretation(verdict.rating, verdict.text + endings[verdict.rating])

@@ -3,128 +3,134 @@
 import math
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import number
+from vaelab.figures.study_table import format_number
 from vaelab.metrics.thresholds import KS_CHANCE
-from vaelab.report.interpretations.context import Reading, Rule, Verdict, by_mark
+from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
 
 CAPPED = "The information is near its cap, so this is an upper bound"
 
 FREE = "The prior is not N(0, I), so the dimensions may depend on one another."
 
 
-def _dimensions(reading: Reading) -> Verdict:
-    pixels = math.prod(reading.subject.info.image_shape)
-    return reading.said(f"{number(pixels / reading.value, 3)} pixel values for each dimension.")
+def _dimensions(reading: MetricContext) -> Interpretation:
+    pixels = math.prod(reading.result.info.image_shape)
+    return reading.unrated(
+        f"{format_number(pixels / reading.value, 3)} pixel values for each dimension."
+    )
 
 
-def _active(reading: Reading) -> Verdict:
-    dimensions = reading.subject.description.model.latent_dim
+def _active(reading: MetricContext) -> Interpretation:
+    dimensions = reading.result.description.model.latent_dim
     text = f"{reading.value:.0f} of {dimensions} dimensions are active"
-    if reading.subject.description.posterior == "point":
+    if reading.result.description.posterior == "point":
         others = " Without noise the others may tell something too."
-        return reading.said(f"{text}.{others if reading.value < dimensions else ''}")
+        return reading.unrated(f"{text}.{others if reading.value < dimensions else ''}")
     if reading.value:
-        return reading.judged(f"{text}.", reading.value / dimensions)
-    if reading.subject.tells_nothing or reading.mark_of("test.kl_loss_nats") == "poor":
-        return reading.judged(f"{text}: the posterior has collapsed.")
-    return reading.said(f"{text}, though latents may tell something on a small scale.")
+        return reading.rated(f"{text}.", reading.value / dimensions)
+    if reading.result.is_uninformative or reading.rating_of("test.kl_loss_nats") == "poor":
+        return reading.rated(f"{text}: the posterior has collapsed.")
+    return reading.unrated(f"{text}, though latents may tell something on a small scale.")
 
 
-def _information(reading: Reading) -> Verdict:
+def _information(reading: MetricContext) -> Interpretation:
     cap = reading.other("latent.mutual_information_cap_nats")
-    value = number(reading.value, 3)
+    value = format_number(reading.value, 3)
     if cap is None:
-        return reading.judged(f"{value} nats.")
-    text = f"{value} of at most {number(cap, 3)} nats"
-    if reading.subject.information_is_capped:
+        return reading.rated(f"{value} nats.")
+    text = f"{value} of at most {format_number(cap, 3)} nats"
+    if reading.result.information_is_capped:
         text += ": near its cap, so the marginal KL is an upper bound."
-        return Verdict("fair", text)
-    return by_mark(
-        reading.judged(text),
+        return Interpretation("fair", text)
+    return with_suffix(
+        reading.rated(text),
         ": clear of its cap.",
         ": a latent tells little of its image.",
         ": a latent tells nothing of its image.",
     )
 
 
-def _cap(reading: Reading) -> Verdict:
-    return reading.said(f"The logarithm of {math.exp(reading.value):,.0f} images.")
+def _cap(reading: MetricContext) -> Interpretation:
+    return reading.unrated(f"The logarithm of {math.exp(reading.value):,.0f} images.")
 
 
-def _marginal(reading: Reading) -> Verdict:
-    if reading.subject.information_is_capped:
-        return reading.said(f"{CAPPED}.")
-    return by_mark(
-        reading.judged("The prior lies"),
+def _marginal(reading: MetricContext) -> Interpretation:
+    if reading.result.information_is_capped:
+        return reading.unrated(f"{CAPPED}.")
+    return with_suffix(
+        reading.rated("The prior lies"),
         " where the latents lie.",
         " roughly where the latents lie.",
         " in places without latents.",
     )
 
 
-def _total_correlation(reading: Reading) -> Verdict:
-    if reading.subject.information_is_capped:
-        return reading.said(f"{CAPPED} too.")
-    if not reading.subject.has_standard_prior:
-        return reading.said(FREE)
-    return by_mark(
-        reading.judged("The dimensions"),
+def _total_correlation(reading: MetricContext) -> Interpretation:
+    if reading.result.information_is_capped:
+        return reading.unrated(f"{CAPPED} too.")
+    if not reading.result.has_standard_prior:
+        return reading.unrated(FREE)
+    return with_suffix(
+        reading.rated("The dimensions"),
         " are nearly independent.",
         " depend on one another somewhat.",
         " depend on one another.",
     )
 
 
-def _dimension_wise(reading: Reading) -> Verdict:
-    each = reading.value / reading.subject.description.model.latent_dim
-    return reading.judged(f"{number(each, 2)} nats for each dimension on average.", each)
+def _dimension_wise(reading: MetricContext) -> Interpretation:
+    each = reading.value / reading.result.description.model.latent_dim
+    return reading.rated(f"{format_number(each, 2)} nats for each dimension on average.", each)
 
 
-def _gaussian(reading: Reading) -> Verdict:
-    if not reading.subject.has_standard_prior:
-        return reading.said(FREE)
-    return by_mark(
-        reading.judged("The dimensions"),
+def _gaussian(reading: MetricContext) -> Interpretation:
+    if not reading.result.has_standard_prior:
+        return reading.unrated(FREE)
+    return with_suffix(
+        reading.rated("The dimensions"),
         " are nearly uncorrelated.",
         " are somewhat correlated.",
         " are correlated.",
     )
 
 
-def _mmd(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged("Latents and prior are"),
+def _mmd(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated("Latents and prior are"),
         " hard to tell apart.",
         " near each other.",
         " apart.",
     )
 
 
-def _ks(reading: Reading) -> Verdict:
+def _ks(reading: MetricContext) -> Interpretation:
     images = reading.other("dataset.test_images")
     chance = KS_CHANCE / math.sqrt(images) if images else 0.0
     if reading.value <= chance:
-        return Verdict("good", f"Within what {images:,.0f} draws of the prior have by chance.")
-    return by_mark(
-        reading.judged(f"Off by {reading.value:.0%} at most"),
+        return Interpretation(
+            "good", f"Within what {images:,.0f} draws of the prior have by chance."
+        )
+    return with_suffix(
+        reading.rated(f"Off by {reading.value:.0%} at most"),
         ": close to the prior.",
         ": not the prior, but near it.",
         ": not the prior.",
     )
 
 
-def _mean_norm(reading: Reading) -> Verdict:
-    each = reading.value / math.sqrt(reading.subject.description.model.latent_dim)
-    if not reading.subject.has_standard_prior:
-        return reading.said("The prior is not N(0, I), so the centre is free.")
-    return reading.judged(f"Dimensions are off the centre by {number(each, 2)} on average.", each)
+def _mean_norm(reading: MetricContext) -> Interpretation:
+    each = reading.value / math.sqrt(reading.result.description.model.latent_dim)
+    if not reading.result.has_standard_prior:
+        return reading.unrated("The prior is not N(0, I), so the centre is free.")
+    return reading.rated(
+        f"Dimensions are off the centre by {format_number(each, 2)} on average.", each
+    )
 
 
-def _stddev(reading: Reading) -> Verdict:
-    if not reading.subject.has_standard_prior:
-        return reading.said("The prior is not N(0, I), so the width is free.")
+def _stddev(reading: MetricContext) -> Interpretation:
+    if not reading.result.has_standard_prior:
+        return reading.unrated("The prior is not N(0, I), so the width is free.")
     factor = max(reading.value, 1 / reading.value) if reading.value > 0 else math.inf
-    return reading.judged(f"{number(reading.value, 3)} where the prior has 1.", factor)
+    return reading.rated(f"{format_number(reading.value, 3)} where the prior has 1.", factor)
 
 
 RULES: Mapping[str, Rule] = {

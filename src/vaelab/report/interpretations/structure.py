@@ -2,93 +2,93 @@
 
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import number
-from vaelab.report.interpretations.context import Reading, Rule, Verdict, by_mark
+from vaelab.figures.study_table import format_number
+from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
 
 
-def _accuracy(reading: Reading) -> Verdict:
-    chance = reading.subject.commonest_class_share
+def _accuracy(reading: MetricContext) -> Interpretation:
+    chance = reading.result.commonest_class_share
     if chance is None or chance == 1:
-        return reading.said(f"{reading.value:.0%} of the classes are read correctly.")
+        return reading.unrated(f"{reading.value:.0%} of the classes are read correctly.")
     text = f"{reading.value:.0%} right, where the commonest class alone gives {chance:.0%}."
-    return reading.judged(text, _from_chance(reading.value, chance))
+    return reading.rated(text, _from_chance(reading.value, chance))
 
 
 def _from_chance(value: float, chance: float) -> float:
     return (value - chance) / (1 - chance)
 
 
-def _clusters(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged("Clusters found without labels"),
+def _clusters(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated("Clusters found without labels"),
         " are the classes.",
         " match the classes in part.",
         " are not the classes.",
     )
 
 
-def _steps(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged(f"The largest step is {number(reading.value, 2)} times the mean one"),
+def _steps(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated(f"The largest step is {format_number(reading.value, 2)} times the mean one"),
         ": the way is even.",
         ": the way is uneven.",
         ": the way jumps.",
     )
 
 
-def _gap(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged("Factors"),
+def _gap(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated("Factors"),
         " have a dimension each.",
         " share dimensions in part.",
         " have no dimension of their own.",
     )
 
 
-def _disentanglement(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged("Most dimensions"),
+def _disentanglement(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated("Most dimensions"),
         " mean one thing.",
         " mean more than one thing.",
         " mean many things.",
     )
 
 
-def _completeness(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged("Most factors"),
+def _completeness(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated("Most factors"),
         " lie in one dimension.",
         " lie in several dimensions.",
         " are spread over many dimensions.",
     )
 
 
-def _informativeness(reading: Reading) -> Verdict:
+def _informativeness(reading: MetricContext) -> Interpretation:
     chance = reading.reference
     if chance is None:
-        return reading.said("How much of it is chance is not known.")
-    return by_mark(
-        reading.judged("The factors", _from_chance(reading.value, chance)),
+        return reading.unrated("How much of it is chance is not known.")
+    return with_suffix(
+        reading.rated("The factors", _from_chance(reading.value, chance)),
         " can be read from the latents.",
         " can be read in part.",
         " are hardly in the latents, so the other scores mean little.",
     )
 
 
-def _separation(reading: Reading) -> Verdict:
-    return by_mark(
-        reading.judged("Factors"),
+def _separation(reading: MetricContext) -> Interpretation:
+    return with_suffix(
+        reading.rated("Factors"),
         " are each read best from a single dimension.",
         " are read from one dimension a little better than from the next.",
         " are read as well from several dimensions.",
     )
 
 
-def _factor_vae(reading: Reading) -> Verdict:
-    columns = reading.subject.arrays.get("factor_columns")
-    factors = len(reading.subject.info.factor_names or () if columns is None else columns)
+def _factor_vae(reading: MetricContext) -> Interpretation:
+    columns = reading.result.arrays.get("factor_columns")
+    factors = len(reading.result.info.factor_names or () if columns is None else columns)
     chance = f", where chance is {1 / factors:.0%}" if factors else ""
-    return reading.judged(f"The right factor {reading.value:.0%} of the time{chance}.")
+    return reading.rated(f"The right factor {reading.value:.0%} of the time{chance}.")
 
 
 RULES: Mapping[str, Rule] = {

@@ -15,7 +15,7 @@ Kind = Literal["train", "squared_error", "validate"]
 Tensors = Mapping[str, Tensor]
 
 
-class Passes(nn.Module):
+class VectorizedForward(nn.Module):
     """One entry's way through a padded model, and all entries' at once."""
 
     def __init__(self, model: PaddedModel, objective: Objective) -> None:
@@ -24,7 +24,7 @@ class Passes(nn.Module):
         # Noise is given; what asks for a generator gets one that nothing is drawn from.
         self.unused = torch.Generator(model.output_offset.device)
 
-    def of_all(
+    def forward_all(
         self,
         kind: Kind,
         entries: Tensors,

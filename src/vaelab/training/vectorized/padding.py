@@ -17,7 +17,7 @@ from vaelab.models.networks.upsample import SubPixelConvTranspose2d
 
 
 @dataclass(frozen=True)
-class GivenNoise(DiagonalGaussian):
+class PresampledGaussian(DiagonalGaussian):
     """A posterior whose noise was drawn before: mean and stddev [*batch, latent]."""
 
     noise: Float[Tensor, "*samples_batch latent"]
@@ -51,14 +51,14 @@ class PaddedModel(Model):
             if isinstance(module, SubPixelConvTranspose2d):
                 module.transposes = True
 
-    def encode(self, images: Images) -> GivenNoise:
+    def encode(self, images: Images) -> PresampledGaussian:
         """q(z|x), with the noise that was given, and N(0, 1) in padded dimensions."""
         posterior = super().encode(images)
         # Exactly 1, and without a gradient: softplus would be a rounding error away.
         one = torch.ones_like(posterior.mean)
         assert isinstance(posterior, DiagonalGaussian)
         stddev = torch.where(self.is_real, posterior.stddev, one)
-        return GivenNoise(posterior.mean, stddev, self.noise)
+        return PresampledGaussian(posterior.mean, stddev, self.noise)
 
 
 class Padding:
@@ -77,7 +77,7 @@ class Padding:
         roles = {id(encoder[-2]): "codes", id(encoder[-1]): "codes", id(decoder[0]): "latents"}
         self.roles = {name: roles.get(id(parameter)) for name, parameter in named}
 
-    def places(self, latent_dim: int) -> Int64[Tensor, "own"]:
+    def param_indices(self, latent_dim: int) -> Int64[Tensor, "own"]:
         """Give where in a row the weights of a latent size lie, in the order of its parameters."""
         start, parts = 0, []
         for name, shape in self.shapes.items():
