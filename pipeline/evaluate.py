@@ -7,7 +7,7 @@ from pipeline.artifacts import TrainedArtifacts
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_evaluation, run_of_model
 from vaelab.config import Settings
-from vaelab.evaluation import Evaluation, EvaluationData, TestLatents
+from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
 from vaelab.evaluation import evaluate as measure
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
 from vaelab.runtime import memory
@@ -58,7 +58,7 @@ def evaluation_data(trained: TrainedArtifacts) -> EvaluationData:
     )
 
 
-def write_latents(latents: TestLatents | None) -> None:
+def write_latents(latents: LatentPosteriors | None) -> None:
     """Write every test image's posterior, and what is known of each dimension.
 
     Without an encoder there is nothing in the files: no array, no row. DVC needs them to be there.

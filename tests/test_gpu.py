@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_training import assert_same, stripes, weights
+from tests.training.test_trainer import assert_same, stripes, weights
 from vaelab.config import MachineSettings, objective_names, parse_settings
 from vaelab.data.loader import ImageLoader
 from vaelab.objectives import objective_class

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.test_structure import ROOT
+from tests import ROOT
 
 # Each takes from a quarter of a second to two.
 HEAVY = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 # From the ground up: a folder may import those of earlier rows, of its own row, and itself.
 LAYERS: list[set[str]] = [
     {"config"},

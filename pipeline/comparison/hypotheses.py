@@ -43,12 +43,12 @@ HYPOTHESES = (
 )
 
 
-def test_results(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
+def hypothesis_results(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
     """Give a line a claim of which both sides were measured."""
     for claim in HYPOTHESES:
         lower, higher = (members.get(name, {}).get(claim.metric) for name in _sides(claim))
         if lower and higher:
-            yield f"- {test_result(claim, lower, higher)}"
+            yield f"- {hypothesis_result(claim, lower, higher)}"
     bounded = [name for name, metrics in members.items() if NLL in metrics]
     unbounded = [name for name in members if name not in bounded]
     if bounded and unbounded:
@@ -58,7 +58,7 @@ def test_results(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[s
         )
 
 
-def test_result(claim: Hypothesis, lower: list[float], higher: list[float]) -> str:
+def hypothesis_result(claim: Hypothesis, lower: list[float], higher: list[float]) -> str:
     """Say whether the difference, paired by seed, bears a claim out: Student's t test."""
     pairs = list(zip(lower, higher, strict=True))
     difference, error = mean_and_standard_error([high - low for low, high in pairs])

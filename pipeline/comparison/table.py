@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from pipeline import cli, paths
 from pipeline.comparison import paths as places
-from pipeline.comparison.hypotheses import test_results
+from pipeline.comparison.hypotheses import hypothesis_results
 from pipeline.comparison.results import Results
 from pipeline.comparison.runs import log_comparison
 from pipeline.comparison.variants import Plan
@@ -73,7 +73,7 @@ def table_rows(results: Results) -> list[dict[str, object]]:
 def report(plan: Plan, results: Results) -> str:
     """Write the table and the verdicts as Markdown."""
     lines = ["# The comparison", "", markdown_table(results), "", note(plan, results)]
-    lines += ["## What the text claims", "", *test_results(results.variants), ""]
+    lines += ["## What the text claims", "", *hypothesis_results(results.variants), ""]
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import evaluate, render, report, train
-from tests.bad_input.workplace import Workplace
+from tests.bad_input.sandbox import Workplace
 from tests.data.server import Server, running
 from vaelab.data.fetch import MIRROR_VARIABLE
 

@@ -17,8 +17,8 @@ from hypothesis import given
 from PIL import Image
 
 from pipeline import paths
+from tests.bad_input.sandbox import Workplace, write_classifier, write_model, write_prepared
 from tests.bad_input.strategies import edited, edits, read_or_refused, tries
-from tests.bad_input.workplace import Workplace, write_classifier, write_model, write_prepared
 from vaelab.config import DataSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.data.prepare import prepare

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from tests import ROOT
 from tests.bad_input.strategies import edited, edits, read_or_refused, refusal, tries
 from vaelab.config import Settings, load_settings, parse_settings
 
-ROOT = Path(__file__).parents[2]
 VALID = (ROOT / "params.yaml").read_bytes()
 SECTIONS = json.loads(json.dumps(YAML(typ="safe").load(VALID)))
 KNOWN = [(section, key) for section, values in SECTIONS.items() for key in values]

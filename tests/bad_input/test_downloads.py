@@ -12,7 +12,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from pipeline import download, prepare
-from tests.bad_input.workplace import Workplace
+from tests.bad_input.sandbox import Workplace
 from tests.data.server import Server
 from vaelab.data.fetch import MIRROR_VARIABLE, Fetcher
 from vaelab.data.sources import cifar10

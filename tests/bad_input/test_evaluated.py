@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import evaluate, paths, render, report
-from tests.bad_input.workplace import (
+from tests.bad_input.sandbox import (
     COUNT,
     Workplace,
     npy,

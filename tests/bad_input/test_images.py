@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline import prepare
-from tests.bad_input.workplace import Workplace, write_prepared
+from tests.bad_input.sandbox import Workplace, write_prepared
 from vaelab.data.dataset import PreparedData
 
 FOLDER = Path("images")

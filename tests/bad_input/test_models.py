@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from pipeline import evaluate, paths, render, report
-from tests.bad_input.workplace import (
+from tests.bad_input.sandbox import (
     MODEL,
     Workplace,
     write_classifier,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import prepare
-from tests.bad_input.workplace import Workplace, write_prepared
+from tests.bad_input.sandbox import Workplace, write_prepared
 
 BOMB = b"a0: &a0 [x]\n" + b"".join(
     b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 10)

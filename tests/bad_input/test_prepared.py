@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline import classifier, evaluate, paths, prepare, report, train
-from tests.bad_input.workplace import (
+from tests.bad_input.sandbox import (
     SHAPE,
     Workplace,
     npy,

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from tests.objectives.subjects import build, digits, gradients, settings
+from tests.objectives.factories import build, digits, gradients, settings
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
 from vaelab.models.distributions import Bernoulli, DiagonalGaussian
 from vaelab.objectives.beta_tc_vae import BetaTcVae, log_importance_shares

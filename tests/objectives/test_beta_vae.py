@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.objectives.subjects import build, digits, gradients, settings, with_posteriors
+from tests.objectives.factories import build, digits, gradients, settings, with_posteriors
 from vaelab.objectives.beta_vae import BetaVae
 from vaelab.runtime.random_streams import rng_stream
 

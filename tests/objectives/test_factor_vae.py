@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.objectives.subjects import build, digits, gradients, settings, with_posteriors
+from tests.objectives.factories import build, digits, gradients, settings, with_posteriors
 from tests.oracles import assert_mean, randn
 from vaelab.models.model import Model
 from vaelab.objectives.factor_vae import FactorVae, shuffle_dimensions

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.objectives.subjects import build, digits, parameters, settings, trainer
+from tests.objectives.factories import build, digits, parameters, settings, trainer
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
 from vaelab.models.model import Model
 from vaelab.objectives.gan import discriminator_loss, generator_loss

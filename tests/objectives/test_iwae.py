@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from tests.objectives.subjects import (
+from tests.objectives.factories import (
     Table,
     build,
     digits,

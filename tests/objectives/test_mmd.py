@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.objectives.subjects import LATENTS, build, digits, gradients, parameters, settings
+from tests.objectives.factories import LATENTS, build, digits, gradients, parameters, settings
 from tests.oracles import assert_mean, randn
 from vaelab.objectives.info_vae import prior_mmd_squared
 from vaelab.runtime.random_streams import rng_stream

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.objectives.subjects import SHAPE, build, digits, settings
+from tests.objectives.factories import SHAPE, build, digits, settings
 from vaelab.config import (
     TrainSettings,
     UserError,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.objectives.subjects import (
+from tests.objectives.factories import (
     LATENTS,
     SHAPE,
     build,

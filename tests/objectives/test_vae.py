@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.objectives.subjects import build, digits, settings
+from tests.objectives.factories import build, digits, settings
 from tests.oracles import layer, linear_model
 from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.objectives.subjects import build, digits, parameters, settings
+from tests.objectives.factories import build, digits, parameters, settings
 from tests.oracles import gaussian_posterior, log_normal, randn
 from vaelab.models.model import Model
 from vaelab.objectives import LossOutput

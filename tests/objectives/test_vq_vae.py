@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from tests.objectives.subjects import Table, build, digits, parameters, settings
+from tests.objectives.factories import Table, build, digits, parameters, settings
 from tests.oracles import randn
 from vaelab.models.model import Model
 from vaelab.models.priors.codebook import Codebook

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.objectives.subjects import settings, trainer
+from tests import ROOT
+from tests.objectives.factories import settings, trainer
 from vaelab.config import objectives
 from vaelab.objectives import objective_settings
 
-PAGE = Path(__file__).parent.parent.parent / "docs/extending.md"
+PAGE = ROOT / "docs/extending.md"
 NAME = "denoising_autoencoder"
 
 

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parent.parent.parent
+from tests import ROOT
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from pipeline import tracking
 from pipeline.tracking.async_logging import AsyncRun
 from pipeline.train import unfinished_run
-from tests.pipeline.conftest import ROOT
+from tests import ROOT
 from vaelab.config import TrackingSettings, UserError
 
 pytestmark = pytest.mark.pipeline

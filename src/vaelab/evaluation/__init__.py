@@ -17,10 +17,10 @@ from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_report
 from vaelab.evaluation.samples import sample_metrics
 from vaelab.evaluation.training_latents import encode_training_images
-from vaelab.evaluation.types import Arrays, Evaluation, EvaluationData, Metrics, TestLatents
+from vaelab.evaluation.types import Arrays, Evaluation, EvaluationData, LatentPosteriors, Metrics
 from vaelab.models.model import Model
 
-__all__ = ["GROUPS", "Evaluation", "EvaluationData", "Metrics", "TestLatents", "evaluate"]
+__all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentPosteriors", "Metrics", "evaluate"]
 
 WITH_ENCODER = {"test", "latent", "disentanglement"}
 # What can be measured.
@@ -100,7 +100,7 @@ def _encoded(
 def _supervised_metrics(
     model: Model,
     data: EvaluationData,
-    codes: TestLatents,
+    codes: LatentPosteriors,
     settings: EvaluateSettings,
     groups: Collection[str],
 ) -> tuple[Metrics, Arrays]:

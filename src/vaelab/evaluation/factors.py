@@ -4,7 +4,7 @@ from vaelab.config import EvaluateSettings
 from vaelab.estimators import latent_statistics
 from vaelab.estimators.disentanglement import DisentanglementReport, disentanglement_metrics
 from vaelab.evaluation.training_latents import TrainingLatents
-from vaelab.evaluation.types import EvaluationData, TestLatents
+from vaelab.evaluation.types import EvaluationData, LatentPosteriors
 
 # Images at most of which the factors are read: the protocol of Locatello et al. 2019.
 TEST_IMAGES = 10_000
@@ -13,7 +13,7 @@ TEST_IMAGES = 10_000
 def factor_report(
     data: EvaluationData,
     training: TrainingLatents,
-    codes: TestLatents,
+    codes: LatentPosteriors,
     settings: EvaluateSettings,
 ) -> DisentanglementReport | None:
     """Hold the posteriors' means against the factors; None where no factors are known."""

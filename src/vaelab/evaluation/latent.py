@@ -12,7 +12,7 @@ from vaelab.estimators.clusters import kmeans_agreement
 from vaelab.estimators.interpolation import largest_step
 from vaelab.evaluation.bounds import Scores
 from vaelab.evaluation.training_latents import TrainingLatents
-from vaelab.evaluation.types import EvaluationData, TestLatents
+from vaelab.evaluation.types import EvaluationData, LatentPosteriors
 from vaelab.inference.decoding import Path, decode_means, interpolate
 from vaelab.models.distributions import DiagonalGaussian, PointMass, Posterior
 from vaelab.models.model import Model
@@ -26,7 +26,7 @@ WAY_STEPS, SHOWN_EVERY, WAYS_SHOWN = 19, 2, 4
 
 def describe_latents(
     model: Model, scores: Scores, settings: EvaluateSettings, device: torch.device
-) -> tuple[TestLatents, dict[str, float | int]]:
+) -> tuple[LatentPosteriors, dict[str, float | int]]:
     """Give the codes with their table of dimensions, and the metrics that apply."""
     posterior = _posterior(scores)
     # One latent of each image: together a sample of the aggregate posterior.
@@ -55,15 +55,20 @@ def _posterior(scores: Scores) -> Posterior:
     return PointMass(scores["mean"])
 
 
-def _codes(posterior: Posterior, scores: Scores, table: dict[str, NDArray[Any]]) -> TestLatents:
+def _codes(
+    posterior: Posterior, scores: Scores, table: dict[str, NDArray[Any]]
+) -> LatentPosteriors:
     stddevs = scores.get("stddev", torch.zeros_like(posterior.mean))
-    return TestLatents(
+    return LatentPosteriors(
         latent_statistics.to_numpy(posterior.mean), latent_statistics.to_numpy(stddevs), table
     )
 
 
 def label_metrics(
-    data: EvaluationData, training: TrainingLatents, codes: TestLatents, settings: EvaluateSettings
+    data: EvaluationData,
+    training: TrainingLatents,
+    codes: LatentPosteriors,
+    settings: EvaluateSettings,
 ) -> dict[str, float]:
     """Measure how much of the labels the latents hold; nothing without two classes."""
     if data.train_labels is None or data.test_labels is None:
@@ -85,7 +90,7 @@ def label_metrics(
 
 
 def interpolation_metrics(
-    model: Model, codes: TestLatents, settings: EvaluateSettings, device: torch.device
+    model: Model, codes: LatentPosteriors, settings: EvaluateSettings, device: torch.device
 ) -> tuple[dict[str, float], dict[str, NDArray[np.uint8]]]:
     """Measure how evenly images change between test images' latents, and give some of the ways.
 

@@ -31,7 +31,7 @@ class EvaluationData:
 
 
 @dataclass(frozen=True)
-class TestLatents:
+class LatentPosteriors:
     """The posterior of every test image, in the order of the files, and a table by dimension.
 
     `means` and `stddevs` are [images, latent]; `dimensions` has the columns, of length
@@ -48,5 +48,5 @@ class Evaluation:
     """Metrics by group and name, the latents where the model has an encoder, and what to draw."""
 
     metrics: Metrics
-    latents: TestLatents | None
+    latents: LatentPosteriors | None
     arrays: Arrays = field(default_factory=dict)

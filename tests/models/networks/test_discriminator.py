@@ -1,0 +1,60 @@
+"""Discriminators: features and logit, and norms that stay bounded."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.objectives.factories import settings, trainer
+from tests.oracles import rand
+from vaelab.config import ModelSettings
+from vaelab.models.model import build_model
+from vaelab.models.networks.discriminator import Discriminator
+
+FAMILIES = ["mlp", "conv", "resnet"]
+
+
+@pytest.mark.parametrize("network", FAMILIES)
+@pytest.mark.parametrize("spectral_norm", [True, False])
+def test_the_logit_is_a_linear_function_of_the_features(network, spectral_norm):
+    chosen = ModelSettings.model_validate(
+        {
+            "network": network,
+            "hidden": [9],
+            "channels": [3, 4],
+            "spectral_norm": spectral_norm,
+        }
+    )
+    model = build_model(chosen, (2, 8, 6), ["decoder", "discriminator"]).eval()
+    images = rand(5, 2, 8, 6)
+    found = model.discriminate(images)
+    judge = model.networks["discriminator"]
+    assert isinstance(judge, Discriminator)
+    assert found.logits.isfinite().all()
+    torch.testing.assert_close(found.features, judge.body(images))
+    torch.testing.assert_close(found.logits, judge.head(found.features)[:, 0])
+    assert found.features.shape[1] > 1
+    assert isinstance(judge.head, nn.Linear)
+    leading = model.discriminate(images.reshape(5, 1, 2, 8, 6))
+    assert leading.logits.shape == (5, 1)
+    torch.testing.assert_close(leading.features[:, 0], found.features)
+
+
+def largest_singular_values(judge: nn.Module) -> Tensor:
+    layers = [part for part in judge.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    return torch.stack(
+        [torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2) for layer in layers]
+    )
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_norms_of_layers_stay_at_1_however_long_it_learns(network):
+    def after_training(spectral_norm: bool) -> Tensor:
+        model = {"network": network, "channels": [4], "spectral_norm": spectral_norm}
+        loop = trainer(settings("gan", model=model, epochs=25, learning_rate=0.02))
+        loop.fit(show_progress=False)
+        return largest_singular_values(loop.model.eval().networks["discriminator"])
+
+    # The power iteration's estimate lags behind the weights by a step.
+    bounded = after_training(True)
+    torch.testing.assert_close(bounded, torch.ones_like(bounded), rtol=0, atol=0.05)
+    assert after_training(False).max() > 1.5

@@ -1,0 +1,32 @@
+"""The deps of the comparison's stages cover what their scripts import, and nothing more."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests import ROOT
+from tests.test_structure import closure
+
+STAGES = YAML(typ="safe").load(ROOT / "pipeline/comparison/dvc.yaml")["stages"]
+# Packages whose modules are chosen by name: a closure does not see them.
+WHOLE = {
+    "data": {"data/sources"},
+    "train": {"networks", "objectives", "priors"},
+    "measure": {"networks", "priors"},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_files_that_the_script_imports(stage: str) -> None:
+    script = ROOT / f"pipeline/comparison/{stage}.py"
+    assert STAGES[stage]["cmd"].startswith(f"python -m pipeline.comparison.{stage}")
+    deps = [ROOT / dep for dep in STAGES[stage]["deps"] if not dep.startswith("$")]
+    needed = closure(script)
+    missing = {p for p in needed if not any(p == dep or p.is_relative_to(dep) for dep in deps)}
+    assert not {str(p.relative_to(ROOT)) for p in missing}
+    assert not {str(dep) for dep in deps if dep.suffix == ".py" and dep not in needed}
+
+
+@pytest.mark.parametrize("stage", WHOLE)
+def test_packages_whose_modules_are_chosen_by_name_are_whole_deps(stage: str) -> None:
+    deps = set(STAGES[stage]["deps"])
+    assert {f"src/vaelab/{package}" for package in WHOLE[stage]} <= deps

@@ -1,0 +1,208 @@
+"""Runs of trials whose worker did not live to end them."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import optuna
+import pytest
+from mlflow.entities import Run
+from optuna import Study
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from pipeline.study.finalists import METRICS, PAIR, finalists_name
+from pipeline.study.run_info import describe_trial, ended_trials
+from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run
+from pipeline.study.trial_queue import FAILURE
+from pipeline.tracking import BACKFILLED_TAG, Store, open_store
+from pipeline.tracking import Run as TrackedRun
+from tests import ROOT
+from tests.pipeline.study.conftest import enter
+from vaelab.config import Settings, TrackingSettings, load_settings
+from vaelab.data.dataset import PreparedData
+
+pytestmark = pytest.mark.pipeline
+
+WEIGHT = "train.kl_weight"
+DRAWN: dict[str, Any] = {
+    "params": {WEIGHT: 0.5},
+    "distributions": {WEIGHT: FloatDistribution(0.1, 2)},
+}
+# By number, how the trials of the study ended; the last one did not.
+ENDS: tuple[dict[str, Any], ...] = (
+    {"state": TrialState.COMPLETE, "value": -3.0, "user_attrs": {METRICS: {"kl_loss_nats": 7.0}}},
+    {"state": TrialState.PRUNED},
+    {"state": TrialState.FAIL, "user_attrs": {FAILURE: "too large"}},
+    {"state": TrialState.FAIL},
+    {"state": TrialState.RUNNING},
+)
+SAID = {
+    "0": ("FINISHED", "complete"),
+    "1": ("KILLED", "pruned"),
+    "2": ("FAILED", "fail"),
+    "3": ("KILLED", "interrupted"),
+    "4": ("RUNNING", "running"),
+}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load_settings(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a store for all tests: to make its tables takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        enter(tmp_path_factory.mktemp("store"), patch)
+        yield Path.cwd()
+
+
+@pytest.fixture
+def store(folder: Path, request: pytest.FixtureRequest) -> Store:
+    """An experiment for each test."""
+    return open_store(TrackingSettings(experiment=request.node.name))
+
+
+@pytest.fixture
+def study() -> Study:
+    study = optuna.create_study(study_name="small")
+    for end in ENDS:
+        study.add_trial(create_trial(**DRAWN, **end))
+    return study
+
+
+def test_a_parent_run_that_was_cut_short_is_gone_on_with(
+    store: Store,
+    study: Study,
+    settings: Settings,
+    data: PreparedData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "log_params", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            parent_run(store, study, settings, data.info)
+    parents = [parent_run(store, study, settings, data.info).run_id for _ in range(2)]
+    (run,) = store.client.search_runs([store.experiment_id])
+    assert parents == 2 * [run.info.run_id]
+    assert run.data.params["tune.trials"] == str(settings.tune.trials)
+    assert run.inputs is not None
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def begin(store: Store, study: Study, settings: Settings) -> StudyRuns:
+    """Begin the runs of all trials, and end none, as a worker does that is killed; give another."""
+    parent = store.create_run("small", {})
+    worker = StudyRuns(store, parent, "small")
+    for trial in study.trials:
+        worker.start(describe_trial(settings, trial.number, trial.params))
+    worker.close()
+    return StudyRuns(store, parent, "small")
+
+
+def settle(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run]:
+    """Let a worker settle the runs; give those of trials by key, of which none may be doubled."""
+    worker.reconcile(ended_trials(study, settings))
+    worker.close()
+    assert not worker.lost
+    runs = worker.store.client.search_runs([worker.store.experiment_id])
+    trials = [run for run in runs if TRIAL_TAG in run.data.tags]
+    found = {run.data.tags[TRIAL_TAG].removeprefix("small/"): run for run in trials}
+    assert len(found) == len(trials)
+    return found
+
+
+def said(runs: Mapping[str, Run]) -> dict[str, tuple[str, str]]:
+    return {key: (run.info.status, run.data.tags[STATE_TAG]) for key, run in runs.items()}
+
+
+def test_runs_left_open_end_as_their_trials_did(
+    store: Store, study: Study, settings: Settings
+) -> None:
+    runs = settle(begin(store, study, settings), study, settings)
+    assert said(runs) == SAID
+    assert runs["0"].data.metrics == {"value": -3.0, "kl_loss_nats": 7.0}
+    assert runs["2"].data.tags[FAILURE] == "too large"
+
+
+def test_a_run_that_was_cut_short_gets_its_settings(
+    store: Store, study: Study, settings: Settings
+) -> None:
+    parent = store.create_run("small", {})
+    store.create_run("trial 0", {TRIAL_TAG: "small/0"}, parent.run_id)
+    run = settle(StudyRuns(store, parent, "small"), study, settings)["0"]
+    assert run.data.params[WEIGHT] == "0.5"
+    assert said({"0": run})["0"] == SAID["0"]
+
+
+def test_finished_trials_without_a_run_get_one(
+    store: Store, study: Study, settings: Settings
+) -> None:
+    worker = StudyRuns(store, store.create_run("small", {}), "small")
+    runs = settle(worker, study, settings)
+    assert said(runs) == {key: SAID[key] for key in "012"}
+    assert runs["0"].data.metrics == {"value": -3.0, "kl_loss_nats": 7.0}
+    assert runs["0"].data.params[WEIGHT] == "0.5"
+    assert runs["0"].data.params["train.epochs"] == str(
+        settings.tune.epochs or settings.train.epochs
+    )
+    assert runs["0"].data.tags[BACKFILLED_TAG] == "true"
+    assert runs["0"].info.run_name == "trial 0"
+
+
+def test_what_is_settled_stays_as_it_is(store: Store, study: Study, settings: Settings) -> None:
+    worker = begin(store, study, settings)
+    before = settle(worker, study, settings)
+    after = settle(StudyRuns(store, worker.parent, "small"), study, settings)
+    assert {k: r.to_dictionary() for k, r in before.items()} == {
+        k: r.to_dictionary() for k, r in after.items()
+    }
+
+
+def test_runs_of_another_study_are_left_alone(
+    store: Store, study: Study, settings: Settings
+) -> None:
+    other = StudyRuns(store, store.create_run("other", {}), "other")
+    other.start(describe_trial(settings, 0, {WEIGHT: 0.5}))
+    other.close()
+    runs = settle(begin(store, study, settings), study, settings)
+    assert said({"it": runs["other/0"]}) == {"it": ("RUNNING", "running")}
+
+
+def test_a_study_may_have_more_runs_than_a_page_of_the_store(
+    store: Store, study: Study, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = begin(store, study, settings)
+    by_twos = partial(store.client.search_runs, max_results=2)
+    monkeypatch.setattr(store.client, "search_runs", by_twos)
+    found = store.children(worker.parent.run_id, TRIAL_TAG)
+    assert set(found) == {f"small/{trial.number}" for trial in study.trials}
+    assert {len(runs) for runs in found.values()} == {1}
+
+
+def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings: Settings) -> None:
+    finalists = optuna.create_study(storage=study._storage, study_name=finalists_name(study))
+    finalists.add_trial(
+        create_trial(
+            params={"trial": 0, "seed": 2},
+            distributions={name: IntDistribution(*bounds) for name, bounds in PAIR.items()},
+            value=-2.5,
+        )
+    )
+    runs = settle(begin(store, study, settings), study, settings)
+    run = runs["finalist 0"]
+    assert run.info.run_name == f"finalist 0, seed {settings.train.seed + 2}"
+    assert run.data.params["train.seed"] == str(settings.train.seed + 2)
+    assert run.data.params[WEIGHT] == "0.5"
+    assert run.data.metrics == {"value": -2.5}
+
+
+def test_two_values_are_told_apart(store: Store, settings: Settings) -> None:
+    study = optuna.create_study(study_name="small", directions=["minimize", "minimize"])
+    study.add_trial(create_trial(**DRAWN, values=[1.0, 2.0]))
+    runs = settle(begin(store, study, settings), study, settings)
+    assert runs["0"].data.metrics == {"value_0": 1.0, "value_1": 2.0}

@@ -1,0 +1,163 @@
+"""A disk that is full, a folder that is read-only, memory that runs out, a bug: what is said."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline import cli
+from tests import ROOT
+from vaelab.config import Settings, UserError
+from vaelab.runtime.files import annotate_oserror, write_atomically, write_text
+from vaelab.runtime.locks import exclusive_lock
+from vaelab.runtime.memory import is_lack_of_memory
+
+
+def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -> str:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run_command(fail, "", show_traceback=lambda: options.get("traceback", False))
+    assert caught.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("data.name: no such\ndata set"), "data.name: no such data set"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (PermissionError(13, "Permission denied", "results"), "results: Permission denied"),
+        (MemoryError("5 GiB"), "not enough memory: 5 GiB"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "not enough memory: CUDA out of memory"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "not enough memory: [enforce fail] DefaultCPUAllocator: can't allocate memory",
+        ),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert say(error, capsys) == f"error: {said}\n"
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    told = say(UserError("wrong"), capsys, traceback=True)
+    assert told.startswith("Traceback")
+    assert told.endswith("error: wrong\n")
+
+
+def test_the_setting_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(settings: Settings) -> None:
+        raise UserError("wrong")
+
+    (tmp_path / "params.yaml").write_text("machine: {traceback: true}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    with pytest.raises(SystemExit):
+        cli.run(fail, "")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_bug_is_not_made_to_look_like_a_mistake_of_the_users() -> None:
+    def fail() -> None:
+        raise KeyError("no such thing")
+
+    with pytest.raises(KeyError):
+        cli.run_command(fail, "")
+    assert not is_lack_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_text(path, "old")
+
+    def fill(partial: Path) -> None:
+        partial.write_text("ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(path, fill)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["metrics.json"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_what_another_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, other = (tmp_path / f".{name}.{ended.pid}.tmp" for name in ("a[1].csv", "b.csv"))
+    alive = tmp_path / f".a[1].csv.{os.getppid()}.tmp"
+    for left in (dead, other, alive):
+        left.write_text("half of it")
+    write_text(tmp_path / "a[1].csv", "whole")
+    assert sorted(os.listdir(tmp_path)) == sorted([alive.name, other.name, "a[1].csv"])
+
+
+def test_an_error_that_names_its_file_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, annotate_oserror(tmp_path):
+        (tmp_path / "missing").read_text()
+    assert caught.value.filename == str(tmp_path / "missing")
+
+
+def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path) -> None:
+    with exclusive_lock(tmp_path / "lock", "vae"):
+        (tmp_path / "lock.holder").write_text("not JSON")
+        with (
+            pytest.raises(UserError, match="another process is training here already"),
+            exclusive_lock(tmp_path / "lock", "gan"),
+        ):
+            pass
+
+
+def in_a_stage(work: str, folder: Path, **limits: int) -> "subprocess.CompletedProcess[str]":
+    """Run lines of Python as a stage's work, in a process with limits."""
+
+    def limit() -> None:
+        for name, value in limits.items():
+            resource.setrlimit(getattr(resource, name), (value, value))
+
+    script = "from pipeline import cli\n" + work + "\ncli.run_command(work, '')\n"
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_real_limit_on_files_ends_with_one_line(tmp_path: Path) -> None:
+    """The system refuses to write more than 64 KiB to a file, as a full disk would."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/arrays.npz").write_bytes(b"old")
+    work = (
+        "from pathlib import Path\nimport numpy as np\n"
+        "from vaelab.runtime.serialization import write_arrays\n"
+        "def work(): write_arrays(Path('results/arrays.npz'), {'a': np.zeros(100_000)})"
+    )
+    found = in_a_stage(work, tmp_path, RLIMIT_FSIZE=2**16)
+    assert (found.returncode, found.stderr) == (2, "error: results/arrays.npz: File too large\n")
+    assert [p.name for p in (tmp_path / "results").iterdir()] == ["arrays.npz"]
+    assert (tmp_path / "results/arrays.npz").read_bytes() == b"old"
+
+
+def test_a_real_lack_of_memory_ends_with_one_line(tmp_path: Path) -> None:
+    work = "import torch\ndef work(): torch.zeros(2**40)"
+    found = in_a_stage(work, tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.startswith("error: not enough memory: ")
+    assert found.stderr.count("\n") == 1

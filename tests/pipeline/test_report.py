@@ -1,0 +1,134 @@
+"""The stage that writes the report: what it reads, what it refuses, what it leaves behind."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import paths, report
+from tests.pipeline.study.conftest import SIDE, enter, prepare
+from vaelab.config import Settings, UserError, parse_settings
+from vaelab.data.dataset import PreparedData
+from vaelab.models.model import build_model
+from vaelab.models.saving import ModelDescription, save_model
+from vaelab.runtime.files import write_text
+from vaelab.runtime.serialization import write_arrays, write_json
+
+METRICS = {
+    "dataset": {"name": "folder", "test_images": 90},
+    "latent": {"dimensions": 2},
+    "test": {"nll_nats": -3.25, "nll_standard_error_nats": 0.5},
+    "samples": {"inception_weights_sha256": "0123abcd"},
+}
+TABLE = "dimension,mean_variance,aggregate_stddev,active\n0,0.5,1.0,1\n1,0.001,0.9,0\n"
+CHOSEN = parse_settings(
+    {
+        "model": {"network": "mlp", "hidden": [], "latent_dim": 2, "prior": "standard_normal"},
+        "evaluate": {"active_unit_threshold": 0.25},
+    }
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the stages before it leave, in a folder that is the current one."""
+    enter(tmp_path, monkeypatch)
+    prepare(paths.PREPARED)
+    shape = (1, SIDE, SIDE)
+    description = ModelDescription(
+        objective="vae",
+        networks=("encoder", "decoder"),
+        image_shape=shape,
+        model=CHOSEN.model,
+        dataset="folder",
+        levels=256,
+        settings={"train.epochs": 3},
+    )
+    save_model(paths.MODEL, build_model(CHOSEN.model, shape), description)
+    write_json(paths.EVALUATE_METRICS, METRICS)
+    write_arrays(paths.EVALUATE_ARRAYS, {"nll": np.array([1.0, 2.0])})
+    write_arrays(paths.TEST_LATENTS, {"mean": np.ones((90, 2)), "stddev": np.ones((90, 2))})
+    write_text(paths.LATENT_DIMENSIONS, TABLE)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+def test_everything_that_was_measured_is_read() -> None:
+    subject = report.read_subject(CHOSEN)
+    assert subject.metrics == METRICS
+    assert (subject.description.objective, subject.info.name) == ("vae", "folder")
+    assert subject.active_unit_threshold == 0.25
+    np.testing.assert_array_equal(subject.arrays["nll"], [1, 2])
+    assert {name: column.tolist() for name, column in subject.dimensions.items()} == {
+        "dimension": [0, 1],
+        "mean_variance": [0.5, 0.001],
+        "aggregate_stddev": [1.0, 0.9],
+        "active": [1, 0],
+    }
+    assert subject.means is not None
+    assert subject.means.shape == (90, 2)
+    labels = PreparedData.load(paths.PREPARED).labels("test")
+    np.testing.assert_array_equal(subject.labels, labels)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_model_without_an_encoder_leaves_empty_files() -> None:
+    write_arrays(paths.EVALUATE_ARRAYS, {})
+    write_arrays(paths.TEST_LATENTS, {})
+    write_text(paths.LATENT_DIMENSIONS, "\n")
+    subject = report.read_subject(CHOSEN)
+    assert (subject.arrays, subject.dimensions, subject.means) == ({}, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (paths.EVALUATE_METRICS, r"metrics\.json: cannot be read"),
+        (paths.EVALUATE_ARRAYS, r"arrays\.npz: cannot be read"),
+        (paths.TEST_LATENTS, r"test_latents\.npz: cannot be read"),
+        (paths.MODEL / "config.json", "no loadable model"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_damaged_file_is_named_in_one_line(path: Path, message: str) -> None:
+    path.write_text('{"broken')
+    with pytest.raises(UserError, match=message) as caught:
+        report.read_subject(CHOSEN)
+    assert "\n" not in str(caught.value)
+    assert "dvc repro" in str(caught.value)
+
+
+class Run:
+    """Remembers what is logged."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[Path, str | None]] = []
+
+    def log_file(self, path: Path, under: str | None = None) -> None:
+        """Remember a file, which has to be there."""
+        assert path.is_file()
+        self.logged.append((path, under))
+
+
+def test_the_page_is_written_and_goes_to_the_models_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Run()
+    monkeypatch.setattr(report, "open_store", lambda tracking: "store")
+
+    def run_of_model(store: str, settings: Settings) -> Run:
+        assert (store, settings) == ("store", CHOSEN)
+        return run
+
+    monkeypatch.setattr(report, "run_of_model", run_of_model)
+    torch.manual_seed(0)
+    report.report(CHOSEN)
+    page = (folder / "results/evaluate/report.html").read_text(encoding="utf-8")
+    assert "−3.2 ± 0.5" in page
+    assert "SHA-256 0123abcd" in page
+    assert run.logged == [(paths.REPORT, "evaluate")]
+    assert "wrote results/evaluate/report.html" in capsys.readouterr().out
+    first = page
+    report.report(CHOSEN)
+    assert paths.REPORT.read_text(encoding="utf-8") == first

@@ -1,0 +1,158 @@
+"""Which figures a report shows, where, and what it says to those who do not see them."""
+
+import numpy as np
+import pytest
+
+from tests.report.factories import description, info, made_up, real
+from vaelab.config import ModelSettings
+from vaelab.report import EvaluationResult
+from vaelab.report.figures import ReportFigure, report_figures
+from vaelab.report.sections import SECTIONS
+
+BOUND = {
+    "test.nll_nats": -5.0,
+    "test.neg_elbo_nats": -3.0,
+    "test.nll_change_on_doubling_nats": -0.5,
+    "test.nll_importance_samples": 100,
+}
+SIMULATED = {
+    "annealing.simulated_images": 16,
+    "annealing.simulated_nll_upper_nats": 2.5,
+    "annealing.simulated_nll_lower_nats": 2.25,
+}
+PARTS = {
+    "latent.mutual_information_nats": 3.0,
+    "latent.mutual_information_cap_nats": 9.0,
+    "latent.marginal_kl_nats": 2.0,
+}
+TABLE = {
+    "aggregate_mean": np.array([0.0, 0.25]),
+    "aggregate_stddev": np.array([1.0, 0.5]),
+    "mean_variance": np.array([0.75, 0.001]),
+    "kl_nats": np.array([2.0, 0.125]),
+    "active": np.array([True, False]),
+}
+
+
+def drawn(subject: EvaluationResult) -> dict[str, ReportFigure]:
+    return {picture.name: picture for picture in report_figures(subject)}
+
+
+def test_a_ladder_leads_from_the_bound_by_half_the_samples_to_all_of_them():
+    found = drawn(made_up(BOUND, SIMULATED))["ladder"]
+    assert found.section == "bound"
+    assert found.alternative == (
+        "300 test images: negative ELBO −3, NLL, K = 50 −4.5, NLL, K = 100 −5; "
+        "16 images that the model drew: annealed, upper 2.5, annealed, lower 2.25."
+    )
+    assert "ladder" not in drawn(made_up({"test.nll_nats": -5.0, "test.neg_elbo_nats": -5.0}))
+
+
+def test_the_rate_is_split_as_far_as_it_was_measured():
+    split = {"latent.total_correlation_nats": 1.5, "latent.dimension_wise_kl_nats": 0.5}
+    three = drawn(made_up(PARTS, split, {"test.kl_loss_nats": 5.25}))["rate"]
+    assert three.alternative == (
+        "mutual information 3 nats, total correlation 1.5 nats, dimension-wise KL 0.5 nats."
+    )
+    assert "5.25 nats" in three.figure.get_suptitle()
+    # With another prior, which need not factorise, and without a bound.
+    correlation = {"latent.total_correlation_nats": 1.5}
+    two = drawn(made_up(PARTS, correlation))["rate"]
+    assert two.alternative == "mutual information 3 nats, KL of the aggregate posterior 2 nats."
+    assert "5 nats" in two.figure.get_suptitle()
+
+
+def test_dimensions_are_drawn_from_their_table():
+    found = drawn(made_up(dimensions=TABLE))
+    assert {name: picture.section for name, picture in found.items()} == {
+        "moments": "latent",
+        "collapse": "collapse",
+        "variances": "collapse",
+    }
+    assert "standard deviations between 0.5 and 1." in found["moments"].alternative
+    assert found["collapse"].alternative == "From 2 nats down to 0.12; not active: 1."
+    assert "1 of 2 above 0.01." in found["variances"].alternative
+    flow = description(model=ModelSettings(latent_dim=2, prior="flow"))
+    assert "moments" not in drawn(made_up(dimensions=TABLE, description=flow))
+
+
+def test_images_lie_where_their_means_are():
+    means = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], np.float32)
+    found = drawn(made_up(means=means, labels=np.array([0, 1, 1])))["scatter"]
+    assert found.alternative == (
+        "Scatter plot of 3 latent means of 2 classes: their means are 1.5 apart."
+    )
+    assert "scatter" not in drawn(made_up(means=means[:1]))
+
+
+def test_a_scatter_plot_is_told_in_words():
+    means = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 0.5], [9.0, -4.0]], np.float32)
+    labels, names = np.array([0, 0, 1, 2]), info(class_names=("cat", "dog", "owl"))
+    named = drawn(made_up(means=means, labels=labels, info=names))["scatter"]
+    assert named.alternative == (
+        "Scatter plot of 4 latent means of 3 classes: the means of cat and dog are nearest to one "
+        "another, those of cat and owl farthest apart."
+    )
+    for none in (None, np.zeros(4, np.int64)):
+        plain = drawn(made_up(means=means, labels=none, info=info(class_names=None)))["scatter"]
+        assert plain.alternative == (
+            "Scatter plot of 4 latent means; they spread most in z0, from 0 to 9."
+        )
+
+
+def test_what_is_drawn_afresh_is_not_what_is_shown():
+    shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
+    fresh = made_up(arrays=shown, info=info(binarization="fresh"))
+    assert "drawn from the grey image that is shown." in drawn(fresh)["nearest"].caption
+    assert drawn(made_up(arrays=shown))["nearest"].caption.endswith("is that of pixels.")
+
+
+def test_classes_are_named_where_the_shares_differ_most():
+    shares, real_shares = np.array([0.5, 0.3, 0.2]), np.array([0.3, 0.3, 0.4])
+    arrays = {"class_shares": shares, "class_shares_real": real_shares}
+    named = made_up(info=info(class_names=("cat", "dog", "owl")), arrays=arrays)
+    assert drawn(named)["classes"].alternative == "Most too often: cat; most too seldom: owl."
+    unnamed = made_up(info=info(class_names=None), arrays=arrays)
+    assert drawn(unnamed)["classes"].alternative == "Most too often: 0; most too seldom: 2."
+
+
+def test_spaces_are_compared_where_their_floors_are_there():
+    numbers = {
+        "samples.pixels_frechet_distance": 3.0,
+        "samples.pixels_frechet_distance_floor": 1.5,
+        "samples.pca_frechet_distance": 3.0,
+        "samples.classifier_frechet_distance": 3.0,
+        "samples.classifier_frechet_distance_floor": 0.0,
+    }
+    assert drawn(made_up(numbers))["distances"].alternative == "pixels: 2 times the floor."
+    shares = {
+        f"samples.pca_{name}{end}": value
+        for name, value in (("precision", 0.9), ("recall", 0.5), ("density", 1.1))
+        for end in ("", "_floor")
+    }
+    assert "manifold" not in drawn(made_up(shares)), "one of four is missing"
+    whole = made_up(shares, {"samples.pca_coverage": 0.75, "samples.pca_coverage_floor": 1.0})
+    assert drawn(whole)["manifold"].alternative == (
+        "principal components: precision 0.9, recall 0.5, density 1.1, coverage 0.75."
+    )
+
+
+def test_codes_have_no_effective_sample_sizes_to_draw():
+    arrays = {"effective_sample_size": np.ones(9)}
+    assert drawn(made_up({"test.nll_importance_samples": 1}, arrays=arrays)) == {}
+    found = drawn(made_up({"test.nll_importance_samples": 4}, arrays=arrays))
+    assert found["effective_samples"].alternative == (
+        "Histogram: between 1 and 1 of 4 samples, 1 on average."
+    )
+
+
+@pytest.mark.parametrize("name", ["vae", "gan", "vq_vae"])
+def test_every_figure_has_a_name_a_section_and_words(name):
+    found = list(report_figures(real(name)))
+    names = [picture.name for picture in found]
+    assert len(set(names)) == len(names) > 3
+    for picture in found:
+        assert picture.section in {section.name for section in SECTIONS}
+        for text in (picture.alternative, picture.caption):
+            assert text.endswith(".")
+            assert "nan" not in text
