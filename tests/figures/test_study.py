@@ -19,7 +19,7 @@ from matplotlib.tri import TriContourSet
 
 from tests.figures.test_figures import texts
 from vaelab.figures import pareto_front, study, style
-from vaelab.figures.study_table import Parameter, StudyTable, format_number, usual_span
+from vaelab.figures.study_table import Parameter, StudyTable, usual_span
 from vaelab.figures.trial_plots import SHADES
 
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -374,25 +374,6 @@ def test_tables_that_show_nothing_are_refused():
 
 
 # --- numbers and names
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (0.0312, 2, "0.031"),
-        (123.4, 2, "123"),
-        (82.314, 4, "82.31"),
-        (-82.314, 4, "−82.31"),
-        (52345.2, 4, "52,345"),
-        (-1234.56, 4, "−1,234.6"),
-        (2000.0, 4, "2,000"),
-        (1e-7, 4, "1e−07"),
-        (3.2e9, 4, "3.2e+09"),
-        (0.0, 4, "0"),
-    ],
-)
-def test_numbers_are_written_as_people_do(value, digits, text):
-    assert format_number(value, digits) == text
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from vaelab.figures.study_table import (
     Column,
     Parameter,
     Span,
-    format_number,
     tick_texts,
     usual_span,
     widen,
 )
 from vaelab.figures.style import BLUE, INK, MIST, SLATE, new_figure, style
 from vaelab.figures.trial_plots import Colors, add_legend, add_parameter_bar, draw_star
+from vaelab.runtime.formatting import format_number
 
 Points = Float[np.ndarray, "points 2"]  # rate and distortion
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from vaelab.figures.study_table import format_number
 from vaelab.figures.style import BLUE, INK, MIST, ORANGE, SLATE, new_figure, style
+from vaelab.runtime.formatting import format_number
 
 HALF = 4.4  # inches: two stand side by side on a page
 

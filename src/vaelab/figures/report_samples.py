@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import arrange_pairs
 from vaelab.figures.report import HALF
-from vaelab.figures.study_table import format_number
 from vaelab.figures.style import BLUE, INK, STONE, as_written, new_figure, spread_over, style
+from vaelab.runtime.formatting import format_number
 
 Shares = Float[NDArray[np.floating], "classes"]
 Bytes = UInt8[np.ndarray, "count channel height width"]

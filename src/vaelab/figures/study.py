@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from vaelab.figures.study_table import STEPS, Column, Parameter, StudyTable, format_number, wrap
+from vaelab.figures.study_table import STEPS, Column, Parameter, StudyTable
 from vaelab.figures.style import BLUE, CLASS_COLORS, INK, ORANGE, SLATE, new_figure, style
 from vaelab.figures.surface import draw_surface, shade_in_steps
 from vaelab.figures.trial_plots import (
@@ -23,6 +23,7 @@ from vaelab.figures.trial_plots import (
     note_beyond,
     set_frame,
 )
+from vaelab.runtime.formatting import format_number, wrap
 
 _NONE = -0.13  # where parallel coordinates have a setting that a trial lacks
 

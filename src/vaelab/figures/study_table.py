@@ -1,8 +1,6 @@
 """A study's trials as its figures show them: places, ticks, spans, and numbers as text."""
 
 import math
-import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +10,7 @@ from jaxtyping import Bool, Float
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from vaelab.figures.style import spread_over
+from vaelab.runtime.formatting import format_number, wrap
 
 State = Literal["complete", "pruned", "failed"]
 Column = Float[np.ndarray, "trials"]
@@ -125,15 +124,6 @@ class StudyTable:
         return (low, high) if self.minimize else (-high, -low)
 
 
-def format_number(value: float, digits: int = 4) -> str:
-    """Write a number as people do: 0.031, −82.31, 1,234.5, 52,345."""
-    text = f"{value:.{digits}g}"
-    if min(10**digits, 1000) <= abs(value) < 1e7:
-        tenth = digits > 3 and abs(value) < 1e4
-        text = f"{value:,.1f}".removesuffix(".0") if tenth else f"{value:,.0f}"
-    return text.replace("-", "−")
-
-
 def tick_texts(values: Sequence[float] | Values) -> list[str]:
     """Write all numbers with as many decimals as tell them apart."""
     formatter = ScalarFormatter(useOffset=False)
@@ -155,13 +145,6 @@ def widen(span: Span) -> Span:
     low, high = span
     half = 0.0 if high > low else 0.05 * abs(low) or 0.5
     return low - half, high + half
-
-
-def wrap(text: str, letters: int) -> str:
-    """Break a long name into lines: after its dots, then at its spaces and underscores."""
-    parts = re.split(r"(?<=\.)(?=[a-z])", text) if len(text) > letters else [text]
-    lines = [textwrap.fill(part.replace("_", "_\0 "), letters) for part in parts]
-    return "\n".join(lines).replace("\0 ", "").replace("\0", "")
 
 
 def _ticks(low: float, high: float, integer: bool = False) -> list[float]:

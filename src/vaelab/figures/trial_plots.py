@@ -10,8 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from vaelab.figures.study_table import Parameter, Span, Values, format_number, wrap
+from vaelab.figures.study_table import Parameter, Span, Values
 from vaelab.figures.style import MIST, NATS, ORANGE, SLATE
+from vaelab.runtime.formatting import format_number, wrap
 
 Colors = Float[np.ndarray, "points 4"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vaelab.figures.study_table import format_number
+from vaelab.runtime.formatting import format_number
 
 Rating = Literal["good", "fair", "poor", "none"]
 

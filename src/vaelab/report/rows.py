@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vaelab.figures.study_table import format_number
 from vaelab.metrics import METRICS, SPACES, Metric
 from vaelab.metrics.spec import SPACE
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.interpretations import Interpretation, MetricContext, interpret
 from vaelab.report.sections import SUMMARY, SUMMARY_LENGTH, SUMMARY_SPACES
+from vaelab.runtime.formatting import format_number
 
 _BY_KEY = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from vaelab.figures import report
-from vaelab.figures.study_table import format_number
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
+from vaelab.runtime.formatting import format_number
 
 
 def likelihood_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:

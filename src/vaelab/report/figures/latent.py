@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaelab.figures import latents, report, report_latents
-from vaelab.figures.study_table import format_number
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
+from vaelab.runtime.formatting import format_number
 
 
 def latent_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:

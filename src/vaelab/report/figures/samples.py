@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from vaelab.figures import report_samples
 from vaelab.figures.report_samples import Against
-from vaelab.figures.study_table import format_number
 from vaelab.metrics import SPACES
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
+from vaelab.runtime.formatting import format_number
 
 MANIFOLD = ("precision", "recall", "density", "coverage")
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import format_number
 from vaelab.metrics.thresholds import BANDS, FEW_SAMPLES, PUBLISHED_SAMPLES, UNMODELLED_BITS
 from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
+from vaelab.runtime.formatting import format_number
 
 UNMODELLED = f"the {UNMODELLED_BITS} bits of a pixel that nobody models"
 EFFECTIVE = "test.nll_effective_sample_size"

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import format_number
 from vaelab.metrics.thresholds import KS_CHANCE
 from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
+from vaelab.runtime.formatting import format_number
 
 CAPPED = "The information is near its cap, so this is an upper bound"
 

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import format_number
 from vaelab.metrics.thresholds import CROWDED, FAR_FROM_DATA
 from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
+from vaelab.runtime.formatting import format_number
 
 
 def _count(reading: MetricContext) -> Interpretation:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from vaelab.figures.study_table import format_number
 from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
+from vaelab.runtime.formatting import format_number
 
 
 def _accuracy(reading: MetricContext) -> Interpretation:
