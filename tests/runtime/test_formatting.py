@@ -28,7 +28,7 @@ def test_format_number(value, digits, text):
     ("text", "width", "lines"),
     [
         ("short", 9, "short"),
-        ("train.kl_weight", 9, "train.\nkl_weight"),
+        ("train.kl_weight", 12, "train.\nkl_weight"),
         ("discretized_logistic", 14, "discretized_\nlogistic"),
         ("two words", 5, "two\nwords"),
     ],
