@@ -36,7 +36,7 @@ from pipeline.study.trial_queue import FAILURE, retried_numbers
 from pipeline.study.trial_runner import TrialRunner
 from tests import ROOT
 from tests.pipeline.study.conftest import enter, prepare
-from vaelab.config import UserError, load_settings, parse_settings, with_changes
+from vaelab.config import load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.models.model import Model
 from vaelab.training.progress import EpochReport
@@ -263,49 +263,6 @@ def test_applying_a_winner_changes_its_settings_and_nothing_else(
     apply_winner(params, choice)
     assert params.read_text() == again
     assert "has these settings already" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ("best", "results/tune/best.yaml: not found; `make tune` makes it"),
-        ("smallest", "smallest.yaml: not found; no latent size was compared; `make tune` makes it"),
-    ],
-)
-def test_a_winner_that_is_missing_is_a_users_error(
-    choice: str, message: str, workplace: Path
-) -> None:
-    write_params(workplace / "params.yaml")
-    before = (workplace / "params.yaml").read_bytes()
-    with pytest.raises(UserError, match=re.escape(message)) as caught:
-        apply_winner(Path("params.yaml"), choice)
-    assert "\n" not in str(caught.value)
-    assert (workplace / "params.yaml").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("model: [", "best.yaml: not as `make tune` writes it"),
-        ("3", "best.yaml: not as `make tune` writes it"),
-        ("model: 3", "best.yaml: not as `make tune` writes it"),
-        ("", "best.yaml: not as `make tune` writes it"),
-        ("model: {latent_dims: 3}", "model.latent_dims is no setting; did you mean"),
-        ("model: {latent_dim: 0}", "model.latent_dim: .*greater than or equal to 1"),
-        ("modle: {latent_dim: 3}", "modle is no setting; did you mean model"),
-    ],
-)
-def test_a_winner_that_does_not_fit_is_a_users_error(
-    text: str, message: str, workplace: Path
-) -> None:
-    write_params(workplace / "params.yaml")
-    before = (workplace / "params.yaml").read_bytes()
-    paths.TUNE.mkdir(parents=True)
-    (paths.TUNE / "best.yaml").write_text(text)
-    with pytest.raises(UserError, match=message) as caught:
-        apply_winner(Path("params.yaml"), "best")
-    assert "\n" not in str(caught.value)
-    assert (workplace / "params.yaml").read_bytes() == before
 
 
 # --- the report and the figures

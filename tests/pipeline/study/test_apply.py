@@ -1,0 +1,78 @@
+"""Winners that cannot be applied, and files that cannot be edited, leave params.yaml as it was."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import paths
+from pipeline.study.apply import apply_winner
+from tests import ROOT
+from vaelab.config import UserError
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("best", "results/tune/best.yaml: not found; `make tune` makes it"),
+        ("smallest", "smallest.yaml: not found; no latent size was compared; `make tune` makes it"),
+    ],
+)
+def test_a_winner_that_is_missing_is_a_users_error(
+    choice: str, message: str, workplace: Path
+) -> None:
+    shutil.copy(ROOT / "params.yaml", workplace)
+    before = (workplace / "params.yaml").read_bytes()
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        apply_winner(Path("params.yaml"), choice)
+    assert "\n" not in str(caught.value)
+    assert (workplace / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: [", "best.yaml: not as `make tune` writes it"),
+        ("3", "best.yaml: not as `make tune` writes it"),
+        ("model: 3", "best.yaml: not as `make tune` writes it"),
+        ("", "best.yaml: not as `make tune` writes it"),
+        ("model: {latent_dims: 3}", "model.latent_dims is no setting; did you mean"),
+        ("model: {latent_dim: 0}", "model.latent_dim: .*greater than or equal to 1"),
+        ("modle: {latent_dim: 3}", "modle is no setting; did you mean model"),
+    ],
+)
+def test_a_winner_that_does_not_fit_is_a_users_error(
+    text: str, message: str, workplace: Path
+) -> None:
+    shutil.copy(ROOT / "params.yaml", workplace)
+    before = (workplace / "params.yaml").read_bytes()
+    paths.TUNE.mkdir(parents=True)
+    (paths.TUNE / "best.yaml").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        apply_winner(Path("params.yaml"), "best")
+    assert "\n" not in str(caught.value)
+    assert (workplace / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {latent_dim: 1}\nmodel: {latent_dim: 2}\n", "no valid YAML: .* duplicate key"),
+        ("model: {latent_dim: 1\n", "no valid YAML: .*expected ',' or '}'"),
+        ("model:\n", "model: must be a mapping"),
+        ("- model\n", "must be a mapping of sections"),
+        ("render: &r {seed: 1}\nmodel: {latent_dim: 1}\ntrain: *r\n", "cannot be set without"),
+    ],
+)
+def test_a_file_that_cannot_be_edited_is_a_users_error(
+    text: str, message: str, workplace: Path
+) -> None:
+    params = workplace / "params.yaml"
+    params.write_text(text)
+    paths.TUNE.mkdir(parents=True)
+    (paths.TUNE / "best.yaml").write_text("model: {latent_dim: 3}\ntrain: {seed: 2}\n")
+    with pytest.raises(UserError, match=message) as caught:
+        apply_winner(params, "best")
+    assert "\n" not in str(caught.value)
+    assert params.read_text() == text
