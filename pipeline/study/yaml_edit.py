@@ -24,7 +24,7 @@ def update_yaml(text: str, changes: Mapping[str, Any]) -> str:
         _set(document, name, value)
     yaml.dump(document, stream)
     updated = f"{comments}\n{stream.getvalue()}".lstrip("\n")
-    if _values(_load(updated)) != _values(_load(text)) | changes:
+    if _values(_load(updated)) != _values(_load(text)) | dict(changes):
         raise UserError(
             f"{', '.join(changes)}: cannot be set without a change of other settings, such as "
             "those of an anchor or alias (& or *); edit the file yourself"
