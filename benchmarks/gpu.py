@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
 def report_training(loop: Trainer, rate: float, epochs: int) -> None:
     """Print how long training took, its bounds, its curve, and pythae's time."""
     count = len(loop.train)
-    images = loop.train.gather(torch.arange(BATCH), loop.noise)
+    images = loop.train.gather(torch.arange(BATCH), loop.state.noise_rng)
     arithmetic = training_flops(loop.objective, loop.model, images) * count * epochs / rate
     launching = launch_seconds(loop) * loop.steps_per_epoch() * epochs
     started = time.perf_counter()

@@ -14,7 +14,11 @@ from vaelab.runtime.devices import choose_device
 
 
 def build_batches(
-    data: PreparedData, split: SplitName, dequantize: bool, device: torch.device
+    data: PreparedData,
+    split: SplitName,
+    dequantize: bool,
+    device: torch.device,
+    local_processes: int = 1,
 ) -> ImageLoader:
     """Open a split; only training images are binarised afresh, the others were once for all."""
     info = data.info
@@ -23,6 +27,7 @@ def build_batches(
         device,
         binarize=info.binarization == "fresh" and split == "train",
         dequantize_levels=info.levels if dequantize else None,
+        local_processes=local_processes,
     )
 
 

@@ -108,7 +108,7 @@ def prepared_trainer(
 ) -> Trainer:
     """Build the loop over the prepared splits, on the device."""
     train, validation = (
-        build_batches(data, split, settings.data.dequantize, device)
+        build_batches(data, split, settings.data.dequantize, device, group.local_world_size)
         for split in ("train", "validation")
     )
     return build_trainer(settings, train, validation, device, group)

@@ -82,7 +82,7 @@ def test_every_objective_ends_with_finite_numbers(gpu: torch.device, objective: 
     trainer = make_trainer(gpu, objective)
     rows = trainer.fit(show_progress=False).history
     assert all(np.isfinite(list(row.values())).all() for row in rows)
-    assert trainer.model.prior(5, trainer.noise).device.type == "cuda"
+    assert trainer.model.prior(5, trainer.state.noise_rng).device.type == "cuda"
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def _trainer(
         for part in (images[:count], images[count:])
     )
     trainer = build_trainer(settings, train, held_out, device)
-    for optimiser in trainer.optimizers.values():
+    for optimiser in trainer.state.optimizers.values():
         optimiser.epsilon = training.epsilon
     return trainer
 

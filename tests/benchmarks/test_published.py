@@ -135,7 +135,7 @@ def test_stages_rates_epsilon_and_images_are_those_of_the_configuration(tmp_path
     trainer = trained(tmp_path)
     rates = [row["learning_rate"] for row in trainer.progress.history]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-3])
-    assert trainer.optimizers["vae"].epsilon == 1e-5
+    assert trainer.state.optimizers["vae"].epsilon == 1e-5
     np.testing.assert_array_equal(trainer.train.array, splits()[0][:32])
     assert trainer.train.binarize
 
@@ -147,7 +147,10 @@ def test_the_last_weights_are_taken_not_those_that_validate_best(tmp_path):
     state = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
     for name, tensor in last_weights(tmp_path).items():
         assert torch.equal(state[name], tensor)
-    assert any(not torch.equal(trainer.best[n], t) for n, t in trainer.model.state_dict().items())
+    assert any(
+        not torch.equal(trainer.state.best_weights[n], t)
+        for n, t in trainer.model.state_dict().items()
+    )
 
 
 # --- going on

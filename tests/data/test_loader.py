@@ -56,21 +56,21 @@ def test_an_epoch_gives_every_image_once_in_a_new_order(open_batches) -> None:
 
 def test_ordered_batches_follow_the_files(open_batches) -> None:
     opened = open_batches(numbered(7))
-    found = [numbers(images) for images in opened.ordered(3, rng_stream(0, "noise"))]
+    found = [numbers(images) for images in opened.sequential(3, rng_stream(0, "noise"))]
     assert found == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 def test_a_share_is_spread_over_files_that_may_be_sorted(open_batches) -> None:
     opened = open_batches(numbered(100))
-    found = [n for b in opened.spread(4, rng_stream(0, "noise"), limit=10) for n in numbers(b)]
+    found = [n for b in opened.subsample(4, rng_stream(0, "noise"), limit=10) for n in numbers(b)]
     assert found == list(range(0, 100, 10))
-    whole = [n for b in opened.spread(64, rng_stream(0, "noise")) for n in numbers(b)]
+    whole = [n for b in opened.subsample(64, rng_stream(0, "noise")) for n in numbers(b)]
     assert whole == list(range(100))
 
 
 def test_taken_images_come_in_the_order_asked_for(open_batches) -> None:
     opened = open_batches(numbered(10))
-    assert numbers(opened.take(torch.tensor([7, 2, 7, 0]), rng_stream(0, "noise"))) == [7, 2, 7, 0]
+    assert numbers(opened.gather(torch.tensor([7, 2, 7, 0]), rng_stream(0, "noise"))) == [7, 2, 7, 0]
 
 
 def test_the_mean_image(open_batches) -> None:
@@ -84,7 +84,7 @@ def test_fresh_binarisation_has_the_grey_mean_and_is_drawn_each_time(open_batche
     images = np.full((200, 1, 8, 8), round(grey * 255), np.uint8)
     opened = open_batches(images, binarize=True)
     noise = rng_stream(0, "noise")
-    (first,), (second,) = opened.ordered(200, noise), opened.ordered(200, noise)
+    (first,), (second,) = opened.sequential(200, noise), opened.sequential(200, noise)
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     p = round(grey * 255) / 255
@@ -97,7 +97,7 @@ def test_dequantised_pixels_fill_each_grey_level_evenly(open_batches, levels: in
     stored = np.round(np.arange(levels) * 255 / (levels - 1)).astype(np.uint8)
     images = np.repeat(stored.reshape(-1, 1, 1, 1), 400, axis=2)
     opened = open_batches(images, dequantize_levels=levels)
-    (drawn,) = opened.ordered(levels, rng_stream(0, "noise"))
+    (drawn,) = opened.sequential(levels, rng_stream(0, "noise"))
     within = drawn * levels - torch.arange(levels).reshape(-1, 1, 1, 1)
     # Rounding in float32 may reach a level's edge.
     assert float(within.min()) >= -1e-4

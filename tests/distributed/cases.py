@@ -13,7 +13,6 @@ from torch import Tensor
 
 from vaelab.config import ModelSettings, TrainSettings, UserError
 from vaelab.data.loader import ImageLoader
-from vaelab.distributed.collectives import over_the_batch, rows_here, whole_batch
 from vaelab.distributed.environment import from_environ
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup, process_group
 from vaelab.distributed.rank_messages import should_print
@@ -68,7 +67,7 @@ def vector(trainer: Trainer) -> Tensor:
 
 
 def gradient(trainer: Trainer, player: str) -> Tensor:
-    found = [cast(Tensor, p.grad).flatten() for p in trainer.optimizers[player].parameters]
+    found = [cast(Tensor, p.grad).flatten() for p in trainer.state.optimizers[player].parameters]
     return torch.cat(found)
 
 
@@ -80,9 +79,9 @@ class Coupled(Autoencoder):
     ) -> dict[str, LossOutput]:
         player = super().losses(model, images, generator)["autoencoder"]
         latents = model.encode(images).mean
-        mean, everyone = over_the_batch(latents.mean(0)), whole_batch(latents)
+        mean, everyone = self.group.batch_mean(latents.mean(0)), self.group.gather_batch(latents)
         pairs = (latents[:, None] - everyone).square().sum((1, 2))
-        numbers = rows_here(torch.arange(len(everyone)))
+        numbers = self.group.local_rows(torch.arange(len(everyone)))
         loss = player.loss + 100 * (mean - 1).square().sum() + pairs * numbers
         return {"autoencoder": LossOutput(loss)}
 

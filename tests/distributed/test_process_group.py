@@ -125,13 +125,13 @@ def test_players_stay_alike(found: Found) -> None:
 
 
 def test_a_batch_has_an_image_for_each_process(found: Found) -> None:
-    assert "train.batch_size: 1 gives each of 2 processes less than one" in found[0]["refused"]
+    assert "train.batch_size is 1, and must be at least the number of processes, 2" in found[0]["refused"]
 
 
 def test_shares_are_a_batch_dealt_out() -> None:
     rows = torch.tensor([5, 3, 8, 1, 9])
     groups = [ProcessGroup(DistributedEnv(rank, 3)) for rank in range(3)]
-    dealt = [group.shard(rows).tolist() for group in groups]
+    dealt = [group.local_rows(rows).tolist() for group in groups]
     for group in groups:
         group.set_batch(rows)
     assert dealt == [[5, 1], [3, 9], [8]]
@@ -141,7 +141,7 @@ def test_shares_are_a_batch_dealt_out() -> None:
 def test_a_process_without_a_share_computes_what_does_not_count() -> None:
     group = ProcessGroup(DistributedEnv(2, 3))
     rows = torch.tensor([4, 7])
-    assert group.shard(rows).tolist() == [4]
+    assert group.local_rows(rows).tolist() == [4]
     group.set_batch(rows)
     assert group.ddp_loss(torch.tensor([2.0])) == 0
     assert group.local_count == 0
@@ -153,7 +153,7 @@ def test_shares_of_a_mean_average_to_it() -> None:
     def share(rank: int) -> Tensor:
         group = ProcessGroup(DistributedEnv(rank, 3))
         group.set_batch(torch.arange(5))
-        return group.ddp_loss(losses[group.shard(torch.arange(5))])
+        return group.ddp_loss(losses[group.local_rows(torch.arange(5))])
 
     assert torch.stack([share(rank) for rank in range(3)]).mean() == pytest.approx(31 / 5)
 

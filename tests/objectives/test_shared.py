@@ -127,9 +127,9 @@ def weights(model: Model) -> dict[str, Tensor]:
 def test_a_step_of_the_loop_moves_what_its_players_own_and_nothing_else(case):
     loop = trainer(CASES[case])
     loop.model.train()
-    images = next(loop.train.sequential(50, loop.noise))
+    images = next(loop.train.sequential(50, loop.state.noise_rng))
     for player, networks in loop.objective.optimizers.items():
-        found = loop.scheduled_objective.losses(loop.model, images, loop.noise)
+        found = loop.scheduled_objective.losses(loop.model, images, loop.state.noise_rng)
         before = weights(loop.model)
         loop._update([player], found)
         active = found[player].update_mask

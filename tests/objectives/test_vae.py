@@ -92,7 +92,7 @@ def test_a_learned_prior_is_charged_with_one_draw_of_its_kl():
     # A mixture of one posterior, of the image itself: ln q(z|x) - ln p(z) = 0 at each z.
     objective, model = build(settings("vae", model={"prior": "vamp", "pseudo_inputs": 1}))
     images = digits(1)
-    model.networks["prior"].start_from(images)  # type: ignore[operator]
+    model.networks["prior"].initialize_from(images)  # type: ignore[operator]
     player = objective.losses(model, images.repeat(6, 1, 1, 1), rng_stream(0, "noise"))["vae"]
     torch.testing.assert_close(player.terms["kl_loss_nats"], torch.zeros(6), rtol=0, atol=1e-5)
     # The flow's is that of its log density, here the unit Gaussian's.

@@ -265,7 +265,9 @@ class Explodes(Vae):
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> None:
     trainer = make_trainer(Explodes(steps=[]))
     reference = make_trainer(Vae())
-    for step, images in enumerate(reference.train.shuffled(16, reference.order, reference.noise)):
+    for step, images in enumerate(
+        reference.train.shuffled(16, reference.state.shuffle_rng, reference.state.noise_rng)
+    ):
         if step < 2:
             reference._step(images)
     with pytest.raises(
@@ -277,10 +279,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> Non
 
 def test_the_images_of_the_step_that_was_not_finite_are_written_down(tmp_path: Path) -> None:
     trainer, same = make_trainer(Explodes(steps=[])), make_trainer()
-    third = same.train.permutation(same.order)[32:48].tolist()
+    third = same.train.permutation(same.state.shuffle_rng)[32:48].tolist()
     with (
         CheckpointFolder(tmp_path) as folder,
-        pytest.raises(NonFiniteLossError, match=r"images of that step are in .*not_finite\.json"),
+        pytest.raises(NonFiniteLossError, match=r"indices of that step.s images are in .*not_finite\.json"),
     ):
         trainer.fit(checkpoints=folder)
     noted = json.loads((tmp_path / "not_finite.json").read_text())
@@ -395,9 +397,9 @@ def test_each_player_moves_its_own_networks_and_no_others(
         update_order: ClassVar[Literal["simultaneous", "alternating"]] = order
 
     trainer = make_trainer(Ordered(), epochs=1)
-    images = next(trainer.train.sequential(16, trainer.noise))
+    images = next(trainer.train.sequential(16, trainer.state.noise_rng))
     before = weights(trainer)
-    losses = trainer.objective.losses(trainer.model, images, trainer.noise)
+    losses = trainer.objective.losses(trainer.model, images, trainer.state.noise_rng)
     trainer._update(["critic"], losses)
     after = weights(trainer)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -409,14 +411,14 @@ def test_each_player_moves_its_own_networks_and_no_others(
 def test_a_player_that_waits_keeps_weights_and_moments_to_the_last_bit(optimizer: str) -> None:
     decay = 0.1 if optimizer == "adamw" else 0.0
     trainer = make_trainer(Adversarial(), optimizer=optimizer, weight_decay=decay)
-    images = next(trainer.train.sequential(16, trainer.noise))
+    images = next(trainer.train.sequential(16, trainer.state.noise_rng))
 
     def state() -> dict[str, Tensor]:
-        moments = trainer.optimizers["critic"].state_tensors()
+        moments = trainer.state.optimizers["critic"].state_dict()
         return weights(trainer) | {name: tensor.clone() for name, tensor in moments.items()}
 
     def step(active: float) -> None:
-        losses = trainer.scheduled_objective.losses(trainer.model, images, trainer.noise)
+        losses = trainer.scheduled_objective.losses(trainer.model, images, trainer.state.noise_rng)
         waiting = replace(losses["critic"], update_mask=torch.tensor(active))
         trainer._update(["critic"], {**losses, "critic": waiting})
 
@@ -436,7 +438,7 @@ def test_a_player_has_its_objectives_decay_rates() -> None:
         adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
 
     for objective, betas in ((Quick(), (0.5, 0.9)), (Adversarial(), (0.9, 0.999))):
-        for optimiser in make_trainer(objective).optimizers.values():
+        for optimiser in make_trainer(objective).state.optimizers.values():
             assert optimiser.betas == betas
 
 
@@ -446,7 +448,7 @@ def test_players_in_turn_see_each_others_new_weights() -> None:
             update_order: ClassVar[Literal["simultaneous", "alternating"]] = order
 
         trainer = make_trainer(Ordered(), learning_rate=0.1)
-        images = next(trainer.train.sequential(16, trainer.noise))
+        images = next(trainer.train.sequential(16, trainer.state.noise_rng))
         return float(trainer._step(images)["critic_loss"].detach().mean())
 
     assert first_critic_loss("simultaneous") != first_critic_loss("alternating")
@@ -482,7 +484,7 @@ def test_learning_rate_schedules(schedule: str, expected: dict[int, float]) -> N
 
 def test_gradients_are_clipped_to_the_norm() -> None:
     trainer = make_trainer(gradient_clip_norm=1e-3)
-    images = next(trainer.train.sequential(16, trainer.noise))
+    images = next(trainer.train.sequential(16, trainer.state.noise_rng))
     trainer._step(images)
     gradients = [p.grad.norm() ** 2 for p in trainer.model.parameters() if p.grad is not None]
     assert float(sum(gradients)) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
@@ -537,8 +539,8 @@ def test_a_step_is_that_of_plain_adam(network: str) -> None:
     """Fused kernels pair weights with gradients by their place in memory, whatever the strides."""
     trainer = make_trainer(network=network)
     before = weights(trainer)
-    trainer._step(next(trainer.train.sequential(16, trainer.noise)))
-    moved = trainer.optimizers["vae"].parameters
+    trainer._step(next(trainer.train.sequential(16, trainer.state.noise_rng)))
+    moved = trainer.state.optimizers["vae"].parameters
     names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
     plain = [torch.nn.Parameter(before[names[id(parameter)]]) for parameter in moved]
     for weight, parameter in zip(plain, moved, strict=True):

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from vaelab.distributed.environment import from_environ
 from vaelab.runtime import memory
 
 # Batches that are read ahead, by as many threads: more than one, since most of it is waiting.
@@ -28,6 +27,7 @@ class ImageLoader:
     `binarize` draws black or white afresh at each access, white with the probability that
     is the grey value (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of
     one grey level: x = (level + noise) / levels (Theis et al. 2016, section 3.1).
+    `local_processes` on this machine hold the same images, each in its own memory.
     """
 
     def __init__(
@@ -37,13 +37,16 @@ class ImageLoader:
         *,
         binarize: bool = False,
         dequantize_levels: int | None = None,
+        local_processes: int = 1,
     ) -> None:
         self.device = device
         self.count = len(images)
         self.binarize = binarize
         self.dequantize_levels = dequantize_levels
         self.array = images
-        self.bytes = _to_device(images, device) if _fits(images, device) else None
+        self.bytes: Tensor | None = None
+        if _fits(images, device, local_processes):
+            self.bytes = _to_device(images, device)
 
     def __len__(self) -> int:
         return self.count
@@ -154,13 +157,13 @@ def _to_device(
     return torch.from_numpy(np.array(images)).to(device, non_blocking=True)
 
 
-def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device) -> bool:
-    """Tell whether the images take up less than half of the device's free memory.
+def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device, local_processes: int) -> bool:
+    """Return whether the images take less than half of the free memory of this process's device.
 
-    Of a CPU's memory, a process counts on its part.
+    Processes on one machine have an equal part of its memory each.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     else:
-        free = memory.available() // from_environ().local_world_size
+        free = memory.available() // local_processes
     return images.nbytes < free / 2

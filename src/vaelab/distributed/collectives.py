@@ -1,55 +1,51 @@
-"""What a loss computes from all images of a batch, where several processes have parts of it.
+"""Collective operations that gradients pass through, and modules that average gradients."""
 
-In one process, and outside of a training step, the batch is what is at hand.
-"""
+from collections.abc import Callable
+from typing import Any
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
-
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 
-@runtime_checkable
-class Dealt(Protocol):
-    """Who knows which part of the batch is here, and can ask for the rest."""
+class AllReduceSum(torch.autograd.Function):
+    """The sum over processes; its gradient is the sum of every process's gradient."""
 
-    def batch_mean(self, mean: Tensor) -> Tensor:
-        """Give the mean over the batch, from that over the rows here."""
-        ...
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        torch.distributed.all_reduce(total)
+        return total
 
-    def whole(self, rows: Tensor) -> Tensor:
-        """Give the rows of the batch, from those here."""
-        ...
-
-    def shard(self, rows: Tensor) -> Tensor:
-        """Give the rows here, from those of the batch."""
-        ...
-
-
-_at_work: list[Dealt] = []
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
 
 
-@contextmanager
-def dealt_out(dealt: Dealt) -> Iterator[None]:
-    """Let the functions below mean the batch of a training step."""
-    _at_work.append(dealt)
-    try:
-        yield
-    finally:
-        _at_work.pop()
+class DDPModule(nn.Module):
+    """Parameters, and a function that uses them, as a module for DistributedDataParallel.
+
+    Other parameters and buffers that the function uses are not registered: they change in the
+    same way in every process.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], forward: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.held = nn.ParameterList(parameters)
+        self._compute = (forward,)  # in a tuple, a module is not registered as a child
+
+    def forward(self, images: Tensor) -> Any:
+        return self._compute[0](images)
 
 
-def over_the_batch(mean: Tensor) -> Tensor:
-    """Give the mean over the whole batch, from that over the images here; gradients pass."""
-    return _at_work[-1].batch_mean(mean) if _at_work else mean
-
-
-def whole_batch(rows: Tensor) -> Tensor:
-    """Give a row for each image of the batch, from those of the images here; gradients pass."""
-    return _at_work[-1].whole(rows) if _at_work else rows
-
-
-def rows_here(rows: Tensor) -> Tensor:
-    """Give the rows of the images here, from those of the whole batch."""
-    return _at_work[-1].shard(rows) if _at_work else rows
+def broadcast_bytes(content: bytes, *, is_source: bool) -> bytes:
+    """Return the bytes of rank 0 in every process."""
+    size = torch.tensor(len(content))
+    torch.distributed.broadcast(size, 0)
+    if is_source and content:
+        buffer = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    else:
+        buffer = torch.empty(int(size), dtype=torch.uint8)
+    torch.distributed.broadcast(buffer, 0)
+    return buffer.numpy().tobytes()

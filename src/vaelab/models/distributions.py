@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaelab.distributed.collectives import over_the_batch
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.bernoulli import bernoulli_log_prob, softplus
 
 LOG_TWO_PI = math.log(2 * math.pi)
@@ -205,12 +205,14 @@ class ProfiledGaussian:
     """
 
     mean: Float[Tensor, "*batch channel height width"]
+    group: ProcessGroup = SINGLE_GROUP
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Log density at s2 = mean squared error of all images given, in nats."""
         sum_of_squares = _sum_pixels((images - self.mean).square())
         pixels = math.prod(self.mean.shape[-3:])
-        variance = (over_the_batch(sum_of_squares.detach().mean()) / pixels).clamp_min(1e-6)
+        mean = self.group.batch_mean(sum_of_squares.detach().mean())
+        variance = (mean / pixels).clamp_min(1e-6)
         return _gaussian(sum_of_squares, variance, pixels)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vaelab.config import ModelSettings
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -22,11 +23,13 @@ class Likelihood(nn.Module):
     """Turns a decoder's outputs into a distribution of images.
 
     `outputs_per_channel` says how many numbers it needs for each pixel's channel; `fitted`
-    whether it has a parameter that is set in closed form from the training split.
+    whether it has a parameter that is set in closed form from the training split. `group`
+    computes means over a training batch of which other processes hold a part.
     """
 
     outputs_per_channel = 1
     fitted = False
+    group: ProcessGroup = SINGLE_GROUP
 
     def forward(self, outputs: Outputs) -> PixelDistribution:
         """Give p(x|z) for the outputs of a decoder."""
@@ -91,7 +94,7 @@ class GaussianLikelihood(Likelihood):
         """Give the Gaussian around the decoder's means."""
         mean = outputs if self.linear else outputs.sigmoid()
         if self.training and self.fitted:
-            return ProfiledGaussian(mean)
+            return ProfiledGaussian(mean, self.group)
         return Gaussian(mean, self.variance)
 
     def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from vaelab.config import ModelSettings, Section, Settings, TrainSettings, UserError
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, PosteriorKind
 
 Images = Float[Tensor, "batch channel height width"]
@@ -43,6 +44,8 @@ class Objective(Section):
     `adam_betas` are the decay rates of the moments in Adam.
     """
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     optimizers: ClassVar[Mapping[str, tuple[str, ...]]]
     update_order: ClassVar[Literal["simultaneous", "alternating"]] = "simultaneous"
     selection: ClassVar[str | None] = None
@@ -50,8 +53,9 @@ class Objective(Section):
     priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
-    # Set by the loop, not by params.yaml.
+    # Set by the trainer, not by params.yaml.
     training_images: int = Field(default=1, ge=1, exclude=True)
+    group: ProcessGroup = Field(default=SINGLE_GROUP, exclude=True)
 
     @classmethod
     def networks(cls) -> tuple[str, ...]:
@@ -101,8 +105,15 @@ class Objective(Section):
         return chosen
 
     def with_dataset_size(self, count: int) -> "Objective":
-        """Give the objective, told how many images the training split has."""
+        """Return the objective for a training split of `count` images."""
         return self.model_copy(update={"training_images": count})
+
+    def scheduled(self, values: Mapping[str, Tensor], group: ProcessGroup) -> "Objective":
+        """Return the objective whose scheduled fields are tensors, for the batches of a group.
+
+        In `losses`, `group` computes what depends on all images of a batch, wherever they are.
+        """
+        return self.model_copy(update={**values, "group": group})
 
 
 # Settings of `train` that belong to some objectives only.

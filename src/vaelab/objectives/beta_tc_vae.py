@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaelab.config import ModelSettings, UserError
-from vaelab.distributed.collectives import rows_here, whole_batch
+from vaelab.distributed.process_group import ProcessGroup
 from vaelab.models.distributions import LOG_TWO_PI, standard_normal
 from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae, VaeOutput
@@ -37,11 +37,11 @@ class BetaTcVae(Vae):
         self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Split ln q(z|x) - ln p(z) at the drawn latents, in nats, and weigh the parts."""
-        each = _log_densities(step)  # ln q(z_i,d | x_j), [i, j, d]
+        each = _log_densities(step, self.group)  # ln q(z_i,d | x_j), [i, j, d]
         log_shares = log_importance_shares(each.shape[1], self.training_images, each.device)
         log_conditional = step.posterior.log_prob(step.latents)
-        log_aggregate = (rows_here(log_shares) + each.sum(-1)).logsumexp(1)
-        log_product = (rows_here(log_shares)[..., None] + each).logsumexp(1).sum(-1)
+        log_aggregate = (self.group.local_rows(log_shares) + each.sum(-1)).logsumexp(1)
+        log_product = (self.group.local_rows(log_shares)[..., None] + each).logsumexp(1).sum(-1)
         log_prior = standard_normal(step.latents).log_prob(step.latents)
         parts = {
             "mutual_information_nats": log_conditional - log_aggregate,
@@ -57,10 +57,13 @@ class BetaTcVae(Vae):
         return self.kl_weight * torch.stack(weighted).sum(0), parts
 
 
-def _log_densities(step: VaeOutput) -> Float[Tensor, "latents posteriors latent"]:
-    mean, stddev = whole_batch(step.posterior.mean), whole_batch(step.posterior.stddev)
-    standardised = (step.latents[:, None] - mean) / stddev
-    return -0.5 * (standardised**2 + LOG_TWO_PI) - stddev.log()
+def _log_densities(
+    step: VaeOutput, group: ProcessGroup
+) -> Float[Tensor, "latents posteriors latent"]:
+    posterior = step.posterior
+    mean, stddev = group.gather_batch(posterior.mean), group.gather_batch(posterior.stddev)
+    standardized = (step.latents[:, None] - mean) / stddev
+    return -0.5 * (standardized**2 + LOG_TWO_PI) - stddev.log()
 
 
 def log_importance_shares(

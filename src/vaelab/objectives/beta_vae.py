@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.distributed.collectives import over_the_batch
 from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae, VaeOutput
 
@@ -31,7 +30,7 @@ class BetaVae(Vae):
         self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for the distance of the batch's mean KL to the capacity."""
-        mean_kl = over_the_batch(self.kl_with_free_bits(step).mean())
+        mean_kl = self.group.batch_mean(self.kl_with_free_bits(step).mean())
         distance = (mean_kl - self.capacity_nats).abs()
         return (self.kl_weight * distance).expand(len(step.kl_loss)), {}
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.distributed.collectives import whole_batch
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.estimators.aggregate import mmd_squared
 from vaelab.models.model import Model
 from vaelab.objectives.vae import Vae, VaeOutput
@@ -25,23 +25,26 @@ class InfoVae(Vae):
         self, model: Model, step: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Charge for both distances."""
-        mmd = prior_mmd_squared(model, step.latents, generator)
+        mmd = prior_mmd_squared(model, step.latents, generator, self.group)
         return self.kl_weight * self.kl_with_free_bits(step) + self.mmd_weight * mmd, {
             "mmd_squared": mmd
         }
 
 
 def prior_mmd_squared(
-    model: Model, latents: Float[Tensor, "batch latent"], generator: torch.Generator
+    model: Model,
+    latents: Float[Tensor, "batch latent"],
+    generator: torch.Generator,
+    group: ProcessGroup = SINGLE_GROUP,
 ) -> Float[Tensor, "batch"]:
     """Compare a batch of latents with as many of the prior; every image gets the same value.
 
     Without bias, so it may fall below 0; 0 for a batch of one image.
     """
-    everyone = whole_batch(latents)
+    everyone = group.gather_batch(latents)
     if len(everyone) < 2:
         return torch.zeros_like(latents[:, 0])
-    value = mmd_squared(everyone, whole_batch(model.prior(len(latents), generator)))
+    value = mmd_squared(everyone, group.gather_batch(model.prior(len(latents), generator)))
     return value.to(latents).expand(len(latents))
 
 

@@ -15,7 +15,6 @@ from pydantic import Field
 from torch import Tensor
 
 from vaelab.config import ModelSettings, UserError
-from vaelab.distributed.collectives import over_the_batch
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution
 from vaelab.models.model import Model
 from vaelab.objectives import Images, LossOutput, Objective
@@ -123,7 +122,8 @@ class Vae(Objective):
             return step.kl_loss
         kl = step.posterior.kl_per_dimension()
         # sum_j max(lambda, mean over the batch of KL_j): Kingma et al. 2016 (IAF), equation 15
-        return over_the_batch(kl.mean(0)).clamp_min(self.free_bits_nats).sum().expand(len(kl))
+        mean_kl = self.group.batch_mean(kl.mean(0))
+        return mean_kl.clamp_min(self.free_bits_nats).sum().expand(len(kl))
 
 
 OBJECTIVE = Vae

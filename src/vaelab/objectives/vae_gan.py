@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from vaelab.distributed.collectives import over_the_batch
+from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.distributions import LOG_TWO_PI
 from vaelab.models.model import Model
 from vaelab.objectives import Images, LossOutput, Objective
@@ -55,7 +55,7 @@ class VaeGan(Objective):
         kl, restored, invented = _reconstruct_and_sample(model, images, generator)
         real, copied = model.discriminate(images), model.discriminate(restored)
         fake = model.discriminate(invented).logits
-        feature = feature_loss(real.features, copied.features)
+        feature = feature_loss(real.features, copied.features, self.group)
         games = [generator_loss("non_saturating", logits) for logits in (copied.logits, fake)]
         tellings = [
             discriminator_loss("non_saturating", real.logits, logits)
@@ -86,7 +86,7 @@ class VaeGan(Objective):
     def _balance(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Give, as 0 or 1, whether the decoder and whether the discriminator move."""
         nats = functional.softplus(-real).mean(), functional.softplus(fake).mean()
-        errors = over_the_batch(torch.stack(nats).detach())
+        errors = self.group.batch_mean(torch.stack(nats).detach())
         plays = (errors <= self.equilibrium + self.margin).all()
         learns = (errors >= self.equilibrium - self.margin).all()
         neither = ~plays & ~learns
@@ -103,10 +103,12 @@ def _reconstruct_and_sample(
     return model.kl(posterior, latents), model.decode(latents).mean, invented
 
 
-def feature_loss(real: Features, reconstructed: Features) -> Float[Tensor, "batch"]:
+def feature_loss(
+    real: Features, reconstructed: Features, group: ProcessGroup = SINGLE_GROUP
+) -> Float[Tensor, "batch"]:
     """Give -ln N(real; copied, s^2) in nats, at the s^2 that is best for the batch."""
     squared = (real - reconstructed).square()
-    variance = over_the_batch(squared.detach().mean()).clamp_min(1e-6)
+    variance = group.batch_mean(squared.detach().mean()).clamp_min(1e-6)
     return 0.5 * (squared / variance + variance.log() + LOG_TWO_PI).sum(-1)
 
 

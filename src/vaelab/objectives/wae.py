@@ -30,7 +30,7 @@ class Wae(Objective):
         """Give the loss, and its two parts unweighted."""
         latents = model.encode(images).mean
         generation = -model.decode(latents).log_prob(images)
-        mmd = prior_mmd_squared(model, latents, generator)
+        mmd = prior_mmd_squared(model, latents, generator, self.group)
         terms = {"generation_loss_nats": generation, "mmd_squared": mmd}
         return {"wae": LossOutput(generation + self.mmd_weight * mmd, terms)}
 

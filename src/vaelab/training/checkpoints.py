@@ -1,11 +1,11 @@
-"""What a training keeps to continue exactly, and when it is written down."""
+"""Checkpoints of a training: files that are complete or absent, safetensors without pickle."""
 
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -16,63 +16,21 @@ from vaelab.distributed.rank_messages import signal_stop, stop_requested
 from vaelab.runtime.files import write_atomically, write_text
 from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.signals import DeferredSignals
-from vaelab.training.progress import NonFiniteLossError, Progress
-from vaelab.training.running_means import RunningMeans
-
-if TYPE_CHECKING:
-    from vaelab.training.trainer import Trainer
-
-Tensors = dict[str, Tensor]
+from vaelab.training.progress import NonFiniteLossError
+from vaelab.training.state import TrainingState
 
 INTERVAL_SECONDS = 5.0
 # Writing checkpoints takes at most this share of the time.
 MAX_OVERHEAD = 0.02
-# Beside the checkpoints: which images a loss that was not finite is of.
+# Written beside the checkpoints: the images of the step whose loss was not finite.
 NOT_FINITE = "not_finite.json"
 
 
-def gather(trainer: "Trainer") -> tuple[Tensors, dict[str, Any]]:
-    """Give all that changes in training: tensors by name, and the rest."""
-    groups = {"model": trainer.weights(), "best": trainer.best, "total": trainer.running_means.sums}
-    groups |= {f"optimiser.{name}": o.state_tensors() for name, o in trainer.optimizers.items()}
-    # Of the order, that before the epoch began: in the middle it is drawn again.
-    noise = trainer.noise.get_state()
-    groups["generator"] = {"order": trainer.epoch_rng_state, "noise": noise}
-    named = {f"{group}.{k}": v for group, tensors in groups.items() for k, v in tensors.items()}
-    totals = {"images": trainer.running_means.count, "terms": list(trainer.running_means.sums)}
-    return named, vars(trainer.progress) | totals
-
-
-def restore(trainer: "Trainer", tensors: Tensors, state: dict[str, Any]) -> None:
-    """Take up what `gather` gave."""
-
-    def moved(group: str) -> Tensors:
-        return {name: tensor.to(trainer.device) for name, tensor in _under(group, tensors).items()}
-
-    # In the order that they came in: files of tensors are sorted by name.
-    sums = moved("total")
-    terms = {name: sums[name] for name in state.pop("terms")}
-    trainer.running_means = RunningMeans(terms, state.pop("images"))
-    trainer.progress = Progress(**state)
-    trainer.model.load_state_dict(_under("model", tensors))
-    trainer.best = moved("best")
-    for name, optimiser in trainer.optimizers.items():
-        optimiser.load_state_tensors(_under(f"optimiser.{name}", tensors))
-    trainer.epoch_rng_state = tensors["generator.order"]
-    trainer.order.set_state(trainer.epoch_rng_state)
-    trainer.noise.set_state(tensors["generator.noise"])
-
-
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    start = prefix + "."
-    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-
-
 class CheckpointFolder:
-    """The last states of one training, newest last; one process at a time may use it.
+    """The last checkpoints of one training, newest last; one process at a time may use it.
 
-    Used as a context: entering takes the lock, under a name that others are told, and raises
-    UserError if another process has it.
+    A context manager: entering takes the lock under `name`, which other processes are shown, and
+    raises UserError if another process holds it.
     """
 
     def __init__(self, folder: Path, name: str = "another training", keep: int = 2) -> None:
@@ -87,40 +45,36 @@ class CheckpointFolder:
     def __exit__(self, *error: Any) -> None:
         self._lock.__exit__(*error)
 
-    def save(
-        self, epoch: int, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]
-    ) -> None:
-        """Write a state, tensors and JSON in one file, and drop the oldest.
-
-        It is that after so many epochs and so many steps of the next one.
-        """
-        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        metadata = {"state": json.dumps(state)}
-        path = self.folder / f"epoch_{epoch:06d}_step_{step:08d}.safetensors"
-        content = serialize(whole, metadata)
+    def save(self, state: TrainingState) -> None:
+        """Write the state, tensors and JSON in one file, and remove the oldest checkpoint."""
+        tensors, values = state.state_dict()
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        content = serialize(contiguous, {"state": json.dumps(values)})
+        done = state.progress
+        path = self.folder / f"epoch_{done.epoch:06d}_step_{done.step:08d}.safetensors"
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
         for old in self._paths()[: -self.keep]:
             old.unlink()
 
     def load_latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Read the newest state that is whole; a damaged one is passed over with a warning."""
+        """Return the newest intact checkpoint; a damaged one is skipped with a warning."""
         for path in reversed(self._paths()):
             try:
                 with safe_open(path, framework="pt") as file:
-                    state = json.loads(file.metadata()["state"])
-                return load_file(path), state
+                    values = json.loads(file.metadata()["state"])
+                return load_file(path), values
             except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
                 reason = " ".join(str(error).split())
                 print(f"warning: {path} is damaged ({reason}); trying the one before", flush=True)
         return None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
-        """Leave a JSON file for people beside the states; give its path."""
+        """Write a JSON file beside the checkpoints, for people to read; return its path."""
         write_text(self.folder / name, json.dumps(content) + "\n")
         return self.folder / name
 
     def remove(self) -> None:
-        """Remove the folder, once the training that it belongs to has succeeded."""
+        """Remove the folder, once its training has succeeded."""
         shutil.rmtree(self.folder)
 
     def _paths(self) -> list[Path]:
@@ -128,16 +82,22 @@ class CheckpointFolder:
 
 
 class CheckpointManager:
-    """Writes checkpoints now and then, and before a signal is let through: a context.
+    """Save a checkpoint every few seconds, and before SIGINT or SIGTERM ends the process.
 
-    Without a folder it does nothing, but in a process beside the main one: that holds a signal
-    back until the main one, which needs it for the step, has written its checkpoint. A loss that
-    was not finite leaves the numbers of its images in the folder.
+    A context manager. `save` writes a checkpoint into the folder. Without a folder nothing is
+    saved, but a worker rank still defers a signal until rank 0, which needs it for the step, has
+    saved its checkpoint. After a loss that was not finite, the indices of its images are written
+    into the folder.
     """
 
-    def __init__(self, trainer: "Trainer", folder: CheckpointFolder | None) -> None:
-        self.trainer, self.folder = trainer, folder
-        self.is_worker = not trainer.group.is_rank_zero
+    def __init__(
+        self,
+        folder: CheckpointFolder | None,
+        save: Callable[[CheckpointFolder], None],
+        *,
+        is_worker: bool,
+    ) -> None:
+        self.folder, self.save, self.is_worker = folder, save, is_worker
         self.signals = DeferredSignals()
         self.due = time.monotonic() + INTERVAL_SECONDS
 
@@ -152,15 +112,15 @@ class CheckpointManager:
         if self.folder and isinstance(error, NonFiniteLossError) and error.images:
             content = {"epoch": error.epoch, "training_images": error.images}
             path = self.folder.write_json(NOT_FINITE, content)
-            error.args = (f"{error}. The numbers of the images of that step are in {path}",)
+            error.args = (f"{error}. The indices of that step's images are in {path}",)
 
     def save_if_due(self) -> None:
-        """Write a checkpoint if the last one is old, or a signal is waiting."""
+        """Save a checkpoint if the last one is old or a signal has arrived."""
         now = time.monotonic()
         if self.is_worker and self.signals.received and stop_requested():
             self.signals.release()
         if self.folder and (self.signals.received or now > self.due):
-            self.trainer.save(self.folder)
+            self.save(self.folder)
             took = time.monotonic() - now
             self.due = now + max(INTERVAL_SECONDS, took / MAX_OVERHEAD)
             if self.signals.received:

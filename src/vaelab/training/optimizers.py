@@ -1,4 +1,4 @@
-"""One optimiser a player: it moves the networks that the player owns, and no others."""
+"""One Adam optimizer for each group of networks that an objective updates separately."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from vaelab.models.model import Model
 
 @runtime_checkable
 class HasOptimizers(Protocol):
-    """What an optimiser asks of an objective: who owns which networks, and Adam's decay rates."""
+    """What `build_optimizers` reads of an objective: whose networks, and Adam's betas."""
 
     optimizers: ClassVar[Mapping[str, tuple[str, ...]]]
     adam_betas: ClassVar[tuple[float, float]]
 
 
 class GroupOptimizer:
-    """Adam on one player's parameters.
+    """Adam or AdamW (Kingma & Ba 2015; Loshchilov & Hutter 2019) on one group of parameters.
 
-    The learning rate is a tensor, so that a schedule moves it without a wait. `halted` is a
-    tensor too: while it is 1, a fused optimiser leaves weights and moments as they are.
+    The learning rate is a tensor, so that a schedule changes it without a device sync, and so is
+    `found_nonfinite`: while it is 1, a fused kernel leaves weights and moments unchanged.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class GroupOptimizer:
         }
 
     def backward(self, loss: Tensor, *, keep_graph: bool, averaged: bool = False) -> None:
-        """Hold the gradient of a scalar loss by this player's parameters; halt if not finite.
+        """Compute the gradient of a scalar loss; set `found_nonfinite` if it is not finite.
 
-        `averaged` over processes it is by whoever watches these parameters.
+        `averaged`: DistributedDataParallel averages it over processes through its hooks.
         """
         differentiate = self._backward_gradients if averaged else self._autograd_gradients
         gradients = differentiate(loss, keep_graph)
         norm = torch.nn.utils.get_total_norm(gradients)
-        wrong = ~(loss.detach() + norm).isfinite()
-        self.found_nonfinite.copy_(torch.maximum(self.found_nonfinite, wrong.float()))
+        nonfinite = ~(loss.detach() + norm).isfinite()
+        self.found_nonfinite.copy_(torch.maximum(self.found_nonfinite, nonfinite.float()))
         self.set_gradients(gradients, norm)
 
     def set_gradients(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
-        """Hold a gradient of a norm for the next move, one tensor a parameter; clip it if set."""
+        """Set the gradient of the next step, one tensor per parameter; clip its norm if asked."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         if self.clip_norm:
@@ -72,7 +72,7 @@ class GroupOptimizer:
         return [g if g.stride() == p.stride() else _match_strides(g, p) for g, p in pairs]
 
     def _backward_gradients(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
-        """Go by way of the parameters' own gradients, which is what calls their hooks."""
+        """Accumulate into the parameters' `grad`, which is what runs their hooks."""
         for parameter in self.parameters:
             parameter.grad = None
         torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
@@ -81,16 +81,14 @@ class GroupOptimizer:
 
     @torch.no_grad()
     def step(self, update_mask: Tensor | None = None) -> None:
-        """Take the step, unless `active` is 0."""
-        waits = (
-            self.found_nonfinite
-            if update_mask is None
-            else torch.maximum(self.found_nonfinite, 1 - update_mask)
-        )
+        """Update the parameters, unless `update_mask` is 0."""
+        skip = self.found_nonfinite
+        if update_mask is not None:
+            skip = torch.maximum(skip, 1 - update_mask)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        # The function beneath torch.optim.Adam: the class imports a compiler, for a second, and
-        # looks after hooks that nothing here has. `found_inf` is the fused kernels' own switch,
-        # which gradient scalers use in the same way.
+        # The function beneath torch.optim.Adam. The class computes the same, but its first step
+        # imports a compiler: 1.2 s of every training's start, and 0.03 to 0.1 ms of every step
+        # (benchmarks/optimizers.py). `found_inf` is the switch that gradient scalers use.
         adam(
             cast(list[Tensor], self.parameters),
             gradients,
@@ -99,7 +97,7 @@ class GroupOptimizer:
             [],
             self.state["step"],
             fused=True,
-            found_inf=waits,
+            found_inf=skip,
             decoupled_weight_decay=self.decoupled,
             amsgrad=False,
             beta1=self.betas[0],
@@ -110,19 +108,19 @@ class GroupOptimizer:
             maximize=False,
         )
 
-    def state_tensors(self) -> dict[str, Tensor]:
-        """Give the moments and step counts, by parameter number and name."""
-        return {f"{i}.{name}": t for name, kept in self.state.items() for i, t in enumerate(kept)}
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the moments and step counts, by parameter index and name."""
+        return {f"{i}.{name}": t for name, held in self.state.items() for i, t in enumerate(held)}
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from what `tensors` gave."""
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `state_dict` returned."""
         for key, tensor in tensors.items():
             index, _, name = key.partition(".")
             self.state[name][int(index)].copy_(tensor)
 
 
 def _match_strides(gradient: Tensor, parameter: Tensor) -> Tensor:
-    """Give a gradient its parameter's memory layout: fused kernels pair the two by place."""
+    """Return the gradient in its parameter's memory layout: fused kernels pair them by position."""
     return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
@@ -133,29 +131,29 @@ def build_optimizers(
     learning_rate: Tensor,
     found_nonfinite: Tensor,
 ) -> dict[str, GroupOptimizer]:
-    """Give each player an optimiser over the networks that it owns."""
+    """Return an optimizer for each group of networks that the objective names."""
 
     def owned(networks: tuple[str, ...]) -> list[nn.Parameter]:
-        return [p for name in networks for p in model.networks[name].parameters()]
+        return [p for network in networks for p in model.networks[network].parameters()]
 
     return {
-        player: GroupOptimizer(
+        name: GroupOptimizer(
             owned(networks), settings, learning_rate, found_nonfinite, objective.adam_betas
         )
-        for player, networks in objective.optimizers.items()
+        for name, networks in objective.optimizers.items()
     }
 
 
 def learning_rate(settings: TrainSettings, epoch: float) -> float:
-    """Give the learning rate at a time in epochs: a linear warm-up, then the schedule."""
+    """Return the learning rate at a time in epochs: a linear warm-up, then the schedule."""
     warmup = settings.learning_rate_warmup_epochs
     if epoch < warmup:
-        # Never 0: the first step, at epoch 0, would be lost.
+        # Not 0: the first step, at epoch 0, would change nothing.
         return settings.learning_rate * max(epoch, 1e-3) / warmup
     done = min(1.0, (epoch - warmup) / max(1e-9, settings.epochs - warmup))
-    falling = {
+    decay = {
         "constant": 1.0,
         "cosine": (1 + math.cos(math.pi * done)) / 2,
         "linear": 1 - done,
     }
-    return settings.learning_rate * falling[settings.learning_rate_schedule]
+    return settings.learning_rate * decay[settings.learning_rate_schedule]

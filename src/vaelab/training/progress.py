@@ -1,7 +1,7 @@
-"""How far a training has come, and what stops it."""
+"""How far a training has come, what an epoch measured, and the check for finite numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from vaelab.config import UserError
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch (counted from 1) showed: means over images, by metric name."""
+    """The metrics of an epoch (counted from 1): means over images, by name."""
 
     epoch: int
     metrics: dict[str, float]
@@ -20,10 +20,10 @@ class EpochReport:
 
 @dataclass
 class Progress:
-    """How far training has come: all that a checkpoint holds beside tensors.
+    """How far training has come: everything in a checkpoint that is no tensor.
 
-    `epoch` counts whole epochs, `step` those of the next epoch that are done. `history` has a row
-    of metrics an epoch, `per_dimension` a list of values an epoch by name.
+    `epoch` counts finished epochs, `step` the finished steps of the next one. `history` has one
+    row of metrics per epoch, `per_dimension` one list of values per epoch, by name.
     """
 
     epoch: int = 0
@@ -35,17 +35,37 @@ class Progress:
 
 
 def progress_bar(done: int, total: int, *, show: bool) -> "tqdm[Any]":
-    """Open a bar of so many steps, with some of them done; it shows on terminals only."""
+    """Return a bar of `total` steps, `done` of them finished; it is shown on terminals only."""
     return tqdm(total=total, initial=done, desc="train", unit="step", disable=not show or None)
 
 
 class NonFiniteLossError(UserError):
-    """A loss, a gradient or a validation metric stopped being finite.
+    """A loss, a gradient or a validation metric was not finite.
 
-    If it was in training, the weights are those from before that step, whose batch had `images`,
-    numbers in the training split.
+    In training, the weights are those before that step; `images` are the indices of its batch in
+    the training split.
     """
 
     def __init__(self, message: str, epoch: int = 0, images: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.epoch, self.images = epoch, list(images)
+
+
+def check_finite(
+    metrics: Mapping[str, float], epoch: int, step: str = "", images: Sequence[int] | None = None
+) -> None:
+    """Raise NonFiniteLossError if a metric is not finite, or `images` of a bad step are given.
+
+    `epoch` counts from 1; `step` says which one it was, such as "step 3 of 4".
+    """
+    bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if not bad and images is None:
+        return
+    where = f"epoch {epoch}, {step}" if step else f"epoch {epoch}"
+    raise NonFiniteLossError(
+        f"{where}: {', '.join(bad or ['the gradient'])} is not finite; training has stopped and "
+        "written no weights since the last checkpoint. Try a lower train.learning_rate, or "
+        "train.gradient_clip_norm: 1",
+        epoch,
+        images or (),
+    )

@@ -1,4 +1,4 @@
-"""Sums over images that stay on the device until they are read."""
+"""Means over images, as sums that stay on the device until they are read."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 
-# Means over images, by name: numbers, and lists by dimension.
+# Means over images by name: of scalars, and of vectors with one value per latent dimension.
 Means = tuple[dict[str, float], dict[str, list[float]]]
 
 
 class RunningMeans:
-    """Sums by name of values [batch] or [batch, dimension]; nothing waits until `means`."""
+    """Sums by name of values [batch] or [batch, dimension]; no device sync before `compute`."""
 
     def __init__(self, sums: Mapping[str, Tensor] | None = None, count: int = 0) -> None:
         self.sums = dict(sums or {})
         self.count = count
 
     def add(self, values: Mapping[str, Tensor], group: ProcessGroup = SINGLE_GROUP) -> None:
-        """Add a batch; all values have its length, or that of this process's share of it."""
+        """Add a batch; all values have its length, or that of this process's part of it."""
         sums: dict[str, Tensor] = {}
         for name, tensor in values.items():
             # MPS has no float64.
@@ -31,7 +31,7 @@ class RunningMeans:
         self.count += rows if group.world_size == 1 else group.batch_count
 
     def compute(self) -> Means:
-        """Give means over all images, in one wait: of numbers, and of lists by dimension."""
+        """Return the means over all images, in one sync: of scalars, and of vectors."""
         if not self.sums:
             return {}, {}
         flat = torch.cat([total.flatten() for total in self.sums.values()]) / self.count

@@ -1,8 +1,8 @@
-"""The batches that a process computes: all of them, or its share of each.
+"""The batches of one process: whole batches, or its part of each where several processes train.
 
-The noise of several processes is seeded anew at each step, by the step and the process. So none of
-them has a state to keep: a checkpoint has nothing to say of any but the main one, and as many
-processes or more or fewer can go on from it.
+With several processes the noise is reseeded at every step from the step and the rank. A worker
+rank thus has no random state to save: a checkpoint of rank 0 is enough, and any number of
+processes can resume from it.
 """
 
 import itertools
@@ -24,7 +24,7 @@ Losses = Callable[[Images], dict[str, LossOutput]]
 
 
 class ShardedLoader:
-    """Deals a split's batches out over the processes of a group.
+    """Read this process's part of a split's batches.
 
     Raises UserError for a `train.batch_size` below the number of processes.
     """
@@ -33,29 +33,28 @@ class ShardedLoader:
         self.size, self.seed, self.group = settings.batch_size, settings.seed, group
         if self.size < group.world_size:
             raise UserError(
-                f"train.batch_size: {self.size} gives each of {group.world_size} processes less "
-                f"than "
-                "one image a step; a larger one, or fewer processes, would not"
+                f"train.batch_size is {self.size}, and must be at least the number of processes, "
+                f"{group.world_size}"
             )
 
     def train_batches(
         self,
         split: ImageLoader,
-        order: torch.Generator,
+        shuffle_rng: torch.Generator,
         noise: torch.Generator,
         epoch: int,
         first: int,
     ) -> Iterator[Images]:
-        """Give the batches of an epoch from number `first` on, in an order drawn from `order`."""
+        """Return the batches of an epoch from index `first` on, in an order from `shuffle_rng`."""
         if self.group.world_size == 1:
-            return split.shuffled(self.size, order, noise, first)
-        rows = torch.split(split.permutation(order), self.size)
+            return split.shuffled(self.size, shuffle_rng, noise, first)
+        rows = torch.split(split.permutation(shuffle_rng), self.size)
         return self._shards(split, rows, f"noise/{epoch}", noise, first)
 
     def validation_batches(self, split: ImageLoader) -> Iterator[tuple[Images, torch.Generator]]:
-        """Give all images in batches, and the noise that they are measured with.
+        """Return all images in batches, each with the generator of its noise.
 
-        The same noise at each epoch: epochs are compared by their weights alone.
+        The noise is the same in every epoch, so that epochs differ by their weights alone.
         """
         noise = rng_stream(self.seed, "validation", split.device)
         if self.group.world_size == 1:
@@ -68,7 +67,7 @@ class ShardedLoader:
     def calibration_batches(
         self, split: ImageLoader, limit: int | None
     ) -> tuple[Iterator[Images], torch.Generator]:
-        """Give about `limit` images, or all, for what is fitted in closed form, and its noise."""
+        """Return about `limit` images, or all, for closed-form fits, and their noise."""
         name = "fit" if self.group.world_size == 1 else f"fit/{self.group.rank}"
         noise = rng_stream(self.seed, name, split.device)
         return split.subsample(VALIDATION_BATCH, noise, limit, self.group.rank_slice), noise
@@ -81,31 +80,32 @@ class ShardedLoader:
         noise: torch.Generator,
         first: int = 0,
     ) -> Iterator[Images]:
-        """Give this process's share of each batch, with noise that only step and process decide."""
+        """Return this process's part of each batch, with noise of the step and the rank."""
         rows = rows[first:]
-        shares = split.batches_at(map(self.group.shard, rows), self._reseeded(name, noise, first))
-        # Shares are read ahead; which batch is at hand is said as its turn comes.
-        for whole, images in zip(rows, shares, strict=True):
-            self.group.set_batch(whole)
+        local = map(self.group.local_rows, rows)
+        parts = split.batches_at(local, self._reseeded(name, noise, first))
+        # Parts are read ahead, so the group learns of a batch when its turn comes.
+        for batch, images in zip(rows, parts, strict=True):
+            self.group.set_batch(batch)
             yield images
 
     def _reseeded(self, name: str, noise: torch.Generator, first: int) -> Iterator[torch.Generator]:
-        """Give the noise again and again, seeded anew at each step."""
+        """Return the generator again and again, reseeded at each step."""
         for step in itertools.count(first):
             own = f"{name}/{step}/{self.group.rank}"
             yield noise.manual_seed(rng_stream(self.seed, own).initial_seed())
 
 
 def update_groups(objective: Objective) -> list[list[str]]:
-    """Name the players that move at once, turn by turn."""
-    players = list(objective.optimizers)
-    return [players] if objective.update_order == "simultaneous" else [[p] for p in players]
+    """Return the names of the optimizers that step from the same losses, group by group."""
+    names = list(objective.optimizers)
+    return [names] if objective.update_order == "simultaneous" else [[name] for name in names]
 
 
 def wrap_ddp(
-    losses: Losses, moving: list[str], optimisers: dict[str, GroupOptimizer], group: ProcessGroup
+    losses: Losses, names: list[str], optimizers: dict[str, GroupOptimizer], group: ProcessGroup
 ) -> Losses:
-    """Give what computes the losses so that the moving players' gradients are averaged."""
-    for player in moving:
-        losses = group.wrap_ddp(optimisers[player].parameters, losses)
+    """Return the function of losses, wrapped so that these optimizers' gradients are averaged."""
+    for name in names:
+        losses = group.wrap_ddp(optimizers[name].parameters, losses)
     return losses

@@ -1,7 +1,7 @@
-"""The one loop, for every objective. It waits for the device between epochs only."""
+"""The training loop, for every objective. It waits for the device between epochs only."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,24 +10,24 @@ from tqdm import tqdm
 
 from vaelab.config import TrainSettings
 from vaelab.data.loader import ImageLoader
-from vaelab.distributed.collectives import dealt_out
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime import memory
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager, gather, restore
+from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager
 from vaelab.training.optimizers import build_optimizers, learning_rate
-from vaelab.training.progress import EpochReport, NonFiniteLossError, Progress, progress_bar
+from vaelab.training.progress import EpochReport, Progress, check_finite, progress_bar
 from vaelab.training.running_means import Means, RunningMeans
 from vaelab.training.sharding import VALIDATION_BATCH, ShardedLoader, update_groups, wrap_ddp
+from vaelab.training.state import TrainingState
 
-# Images that freeze a fitted likelihood before each validation; all of them do at the end.
+# Training images that fit a likelihood's variance before each validation; after training, all do.
 FIT_IMAGES = 5_000
 
 
 class Trainer:
-    """Minimises an objective over a split, and keeps the weights that validate best."""
+    """Minimize an objective over the training split and keep the weights that validate best."""
 
     def __init__(
         self,
@@ -40,34 +40,32 @@ class Trainer:
         group: ProcessGroup = SINGLE_GROUP,
     ) -> None:
         self.model, self.settings, self.group = model, settings, group
+        self.train, self.validation, self.device = train, validation, train.device
         self.loader = ShardedLoader(settings, group)
         self.objective = objective = objective.with_dataset_size(len(train))
-        self.train, self.validation = train, validation
-        self.device = train.device
-        model.initialize_from(train.mean_image(), self._initial_images())
-        group.broadcast(model.state_dict())
-        model.precision = getattr(torch, settings.precision)
-        self.order = rng_stream(settings.seed, "shuffling", self.device)
-        self.noise = rng_stream(settings.seed, "noise", self.device)
-        self.schedule_tensors = {
-            name: self._scalar(value) for name, value in objective.hyperparameters_at(0).items()
-        }
-        self.scheduled_objective = objective.model_copy(update=self.schedule_tensors)
+        self._initialize_model()
+        hyperparameters = objective.hyperparameters_at(0)
+        self.schedule_tensors = {name: self._scalar(v) for name, v in hyperparameters.items()}
         self.learning_rate = self._scalar(settings.learning_rate)
-        # 1 once a loss or gradient was not finite: then fused optimisers leave the weights alone.
+        self.scheduled_objective = objective.scheduled(self.schedule_tensors, group)
+        # 1 after a loss or gradient was not finite: from then on fused optimizers do nothing.
         self.found_nonfinite, self.nonfinite_steps = self._scalar(0.0), self._scalar(0.0)
-        self.optimizers = build_optimizers(
+        optimizers = build_optimizers(
             model, objective, settings, self.learning_rate, self.found_nonfinite
         )
-        # Beside each turn's players, what computes their losses.
+        shuffle_rng = rng_stream(settings.seed, "shuffling", self.device)
+        noise_rng = rng_stream(settings.seed, "noise", self.device)
+        self.state = TrainingState(model, optimizers, shuffle_rng, noise_rng)
+        # For each group of networks that are updated at once: their names, and their losses.
         self.update_groups = [
-            (moving, wrap_ddp(self._losses, moving, self.optimizers, group))
-            for moving in update_groups(objective)
+            (names, wrap_ddp(self._losses, names, optimizers, group))
+            for names in update_groups(objective)
         ]
-        self.best = self.weights()
-        self.progress, self.running_means = Progress(), RunningMeans()
-        # Before this epoch's order was drawn: from it, the epoch can be taken up in the middle.
-        self.epoch_rng_state = self.order.get_state()
+
+    @property
+    def progress(self) -> Progress:
+        """How far training has come."""
+        return self.state.progress
 
     def fit(
         self,
@@ -76,98 +74,93 @@ class Trainer:
         *,
         show_progress: bool = True,
     ) -> Progress:
-        """Train to the end, writing a checkpoint every few seconds, and before a SIGINT or SIGTERM.
+        """Train to the end, saving a checkpoint every few seconds and before SIGINT or SIGTERM.
 
-        Raises NonFiniteLossError, naming the term, before a loss that is not finite has touched
+        Raises NonFiniteLossError, naming the term, before a loss that is not finite has changed
         the weights, and UserError for a lack of memory.
         """
+        is_rank_zero = self.group.is_rank_zero
         with (
             memory.oom_as_user_error("train.batch_size", self.settings.batch_size),
-            self._progress_bar(show_progress and self.group.is_rank_zero) as bar,
-            CheckpointManager(self, checkpoints) as saver,
+            self._progress_bar(show_progress and is_rank_zero) as bar,
+            CheckpointManager(checkpoints, self.save, is_worker=not is_rank_zero) as manager,
         ):
             while not self.finished():
                 for _ in self.steps_of_epoch():
                     bar.update()
-                    saver.save_if_due()
+                    manager.save_if_due()
                 report = self.end_epoch()
                 bar.set_postfix_str(self._headline(report.metrics), refresh=False)
                 on_epoch(report)
-                saver.save_if_due()
+                manager.save_if_due()
         self.finalize()
         return self.progress
 
-    def finalize(self) -> None:
-        """Take the best weights, and fit to all images what is fitted in closed form.
-
-        Of several processes only the main one fits a prior, which takes all latents at once.
-        """
-        self.model.load_state_dict(self.best)
-        self._fit_likelihood(limit=None)
-        if not self.group.is_rank_zero:
-            return
-        noise = rng_stream(self.settings.seed, "fit", self.device)
-        self.model.fit_prior(self.train.subsample(VALIDATION_BATCH, noise), noise)
-
-    def save(self, checkpoints: CheckpointFolder) -> None:
-        """Write all that is needed to continue exactly. Raises NonFiniteLossError, as `fit`."""
-        self._training_means()
-        checkpoints.save(self.progress.epoch, self.progress.step, *gather(self))
-
-    def resume(self, checkpoints: CheckpointFolder | None = None) -> None:
-        """Continue from the last checkpoint, if there is one, exactly as if never stopped.
-
-        Of several processes the main one reads it for all of them.
-        """
-        found = checkpoints.load_latest() if checkpoints else None
-        if found := self.group.broadcast_state(found):
-            restore(self, *found)
-            # The epoch's report says what its last step had, which may be done.
-            self.set_schedule(max(0, self.progress.step - 1))
+    def finished(self) -> bool:
+        """Return whether all epochs are done, or early stopping applies."""
+        patience, progress = self.settings.early_stopping_epochs, self.progress
+        stale = patience is not None and progress.epoch - progress.best_epoch >= patience
+        return stale or progress.epoch >= self.settings.epochs
 
     def steps_of_epoch(self) -> Iterator[None]:
         """Take the steps that are left of the epoch."""
         self.model.train()
+        state = self.state
         for images in self.batches():
-            self.set_schedule(self.progress.step)
-            self.running_means.add(self._step(images), self.group)
+            self.set_schedule(state.progress.step)
+            state.running_means.add(self._step(images), self.group)
             self.nonfinite_steps += self.found_nonfinite
-            self.progress.step += 1
+            state.progress.step += 1
             yield
 
+    def batches(self) -> Iterator[Tensor]:
+        """Return the epoch's batches that are left, each [batch, channel, height, width]."""
+        state, done = self.state, self.progress
+        return self.loader.train_batches(
+            self.train, state.shuffle_rng, state.noise_rng, done.epoch, done.step
+        )
+
+    def set_schedule(self, step: int) -> None:
+        """Set the learning rate and scheduled hyper-parameters of a step, without a sync."""
+        epoch = self.progress.epoch + step / self.steps_per_epoch()
+        self.learning_rate.fill_(learning_rate(self.settings, epoch))
+        for name, value in self.objective.hyperparameters_at(epoch).items():
+            self.schedule_tensors[name].fill_(value)
+
     def _step(self, images: Tensor) -> dict[str, Tensor]:
+        """Update every group of networks once; return the losses and terms, [batch], by name."""
         watched: dict[str, Tensor] = {}
-        for moving, losses_of in self.update_groups:
-            with dealt_out(self.group):
-                losses = losses_of(images)
-                self._update(moving, losses)
-            for player in moving:
-                name = "loss" if len(self.objective.optimizers) == 1 else f"{player}_loss"
-                watched |= {name: losses[player].loss} | dict(losses[player].terms)
+        for names, losses_of in self.update_groups:
+            losses = losses_of(images)
+            self._update(names, losses)
+            for name in names:
+                label = "loss" if len(self.objective.optimizers) == 1 else f"{name}_loss"
+                watched |= {label: losses[name].loss} | dict(losses[name].terms)
         return watched
 
     def _losses(self, images: Tensor) -> dict[str, LossOutput]:
-        return self.scheduled_objective.losses(self.model, images, self.noise)
+        return self.scheduled_objective.losses(self.model, images, self.state.noise_rng)
 
-    def _update(self, players: list[str], losses: dict[str, LossOutput]) -> None:
-        """Take every moving player's gradient, then move them all."""
-        for player in players:
-            loss = self.group.ddp_loss(losses[player].loss)
-            optimiser, last = self.optimizers[player], player == players[-1]
-            optimiser.backward(loss, keep_graph=not last, averaged=self.group.world_size > 1)
-        for player in players:
-            if (active := losses[player].update_mask) is not None:
-                self.group.broadcast({"active": active})
-            self.optimizers[player].step(active)
+    def _update(self, names: list[str], losses: dict[str, LossOutput]) -> None:
+        """Compute the gradients of all these optimizers, then let each take its step."""
+        for name in names:
+            loss = self.group.ddp_loss(losses[name].loss)
+            keep_graph, averaged = name != names[-1], self.group.world_size > 1
+            self.state.optimizers[name].backward(loss, keep_graph=keep_graph, averaged=averaged)
+        for name in names:
+            if (update_mask := losses[name].update_mask) is not None:
+                self.group.broadcast({"update_mask": update_mask})
+            self.state.optimizers[name].step(update_mask)
 
     def end_epoch(self, measured: Means | None = None) -> EpochReport:
-        """End an epoch: validate, unless that was `measured`, and keep the weights if best."""
-        progress, metrics = self.progress, self._training_means()
+        """Validate, unless the result is given as `measured`, and keep the weights if best."""
+        state, metrics = self.state, self._training_means()
         scalars, per_dimension = measured or self._validate()
         validated = _prefixed("validation", scalars)
-        check_finite(self, validated)
+        self._check_finite(validated)
+        progress = state.progress
         progress.epoch, progress.step = progress.epoch + 1, 0
-        self.running_means, self.epoch_rng_state = RunningMeans(), self.order.get_state()
+        state.running_means, state.epoch_rng_state = RunningMeans(), state.shuffle_rng.get_state()
         metrics |= validated | {"learning_rate": self.learning_rate.item()}
         metrics |= {name: value.item() for name, value in self.schedule_tensors.items()}
         self._keep_best(metrics)
@@ -179,60 +172,84 @@ class Trainer:
     def _validate(self) -> Means:
         self._fit_likelihood(limit=FIT_IMAGES)
         self.model.eval()
-        totals = RunningMeans()
+        means = RunningMeans()
         with torch.inference_mode():
             for images, noise in self.loader.validation_batches(self.validation):
-                totals.add(self.objective.validate_batch(self.model, images, noise), self.group)
-        return totals.compute()
-
-    def _fit_likelihood(self, limit: int | None) -> None:
-        self.model.fit_likelihood(
-            *self.loader.calibration_batches(self.train, limit), self.group.all_reduce_sum_and_count
-        )
+                means.add(self.objective.validate_batch(self.model, images, noise), self.group)
+        return means.compute()
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
-        """Keep the weights if they validate best so far; without a measure, the latest."""
-        selection = self.objective.selection
+        """Keep the weights if they validate best so far; without a criterion, the latest."""
+        selection, progress = self.objective.selection, self.progress
         value = metrics[f"validation.{selection}"] if selection else -math.inf
-        if selection is None or value < self.progress.best_value:
-            self.progress.best_value, self.progress.best_epoch = value, self.progress.epoch
-            self.best = self.weights()
+        if selection is None or value < progress.best_value:
+            progress.best_value, progress.best_epoch = value, progress.epoch
+            self.state.best_weights = self.state.copy_weights()
 
-    def finished(self) -> bool:
-        """Tell whether all epochs are done, or too many went by without a better one."""
-        patience, progress = self.settings.early_stopping_epochs, self.progress
-        stale = patience is not None and progress.epoch - progress.best_epoch >= patience
-        return stale or progress.epoch >= self.settings.epochs
+    def finalize(self) -> None:
+        """Load the best weights, and fit a closed-form variance and prior to all images.
 
-    def _initial_images(self) -> Tensor:
-        noise = rng_stream(self.settings.seed, "start", self.device)
-        return torch.cat(list(self.train.subsample(VALIDATION_BATCH, noise, VALIDATION_BATCH)))
+        Of several processes only rank 0 fits a prior, which needs all latents at once.
+        """
+        self.model.load_state_dict(self.state.best_weights)
+        self._fit_likelihood(limit=None)
+        if not self.group.is_rank_zero:
+            return
+        noise = rng_stream(self.settings.seed, "fit", self.device)
+        self.model.fit_prior(self.train.subsample(VALIDATION_BATCH, noise), noise)
 
-    def batches(self) -> Iterator[Tensor]:
-        """Give the epoch's batches that are left, each [batch, channel, height, width]."""
-        done = self.progress
-        return self.loader.train_batches(self.train, self.order, self.noise, done.epoch, done.step)
+    def save(self, checkpoints: CheckpointFolder) -> None:
+        """Save a checkpoint. Raises NonFiniteLossError, as `fit` does."""
+        self._training_means()
+        checkpoints.save(self.state)
 
-    def set_schedule(self, step: int) -> None:
-        """Move what changes with time to its value at this step; nothing here waits."""
-        epoch = self.progress.epoch + step / self.steps_per_epoch()
-        self.learning_rate.fill_(learning_rate(self.settings, epoch))
-        for name, value in self.objective.hyperparameters_at(epoch).items():
-            self.schedule_tensors[name].fill_(value)
+    def resume(self, checkpoints: CheckpointFolder | None = None) -> None:
+        """Continue exactly from the last checkpoint, if there is one.
+
+        Of several processes rank 0 reads it and broadcasts it.
+        """
+        found = checkpoints.load_latest() if checkpoints else None
+        if found := self.group.broadcast_state(found):
+            self.state.load_state_dict(*found)
+            # If the epoch's last step is done, its report still shows that step's schedule.
+            self.set_schedule(max(0, self.progress.step - 1))
 
     def steps_per_epoch(self) -> int:
-        """Count the steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return math.ceil(len(self.train) / self.settings.batch_size)
 
+    def _initialize_model(self) -> None:
+        noise = rng_stream(self.settings.seed, "start", self.device)
+        batches = self.train.subsample(VALIDATION_BATCH, noise, VALIDATION_BATCH)
+        self.model.initialize_from(self.train.mean_image(), torch.cat(list(batches)))
+        self.group.broadcast(self.model.state_dict())
+        self.model.precision = getattr(torch, self.settings.precision)
+        self.model.likelihood.group = self.group
+
+    def _fit_likelihood(self, limit: int | None) -> None:
+        images, noise = self.loader.calibration_batches(self.train, limit)
+        self.model.fit_likelihood(images, noise, self.group.all_reduce_sum_and_count)
+
     def _training_means(self) -> dict[str, float]:
-        """Give the means of the epoch so far. Raises NonFiniteLossError if one is not finite."""
-        metrics = _prefixed("train", self.running_means.compute()[0])
-        check_finite(self, metrics)
+        """Return the epoch's means so far. Raises NonFiniteLossError if one is not finite."""
+        metrics = _prefixed("train", self.state.running_means.compute()[0])
+        self._check_finite(metrics)
         return metrics
 
-    def weights(self) -> dict[str, Tensor]:
-        """Copy the model's weights and buffers."""
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+    def _check_finite(self, metrics: dict[str, float]) -> None:
+        progress, bad_steps = self.progress, int(self.nonfinite_steps)
+        if not bad_steps:
+            return check_finite(metrics, progress.epoch + 1)
+        step = progress.step - bad_steps
+        name = f"step {step + 1} of {self.steps_per_epoch()}"
+        check_finite(metrics, progress.epoch + 1, name, self._images_of(step))
+
+    def _images_of(self, step: int) -> list[int]:
+        """Return the indices of a step's images in the training split."""
+        rng = torch.Generator(self.state.shuffle_rng.device)
+        rng.set_state(self.state.epoch_rng_state)
+        size = self.settings.batch_size
+        return self.train.permutation(rng)[step * size : (step + 1) * size].tolist()
 
     def _scalar(self, value: float) -> Tensor:
         return torch.tensor(value, device=self.device)
@@ -249,29 +266,3 @@ class Trainer:
 
 def _prefixed(prefix: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{prefix}.{name}": value for name, value in metrics.items()}
-
-
-def check_finite(trainer: Trainer, metrics: Mapping[str, float]) -> None:
-    """Raise NonFiniteLossError if a metric, or a loss or gradient of the epoch, was not finite."""
-    bad = [name for name, value in metrics.items() if not math.isfinite(value)]
-    halted = int(trainer.nonfinite_steps)
-    if not (bad or halted):
-        return
-    progress = trainer.progress
-    step = progress.step - halted
-    where = f", step {step + 1} of {trainer.steps_per_epoch()}" if halted else ""
-    raise NonFiniteLossError(
-        f"epoch {progress.epoch + 1}{where}: {', '.join(bad or ['the gradient'])} is not "
-        "finite; training has stopped and written no weights since the last checkpoint. A "
-        "lower train.learning_rate, or train.gradient_clip_norm: 1, usually mends it",
-        progress.epoch + 1,
-        _images_of(trainer, step) if halted else (),
-    )
-
-
-def _images_of(trainer: Trainer, step: int) -> list[int]:
-    """Give the numbers of the images in a step of this epoch."""
-    order = torch.Generator(trainer.order.device)
-    order.set_state(trainer.epoch_rng_state)
-    size = trainer.settings.batch_size
-    return trainer.train.permutation(order)[step * size : (step + 1) * size].tolist()

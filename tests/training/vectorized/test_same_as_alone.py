@@ -33,7 +33,7 @@ def test_the_gradient_of_a_step_is_each_ones_own(
     model = {"likelihood": likelihood, **network}
     settings = [chosen(n, model, kl_weight=w) for n, w in ((3, 0.1), (7, 1.0), (1, 5.0))]
     alone, batch = trainers(settings), VectorizedTrainer(trainers(settings))
-    noises = [trainer.noise for trainer in batch.stack.trainers]
+    noises = [trainer.state.noise_rng for trainer in batch.stack.trainers]
     images, noise = next(iter(batch._batches(lambda trainer, _: trainer.batches(), noises)))
     values = batch.passes.forward_all(
         "train", batch.stack.tensors(noise), batch.stack.hyper, images
@@ -43,7 +43,7 @@ def test_the_gradient_of_a_step_is_each_ones_own(
     rows = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
     for entry, row, loss, trainer in zip(batch.stack.members, rows, losses, alone, strict=True):
         own = trainer.scheduled_objective.losses(
-            trainer.model, next(trainer.batches()), trainer.noise
+            trainer.model, next(trainer.batches()), trainer.state.noise_rng
         )["vae"]
         expected = torch.autograd.grad(own.loss.mean(), list(trainer.model.parameters()))
         assert loss.item() == pytest.approx(own.loss.mean().item(), rel=1e-5)

@@ -64,7 +64,7 @@ class VectorizedTrainer:
         """Take all steps of an epoch."""
         totals, trainers = RunningMeans(), self.stack.trainers
         step = 0
-        noises = [trainer.noise for trainer in trainers]
+        noises = [trainer.state.noise_rng for trainer in trainers]
         for images, noise in self._batches(lambda trainer, _: trainer.batches(), noises):
             for trainer in trainers:
                 trainer.set_schedule(step)
@@ -74,9 +74,9 @@ class VectorizedTrainer:
             self.stack.step(values["loss"].mean(0))
             step += 1
         for trainer, own in zip(trainers, self._split_by_model(totals), strict=True):
-            trainer.running_means, trainer.progress.step = own, step
+            trainer.state.running_means, trainer.progress.step = own, step
             if self.shares_images:
-                trainer.order.set_state(trainers[0].order.get_state())
+                trainer.state.shuffle_rng.set_state(trainers[0].state.shuffle_rng.get_state())
 
     @torch.inference_mode()
     def _measure(self) -> list[Means]:

@@ -55,8 +55,8 @@ class StackedParams:
             entry.flat_params.data = row
         self.weights = {k: v.requires_grad_() for k, v in padding.views(rows).items()}
         self.hyper = {name: self._hyper(name) for name in self.trainers[0].schedule_tensors}
-        self.found_nonfinite = self._scalars("halted")
-        self.nonfinite_steps = self._scalars("steps_halted")
+        self.found_nonfinite = self._scalars("found_nonfinite")
+        self.nonfinite_steps = self._scalars("nonfinite_steps")
         for entry in entries:
             entry.optimizer.found_nonfinite = entry.trainer.found_nonfinite
         sizes = torch.tensor([trainer.model.latent_dim for trainer in self.trainers])
