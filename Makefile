@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro compare tune bench dashboard ui test chaos audit check format clean help
+.PHONY: repro compare tune bench dashboard ui test docs chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("vaelab needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[pipeline,dev]'
+		--constraint constraints.txt --editable '.[pipeline,dev,docs]'
 	touch $@
 
 repro: $(INSTALLED)  ## download, prepare, train, evaluate and render what is out of date
@@ -41,6 +41,9 @@ ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for anot
 test: $(INSTALLED)  ## the whole test suite, on up to four cores
 	$(ENVIRONMENT) python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
 		--no-loadscope-reorder --durations 25 --durations-min 5
+
+docs: $(INSTALLED)  ## these pages and the API reference, into docs/_build/html
+	$(ENVIRONMENT) sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
 
 chaos: $(INSTALLED)  ## kill, starve and cut off the pipeline by the dozen; it must not mind
 	$(ENVIRONMENT) python -m pytest -m chaos -s tests/pipeline/chaos

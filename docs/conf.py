@@ -1,0 +1,59 @@
+"""Sphinx: the pages of this folder, and the API reference from the docstrings of src/vaelab."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parent.parent
+
+project = "vaelab"
+author = "the vaelab authors"
+copyright = author
+release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.apidoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+default_role = "code"
+suppress_warnings = ["ref.python"]  # the builtin `type` and settings that are called `type`
+
+# Markdown
+myst_heading_anchors = 3
+
+# API reference
+apidoc_modules = [{"path": "../src/vaelab", "destination": "api"}]
+apidoc_separate_modules = True
+apidoc_module_first = True
+autodoc_default_options = {"ignore-module-all": True}  # each object once, where it is defined
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
+
+# HTML
+html_theme = "pydata_sphinx_theme"
+html_title = "vaelab"
+html_show_sourcelink = False
+
+
+def escape_markup(
+    _app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]
+) -> None:
+    """Escape what reStructuredText would read as markup: docstrings are plain text with `code`."""
+    lines[:] = re.sub(r"`[^`]*`|[*|]|_(?!\w)", _escaped, "\n".join(lines)).split("\n")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0] if match[0].startswith("`") else f"\\{match[0]}"
+
+
+def setup(app: Sphinx) -> None:
+    """Register the hook."""
+    app.connect("autodoc-process-docstring", escape_markup)
