@@ -32,6 +32,7 @@ apidoc_modules = [{"path": "../src/vaelab", "destination": "api"}]
 apidoc_separate_modules = True
 apidoc_module_first = True
 autodoc_default_options = {"ignore-module-all": True}  # each object once, where it is defined
+autodoc_inherit_docstrings = False  # those of PyTorch refer to pages of its own
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
