@@ -53,7 +53,7 @@ def test_the_data_lie_on_the_gpu_as_bytes(gpu: torch.device) -> None:
 
 @pytest.mark.parametrize(
     ("objective", "prior"),
-    [(name, prior) for name in objective_names() for prior in objective_class(name).priors],
+    [(name, prior) for name in objective_names() for prior in objective_class(name).priors()],
 )
 def test_no_step_waits_for_the_gpu(gpu: torch.device, objective: str, prior: str) -> None:
     trainer = make_trainer(gpu, objective, prior, gradient_clip_norm=1.0)

@@ -11,7 +11,7 @@ import torch
 from pipeline.artifacts import build_batches
 from pipeline.study.storage import study_directions
 from vaelab import metrics as catalogue
-from vaelab.config import EvaluateSettings, Settings, UserError
+from vaelab.config import EvaluateSettings, Settings, UserError, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import GROUPS, EvaluationData, evaluate
@@ -23,7 +23,6 @@ from vaelab.evaluation.scoring import (
     with_fitted_variance,
 )
 from vaelab.models.model import Model
-from vaelab.objectives import check_unknown
 from vaelab.runtime.serialization import flattened
 from vaelab.training.build import build
 from vaelab.training.progress import EpochReport
@@ -151,9 +150,7 @@ class TrialScorer:
     def _check_scored(self) -> None:
         objective, model = build(self.settings, self.data.info.image_shape)
         name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
-        prefix = f"objectives.{name}."
-        searched = (key for key in self.tune.search_space if key.startswith(prefix))
-        check_unknown(name, [key.removeprefix(prefix) for key in searched])
+        self._check_own_settings()
         if "encoder" not in objective.networks():
             raise UserError(f"tune: objective {name} has no encoder to score")
         if bounded and not model.has_bound:
@@ -161,6 +158,13 @@ class TrialScorer:
                 f"tune.objective: {self.tune.objective} needs a bound on the likelihood, which "
                 f"objective {name} has not; a metric such as mean_squared_error would do"
             )
+
+    def _check_own_settings(self) -> None:
+        """Raise UserError for unknown settings of an objective, a network or a prior."""
+        for key, entry in self.tune.search_space.items():
+            if key.startswith(("objectives.", "model.networks.", "model.priors.")):
+                changed = with_changes(self.settings, {key: entry.examples()[0]})
+                build(changed, self.data.info.image_shape)
 
     def _metric_named(self, name: str) -> str:
         """Find the metric, by its name in metrics.json or the end of it. Raises UserError."""

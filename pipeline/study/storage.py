@@ -20,6 +20,7 @@ from pipeline.study.samplers import build_pruner, build_sampler
 from vaelab import metrics as catalogue
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
+from vaelab.models.model import own_settings
 from vaelab.objectives import objective_settings
 
 Direction = Literal["minimize", "maximize"]
@@ -113,13 +114,16 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
 
 def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     """Hash what makes trials comparable: data, settings, search space and objective."""
-    content = settings.model_dump(mode="json", include={"model", "train"})
-    content |= objective_settings(settings)
+    content = settings.model_dump(
+        mode="json", include={"model", "train"}, exclude={"model": {"networks", "priors"}}
+    )
+    content |= objective_settings(settings) | own_settings(settings.model)
     for name in settings.tune.search_space:
         section, _, key = name.partition(".")
-        (content if section == "objectives" else content[section]).pop(
-            name if section == "objectives" else key
-        )
+        if name in content:
+            del content[name]
+        else:
+            del content[section][key]
     judged = {"search_space", "objective", "direction", "importance_samples"}
     content["tune"] = settings.tune.model_dump(mode="json", include=judged)
     content["train"]["epochs"] = settings.tune.epochs or settings.train.epochs

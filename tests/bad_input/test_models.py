@@ -51,7 +51,7 @@ BAD_CONFIG: dict[str, tuple[dict[str, Any] | bytes, str]] = {
     "an unknown key": ({"colour": 1}, "colour: Extra inputs are not permitted"),
     "an unknown network": (
         {"networks": ["encoder", "decodr"]},
-        "decodr: no network; there are encoder, decoder, discriminator",
+        "unknown network decodr; valid: encoder, decoder, discriminator",
     ),
     "a network too few": ({"networks": ["encoder"]}, "Unexpected key(s)"),
     "an unknown posterior": ({"posterior": "round"}, "posterior: Input should be 'gaussian' or"),
@@ -134,7 +134,7 @@ def test_weights_that_are_no_numbers_are_refused(ready: Workplace, value: float)
     weights = load_file(paths.MODEL / WEIGHTS)
     next(iter(weights.values())).view(-1)[0] = value
     save_file(weights, paths.MODEL / WEIGHTS)
-    refused(ready, f"{WEIGHTS} holds weights that are no finite numbers")
+    refused(ready, f"{WEIGHTS} contains weights that are not finite")
 
 
 def test_a_missing_model_is_said(ready: Workplace) -> None:

@@ -70,7 +70,12 @@ def test_a_share_is_spread_over_files_that_may_be_sorted(open_batches) -> None:
 
 def test_taken_images_come_in_the_order_asked_for(open_batches) -> None:
     opened = open_batches(numbered(10))
-    assert numbers(opened.gather(torch.tensor([7, 2, 7, 0]), rng_stream(0, "noise"))) == [7, 2, 7, 0]
+    assert numbers(opened.gather(torch.tensor([7, 2, 7, 0]), rng_stream(0, "noise"))) == [
+        7,
+        2,
+        7,
+        0,
+    ]
 
 
 def test_the_mean_image(open_batches) -> None:

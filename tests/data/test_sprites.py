@@ -210,7 +210,7 @@ def test_their_own_size_leaves_them_binary():
         (0, "greater than or equal to 1"),
         (737_281, "less than or equal to 737280"),
         ("many", "integer"),
-        (True, "true and false are no values"),
+        (True, "true and false are not valid here"),
     ],
 )
 def test_wrong_numbers_of_images_are_refused(value, reason):

@@ -125,7 +125,10 @@ def test_players_stay_alike(found: Found) -> None:
 
 
 def test_a_batch_has_an_image_for_each_process(found: Found) -> None:
-    assert "train.batch_size is 1, and must be at least the number of processes, 2" in found[0]["refused"]
+    assert (
+        "train.batch_size is 1, and must be at least the number of processes, 2"
+        in found[0]["refused"]
+    )
 
 
 def test_shares_are_a_batch_dealt_out() -> None:

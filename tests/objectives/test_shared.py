@@ -26,7 +26,7 @@ from vaelab.runtime.random_streams import rng_stream
 
 NAMES = objective_names()
 # Other priors that an objective may be trained with; the first is the one of `auto`.
-PRIORS = [(name, prior) for name in NAMES for prior in objective_class(name).priors[1:]]
+PRIORS = [(name, prior) for name in NAMES for prior in objective_class(name).priors()[1:]]
 CASES = {
     **{name: settings(name) for name in NAMES},
     **{f"{name}+{prior}": settings(name, model={"prior": prior}) for name, prior in PRIORS},

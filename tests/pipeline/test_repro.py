@@ -227,6 +227,6 @@ def test_a_typo_ends_with_one_line_and_leaves_what_was_there(built: Copy) -> Non
         printed = built.run("python", "-m", "pipeline.train", code=2)
     finally:
         (built.path / "params.yaml").write_text(before)
-    assert printed.startswith("error: params.yaml: train.kl_weigth is no setting; did you mean")
+    assert printed.startswith("error: params.yaml: unknown setting train.kl_weigth; did you mean")
     assert "Traceback" not in printed
     assert (built.path / "models/model/weights.safetensors").read_bytes() == model

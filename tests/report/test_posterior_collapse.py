@@ -231,7 +231,7 @@ def test_objectives_that_read_a_setting_are_those_of_the_lists():
 NOISY = [
     (name, prior)
     for name in objective_names()
-    for prior in objective_class(name).priors
+    for prior in objective_class(name).priors()
     if objective_class(name).posterior == "gaussian" and name != "gan"
 ]
 

@@ -282,7 +282,9 @@ def test_the_images_of_the_step_that_was_not_finite_are_written_down(tmp_path: P
     third = same.train.permutation(same.state.shuffle_rng)[32:48].tolist()
     with (
         CheckpointFolder(tmp_path) as folder,
-        pytest.raises(NonFiniteLossError, match=r"indices of that step.s images are in .*not_finite\.json"),
+        pytest.raises(
+            NonFiniteLossError, match=r"indices of that step.s images are in .*not_finite\.json"
+        ),
     ):
         trainer.fit(checkpoints=folder)
     noted = json.loads((tmp_path / "not_finite.json").read_text())

@@ -1,16 +1,32 @@
-"""Typed settings: what params.yaml may say, each value with its range."""
+"""Typed settings: the keys of params.yaml, each value with its range."""
 
-import difflib
 import itertools
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
-from vaelab.config.objectives import check_objective, objective_names
-from vaelab.config.section import Section, UserError, reason
+from vaelab.config.choices import (
+    AUTO,
+    ObjectiveName,
+    network_names,
+    objective_names,
+    prior_names,
+    unknown_message,
+)
+from vaelab.config.own_settings import AnySection, fill_settings, own_defaults
+from vaelab.config.section import (
+    Activation,
+    CodebookSize,
+    KernelSize,
+    Section,
+    UserError,
+    Width,
+    Widths,
+    reason,
+)
 from vaelab.config.sections import (
     DataSettings,
     EvaluateSettings,
@@ -25,8 +41,12 @@ from vaelab.config.tune import SearchRange, TuneSettings
 from vaelab.config.yaml_file import read_yaml
 
 __all__ = [
+    "AUTO",
+    "Activation",
+    "CodebookSize",
     "DataSettings",
     "EvaluateSettings",
+    "KernelSize",
     "MachineSettings",
     "ModelSettings",
     "RenderSettings",
@@ -38,38 +58,41 @@ __all__ = [
     "TrainSettings",
     "TuneSettings",
     "UserError",
+    "Width",
+    "Widths",
+    "fill_settings",
     "flatten",
     "load_settings",
+    "network_names",
     "objective_names",
+    "own_defaults",
     "parse_section",
     "parse_settings",
+    "prior_names",
     "read_yaml",
     "reason",
     "with_changes",
 ]
 
-
-AnySection = TypeVar("AnySection", bound=Section)
-_NAMED = 5
-"""Problems named in an error; the rest is counted."""
-_MESSAGES = {
+MAX_PROBLEMS_LISTED = 5
+MESSAGES_BY_TYPE = {
     "model_type": "must be a mapping of settings",
     "dict_type": "must be a mapping",
     "path_type": "must be a path",
-    "invalid_key": "a setting's name must be a text",
+    "invalid_key": "the name of a setting must be a string",
 }
-"""What to say instead of pydantic's words, which name its classes."""
-_BRIEF = reprlib.Repr()
-_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 80
+"""Replace messages of pydantic that name its classes."""
+SHORT_REPR = reprlib.Repr()
+SHORT_REPR.maxstring = SHORT_REPR.maxother = SHORT_REPR.maxlong = 80
 
 
 class Settings(Section):
-    """Everything that params.yaml says."""
+    """All sections of params.yaml."""
 
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
-    objectives: dict[Annotated[str, AfterValidator(check_objective)], dict[str, Any]] = {}
+    objectives: dict[ObjectiveName, dict[str, Any]] = {}
     evaluate: EvaluateSettings = EvaluateSettings()
     render: RenderSettings = RenderSettings()
     tune: TuneSettings = TuneSettings()
@@ -82,33 +105,34 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _ends_of_the_search_are_settings(self) -> "Settings":
+    def _search_space_is_valid(self) -> "Settings":
         for name, entry in self.tune.search_space.items():
             for value in entry.examples():
-                _check_setting(self, name, value)
+                _check_searched(self, name, value)
         return self
 
 
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """Give the settings with some, none of `tune`, replaced by dotted name. Raises UserError.
+    """Return the settings with some values, none of `tune`, replaced by dotted name.
 
-    The search space stays as it was checked: it need not fit a trial's own settings.
+    `tune` is kept without a new check: the search space need not fit a trial's settings.
+    Raises UserError for unknown names and invalid values.
     """
     content = settings.model_dump(exclude={"tune"})
     for name, value in changes.items():
         *sections, key = name.split(".")
-        place = content
+        mapping = content
         for section in sections:
-            place = place.setdefault(section, {})
-        place[key] = value
+            mapping = mapping.setdefault(section, {})
+        mapping[key] = value
     return parse_settings(content).model_copy(update={"tune": settings.tune})
 
 
 def load_settings(path: Path) -> Settings:
     """Read and check a params.yaml.
 
-    Raises UserError, in one line, for a file that cannot be read, is no YAML, or says
-    something that is no setting or lies out of its range.
+    Raises UserError, in one line, for a file that cannot be read or is not valid YAML, and for
+    unknown settings and values out of range.
     """
     return parse_settings(read_yaml(path), str(path))
 
@@ -125,11 +149,11 @@ def parse_section(section: type[AnySection], content: object, origin: str) -> An
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{origin}: {_explained(error)}") from error
+        raise UserError(f"{origin}: {_problems(error)}") from error
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
-    """Every setting by its dotted name, such as `train.kl_weight`, in plain JSON types."""
+    """Return all settings by dotted name, such as `train.kl_weight`, in plain JSON types."""
     return {
         f"{section}.{key}": value
         for section, values in settings.model_dump(mode="json").items()
@@ -141,72 +165,84 @@ def _check_pixels(data: DataSettings, model: ModelSettings) -> None:
     likelihood = model.likelihood
     if data.dequantize and likelihood not in ("gaussian", "continuous_bernoulli"):
         raise ValueError(
-            f"data.dequantize needs a density on [0, 1]: model.likelihood is {likelihood}, "
-            "which would have to be gaussian or continuous_bernoulli"
+            "data.dequantize needs a density on [0, 1]: set model.likelihood to gaussian or "
+            f"continuous_bernoulli (it is {likelihood})"
         )
     if data.dequantize and data.binarization != "none":
         raise ValueError("data.dequantize and data.binarization exclude each other")
     if likelihood == "discretized_logistic" and data.binarization != "none":
         raise ValueError(
             "model.likelihood: discretized_logistic is for 8-bit pixels; "
-            "binary ones need bernoulli, or data.binarization: none"
+            "for binary pixels use bernoulli, or set data.binarization to none"
         )
 
 
-def _check_setting(settings: Settings, name: str, value: object) -> None:
+def _check_searched(settings: Settings, name: str, value: object) -> None:
+    """Check that a setting of the search space exists and can have a value."""
+    if _is_own(settings, name):
+        return
     section, _, key = name.partition(".")
-    if section == "objectives":
-        return _check_own_setting(settings, name)
-    present = getattr(settings, section)
-    if key not in type(present).model_fields:
+    current = getattr(settings, section)
+    if key not in type(current).model_fields:
         raise ValueError(f"tune.search_space: {_unknown(name)}")
     try:
-        changed = type(present).model_validate(present.model_dump() | {key: value})
+        changed = type(current).model_validate(current.model_dump() | {key: value})
         if isinstance(changed, ModelSettings):
             _check_pixels(settings.data, changed)
     except ValueError as error:
-        reasons = _explained(error) if isinstance(error, ValidationError) else str(error)
+        reasons = _problems(error) if isinstance(error, ValidationError) else str(error)
         raise ValueError(f"tune.search_space: {name} cannot be {value!r}: {reasons}") from error
 
 
-def _check_own_setting(settings: Settings, name: str) -> None:
-    """Its range is checked when the objective is built: only its file knows it."""
-    objective = settings.train.objective
-    if not name.startswith(f"objectives.{objective}."):
-        raise ValueError(f"tune.search_space: {name} is not read with train.objective: {objective}")
+def _is_own(settings: Settings, name: str) -> bool:
+    """Whether a setting is one that an objective's, a network's or a prior's file declares.
+
+    Its name and range are checked when that file is imported. Raises ValueError where the file is
+    not the chosen one.
+    """
+    chosen = {
+        "objectives": ("train.objective", settings.train.objective),
+        "model.networks": ("model.network", settings.model.network),
+        "model.priors": ("model.prior", settings.model.prior),
+    }
+    for path, (setting, value) in chosen.items():
+        if name.startswith(f"{path}."):
+            if name.startswith(f"{path}.{value}."):
+                return True
+            raise ValueError(f"tune.search_space: {name} has no effect with {setting}: {value}")
+    return False
 
 
-def _explained(error: ValidationError) -> str:
-    first = "; ".join(itertools.islice(_explain(error), _NAMED))
-    rest = error.error_count() - _NAMED
-    whole = f"{first}; and {rest} more" if rest > 0 else first
-    return " ".join(whole.split())
+def _problems(error: ValidationError) -> str:
+    first = "; ".join(itertools.islice(map(_problem, error.errors()), MAX_PROBLEMS_LISTED))
+    rest = error.error_count() - MAX_PROBLEMS_LISTED
+    listed = f"{first}; and {rest} more" if rest > 0 else first
+    return " ".join(listed.split())
 
 
-def _explain(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"] if not _is_union_branch(part))
-        if problem["type"] == "extra_forbidden":
-            yield _unknown(name)
-        else:
-            value = problem["input"]
-            given = f" (it is {_shown(value)})" if not isinstance(value, Mapping | Section) else ""
-            message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-            yield f"{name}: {message}{given}" if name else message
+def _problem(details: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in details["loc"] if not _is_union_branch(part))
+    if details["type"] == "extra_forbidden":
+        return _unknown(name)
+    name = name.removesuffix(".[key]")  # pydantic's mark of a problem with a key of a mapping
+    value = details["input"]
+    message = MESSAGES_BY_TYPE.get(details["type"], details["msg"].removeprefix("Value error, "))
+    if not isinstance(value, Mapping | Section) and not message.startswith("unknown "):
+        message = f"{message} (it is {_short_repr(value)})"
+    return f"{name}: {message}" if name else message
 
 
-def _shown(value: object) -> str:
+def _short_repr(value: object) -> str:
     try:
-        return _BRIEF.repr(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
-        return "a number of too many digits"
+        return SHORT_REPR.repr(value)
+    except ValueError:  # Python refuses to print integers of more than 4,300 digits
+        return "an integer of too many digits"
 
 
 def _is_union_branch(part: str | int) -> bool:
-    """Pydantic names the branch of a union that it tried; no user wrote that."""
+    """Whether a part of a location is pydantic's name for a branch of a union."""
     return isinstance(part, str) and (
-        part.startswith(("literal[", "constrained-"))
-        or part in ("float", "function-after[_odd(), int]")
+        part.startswith(("literal[", "constrained-")) or part == "float"
     )
 
 
@@ -218,12 +254,10 @@ def _unknown(name: str) -> str:
         classes = (field.annotation, *get_args(field.annotation)) if field else ()
         model = next((c for c in classes if _is_section(c)), None)
     if model is None:
-        return f"{name} is no setting"
-    valid = list(model.model_fields)
-    prefix = f"{section}." if section else ""
-    near = difflib.get_close_matches(key, valid, n=1)
-    hint = f"did you mean {prefix}{near[0]}? " if near else ""
-    return f"{name} is no setting; {hint}valid here: {', '.join(valid)}"
+        return f"unknown setting {name}"
+    return unknown_message(
+        "setting", key, list(model.model_fields), f"{section}." if section else ""
+    )
 
 
 def _is_section(annotation: object) -> bool:

@@ -1,12 +1,30 @@
 """The sections of params.yaml, each value with its range."""
 
+import operator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from vaelab.config.objectives import check_objective
-from vaelab.config.section import MOST, NotNegative, Positive, Section, Seed, Width
+from vaelab.config.choices import (
+    AUTO,
+    NetworkName,
+    ObjectiveName,
+    PriorChoice,
+    PriorName,
+)
+from vaelab.config.section import (
+    MAX_INT,
+    Activation,
+    CodebookSize,
+    KernelSize,
+    NotNegative,
+    Positive,
+    Section,
+    Seed,
+    Width,
+    Widths,
+)
 
 SourceName = Literal[
     "digits",
@@ -23,7 +41,7 @@ SourceName = Literal[
 
 
 class DataSettings(Section):
-    """Which images, and how they become arrays."""
+    """The images, and how they are turned into arrays."""
 
     name: SourceName = "digits"
     mirror: str | None = Field(default=None, pattern=r"^(https?|file)://")
@@ -43,14 +61,18 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """The networks, the size of the latent and the likelihood of the pixels."""
+    """The networks, the size of the latent, its prior and the likelihood of the pixels.
 
-    network: Literal["conv", "mlp", "resnet"] = "conv"
+    `networks` and `priors` hold the settings that single networks and priors declare in their own
+    files, by the file's name; only those of the chosen network and prior are read.
+    """
+
+    network: NetworkName = "conv"
     latent_dim: Width = 20
-    channels: tuple[Width, ...] = Field(default=(16, 32), min_length=1, max_length=10)
-    kernel_size: int = Field(default=5, ge=1, le=31)
-    hidden: tuple[Width, ...] = (500, 500)
-    activation: Literal["relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh"] = "relu"
+    channels: Widths = Field(default=(16, 32), min_length=1, max_length=10)
+    kernel_size: KernelSize = 5
+    hidden: Widths = (500, 500)
+    activation: Activation = "relu"
     likelihood: Literal["gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic"] = (
         "gaussian"
     )
@@ -58,27 +80,22 @@ class ModelSettings(Section):
         "fitted"
     )
     gaussian_mean: Literal["sigmoid", "linear"] = "sigmoid"
-    prior: Literal["auto", "standard_normal", "vamp", "flow", "mixture", "codebook"] = "auto"
+    prior: PriorChoice = AUTO
     pseudo_inputs: Width = 100
     flow_layers: Width = 6
     flow_width: Width = 128
     mixture_components: Width = 10
-    codebook_size: int = Field(default=64, ge=2, le=65536)
+    codebook_size: CodebookSize = 64
     code_dimensions: Width = 2
     spectral_norm: bool = True
-
-    @field_validator("kernel_size")
-    @classmethod
-    def _odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("must be odd, so that a stride halves the image exactly")
-        return value
+    networks: dict[NetworkName, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
+    priors: dict[PriorName, dict[str, Any]] = Field(default={}, exclude_if=operator.not_)
 
 
 class TrainSettings(Section):
-    """The objective, its weights, and how it is minimised."""
+    """The objective, its weights, and how it is minimized."""
 
-    objective: Annotated[str, AfterValidator(check_objective)] = "vae"
+    objective: ObjectiveName = "vae"
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: NotNegative = 0
     free_bits_nats: float = Field(default=0.0, ge=0)
@@ -103,25 +120,25 @@ class TrainSettings(Section):
 
 
 class EvaluateSettings(Section):
-    """How exactly the trained model is measured."""
+    """How the trained model is measured."""
 
     importance_samples: Positive = 100
     batch_size: Positive = 500
     active_unit_threshold: float = Field(default=0.01, gt=0)
     neighbours: Positive = 10
-    max_pairs_images: int = Field(default=10_000, ge=2, le=MOST)
+    max_pairs_images: int = Field(default=10_000, ge=2, le=MAX_INT)
     interpolation_pairs: Positive = 200
     annealing_images: NotNegative = 16
     annealing_chains: Positive = 8
-    annealing_temperatures: int = Field(default=100, ge=2, le=MOST)
-    samples: int = Field(default=5000, ge=10, le=MOST)
+    annealing_temperatures: int = Field(default=100, ge=2, le=MAX_INT)
+    samples: int = Field(default=5000, ge=10, le=MAX_INT)
     classifier_epochs: Positive = 3
     inception_weights: Path | None = None
     seed: Seed = 0
 
 
 class RenderSettings(Section):
-    """What is drawn, and how much of it."""
+    """Which figures of images are drawn, and how many images each shows."""
 
     reconstructions: int = Field(default=16, ge=1, le=1000)
     samples: int = Field(default=100, ge=1, le=10_000)
@@ -138,7 +155,7 @@ class RenderSettings(Section):
 
 
 class TrackingSettings(Section):
-    """Where MLflow keeps what was learnt."""
+    """Where and how runs are tracked."""
 
     uri: str | None = Field(default=None, min_length=1)
     on_unreachable: Literal["fail", "local"] = "fail"
@@ -148,7 +165,7 @@ class TrackingSettings(Section):
 
 
 class MachineSettings(Section):
-    """What runs the arithmetic; no result is meant to depend on it."""
+    """Device, processes and threads; results do not depend on them, up to rounding."""
 
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")
     processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from vaelab.config import ModelSettings, UserError, reason
+from vaelab.config import UserError, reason
 from vaelab.data.loader import ImageLoader
-from vaelab.models.networks import Shape, family
+from vaelab.models.networks import Shape
+from vaelab.models.networks.conv import Conv
 from vaelab.runtime.files import sha256, write_atomically, write_text
 from vaelab.runtime.random_streams import rng_stream
 
@@ -58,8 +59,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.image_shape = image_shape
         self.classes = classes
-        settings = ModelSettings(channels=(16, 32), kernel_size=5, activation="relu")
-        self.trunk = family("conv").encoder(image_shape, FEATURES, settings)
+        network = Conv(channels=(16, 32), kernel_size=5, activation="relu")
+        self.trunk = network.encoder(image_shape, FEATURES)
         self.head = nn.Linear(FEATURES, classes)
 
     def features(self, images: Images) -> Float[Tensor, "batch feature"]:

@@ -1,23 +1,22 @@
-"""A model: the networks that an objective asks for, read as distributions."""
+"""A model: the networks that an objective trains, and the distributions they parameterize."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaelab.config import ModelSettings
+from vaelab.config import ModelSettings, Section, own_defaults
+from vaelab.models.discriminators import discriminator, latent_discriminator
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution, PointMass, Posterior
 from vaelab.models.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
-from vaelab.models.networks import Shape, family
-from vaelab.models.networks.discriminator import discriminator, latent_discriminator
-from vaelab.models.priors import Prior, build_prior
-from vaelab.models.priors.codebook import Codebook
+from vaelab.models.networks import Shape, build_network, network_class
+from vaelab.models.priors import Prior, build_prior, prior_class
 from vaelab.models.priors.standard_normal import StandardNormal
 from vaelab.runtime.random_streams import rng_stream
 
@@ -26,23 +25,25 @@ Latents = Float[Tensor, "*batch latent"]
 
 PosteriorKind = Literal["gaussian", "point"]
 
-# softplus(0 + this) = 1: a new encoder's standard deviations start near the prior's
-_UNIT_STDDEV = math.log(math.e - 1)
+# softplus(0 + this) = 1: the standard deviations of a new encoder are near those of the prior
+UNIT_STDDEV_OFFSET = math.log(math.e - 1)
+# Keeps ln(stddev) finite where softplus underflows
+MIN_STDDEV = 1e-6
 
 
 @dataclass(frozen=True)
 class DiscriminatorOutput:
-    """What a discriminator makes of images: its features, and the logit of a real image."""
+    """Features of images, and the logits of being real."""
 
     features: Float[Tensor, "*batch feature"]
     logits: Float[Tensor, "*batch"]
 
 
 class Model(nn.Module):
-    """Networks by name, the latent's prior among them, and the likelihood of decoded pixels.
+    """Networks by name, with the prior of latents among them, and the likelihood of the pixels.
 
-    `precision` is that of the networks alone; every distribution is float32. `posterior` says
-    what the encoder gives: a Gaussian, or a point without noise.
+    `precision` is the data type of the networks; distributions are always float32. `posterior` is
+    the encoder's distribution: a Gaussian, or a point without noise.
     """
 
     networks: nn.ModuleDict
@@ -57,8 +58,8 @@ class Model(nn.Module):
         posterior: PosteriorKind = "gaussian",
     ) -> None:
         super().__init__()
-        unit = {} if "prior" in networks else {"prior": StandardNormal(latent_dim)}
-        self.networks = nn.ModuleDict({**networks, **unit})
+        default = StandardNormal(Section(), latent_dim, image_shape)
+        self.networks = nn.ModuleDict({**networks, "prior": networks.get("prior", default)})
         self.posterior = posterior
         self.likelihood = likelihood
         self.latent_dim = latent_dim
@@ -68,62 +69,61 @@ class Model(nn.Module):
         self.register_buffer("output_offset", torch.zeros(outputs, *image_shape[1:]))
 
     def has(self, network: str) -> bool:
-        """Tell whether the model has a network, such as an encoder."""
+        """Whether the model has a network, such as an encoder."""
         return network in self.networks
 
     @property
     def has_standard_prior(self) -> bool:
         """Whether p(z) = N(0, I)."""
-        return isinstance(self.networks["prior"], StandardNormal)
+        return self._prior.kind == "standard_normal"
 
     @property
     def has_bound(self) -> bool:
         """Whether encoder, prior and decoder bound -ln p(x): for Gaussian posteriors and codes.
 
-        Not beside a discriminator: its features replace the likelihood of pixels.
+        False with a discriminator, whose features replace the likelihood of pixels.
         """
-        judged = self.has("discriminator") or not self.has("encoder")
-        return not judged and (self.posterior == "gaussian" or self.is_discrete)
+        has_likelihood = self.has("encoder") and not self.has("discriminator")
+        return has_likelihood and (self.posterior == "gaussian" or self.is_discrete)
 
     @property
     def is_discrete(self) -> bool:
         """Whether latents are codes."""
-        return isinstance(self.networks["prior"], Codebook)
+        return self._prior.kind == "codes"
 
     @property
     def prior_name(self) -> str:
-        """Say in words what new latents are drawn from."""
-        return self._prior.name
+        """The prior's name in titles of figures."""
+        return self._prior.title
 
     def encode(self, images: Images) -> Posterior:
-        """q(z|x), with mean and standard deviation [*batch, latent], or the point alone."""
+        """Return q(z|x), with mean and standard deviation [*batch, latent], or only a mean."""
         outputs = self.apply_network("encoder", images, 3)
         if self.is_discrete:
-            return PointMass(cast(Codebook, self._prior).quantize(outputs))
+            return PointMass(self._prior.quantize(outputs))
         if self.posterior == "point":
             return PointMass(outputs)
         mean, raw_stddev = outputs.chunk(2, dim=-1)
-        # The floor keeps ln(stddev) finite where softplus underflows.
-        stddev = functional.softplus(raw_stddev + _UNIT_STDDEV).clamp_min(1e-6)
+        stddev = functional.softplus(raw_stddev + UNIT_STDDEV_OFFSET).clamp_min(MIN_STDDEV)
         return DiagonalGaussian(mean, stddev)
 
     def decode(self, latents: Latents) -> PixelDistribution:
-        """p(x|z) for latents [*batch, latent]."""
+        """Return p(x|z) for latents [*batch, latent]."""
         outputs = self.apply_network("decoder", latents, 1) + self.output_offset
         distribution: PixelDistribution = self.likelihood(outputs)
         return distribution
 
     def discriminate(self, images: Images) -> DiscriminatorOutput:
-        """Let the discriminator judge images [*batch, channel, height, width]."""
+        """Apply the discriminator to images [*batch, channel, height, width]."""
         outputs = self.apply_network("discriminator", images, 3)
         return DiscriminatorOutput(outputs[..., :-1], outputs[..., -1])
 
     def initialize_from(
         self, mean_image: Float[Tensor, "channel height width"], images: Images
     ) -> None:
-        """Let the decoder's outputs, before training, stand for the mean training image.
+        """Offset the decoder's outputs, so that before training they mean the mean training image.
 
-        A prior that is made of images starts from `images`.
+        A prior whose parameters are images starts from `images`.
         """
         self.output_offset.copy_(self.likelihood.initial_outputs(mean_image))
         self._prior.initialize_from(images)
@@ -133,13 +133,13 @@ class Model(nn.Module):
         self,
         batches: Iterable[Images],
         generator: torch.Generator,
-        add_up: Callable[[Tensor, int], tuple[Tensor, Tensor | int]] = lambda *sums: sums,
+        all_reduce_sums: Callable[[Tensor, int], tuple[Tensor, Tensor | int]] = lambda *sums: sums,
     ) -> None:
-        """Freeze a likelihood's fitted parameter at its best value for some images.
+        """Set a likelihood's fitted parameter to its best value for some images.
 
         The Gaussian's variance is the mean squared error of reconstructions from z ~ q(z|x),
-        the noise of the posterior included. Other likelihoods are left alone, and so is a
-        model without an encoder. `add_up` adds sums over the processes that have other images.
+        including the noise of the posterior. Other likelihoods and models without an encoder are
+        not changed. `all_reduce_sums` adds a sum and a count over processes with other images.
         """
         if not (isinstance(self.likelihood, GaussianLikelihood) and self.likelihood.fitted):
             return
@@ -151,17 +151,17 @@ class Model(nn.Module):
         for images in batches:
             total += self.squared_error(images, generator)
             count += images.numel()
-        squared_error, numbers = add_up(total, count)
+        squared_error, numbers = all_reduce_sums(total, count)
         self.likelihood.fit((squared_error / numbers).float())
 
     def squared_error(self, images: Images, generator: torch.Generator) -> Float[Tensor, ""]:
-        """Sum the squared errors of all pixels' reconstructions from z ~ q(z|x)."""
+        """Return the sum over images and pixels of the squared error of decoding z ~ q(z|x)."""
         reconstructed = self.decode(self.encode(images).rsample(generator)).mean
         return (images - reconstructed).square().sum()
 
     @torch.no_grad()
     def fit_prior(self, batches: Iterable[Images], generator: torch.Generator) -> None:
-        """Set a fitted prior from one latent of each image; other priors are left alone."""
+        """Fit the prior to one latent of each image, if it is of a kind that is fitted."""
         if not self._prior.fitted:
             return
         self.eval()
@@ -171,19 +171,19 @@ class Model(nn.Module):
     def prior(
         self, count: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "count latent"]:
-        """Draw `count` latents from p(z)."""
+        """Sample `count` latents from p(z)."""
         return self._prior.sample(count, generator, self.encode)
 
     def log_prior(self, latents: Latents) -> Float[Tensor, "*batch"]:
-        """ln p(z) in nats."""
+        """Return ln p(z) in nats."""
         return self._prior.log_prob(latents, self.encode)
 
     def kl(self, posterior: Posterior, latents: Latents) -> Float[Tensor, "*batch"]:
-        """KL(q(z|x) || p(z)) in nats: in closed form for N(0, I), else estimated from `latents`.
+        """Return KL(q(z|x) || p(z)) in nats, in closed form for N(0, I), else a sample estimate.
 
-        The estimate, ln q(z|x) - ln p(z) at one draw of the posterior, has no bias. Its gradient
-        reaches the encoder through the draw alone: what is left out has mean 0, and noise that
-        would bury the first weak signal of the images (Roeder et al. 2017, equation 8).
+        The estimate, ln q(z|x) - ln p(z) at `latents`, one sample of each posterior, is unbiased.
+        Its gradient reaches the encoder only through the sample: the omitted score term has mean 0
+        and much variance (Roeder et al. 2017, equation 8).
         """
         if self.has_standard_prior and isinstance(posterior, DiagonalGaussian):
             return posterior.kl()
@@ -194,7 +194,7 @@ class Model(nn.Module):
         return cast(Prior, self.networks["prior"])
 
     def apply_network(self, name: str, inputs: Tensor, item_dims: int) -> Tensor:
-        """Apply a network to inputs with any leading dimensions; the result is float32."""
+        """Apply a network to inputs with any leading dimensions; the outputs are float32."""
         leading = inputs.shape[: inputs.dim() - item_dims]
         with self._autocast(inputs.device.type):
             outputs: Tensor = self.networks[name](inputs.flatten(0, inputs.dim() - item_dims - 1))
@@ -212,25 +212,58 @@ def build_model(
     seed: int = 0,
     posterior: PosteriorKind = "gaussian",
 ) -> Model:
-    """Build the networks named, for images of a shape; `seed` fixes the first weights."""
-    builders = family(settings.network)
+    """Build a model of the named networks, for images of a shape [channel, height, width].
+
+    `seed` determines the initial weights. Raises UserError for settings of the network or the
+    prior that are unknown or out of range, ValueError for unknown names of networks.
+    """
+    family = build_network(settings)
     likelihood = build_likelihood(settings, math.prod(image_shape))
     outputs = (likelihood.outputs_per_channel * image_shape[0], *image_shape[1:])
-    is_gaussian = posterior == "gaussian" and settings.prior != "codebook"
-    codes = 2 * settings.latent_dim if is_gaussian else settings.latent_dim
-    built: dict[str, Callable[[], nn.Module]] = {
-        "encoder": lambda: builders.encoder(image_shape, codes, settings),
-        "decoder": lambda: builders.decoder(settings.latent_dim, outputs, settings),
+    is_gaussian = posterior == "gaussian" and prior_class(settings.prior).kind != "codes"
+    encoded = 2 * settings.latent_dim if is_gaussian else settings.latent_dim
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "encoder": lambda: family.encoder(image_shape, encoded),
+        "decoder": lambda: family.decoder(settings.latent_dim, outputs),
         "discriminator": lambda: discriminator(image_shape, settings),
         "latent_discriminator": lambda: latent_discriminator(settings.latent_dim, settings),
         "prior": lambda: build_prior(settings, image_shape),
     }
     names = dict.fromkeys((*networks, "prior"))
-    if unknown := names.keys() - built.keys():
-        raise ValueError(f"{', '.join(unknown)}: no network; there are {', '.join(built)}")
+    if unknown := names.keys() - builders.keys():
+        raise ValueError(f"unknown network {', '.join(unknown)}; valid: {', '.join(builders)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng_stream(seed, "initialisation").initial_seed())
-        chosen = {name: built[name]() for name in names}
+        chosen = {name: builders[name]() for name in names}
     model = Model(chosen, likelihood, settings.latent_dim, image_shape, posterior)
-    # Convolutions run faster on pixels whose channels lie side by side; others do not mind.
+    # Convolutions run faster in this memory format; other layers do not depend on it.
     return model.to(memory_format=torch.channels_last)
+
+
+def own_settings(settings: ModelSettings) -> dict[str, Any]:
+    """Return the chosen network's and prior's own settings, with defaults, by dotted name.
+
+    Without the prior's where `model.prior` is `auto`.
+    """
+    resolved = with_own_settings(settings)
+    return {
+        f"model.{kind}.{name}.{key}": value
+        for kind, sections in (("networks", resolved.networks), ("priors", resolved.priors))
+        for name, own in sections.items()
+        for key, value in own.items()
+    }
+
+
+def with_own_settings(settings: ModelSettings) -> ModelSettings:
+    """Return the settings with all own ones of the chosen network and prior, and of no other."""
+    network, prior = settings.network, settings.prior
+    defaults = own_defaults(network_class(network), ModelSettings)
+    networks = {network: defaults | settings.networks.get(network, {})}
+    defaults = own_defaults(prior_class(prior).settings_class, ModelSettings)
+    priors = {prior: defaults | settings.priors.get(prior, {})}
+    return settings.model_copy(
+        update={
+            "networks": {name: own for name, own in networks.items() if own},
+            "priors": {name: own for name, own in priors.items() if own},
+        }
+    )

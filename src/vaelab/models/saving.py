@@ -1,4 +1,4 @@
-"""Models on disk: safetensors and JSON, whole or not there, no pickle."""
+"""Saved models: weights as safetensors, description as JSON, both written atomically."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ CONFIG = "config.json"
 
 
 class ModelDescription(BaseModel):
-    """config.json: what is needed beside the weights to build the model and feed it."""
+    """config.json: what is needed besides the weights to build and use the model.
+
+    `settings` records all training settings by dotted name; loading does not read it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,11 +33,11 @@ class ModelDescription(BaseModel):
     model: ModelSettings
     dataset: str
     levels: int
-    settings: dict[str, Any]  # as they were, by dotted name: a record, read by no one here
+    settings: dict[str, Any]
 
 
 def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
-    """Write a model's weights and description; give the SHA-256 of the weights file."""
+    """Write a model's weights and description; return the SHA-256 of the weights file."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
     content = serialize(tensors)
     write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
@@ -43,7 +46,7 @@ def save_model(folder: Path, model: Model, description: ModelDescription) -> str
 
 
 def weights_sha256(folder: Path) -> str:
-    """Give the SHA-256 of a saved model's weights. Raises UserError where there are none."""
+    """Return the SHA-256 of a saved model's weights. Raises UserError if the file is missing."""
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder / WEIGHTS}: not found; `dvc repro train` makes it")
     return sha256(folder / WEIGHTS)
@@ -66,7 +69,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
         weights = load_file(folder / WEIGHTS)
         model.load_state_dict(weights)
         if not all(weight.isfinite().all() for weight in weights.values()):
-            raise ValueError(f"{WEIGHTS} holds weights that are no finite numbers")
+            raise ValueError(f"{WEIGHTS} contains weights that are not finite")
     except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
         raise UserError(
             f"{folder}: no loadable model ({reason(error)}); `dvc repro -f train` makes it anew"

@@ -1,18 +1,29 @@
 """Objectives: what each player minimises. A file each; its name is the setting's value."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
-from vaelab.config import ModelSettings, Section, Settings, TrainSettings, UserError
+from vaelab.config import (
+    AUTO,
+    ModelSettings,
+    Section,
+    Settings,
+    TrainSettings,
+    UserError,
+    fill_settings,
+    own_defaults,
+    prior_names,
+)
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, PosteriorKind
+from vaelab.models.priors import PriorKind, prior_class
 
 Images = Float[Tensor, "batch channel height width"]
 
@@ -39,8 +50,8 @@ class Objective(Section):
     `update_order` says whether all players' gradients are taken from one evaluation of
     `losses`, or each moves in turn and the next one sees its new weights.
     `selection` names the validation metric whose lowest value marks the best weights,
-    None where there is none. `posterior` says what an encoder gives, `priors` which priors the
-    objective can be trained with; the first is the one of `model.prior: auto`.
+    None where there is none. `posterior` says what an encoder gives. `prior_kinds` are the kinds of
+    prior that the objective can be trained with, `default_prior` is that of `model.prior: auto`.
     `adam_betas` are the decay rates of the moments in Adam.
     """
 
@@ -50,7 +61,8 @@ class Objective(Section):
     update_order: ClassVar[Literal["simultaneous", "alternating"]] = "simultaneous"
     selection: ClassVar[str | None] = None
     posterior: ClassVar[PosteriorKind] = "gaussian"
-    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal",)
+    default_prior: ClassVar[str] = "standard_normal"
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
     # Set by the trainer, not by params.yaml.
@@ -64,10 +76,14 @@ class Objective(Section):
 
     @classmethod
     def default_settings(cls) -> dict[str, Any]:
-        """Give the defaults of the settings that are the objective's own, not those of `train`."""
-        fields = cls.model_fields.items()
-        own = {k: f for k, f in fields if not f.exclude and k not in TrainSettings.model_fields}
-        return {name: field.default for name, field in own.items()}
+        """Return the defaults of the objective's own settings, which `train` does not have."""
+        return own_defaults(cls, TrainSettings)
+
+    @classmethod
+    def priors(cls) -> tuple[str, ...]:
+        """Return the names of the priors that the objective can be trained with, default first."""
+        fitting = (name for name in prior_names() if prior_class(name).kind in cls.prior_kinds)
+        return tuple(dict.fromkeys((cls.default_prior, *fitting)))
 
     def hyperparameters_at(self, epoch: float) -> dict[str, float]:
         """Give the fields that change over training their values at a time, in epochs.
@@ -95,11 +111,13 @@ class Objective(Section):
         """Raise UserError for a model that the objective cannot be trained with."""
 
     def resolve_prior(self, settings: ModelSettings) -> ModelSettings:
-        """Replace `prior: auto` by the objective's own. Raises UserError where they do not fit."""
-        prior = self.priors[0] if settings.prior == "auto" else settings.prior
-        if prior not in self.priors:
-            choices = " or ".join(self.priors)
-            raise UserError(f"model.prior: {prior} is not for this objective; {choices} is")
+        """Replace `prior: auto` by the default. Raises UserError for a prior of another kind."""
+        prior = self.default_prior if settings.prior == AUTO else settings.prior
+        if prior_class(prior).kind not in self.prior_kinds:
+            raise UserError(
+                f"model.prior: {prior} does not work with this objective; "
+                f"valid: {', '.join(self.priors())}"
+            )
         chosen = settings.model_copy(update={"prior": prior})
         self.check(chosen)
         return chosen
@@ -130,17 +148,9 @@ def objective_class(name: str) -> type[Objective]:
 def build_objective(settings: Settings) -> Objective:
     """Build the objective that `train.objective` names. Raises UserError for its settings."""
     train, name = settings.train, settings.train.objective
-    cls, own = objective_class(name), settings.objectives.get(name, {})
-    check_unknown(name, own)
+    cls = objective_class(name)
     _check_ignored(name, cls, train)
-    shared = {k: getattr(train, k) for k in cls.model_fields if k in TrainSettings.model_fields}
-    try:
-        return cls.model_validate(shared | dict(own))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join((f"objectives.{name}", *map(str, problem["loc"])))
-        message = problem["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {message} (it is {problem['input']!r})") from error
+    return fill_settings(cls, train, settings.objectives.get(name, {}), f"objectives.{name}")
 
 
 def objective_settings(settings: Settings) -> dict[str, Any]:
@@ -149,15 +159,6 @@ def objective_settings(settings: Settings) -> dict[str, Any]:
     defaults = objective_class(name).default_settings()
     chosen = defaults | dict(settings.objectives.get(name, {}))
     return {f"objectives.{name}.{key}": value for key, value in chosen.items()}
-
-
-def check_unknown(name: str, own: Iterable[str]) -> None:
-    """Raise UserError for what is no setting of an objective's own."""
-    valid = objective_class(name).default_settings()
-    for key in own:
-        if key not in valid:
-            choices = f"valid here: {', '.join(valid)}" if valid else "it has none of its own"
-            raise UserError(f"objectives.{name}.{key} is no setting; {choices}")
 
 
 def _check_ignored(name: str, cls: type[Objective], train: TrainSettings) -> None:

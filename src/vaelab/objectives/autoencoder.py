@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vaelab.models.model import Model, PosteriorKind
+from vaelab.models.priors import PriorKind
 from vaelab.objectives import Images, LossOutput, Objective
 
 
@@ -19,7 +20,8 @@ class Autoencoder(Objective):
     optimizers = {"autoencoder": ("encoder", "decoder")}
     selection: ClassVar[str | None] = "loss"
     posterior: ClassVar[PosteriorKind] = "point"
-    priors: ClassVar[tuple[str, ...]] = ("mixture", "standard_normal")
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("fitted", "standard_normal")
+    default_prior: ClassVar[str] = "mixture"
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator

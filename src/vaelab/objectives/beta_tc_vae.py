@@ -16,13 +16,14 @@ from vaelab.config import ModelSettings, UserError
 from vaelab.distributed.process_group import ProcessGroup
 from vaelab.models.distributions import LOG_TWO_PI, standard_normal
 from vaelab.models.model import Model
+from vaelab.models.priors import PriorKind
 from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class BetaTcVae(Vae):
     """Weigh the three parts of the KL loss, and all of them by `kl_weight`."""
 
-    priors: ClassVar[tuple[str, ...]] = ("standard_normal",)
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal",)
 
     mutual_information_weight: float = Field(default=1.0, ge=0)
     total_correlation_weight: float = Field(default=6.0, ge=0)

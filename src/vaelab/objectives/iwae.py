@@ -18,6 +18,7 @@ from torch import Tensor
 from vaelab.estimators.importance import log_importance_weights
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
+from vaelab.models.priors import PriorKind
 from vaelab.objectives import Images, LossOutput, Objective
 from vaelab.objectives.vae import Vae
 
@@ -29,7 +30,7 @@ class Iwae(Objective):
 
     optimizers = {"iwae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
-    priors: ClassVar[tuple[str, ...]] = Vae.priors
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = Vae.prior_kinds
 
     importance_samples: int = Field(default=50, ge=1)
     doubly_reparameterised: bool = False

@@ -17,6 +17,7 @@ from torch import Tensor
 from vaelab.config import ModelSettings, UserError
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution
 from vaelab.models.model import Model
+from vaelab.models.priors import PriorKind
 from vaelab.objectives import Images, LossOutput, Objective
 
 
@@ -39,7 +40,7 @@ class Vae(Objective):
 
     optimizers = {"vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
-    priors: ClassVar[tuple[str, ...]] = ("standard_normal", "vamp", "flow")
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal", "density")
 
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: int = Field(default=0, ge=0)

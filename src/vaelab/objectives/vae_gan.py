@@ -21,6 +21,7 @@ from torch.nn import functional
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.distributions import LOG_TWO_PI
 from vaelab.models.model import Model
+from vaelab.models.priors import PriorKind
 from vaelab.objectives import Images, LossOutput, Objective
 from vaelab.objectives.gan import discriminator_loss, generator_loss
 from vaelab.objectives.vae import Vae
@@ -40,7 +41,7 @@ class VaeGan(Objective):
         "decoder": ("decoder",),
         "discriminator": ("discriminator",),
     }
-    priors: ClassVar[tuple[str, ...]] = Vae.priors
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = Vae.prior_kinds
     adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
 
     kl_weight: float = Field(default=1.0, ge=0)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from vaelab.models.model import Model, PosteriorKind
-from vaelab.models.priors.codebook import Codebook
+from vaelab.models.priors import Prior, PriorKind
 from vaelab.objectives import Images, LossOutput, Objective
 
 
@@ -23,7 +23,8 @@ class VqVae(Objective):
     optimizers = {"vq_vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
     posterior: ClassVar[PosteriorKind] = "point"
-    priors: ClassVar[tuple[str, ...]] = ("codebook",)
+    prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("codes",)
+    default_prior: ClassVar[str] = "codebook"
 
     commitment_weight: float = Field(default=0.25, ge=0)
 
@@ -33,7 +34,7 @@ class VqVae(Objective):
         """Give the loss and its parts."""
         outputs = model.apply_network("encoder", images, 3)
         codebook = model.networks["prior"]
-        assert isinstance(codebook, Codebook)
+        assert isinstance(codebook, Prior)
         codes = codebook.quantize(outputs)
         passed = outputs + (codes - outputs).detach()
         generation = -model.decode(passed).log_prob(images)

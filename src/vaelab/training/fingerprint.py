@@ -10,8 +10,9 @@ import torch
 import vaelab
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
+from vaelab.models.model import own_settings, with_own_settings
 from vaelab.models.saving import ModelDescription
-from vaelab.objectives import objective_settings
+from vaelab.objectives import build_objective, objective_settings
 from vaelab.runtime.files import sha256
 from vaelab.training.trainer import Trainer
 
@@ -23,7 +24,7 @@ def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> M
         networks=trainer.objective.networks(),
         posterior=trainer.objective.posterior,
         image_shape=info.image_shape,
-        model=trainer.objective.resolve_prior(settings.model),
+        model=with_own_settings(trainer.objective.resolve_prior(settings.model)),
         dataset=info.name,
         levels=info.levels,
         settings=training_settings(settings),
@@ -31,18 +32,29 @@ def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> M
 
 
 def training_settings(settings: Settings) -> dict[str, Any]:
-    """Give the settings that a trained model depends on, by dotted name."""
+    """Return the settings that a trained model depends on, by dotted name.
+
+    Raises UserError for settings that the objective or the prior refuse.
+    """
     sections = ("data.", "model.", "train.")
+    own = ("model.networks", "model.priors")
     trained = {k: v for k, v in flatten(settings).items() if k.startswith(sections)}
-    return trained | objective_settings(settings)
+    return {k: v for k, v in trained.items() if k not in own} | _own_settings(settings)
+
+
+def _own_settings(settings: Settings) -> dict[str, Any]:
+    """Return the own settings of the chosen objective, network and prior, by dotted name."""
+    model = build_objective(settings).resolve_prior(settings.model)
+    return objective_settings(settings) | own_settings(model)
 
 
 def training_fingerprint(settings: Settings, device: torch.device, prepared: Path) -> str:
     """Name a training by the hash of what it depends on: settings, data, code and device."""
     digest = hashlib.sha256(device.type.encode())
-    for section in (settings.data, settings.model, settings.train):
+    model = settings.model.model_copy(update={"networks": {}, "priors": {}})
+    for section in (settings.data, model, settings.train):
         digest.update(section.model_dump_json().encode())
-    digest.update(json.dumps(objective_settings(settings), sort_keys=True).encode())
+    digest.update(json.dumps(_own_settings(settings), sort_keys=True).encode())
     digest.update(sha256(prepared / "dataset.json").encode())
     for source in sorted(Path(vaelab.__path__[0]).rglob("*.py")):
         digest.update(source.read_bytes())

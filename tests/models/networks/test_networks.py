@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from tests.oracles import gaussian_posterior, layer, rand, randn
 from vaelab.config import ModelSettings
 from vaelab.models.distributions import Bernoulli
+from vaelab.models.layers.upsample import SubPixelConvTranspose2d
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import level_sizes
 from vaelab.models.networks.resnet import Block
-from vaelab.models.networks.upsample import SubPixelConvTranspose2d
 from vaelab.runtime.random_streams import rng_stream
 
 FAMILIES = ["conv", "mlp", "resnet"]

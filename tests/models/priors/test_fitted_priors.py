@@ -11,10 +11,14 @@ from vaelab.config import ModelSettings, UserError
 from vaelab.models.model import build_model
 from vaelab.models.priors import build_prior
 from vaelab.models.priors.codebook import Codebook
-from vaelab.models.priors.mixture import Mixture
+from vaelab.models.priors.mixture import Mixture, MixtureSettings
 from vaelab.runtime.random_streams import rng_stream
 
 # The mixture
+
+
+def mixture(components: int) -> Mixture:
+    return Mixture(MixtureSettings(mixture_components=components), 2, SHAPE)
 
 
 def test_a_mixtures_density_is_that_of_torch():
@@ -53,7 +57,7 @@ def test_a_mixture_of_one_is_the_mean_and_the_covariance():
 
 
 def test_a_mixture_starts_as_the_unit_gaussian_and_needs_two_images_a_component():
-    subject = Mixture(10, 2)
+    subject = mixture(10)
     latents = randn(6, 2)
     expected = log_normal(latents)
     torch.testing.assert_close(subject.log_prob(latents, unencoded), expected)
@@ -67,7 +71,7 @@ def test_a_mixture_starts_as_the_unit_gaussian_and_needs_two_images_a_component(
 def test_a_dead_dimension_does_no_harm(seed):
     points = clusters(200)
     points[:, 1] = 0.5
-    subject = Mixture(2, 2)
+    subject = mixture(2)
     subject.fit(points, seed)
     assert subject.log_prob(points, unencoded).isfinite().all()
     spread = (subject.sample(100, rng_stream(0, "prior"), unencoded)[:, 1] - 0.5).abs().max()
@@ -82,7 +86,7 @@ def test_only_fitted_priors_are_fitted_to_latents_of_the_images():
     model = build_model(settings, SHAPE, posterior="point")
     model.fit_prior(iter(batches), rng_stream(0, "fit"))
     assert not model.training
-    expected = Mixture(settings.mixture_components, 2)
+    expected = mixture(settings.mixture_components)
     latents = torch.cat([model.encode(images).mean for images in batches]).detach()
     expected.fit(latents, rng_stream(0, "fit").initial_seed())
     assert isinstance(model.networks["prior"], Mixture)

@@ -37,9 +37,9 @@ def test_a_winner_that_is_missing_is_a_users_error(
         ("3", "best.yaml: not as `make tune` writes it"),
         ("model: 3", "best.yaml: not as `make tune` writes it"),
         ("", "best.yaml: not as `make tune` writes it"),
-        ("model: {latent_dims: 3}", "model.latent_dims is no setting; did you mean"),
+        ("model: {latent_dims: 3}", "unknown setting model.latent_dims; did you mean"),
         ("model: {latent_dim: 0}", "model.latent_dim: .*greater than or equal to 1"),
-        ("modle: {latent_dim: 3}", "modle is no setting; did you mean model"),
+        ("modle: {latent_dim: 3}", "unknown setting modle; did you mean model"),
     ],
 )
 def test_a_winner_that_does_not_fit_is_a_users_error(

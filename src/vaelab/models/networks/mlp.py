@@ -1,30 +1,40 @@
-"""Fully connected networks: Kingma & Welling 2014, appendix C. No widths: a linear map."""
+"""Fully connected networks: Kingma & Welling 2014, appendix C. Without widths, a linear map."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import nn
 
-from vaelab.config import ModelSettings
-from vaelab.models.networks import ACTIVATIONS, Shape
+from vaelab.config import Activation, Widths
+from vaelab.models.networks import ACTIVATIONS, Network, Shape
 
 
-def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
-    """Build images -> widths -> outputs."""
-    widths = [math.prod(shape), *settings.hidden, outputs]
-    return nn.Sequential(nn.Flatten(), *_layers(widths, settings))
+class Mlp(Network):
+    """Linear layers of the widths `hidden`, which the decoder has in reverse."""
+
+    width_field: ClassVar[str | None] = "hidden"
+
+    hidden: Widths
+    activation: Activation
+
+    def encoder(self, shape: Shape, outputs: int) -> nn.Sequential:
+        """Build images -> widths -> outputs."""
+        widths = [math.prod(shape), *self.hidden, outputs]
+        return nn.Sequential(nn.Flatten(), *self._layers(widths))
+
+    def decoder(self, latents: int, shape: Shape) -> nn.Sequential:
+        """Build latents -> widths in reverse -> images."""
+        widths = [latents, *reversed(self.hidden), math.prod(shape)]
+        return nn.Sequential(*self._layers(widths), nn.Unflatten(1, shape))
+
+    def _layers(self, widths: Sequence[int]) -> list[nn.Module]:
+        activation = ACTIVATIONS[self.activation]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), activation()]
+        return layers[:-1]
 
 
-def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
-    """Build latents -> widths in reverse -> images."""
-    widths = [latents, *reversed(settings.hidden), math.prod(shape)]
-    return nn.Sequential(*_layers(widths, settings), nn.Unflatten(1, shape))
-
-
-def _layers(widths: Sequence[int], settings: ModelSettings) -> list[nn.Module]:
-    activation = ACTIVATIONS[settings.activation]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
-    return layers[:-1]
+NETWORK = Mlp

@@ -4,14 +4,15 @@ No batch statistics: an image's likelihood must not depend on its neighbours in 
 """
 
 from itertools import pairwise
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaelab.config import ModelSettings
-from vaelab.models.networks import ACTIVATIONS, Shape, level_sizes, stride
-from vaelab.models.networks.channels_last import flatten_head, unflatten_stem
+from vaelab.config import Activation, Widths
+from vaelab.models.layers.channels_last import flatten_head, unflatten_stem
+from vaelab.models.networks import ACTIVATIONS, Network, Shape, level_sizes, stride
 
 Features = Float[Tensor, "batch channel height width"]
 
@@ -46,30 +47,40 @@ class Resize(nn.Module):
         return functional.interpolate(features, size=self.size)
 
 
-def encoder(shape: Shape, outputs: int, settings: ModelSettings) -> nn.Module:
-    """Build a stride-2 convolution and a residual block a level, then a linear map."""
-    activation = ACTIVATIONS[settings.activation]
-    layers: list[nn.Module] = []
-    *sizes, (height, width) = level_sizes(shape, len(settings.channels))
-    for size, (inputs, filters) in zip(
-        sizes, pairwise((shape[0], *settings.channels)), strict=True
-    ):
-        halve = nn.Conv2d(inputs, filters, 3, stride=stride(size), padding=1)
-        layers += [halve, Block(filters, activation)]
-    last = (settings.channels[-1], height, width)
-    return nn.Sequential(*layers, activation(), *flatten_head(last, outputs))
+class ResNet(Network):
+    """One residual block a level, with as many channels as `channels` has at that level."""
+
+    width_field: ClassVar[str | None] = "channels"
+
+    channels: Widths
+    activation: Activation
+
+    def encoder(self, shape: Shape, outputs: int) -> nn.Sequential:
+        """Build a stride-2 convolution and a residual block a level, then a linear map."""
+        activation = ACTIVATIONS[self.activation]
+        layers: list[nn.Module] = []
+        *sizes, (height, width) = level_sizes(shape, len(self.channels))
+        for size, (inputs, filters) in zip(
+            sizes, pairwise((shape[0], *self.channels)), strict=True
+        ):
+            halve = nn.Conv2d(inputs, filters, 3, stride=stride(size), padding=1)
+            layers += [halve, Block(filters, activation)]
+        last = (self.channels[-1], height, width)
+        return nn.Sequential(*layers, activation(), *flatten_head(last, outputs))
+
+    def decoder(self, latents: int, shape: Shape) -> nn.Sequential:
+        """Build a linear map, then a residual block and an enlargement a level."""
+        activation = ACTIVATIONS[self.activation]
+        sizes = level_sizes(shape, len(self.channels))[::-1]
+        layers = unflatten_stem(latents, (self.channels[-1], *sizes[0]))
+        filters = (*reversed(self.channels), self.channels[0])
+        for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
+            layers += [
+                Block(inputs, activation),
+                Resize(size),
+                nn.Conv2d(inputs, outputs, 3, padding=1),
+            ]
+        return nn.Sequential(*layers, activation(), nn.Conv2d(filters[-1], shape[0], 3, padding=1))
 
 
-def decoder(latents: int, shape: Shape, settings: ModelSettings) -> nn.Module:
-    """Build a linear map, then a residual block and an enlargement a level."""
-    activation = ACTIVATIONS[settings.activation]
-    sizes = level_sizes(shape, len(settings.channels))[::-1]
-    layers = unflatten_stem(latents, (settings.channels[-1], *sizes[0]))
-    filters = (*reversed(settings.channels), settings.channels[0])
-    for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
-        layers += [
-            Block(inputs, activation),
-            Resize(size),
-            nn.Conv2d(inputs, outputs, 3, padding=1),
-        ]
-    return nn.Sequential(*layers, activation(), nn.Conv2d(filters[-1], shape[0], 3, padding=1))
+NETWORK = ResNet

@@ -1,16 +1,19 @@
-"""Priors p(z), a file each; the file's name is the value of `model.prior`.
+"""Priors p(z).
 
-Every prior is a network of the model, so that a player can own it and train it.
+Each file is a prior; its name, without `.py`, is a value of `model.prior`. The file defines a
+subclass of `Prior` and names it `PRIOR`. Every prior is a network of the model, so that an
+optimizer can train it.
 """
 
 import importlib
 from collections.abc import Callable
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vaelab.config import ModelSettings
+from vaelab.config import AUTO, ModelSettings, Section, fill_settings
 from vaelab.models.distributions import Posterior
 from vaelab.models.networks import Shape
 
@@ -18,36 +21,66 @@ Latents = Float[Tensor, "*batch latent"]
 Images = Float[Tensor, "batch channel height width"]
 Encode = Callable[[Tensor], Posterior]
 
+PriorKind = Literal["standard_normal", "density", "fitted", "codes"]
+"""How a prior takes part in training, which decides the objectives that it can be used with.
+
+standard_normal: N(0, I); the KL to it has a closed form.
+density: `log_prob` is differentiated by latents, and by the prior's own parameters if it has any.
+fitted: takes no part in training; `fit` sets it from the latents of the training images afterwards.
+codes: latents are discrete, made by `quantize`.
+"""
+
 
 class Prior(nn.Module):
-    """p(z), called `name` in titles.
+    """p(z), a density or probability of latents.
 
-    `fitted` says whether it is set from the training split's latents after training.
+    `settings_class` holds its settings. A field that is also a key of `model` in params.yaml is
+    filled from there by name. All others are the prior's own, filled from `model.priors.<name>`,
+    and have defaults.
     """
 
-    fitted = False
-    name = "a prior"
+    settings_class: ClassVar[type[Section]] = Section
+    kind: ClassVar[PriorKind] = "density"
+    title: ClassVar[str] = "a prior"
+    """What figures call it."""
+    fitted: ClassVar[bool] = False
+    """Whether `fit` is called after training."""
+
+    def __init__(self, settings: Section, latent_dim: int, image_shape: Shape) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
 
     def log_prob(self, latents: Latents, encode: Encode) -> Float[Tensor, "*batch"]:
-        """Give ln p(z) in nats; `encode` is the model's, for a prior that is made of it."""
-        raise AssertionError("each prior defines its own")
+        """Return ln p(z) in nats; `encode` is the model's encoder, for priors that use it."""
+        raise NotImplementedError
 
     def sample(
         self, count: int, generator: torch.Generator | None, encode: Encode
     ) -> Float[Tensor, "count latent"]:
-        """Draw latents."""
-        raise AssertionError("each prior defines its own")
+        """Sample latents, on the prior's device."""
+        raise NotImplementedError
+
+    def quantize(self, latents: Latents) -> Latents:
+        """Return the codes nearest to an encoder's outputs; only for priors of kind `codes`."""
+        raise NotImplementedError
 
     def fit(self, latents: Float[Tensor, "images latent"], seed: int) -> None:
         """Set a fitted prior from one latent of each training image."""
 
     def initialize_from(self, images: Images) -> None:
-        """Let a prior that is made of images start from some."""
+        """Set parameters that start from training images, before training."""
+
+
+def prior_class(name: str) -> type[Prior]:
+    """Return the class in the file of that name; `auto` is the standard normal here."""
+    file = "standard_normal" if name == AUTO else name
+    cls: type[Prior] = importlib.import_module(f"vaelab.models.priors.{file}").PRIOR
+    return cls
 
 
 def build_prior(settings: ModelSettings, image_shape: Shape) -> Prior:
-    """Build the prior that `model.prior` names; `auto` is the standard normal here."""
-    name = "standard_normal" if settings.prior == "auto" else settings.prior
-    module = importlib.import_module(f"vaelab.models.priors.{name}")
-    prior: Prior = module.build(settings, image_shape)
-    return prior
+    """Build the prior that `model.prior` names. Raises UserError for its settings."""
+    name = settings.prior
+    cls, own = prior_class(name), settings.priors.get(name, {})
+    chosen = fill_settings(cls.settings_class, settings, own, f"model.priors.{name}")
+    return cls(chosen, settings.latent_dim, image_shape)

@@ -1,18 +1,27 @@
-"""A normalising flow as prior: RealNVP, Dinh et al. 2017, section 3.
+"""A normalizing flow as prior: RealNVP, Dinh et al. 2017, section 3.
 
 ln p(z) = ln N(f(z); 0, I) + ln |det df/dz|, where f is a stack of affine couplings: half of
-the numbers are scaled and shifted by networks of the other half, so that f is inverted exactly
-and its Jacobian is triangular.
+the dimensions are scaled and shifted by a network of the other half, so that f has an exact
+inverse and a triangular Jacobian.
 """
+
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vaelab.config import ModelSettings
+from vaelab.config import Section, Width
 from vaelab.models.distributions import standard_normal
 from vaelab.models.networks import Shape
 from vaelab.models.priors import Encode, Latents, Prior
+
+
+class FlowSettings(Section):
+    """Number of couplings, and the width of their networks."""
+
+    flow_layers: Width
+    flow_width: Width
 
 
 class Coupling(nn.Module):
@@ -33,36 +42,36 @@ class Coupling(nn.Module):
         )
 
     def forward(self, latents: Latents) -> tuple[Latents, Float[Tensor, "*batch"]]:
-        """Give f(z) and ln |det df/dz|."""
+        """Return f(z) and ln |det df/dz|."""
         log_scale, shift = self._affine(latents)
         return latents * log_scale.exp() + shift, log_scale.sum(-1)
 
     def inverse(self, noise: Latents) -> Latents:
-        """Give the z with f(z) = noise: what the mask lets through is the same in both."""
+        """Return the z with f(z) = noise: dimensions where the mask is 1 are the same in both."""
         log_scale, shift = self._affine(noise)
         return (noise - shift) * (-log_scale).exp()
 
     def _affine(self, latents: Latents) -> tuple[Tensor, Tensor]:
         raw, shift = self.network(latents * self.mask).chunk(2, dim=-1)
-        moved = 1 - self.mask
-        # Bounded, so that no step of the optimiser makes the flow explode.
-        return raw.tanh() * moved, shift * moved
+        changed = 1 - self.mask
+        # The log-scale is bounded, so that no step of the optimizer makes the flow diverge.
+        return raw.tanh() * changed, shift * changed
 
 
 class Flow(Prior):
     """Couplings with alternating masks, from latents to unit Gaussian noise."""
 
-    name = "a normalising flow"
+    settings_class: ClassVar[type[Section]] = FlowSettings
+    title: ClassVar[str] = "a normalizing flow"
 
-    def __init__(self, latent_dim: int, layers: int, width: int) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
+    def __init__(self, settings: FlowSettings, latent_dim: int, image_shape: Shape) -> None:
+        super().__init__(settings, latent_dim, image_shape)
         even = (torch.arange(latent_dim) % 2).float()
-        masks = [even if layer % 2 else 1 - even for layer in range(layers)]
-        self.couplings = nn.ModuleList(Coupling(mask, width) for mask in masks)
+        masks = [even if layer % 2 else 1 - even for layer in range(settings.flow_layers)]
+        self.couplings = nn.ModuleList(Coupling(mask, settings.flow_width) for mask in masks)
 
     def log_prob(self, latents: Latents, encode: Encode) -> Float[Tensor, "*batch"]:
-        """Log density in nats, by the change of variables: equation 3."""
+        """Return the log density in nats, by the change of variables: equation 3."""
         total = torch.zeros_like(latents[..., 0])
         for coupling in self.couplings:
             latents, log_determinant = coupling(latents)
@@ -72,7 +81,7 @@ class Flow(Prior):
     def sample(
         self, count: int, generator: torch.Generator | None, encode: Encode
     ) -> Float[Tensor, "count latent"]:
-        """Draw noise and go through the couplings backwards."""
+        """Sample noise and apply the inverse couplings in reverse order."""
         device = next(self.parameters()).device
         latents = torch.randn(count, self.latent_dim, generator=generator, device=device)
         for coupling in reversed(self.couplings):
@@ -81,6 +90,4 @@ class Flow(Prior):
         return latents
 
 
-def build(settings: ModelSettings, image_shape: Shape) -> Flow:
-    """Build it for `model.flow_layers` of `model.flow_width`."""
-    return Flow(settings.latent_dim, settings.flow_layers, settings.flow_width)
+PRIOR = Flow

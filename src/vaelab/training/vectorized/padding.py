@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.layers.upsample import SubPixelConvTranspose2d
 from vaelab.models.model import Images, Model
-from vaelab.models.networks.upsample import SubPixelConvTranspose2d
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from tests.objectives.factories import settings, trainer
 from tests.oracles import rand
 from vaelab.config import ModelSettings
+from vaelab.models.discriminators import Discriminator
 from vaelab.models.model import build_model
-from vaelab.models.networks.discriminator import Discriminator
 
 FAMILIES = ["mlp", "conv", "resnet"]
 

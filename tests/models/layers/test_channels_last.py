@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vaelab.models.networks.channels_last import flatten_head, unflatten_stem
+from vaelab.models.layers.channels_last import flatten_head, unflatten_stem
 
 SHAPE = (3, 4, 5)
 
