@@ -12,7 +12,12 @@ import pytest
 from tests import ROOT
 
 PAGE = (ROOT / "docs/extending.md").read_text()
-FILES = dict(re.findall(r"`([\w/]+\.py)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL))
+FILES = {
+    f"{folder}/{name}": code
+    for name, folder, code in re.findall(
+        r"^`(\w+\.py)` in `([\w/]+)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE
+    )
+}
 SCRIPTS = re.findall(r"(?<!`:)\n\n```python\n(.*?)```", PAGE, re.DOTALL)
 CHECKS = """
 from vaelab.config import ModelSettings, UserError, objective_names
