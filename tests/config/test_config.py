@@ -1,5 +1,6 @@
 """Settings: defaults, ranges, messages."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from vaelab.config import (
     UserError,
     flatten,
     load_settings,
+    network_names,
     objective_names,
     parse_settings,
+    prior_names,
     with_changes,
 )
 from vaelab.objectives import objective_class
@@ -22,15 +25,18 @@ def test_params_yaml_names_every_setting_with_its_default() -> None:
     written = load_settings(ROOT / "params.yaml")
     assert written.model_copy(update={"objectives": {}}) == Settings()
     text = (ROOT / "params.yaml").read_text()
-    for name in flatten(Settings()):
+    for name in [*flatten(Settings()), "model.networks", "model.priors"]:
         assert f"\n  {name.partition('.')[2]}: " in text
 
 
-def test_params_yaml_lists_each_objectives_own_settings_with_their_defaults() -> None:
+def test_own_settings_in_params_yaml_have_their_defaults() -> None:
+    """Those of an objective that somebody adds need not stand there."""
     written = load_settings(ROOT / "params.yaml").objectives
-    own = {name: objective_class(name).default_settings() for name in objective_names()}
-    assert written == {name: settings for name, settings in own.items() if settings}
-    assert own["vae"] == own["autoencoder"] == {}
+    assert {"beta_vae", "iwae", "gan"} <= set(written)
+    for name, settings in written.items():
+        assert settings == objective_class(name).default_settings()
+    assert "vae" not in written
+    assert objective_class("vae").default_settings() == {}
 
 
 def test_every_setting_of_params_yaml_is_explained() -> None:
@@ -40,13 +46,25 @@ def test_every_setting_of_params_yaml_is_explained() -> None:
             assert "  # " in line, f"no comment: {line}"
 
 
-def test_every_objective_is_named_beside_its_setting() -> None:
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        ("objective: vae", objective_names()),
+        ("network: conv", network_names()),
+        ("prior: auto", ("auto", *prior_names())),
+    ],
+)
+def test_the_names_beside_a_setting_are_those_of_files(
+    setting: str, names: tuple[str, ...]
+) -> None:
     (line,) = (
         line
         for line in (ROOT / "params.yaml").read_text().splitlines()
-        if line.startswith("  objective: vae ")
+        if line.startswith(f"  {setting} ")
     )
-    assert sorted(line.partition("# ")[2].split(" | ")) == sorted(objective_names())
+    listed = re.sub(r" \(.*?\)", "", line.partition("# ")[2]).split(" | ")
+    assert len(listed) >= 3
+    assert set(listed) <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +101,20 @@ def test_every_objective_is_named_beside_its_setting() -> None:
         ({"model": {"channels": []}}, "model.channels: .* at least 1"),
         ({"model": {"gaussian_variance": 0}}, "model.gaussian_variance: .* greater than 0"),
         ({"model": {"gaussian_variance": "fit"}}, "model.gaussian_variance: .*'fitted'"),
+        (
+            {"model": {"network": "mpl"}},
+            r"model.network: unknown network mpl; did you mean mlp\? valid: conv, mlp, resnet$",
+        ),
+        (
+            {"model": {"prior": "vmap"}},
+            r"model.prior: unknown prior vmap; did .* vamp\? valid: auto,",
+        ),
+        (
+            {"model": {"networks": {"cnov": {}}}},
+            "model.networks.cnov: unknown network cnov; did you",
+        ),
+        ({"model": {"priors": {"auto": {}}}}, "model.priors.auto: unknown prior auto; valid: code"),
+        ({"model": {"priors": {"flow": 3}}}, "model.priors.flow: must be a mapping"),
         ({"machine": {"device": "gpu"}}, "machine.device: .*cuda"),
         ({"render": {"dpi": 10_000}}, "render.dpi: .* less than or equal to 600"),
         (
@@ -258,12 +290,34 @@ def test_a_search_space_with_settings_that_no_trial_can_have_is_refused(
         parse_settings(settings)
 
 
-def test_own_settings_of_the_chosen_objective_can_be_searched() -> None:
-    space = {"objectives.wae.mmd_weight": {**WEIGHT, "high": 1e4}}
-    chosen = {"train": {"objective": "wae"}, "tune": {"search_space": space}}
-    assert list(parse_settings(chosen).tune.search_space) == ["objectives.wae.mmd_weight"]
-    with pytest.raises(UserError, match=r"mmd_weight has no effect with train\.objective: vae"):
-        parse_settings({"tune": {"search_space": space}})
+@pytest.mark.parametrize(
+    ("own", "chosen", "message"),
+    [
+        ("objectives.wae.x", {"train": {"objective": "wae"}}, "train.objective: vae"),
+        ("model.networks.mlp.x", {"model": {"network": "mlp"}}, "model.network: conv"),
+        ("model.priors.flow.x", {"model": {"prior": "flow"}}, "model.prior: auto"),
+    ],
+)
+def test_own_settings_of_what_is_chosen_can_be_searched(
+    own: str, chosen: dict[str, object], message: str
+) -> None:
+    tune = {"search_space": {own: {**WEIGHT, "high": 1e4}}}
+    assert list(parse_settings({**chosen, "tune": tune}).tune.search_space) == [own]
+    with pytest.raises(UserError, match=f"{own} has no effect with {message}"):
+        parse_settings({"tune": tune})
+
+
+def test_own_settings_of_networks_and_priors_are_left_out_where_there_are_none() -> None:
+    """Descriptions of models and fingerprints of studies are those from before there were any."""
+    plain = Settings().model.model_dump()
+    assert not {"networks", "priors"} & plain.keys()
+    changed = with_changes(Settings(), {"model.networks.mlp.x": 3, "model.priors.flow.y": 0.5})
+    assert changed.model.networks == {"mlp": {"x": 3}}
+    assert changed.model.model_dump() == plain | {
+        "networks": {"mlp": {"x": 3}},
+        "priors": {"flow": {"y": 0.5}},
+    }
+    assert parse_settings(changed.model_dump()) == changed
 
 
 def test_a_changed_setting_is_checked_and_the_others_stay() -> None:

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from tests.objectives.factories import settings, trainer
 from tests.oracles import rand
-from vaelab.config import ModelSettings
+from vaelab.config import ModelSettings, network_names
 from vaelab.models.discriminators import Discriminator
 from vaelab.models.model import build_model
 
-FAMILIES = ["mlp", "conv", "resnet"]
+FAMILIES = network_names()
 
 
 @pytest.mark.parametrize("network", FAMILIES)

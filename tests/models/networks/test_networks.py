@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.oracles import gaussian_posterior, layer, rand, randn
-from vaelab.config import ModelSettings
+from vaelab.config import ModelSettings, network_names
 from vaelab.models.distributions import Bernoulli
 from vaelab.models.layers.upsample import SubPixelConvTranspose2d
 from vaelab.models.model import Model, build_model
@@ -13,7 +13,7 @@ from vaelab.models.networks import level_sizes
 from vaelab.models.networks.resnet import Block
 from vaelab.runtime.random_streams import rng_stream
 
-FAMILIES = ["conv", "mlp", "resnet"]
+FAMILIES = network_names()
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
 
 

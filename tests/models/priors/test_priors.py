@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from tests.oracles import assert_mean, log_normal, rand, randn
-from vaelab.config import ModelSettings
+from vaelab.config import ModelSettings, prior_names
 from vaelab.models.distributions import DiagonalGaussian, PointMass, Posterior
 from vaelab.models.model import Model, build_model
-from vaelab.models.priors import Prior, build_prior
+from vaelab.models.priors import Prior, build_prior, prior_class
 from vaelab.models.priors.flow import Flow
 from vaelab.models.priors.mixture import Mixture
 from vaelab.models.priors.vamp import Vamp
 from vaelab.runtime.random_streams import rng_stream
 
 SHAPE = (1, 2, 2)
-CONTINUOUS = ["standard_normal", "vamp", "flow", "mixture"]
+CONTINUOUS = [name for name in prior_names() if prior_class(name).kind != "codes"]
 
 
 def encode(images: Tensor) -> Posterior:
@@ -96,7 +96,7 @@ def test_any_dimensions_may_lead(name):
     torch.testing.assert_close(found[1, 4], subject.log_prob(latents[1, 4], encode))
 
 
-@pytest.mark.parametrize("name", [*CONTINUOUS, "codebook"])
+@pytest.mark.parametrize("name", prior_names())
 @torch.no_grad()
 def test_the_generator_alone_draws(name):
     subject = prior(name)
