@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from pydantic import AfterValidator, BaseModel
+from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +33,13 @@ myst_heading_anchors = 3
 apidoc_modules = [{"path": "../src/vaelab", "destination": "api"}]
 apidoc_separate_modules = True
 apidoc_module_first = True
-autodoc_default_options = {"ignore-module-all": True}  # each object once, where it is defined
+autodoc_default_options = {
+    "exclude-members": "model_config",  # pydantic's
+    "ignore-module-all": True,  # each object once, where it is defined
+}
 autodoc_inherit_docstrings = False  # those of PyTorch refer to pages of its own
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
@@ -55,6 +61,16 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0] if match[0].startswith("`") else f"\\{match[0]}"
 
 
+def hide_signature(
+    _app: Sphinx, _what: str, _name: str, obj: Any, _options: Any, _signature: str, _returns: str
+) -> tuple[str, str] | None:
+    """Leave out the signature of settings: their fields follow, one by one."""
+    return ("", "") if isinstance(obj, type) and issubclass(obj, BaseModel) else None
+
+
 def setup(app: Sphinx) -> None:
-    """Register the hook."""
+    """Register the hooks, and shorten how pydantic's constraints are shown in types."""
     app.connect("autodoc-process-docstring", escape_markup)
+    app.connect("autodoc-process-signature", hide_signature)
+    FieldInfo.__repr__ = lambda field: ", ".join(map(repr, field.metadata))
+    AfterValidator.__repr__ = lambda validator: validator.func.__name__

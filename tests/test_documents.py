@@ -3,12 +3,17 @@
 import ast
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from tests import ROOT
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+# extending.md names files that it shows how to add; its code is run by a test of its own.
+PRESENT = [path for path in DOCUMENTS if path.name != "extending.md"]
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
@@ -59,8 +64,8 @@ def test_images_have_an_alternative_text_and_each_is_shown() -> None:
 
 
 def test_commands_and_paths_exist() -> None:
-    text = "".join(document.read_text() for document in DOCUMENTS)
-    missing = [*missing_modules(text), *missing_paths(text)]
+    text = "".join(document.read_text() for document in PRESENT)
+    missing = [*missing_modules(text), *missing_options(text), *missing_paths(text)]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     made = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.MULTILINE))
     assert {"repro", "tune", "test"} <= made
@@ -74,16 +79,52 @@ def missing_modules(text: str) -> Iterator[str]:
             yield module
 
 
+def missing_options(text: str) -> Iterator[str]:
+    cli = (ROOT / "pipeline/cli.py").read_text()
+    for module, words in set(
+        re.findall(r"python -m\s+((?:pipeline|benchmarks)[\w.]*)([^`\n]*)", text)
+    ):
+        path = ROOT / module.rstrip(".").replace(".", "/")
+        files = (
+            [path.with_suffix(".py")] if path.with_suffix(".py").is_file() else path.glob("*.py")
+        )
+        source = cli + "".join(file.read_text() for file in files)
+        for option in re.findall(r"(?<= )--[a-z-]+", words.partition("#")[0]):
+            if f'"{option}"' not in source:
+                yield f"{module} {option}"
+
+
 def missing_paths(text: str) -> Iterator[str]:
     for path in set(re.findall(r"`((?:tests|benchmarks|docs|src|pipeline)/[\w./]+)`", text)):
         if not (ROOT / path).exists() and not path.startswith("docs/_build"):
             yield path
 
 
+def test_settings_exist() -> None:
+    text = "".join(document.read_text() for document in PRESENT)
+    params = flatten(YAML(typ="safe").load(ROOT / "params.yaml"))
+    named = set(re.findall(r"-S '?([\w.]+)=", text))
+    named |= set(re.findall(rf"`((?:{'|'.join(sections(params))})\.[\w.]+)[:`= ]", text))
+    assert named >= {"train.kl_weight", "objectives.iwae.importance_samples"}
+    assert not named - params
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """Return the dotted names of settings and of groups of settings."""
+    names = {prefix + name for name in settings}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            names |= flatten(value, f"{prefix}{name}.")
+    return names
+
+
+def sections(params: set[str]) -> list[str]:
+    return sorted(name for name in params if "." not in name)
+
+
 def test_imports_of_the_examples_exist() -> None:
-    """The code of extending.md, which imports files that it shows, is run by a test of its own."""
     missing = []
-    for document in (path for path in DOCUMENTS if path.name != "extending.md"):
+    for document in PRESENT:
         for code in re.findall(r"^```python\n(.*?)^```", document.read_text(), re.M | re.S):
             for node in ast.walk(ast.parse(code)):
                 if isinstance(node, ast.ImportFrom) and node.module:
