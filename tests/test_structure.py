@@ -1,6 +1,7 @@
 """Imports point one way, and each DVC stage's deps cover what its script imports."""
 
 import ast
+import graphlib
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def imported_files(path: Path) -> set[Path]:
     return {found for prefix in prefixes if (found := module_file(prefix))}
 
 
+def modules_named(path: Path) -> set[Path]:
+    """Return the files that a file's imports name themselves, without their packages."""
+    found = set()
+    for name in imported_names(path):
+        target = module_file(name) or module_file(name.rpartition(".")[0])
+        found |= {target} if target else set()
+    return found
+
+
 def closure(path: Path) -> set[Path]:
     seen: set[Path] = set()
     todo = {path}
@@ -88,6 +98,12 @@ def test_imports_point_one_way() -> None:
         library = {p for p in imported_files(path) if p.is_relative_to(ROOT / "src/vaelab")}
         upwards = {vaelab_part(p) for p in library} - allowed
         assert not upwards, f"{path} imports {upwards}, which stand above it"
+
+
+def test_no_imports_form_a_cycle() -> None:
+    files = [*LIBRARY, *(ROOT / "pipeline").rglob("*.py")]
+    graph = {path: modules_named(path) - {path} for path in files}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, with the files
 
 
 def test_only_the_study_imports_optuna() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.objectives.factories import build, digits, gradients, settings
 from tests.oracles import STANDARD_ERRORS, assert_mean, randn
 from vaelab.models.distributions import Bernoulli, DiagonalGaussian
-from vaelab.objectives.beta_tc_vae import BetaTcVae, log_importance_shares
+from vaelab.objectives.beta_tc_vae import BetaTcVae, log_stratified_weights
 from vaelab.objectives.vae import VaeOutput
 from vaelab.runtime.random_streams import rng_stream
 
@@ -19,7 +19,7 @@ PARTS = ("mutual_information_nats", "total_correlation_nats", "dimension_kl_nats
 
 @pytest.mark.parametrize(("batch", "images"), [(2, 2), (2, 9), (5, 5), (5, 1000), (64, 60_000)])
 def test_the_shares_of_each_latent_sum_to_1(batch, images):
-    shares = log_importance_shares(batch, images).exp()
+    shares = log_stratified_weights(batch, images).exp()
     torch.testing.assert_close(shares.sum(1), torch.ones(batch))
     torch.testing.assert_close(shares.diagonal(), torch.full((batch,), 1 / images))
     # One of the others stands for all images outside the batch too, each row another one.
@@ -37,7 +37,7 @@ def _next(batch: int) -> Tensor:
 
 
 def test_one_image_is_its_own_aggregate():
-    assert log_importance_shares(1, 50).tolist() == [[0.0]]
+    assert log_stratified_weights(1, 50).tolist() == [[0.0]]
     objective, model = build(settings("beta_tc_vae"))
     terms = objective.losses(model, digits(1), rng_stream(0, "noise"))["vae"].terms
     assert terms["mutual_information_nats"].item() == pytest.approx(0, abs=1e-5)
@@ -45,7 +45,7 @@ def test_one_image_is_its_own_aggregate():
 
 
 def test_a_batch_is_never_larger_than_the_training_split():
-    assert torch.equal(log_importance_shares(5, 1), log_importance_shares(5, 5))
+    assert torch.equal(log_stratified_weights(5, 1), log_stratified_weights(5, 5))
 
 
 def parts_of(posterior: DiagonalGaussian, latents: Tensor, images: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Objectives: what each player minimises. A file each; its name is the setting's value."""
+"""Objectives: what each optimizer minimizes. A file each, named as the setting's value."""
 
 import importlib
 from collections.abc import Mapping
@@ -30,9 +30,9 @@ Images = Float[Tensor, "batch channel height width"]
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What one player minimises, and the terms to watch, all unreduced: a value an image.
+    """The loss that one optimizer minimizes, and the terms to log: one value per image, in nats.
 
-    `active` is 1 where the player moves at this step, 0 where it waits; None means 1.
+    `update_mask` is 0 where the optimizer skips this step, else 1; None means 1.
     """
 
     loss: Float[Tensor, "batch"]
@@ -43,16 +43,16 @@ class LossOutput:
 class Objective(Section):
     """An objective; its fields are its settings.
 
-    They are filled from `objectives.<name>` in params.yaml, and, by name, from `train`.
+    They are filled from the settings `objectives.<name>` and, by name, from `train`.
 
-    `players` says which networks each optimiser owns: the loop differentiates a player's loss by
-    their parameters alone, so what the players' losses share is computed once.
-    `update_order` says whether all players' gradients are taken from one evaluation of
-    `losses`, or each moves in turn and the next one sees its new weights.
-    `selection` names the validation metric whose lowest value marks the best weights,
-    None where there is none. `posterior` says what an encoder gives. `prior_kinds` are the kinds of
+    `optimizers` maps each optimizer to the networks that it updates: its loss is differentiated
+    by their parameters only, so that what several losses share is computed once.
+    `update_order`: "simultaneous" computes all gradients from one evaluation of `losses`;
+    "alternating" steps the optimizers one after another, each with the new weights of the last.
+    `selection` names the validation metric whose lowest value marks the best weights, None where
+    there is none. `posterior` says what the encoder's output is. `prior_kinds` are the kinds of
     prior that the objective can be trained with, `default_prior` is that of `model.prior: auto`.
-    `adam_betas` are the decay rates of the moments in Adam.
+    `adam_betas` are Adam's decay rates.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -71,7 +71,7 @@ class Objective(Section):
 
     @classmethod
     def networks(cls) -> tuple[str, ...]:
-        """Name every network that a player owns, each once, in order."""
+        """Return the names of all networks that an optimizer updates, each once, in order."""
         return tuple(dict.fromkeys(name for names in cls.optimizers.values() for name in names))
 
     @classmethod
@@ -86,24 +86,24 @@ class Objective(Section):
         return tuple(dict.fromkeys((cls.default_prior, *fitting)))
 
     def hyperparameters_at(self, epoch: float) -> dict[str, float]:
-        """Give the fields that change over training their values at a time, in epochs.
+        """Return the values of the scheduled fields at a time, in epochs.
 
-        The loop keeps these as tensors on the device: inside `losses` such a field is one.
+        The trainer keeps them as tensors on the device: inside `losses` such a field is a tensor.
         """
         return {}
 
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Give each player's loss and terms for a batch."""
+        """Return each optimizer's loss and terms for a batch of images."""
         raise AssertionError("each objective defines its own")
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure a batch that is not trained on: metrics [batch] or [batch, dimension].
+        """Return the metrics, [batch] or [batch, dimension], of a batch that is not trained on.
 
-        Called on the objective as it was set, whatever the schedule of its fields.
+        Called on the objective as it was set, without the schedules of its fields.
         """
         return {}
 
@@ -134,12 +134,12 @@ class Objective(Section):
         return self.model_copy(update={**values, "group": group})
 
 
-# Settings of `train` that belong to some objectives only.
+# Settings of `train` that only some objectives read.
 _SHARED = ("kl_weight", "kl_warmup_epochs", "free_bits_nats")
 
 
 def objective_class(name: str) -> type[Objective]:
-    """Give the class in the file of that name."""
+    """Return the class in the file of that name."""
     module = importlib.import_module(f"vaelab.objectives.{name}")
     cls: type[Objective] = module.OBJECTIVE
     return cls
@@ -154,7 +154,7 @@ def build_objective(settings: Settings) -> Objective:
 
 
 def objective_settings(settings: Settings) -> dict[str, Any]:
-    """Give the chosen objective's own settings, defaults too, by dotted name."""
+    """Return the chosen objective's own settings, with defaults, by dotted name."""
     name = settings.train.objective
     defaults = objective_class(name).default_settings()
     chosen = defaults | dict(settings.objectives.get(name, {}))
@@ -166,6 +166,6 @@ def _check_ignored(name: str, cls: type[Objective], train: TrainSettings) -> Non
         default = TrainSettings.model_fields[key].default
         if key not in cls.model_fields and getattr(train, key) != default:
             raise UserError(
-                f"train.{key} is not for objective {name}, which does not read it: "
-                f"leave it at {default}"
+                f"train.{key} has no effect with objective {name}: "
+                f"remove it, or set it to {default}"
             )

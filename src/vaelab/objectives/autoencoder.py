@@ -1,7 +1,7 @@
-"""The autoencoder: Hinton & Salakhutdinov 2006. No noise and no KL loss: it restores.
+"""The autoencoder: Hinton & Salakhutdinov 2006, without noise and without a KL loss.
 
-Nothing says where latents may lie, so there is nothing to sample from; `model.prior: mixture`
-fits Gaussians to the training split's latents afterwards (Ghosh et al. 2020, section 4).
+It has no prior to sample from; `model.prior: mixture` fits Gaussians to the training split's
+latents afterwards (Ghosh et al. 2020, section 4).
 """
 
 from typing import ClassVar
@@ -15,7 +15,7 @@ from vaelab.objectives import Images, LossOutput, Objective
 
 
 class Autoencoder(Objective):
-    """Minimise the generation loss alone."""
+    """Minimize the generation loss only."""
 
     optimizers = {"autoencoder": ("encoder", "decoder")}
     selection: ClassVar[str | None] = "loss"
@@ -26,14 +26,14 @@ class Autoencoder(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Give -ln p(x|z) at the encoder's z."""
+        """Return -ln p(x|z) at the encoder's z, in nats."""
         loss = -model.decode(model.encode(images).mean).log_prob(images)
         return {"autoencoder": LossOutput(loss, {"generation_loss_nats": loss})}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure the generation loss and the squared error."""
+        """Return the generation loss and the squared error."""
         pixels = model.decode(model.encode(images).mean)
         loss = -pixels.log_prob(images)
         squared_error = (pixels.mean - images).square().flatten(1).mean(1)

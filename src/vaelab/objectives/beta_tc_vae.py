@@ -1,8 +1,8 @@
 """The beta-TC-VAE: Chen et al. 2018, equation 4, with the stratified weights of their code.
 
-The mean KL loss is the sum of three: the mutual information between image and latent, the total
-correlation of the aggregate posterior q(z), and the KL of each of its dimensions from the prior.
-Each has a weight; only a large one on the total correlation pulls the dimensions apart.
+The mean KL loss is the sum of three terms: the mutual information between image and latent, the
+total correlation of the aggregate posterior q(z), and the KL of each of its dimensions from the
+prior. Each has a weight; a large weight on the total correlation makes dimensions independent.
 """
 
 from typing import ClassVar
@@ -21,7 +21,7 @@ from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class BetaTcVae(Vae):
-    """Weigh the three parts of the KL loss, and all of them by `kl_weight`."""
+    """Weight the three parts of the KL loss, and all of them by `kl_weight`."""
 
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal",)
 
@@ -30,20 +30,23 @@ class BetaTcVae(Vae):
     dimension_kl_weight: float = Field(default=1.0, ge=0)
 
     def check(self, settings: ModelSettings) -> None:
-        """Refuse free bits: the parts of the KL loss are not the dimensions'."""
+        """Refuse free bits: they are defined per dimension, and these parts are not."""
         if self.free_bits_nats:
-            raise UserError("train.free_bits_nats is not for objective beta_tc_vae: leave it at 0")
+            raise UserError(
+                "train.free_bits_nats has no effect with objective beta_tc_vae: "
+                "remove it, or set it to 0"
+            )
 
     def latent_loss(
-        self, model: Model, step: VaeOutput, generator: torch.Generator
+        self, model: Model, output: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Split ln q(z|x) - ln p(z) at the drawn latents, in nats, and weigh the parts."""
-        each = _log_densities(step, self.group)  # ln q(z_i,d | x_j), [i, j, d]
-        log_shares = log_importance_shares(each.shape[1], self.training_images, each.device)
-        log_conditional = step.posterior.log_prob(step.latents)
-        log_aggregate = (self.group.local_rows(log_shares) + each.sum(-1)).logsumexp(1)
-        log_product = (self.group.local_rows(log_shares)[..., None] + each).logsumexp(1).sum(-1)
-        log_prior = standard_normal(step.latents).log_prob(step.latents)
+        """Split ln q(z|x) - ln p(z) at the sampled latents, in nats, and weight the parts."""
+        each = _log_densities(output, self.group)  # ln q(z_i,d | x_j), [i, j, d]
+        log_weights = log_stratified_weights(each.shape[1], self.training_images, each.device)
+        log_conditional = output.posterior.log_prob(output.latents)
+        log_aggregate = (self.group.local_rows(log_weights) + each.sum(-1)).logsumexp(1)
+        log_product = (self.group.local_rows(log_weights)[..., None] + each).logsumexp(1).sum(-1)
+        log_prior = standard_normal(output.latents).log_prob(output.latents)
         parts = {
             "mutual_information_nats": log_conditional - log_aggregate,
             "total_correlation_nats": log_aggregate - log_product,
@@ -59,18 +62,18 @@ class BetaTcVae(Vae):
 
 
 def _log_densities(
-    step: VaeOutput, group: ProcessGroup
+    output: VaeOutput, group: ProcessGroup
 ) -> Float[Tensor, "latents posteriors latent"]:
-    posterior = step.posterior
+    posterior = output.posterior
     mean, stddev = group.gather_batch(posterior.mean), group.gather_batch(posterior.stddev)
-    standardized = (step.latents[:, None] - mean) / stddev
+    standardized = (output.latents[:, None] - mean) / stddev
     return -0.5 * (standardized**2 + LOG_TWO_PI) - stddev.log()
 
 
-def log_importance_shares(
+def log_stratified_weights(
     batch: int, images: int, device: torch.device | None = None
 ) -> Float[Tensor, "latents posteriors"]:
-    """Give the logarithms of each posterior's share in the estimate of q(z) from a batch.
+    """Return the log weight of each posterior in the estimate of q(z) from a batch.
 
     Chen et al. 2018, appendix C.2: a latent's own posterior counts as one of N images, another
     one of the batch stands for all that are left over, and every row sums to 1.
@@ -82,8 +85,8 @@ def log_importance_shares(
     own = torch.eye(batch, device=device)
     left_over = own.roll(1, dims=1)
     # 1 / N, (N - M) / (N M), and 1 / M for the other M - 1
-    shares = own / images + left_over * (images - others) / (images * others)
-    return (shares + (1 - own - left_over) / others).log()
+    weights = own / images + left_over * (images - others) / (images * others)
+    return (weights + (1 - own - left_over) / others).log()
 
 
 OBJECTIVE = BetaTcVae

@@ -1,8 +1,8 @@
 """The generative adversarial network: Goodfellow et al. 2014, section 3.
 
-The generator, which is the decoder, turns noise into images; the discriminator learns to tell
-them from real ones. There is no encoder: an image has no latent here, and no likelihood.
-`loss` says how they are told apart: `non_saturating` (section 3, the generator maximises ln D),
+The generator, which is the decoder, turns noise into images; the discriminator learns to
+distinguish them from real ones. There is no encoder, so images have no latent and no likelihood.
+`loss` is one of `non_saturating` (section 3, the generator maximises ln D),
 `least_squares` (Mao et al. 2017, equation 9) or `wasserstein` (Gulrajani et al. 2017, equation 3).
 """
 
@@ -20,7 +20,7 @@ GanLoss = Literal["non_saturating", "least_squares", "wasserstein"]
 
 
 class Gan(Objective):
-    """Two players against each other."""
+    """A generator and a discriminator with opposite goals."""
 
     optimizers = {"generator": ("decoder",), "discriminator": ("discriminator",)}
     adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
@@ -32,34 +32,34 @@ class Gan(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Judge a batch of real images and as many invented ones."""
-        invented = model.decode(model.prior(len(images), generator)).mean
-        real, fake = model.discriminate(images).logits, model.discriminate(invented).logits
-        telling = discriminator_loss(self.loss, real, fake)
+        """Return the losses for a batch of real images and as many generated ones."""
+        generated = model.decode(model.prior(len(images), generator)).mean
+        real, fake = model.discriminate(images).logits, model.discriminate(generated).logits
+        loss = discriminator_loss(self.loss, real, fake)
         if self.loss == "wasserstein":
-            slope = _penalty(model, images, invented.detach(), generator)
-            telling = telling + self.gradient_penalty * slope
-        # One generator step for each `discriminator_steps`, by chance, so that nothing counts.
+            slope = _penalty(model, images, generated.detach(), generator)
+            loss = loss + self.gradient_penalty * slope
+        # One generator step per `discriminator_steps` on average, drawn at random.
         draw = torch.rand((), generator=generator, device=images.device)
-        active = (draw < 1 / self.discriminator_steps).to(real.dtype)
+        update_mask = (draw < 1 / self.discriminator_steps).to(real.dtype)
         return {
-            "generator": LossOutput(generator_loss(self.loss, fake), update_mask=active),
-            "discriminator": LossOutput(telling, {"real_logit": real, "fake_logit": fake}),
+            "generator": LossOutput(generator_loss(self.loss, fake), update_mask=update_mask),
+            "discriminator": LossOutput(loss, {"real_logit": real, "fake_logit": fake}),
         }
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure how the discriminator judges images that it has not seen, and invented ones."""
-        invented = model.decode(model.prior(len(images), generator)).mean
+        """Return the discriminator's logits of validation images and of generated ones."""
+        generated = model.decode(model.prior(len(images), generator)).mean
         return {
             "real_logit": model.discriminate(images).logits,
-            "fake_logit": model.discriminate(invented).logits,
+            "fake_logit": model.discriminate(generated).logits,
         }
 
 
 def discriminator_loss(kind: GanLoss, real: Tensor, fake: Tensor) -> Tensor:
-    """Give what tells real logits [batch] from fake ones."""
+    """Return the discriminator's loss, [batch], from its logits of real and generated images."""
     if kind == "least_squares":
         return 0.5 * ((real - 1) ** 2 + fake**2)
     if kind == "wasserstein":
@@ -69,7 +69,7 @@ def discriminator_loss(kind: GanLoss, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(kind: GanLoss, fake: Tensor) -> Tensor:
-    """Give what makes fake logits [batch] look real."""
+    """Return the generator's loss, [batch], from the logits of generated images."""
     if kind == "least_squares":
         return 0.5 * (fake - 1) ** 2
     if kind == "wasserstein":
@@ -78,11 +78,11 @@ def generator_loss(kind: GanLoss, fake: Tensor) -> Tensor:
     return functional.softplus(-fake)
 
 
-def _penalty(model: Model, images: Images, invented: Images, generator: torch.Generator) -> Tensor:
-    """Give (|gradient| - 1)^2 of the logit, [batch], between real and invented images."""
+def _penalty(model: Model, images: Images, generated: Images, generator: torch.Generator) -> Tensor:
+    """Return (|gradient| - 1)^2 of the logit, [batch], between real and generated images."""
     shape = (len(images), 1, 1, 1)
-    share = torch.rand(shape, generator=generator, device=images.device)
-    between = (share * images + (1 - share) * invented).requires_grad_()
+    weight = torch.rand(shape, generator=generator, device=images.device)
+    between = (weight * images + (1 - weight) * generated).requires_grad_()
     with torch.enable_grad():
         logits = model.discriminate(between).logits
         (gradient,) = torch.autograd.grad(logits.sum(), between, create_graph=True)

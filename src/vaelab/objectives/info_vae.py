@@ -1,8 +1,8 @@
 """InfoVAE: Zhao et al. 2019, equation 6, with the maximum mean discrepancy (MMD-VAE).
 
 loss = generation_loss + kl_weight * kl_loss + mmd_weight * MMD^2(q(z), p(z)). In the paper's terms
-alpha = 1 - kl_weight and lambda = mmd_weight + kl_weight: a small `kl_weight` lets the latent tell
-images apart, while the discrepancy keeps all of them together like the prior.
+alpha = 1 - kl_weight and lambda = mmd_weight + kl_weight: with a small `kl_weight` the latent keeps
+information about the image, while the discrepancy keeps q(z) close to the prior.
 """
 
 import torch
@@ -17,16 +17,16 @@ from vaelab.objectives.vae import Vae, VaeOutput
 
 
 class InfoVae(Vae):
-    """A VAE that pays for the distance of a batch's latents from the prior."""
+    """A VAE with a penalty on the distance between a batch's latents and the prior."""
 
     mmd_weight: float = Field(default=1000.0, ge=0)
 
     def latent_loss(
-        self, model: Model, step: VaeOutput, generator: torch.Generator
+        self, model: Model, output: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Charge for both distances."""
-        mmd = prior_mmd_squared(model, step.latents, generator, self.group)
-        return self.kl_weight * self.kl_with_free_bits(step) + self.mmd_weight * mmd, {
+        """Return the weighted KL loss plus the weighted squared discrepancy."""
+        mmd = prior_mmd_squared(model, output.latents, generator, self.group)
+        return self.kl_weight * self.kl_with_free_bits(output) + self.mmd_weight * mmd, {
             "mmd_squared": mmd
         }
 
@@ -37,14 +37,15 @@ def prior_mmd_squared(
     generator: torch.Generator,
     group: ProcessGroup = SINGLE_GROUP,
 ) -> Float[Tensor, "batch"]:
-    """Compare a batch of latents with as many of the prior; every image gets the same value.
+    """Return the squared MMD of a batch of latents and as many prior samples, [batch].
 
-    Without bias, so it may fall below 0; 0 for a batch of one image.
+    Every image gets the same value. The estimate is unbiased, so it may be below 0; it is 0 for a
+    batch of one image.
     """
-    everyone = group.gather_batch(latents)
-    if len(everyone) < 2:
+    batch = group.gather_batch(latents)
+    if len(batch) < 2:
         return torch.zeros_like(latents[:, 0])
-    value = mmd_squared(everyone, group.gather_batch(model.prior(len(latents), generator)))
+    value = mmd_squared(batch, group.gather_batch(model.prior(len(latents), generator)))
     return value.to(latents).expand(len(latents))
 
 

@@ -1,10 +1,10 @@
 """The importance-weighted autoencoder: Burda et al. 2016, equation 8.
 
 loss = -ln 1/K sum_k w_k, with w_k = p(x|z_k) p(z_k) / q(z_k|x): a bound on -ln p(x) in nats that
-falls with K; K = 1 is the negative evidence lower bound. The more samples, the noisier the
-encoder's gradient: doubly reparameterised, it keeps its mean and loses that noise (Tucker et al.
-2019, equation 8). A fitted Gaussian variance is that of all K samples alike: still a bound, if not
-the tightest one.
+decreases with K; K = 1 is the negative evidence lower bound. The more samples, the noisier the
+encoder's gradient; the doubly reparameterized estimator has the same mean without that noise
+(Tucker et al. 2019, equation 8). A fitted Gaussian variance is the same for all K samples: this is
+still a bound, if not the tightest one.
 """
 
 import math
@@ -26,7 +26,7 @@ LogWeights = Float64[Tensor, "samples batch"]
 
 
 class Iwae(Objective):
-    """Minimise the importance-weighted bound of `importance_samples` samples."""
+    """Minimize the importance-weighted bound with `importance_samples` samples."""
 
     optimizers = {"iwae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
@@ -38,14 +38,14 @@ class Iwae(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Give the bound; its gradient is that of one of the two estimators."""
+        """Return the bound, with the gradient of one of the two estimators."""
         posterior = model.encode(images)
         assert isinstance(posterior, DiagonalGaussian)
         latents = posterior.rsample(generator, self.importance_samples)
         if self.doubly_reparameterised:
             posterior = posterior.detach()
         log_weights = log_importance_weights(model, images, posterior, latents)
-        loss = negative_bound(log_weights)
+        loss = negative_iwae_bound(log_weights)
         if self.doubly_reparameterised:
             loss = _doubly_reparameterized(loss, log_weights, latents)
         return {"iwae": LossOutput(loss.float())}
@@ -53,28 +53,28 @@ class Iwae(Objective):
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure this bound, and the evidence lower bound with its parts."""
+        """Return this bound, and the negative ELBO with its parts."""
         plain = Vae().validate_batch(model, images, generator)
         loss = self.losses(model, images, generator)["iwae"].loss
         return plain | {"loss": loss}
 
 
-def negative_bound(log_weights: LogWeights) -> Float64[Tensor, "batch"]:
-    """Give -ln of the mean weight, in nats: minus equation 8."""
+def negative_iwae_bound(log_weights: LogWeights) -> Float64[Tensor, "batch"]:
+    """Return -ln of the mean weight, [batch] in nats: minus equation 8."""
     return -(log_weights.logsumexp(0) - math.log(len(log_weights)))
 
 
 def _doubly_reparameterized(
     loss: Float64[Tensor, "batch"], log_weights: LogWeights, latents: Tensor
 ) -> Float64[Tensor, "batch"]:
-    """Keep the loss's value; give the encoder, through the latents, sum_k w_k^2 d ln w_k / dz."""
-    shares = log_weights.detach().softmax(0)
+    """Return the same loss, whose gradient by the latents is sum_k w_k^2 d ln w_k / dz."""
+    normalized_weights = log_weights.detach().softmax(0)
     if latents.requires_grad:
-        # The decoder's gradient has each share once, what passes on to the encoder twice.
+        # The decoder's gradient has each weight once, the encoder's twice.
         latents.register_hook(  # type: ignore[no-untyped-call]
-            lambda gradient: gradient * shares[..., None].to(gradient.dtype)
+            lambda gradient: gradient * normalized_weights[..., None].to(gradient.dtype)
         )
-    surrogate = -(shares * log_weights).sum(0)
+    surrogate = -(normalized_weights * log_weights).sum(0)
     return loss.detach() + surrogate - surrogate.detach()
 
 

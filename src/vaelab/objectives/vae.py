@@ -23,7 +23,7 @@ from vaelab.objectives import Images, LossOutput, Objective
 
 @dataclass(frozen=True)
 class VaeOutput:
-    """A batch's way through encoder and decoder: what a VAE's latent loss is made of."""
+    """What encoder and decoder return for a batch, and the two parts of the loss, in nats."""
 
     posterior: DiagonalGaussian
     latents: Float[Tensor, "batch latent"]
@@ -33,9 +33,10 @@ class VaeOutput:
 
 
 class Vae(Objective):
-    """Minimise the negative evidence lower bound, with a weight on the KL loss.
+    """Minimize the negative evidence lower bound, with a weight on the KL loss.
 
-    Variants replace `latent_loss`, and `losses` where they have more players.
+    `generation_loss` is the literature's reconstruction loss. Variants override `latent_loss`, and
+    `losses` where they have more optimizers.
     """
 
     optimizers = {"vae": ("encoder", "decoder", "prior")}
@@ -47,7 +48,7 @@ class Vae(Objective):
     free_bits_nats: float = Field(default=0.0, ge=0)
 
     def check(self, settings: ModelSettings) -> None:
-        """Refuse free bits a dimension where only the whole latent has a KL."""
+        """Refuse free bits per dimension where the prior has only a KL of the whole latent."""
         if self.free_bits_nats and settings.prior != "standard_normal":
             raise UserError(
                 f"train.free_bits_nats needs model.prior: standard_normal; the {settings.prior} "
@@ -55,7 +56,7 @@ class Vae(Objective):
             )
 
     def hyperparameters_at(self, epoch: float) -> dict[str, Any]:
-        """Let the weight grow linearly from 0 over the warm-up: Bowman et al. 2016, section 3.1.
+        """Return the KL weight: linear from 0 over the warm-up (Bowman et al. 2016, section 3.1).
 
         Where the field is a tensor, so is its value.
         """
@@ -65,51 +66,53 @@ class Vae(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Give the loss of the one player."""
-        step = self.encode_and_decode(model, images, generator)
-        return {"vae": self.step_loss(model, step, generator)}
+        """Return the loss of the one optimizer."""
+        output = self.encode_and_decode(model, images, generator)
+        return {"vae": self.weighted_loss(model, output, generator)}
 
-    def step_loss(self, model: Model, step: VaeOutput, generator: torch.Generator) -> LossOutput:
-        """Give the weighted loss, and its parts unweighted."""
-        latent_loss, terms = self.latent_loss(model, step, generator)
-        parts = {"generation_loss_nats": step.generation_loss, "kl_loss_nats": step.kl_loss}
-        return LossOutput(step.generation_loss + latent_loss, parts | terms)
+    def weighted_loss(
+        self, model: Model, output: VaeOutput, generator: torch.Generator
+    ) -> LossOutput:
+        """Return the weighted loss, and its parts without weights."""
+        latent_loss, terms = self.latent_loss(model, output, generator)
+        parts = {"generation_loss_nats": output.generation_loss, "kl_loss_nats": output.kl_loss}
+        return LossOutput(output.generation_loss + latent_loss, parts | terms)
 
     def latent_loss(
-        self, model: Model, step: VaeOutput, generator: torch.Generator
+        self, model: Model, output: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Give what is added to the generation loss, [batch], and further terms to watch."""
-        return self.kl_weight * self.kl_with_free_bits(step), {}
+        """Return what is added to the generation loss, [batch] in nats, and terms to log."""
+        return self.kl_weight * self.kl_with_free_bits(output), {}
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure the bound, at weight 1, its parts, and the KL of each dimension.
+        """Return the negative ELBO, its parts, the KL of each dimension, and `loss`.
 
-        `loss` is what the best weights are chosen by: at the full weight, however far the
-        warm-up has come, and without free bits. At weight 1 it is the bound.
+        `loss` selects the best weights: it has the final KL weight, whatever the warm-up, and no
+        free bits. At weight 1 it is the negative ELBO.
         """
-        step = self.encode_and_decode(model, images, generator)
-        latent_loss, terms = self.final_schedule().latent_loss(model, step, generator)
-        measured = {
-            "loss": step.generation_loss + latent_loss,
-            "neg_elbo_nats": step.generation_loss + step.kl_loss,
-            "generation_loss_nats": step.generation_loss,
-            "kl_loss_nats": step.kl_loss,
-            "mean_squared_error": (step.pixels.mean - images).square().flatten(1).mean(1),
+        output = self.encode_and_decode(model, images, generator)
+        latent_loss, terms = self.final_schedule().latent_loss(model, output, generator)
+        metrics = {
+            "loss": output.generation_loss + latent_loss,
+            "neg_elbo_nats": output.generation_loss + output.kl_loss,
+            "generation_loss_nats": output.generation_loss,
+            "kl_loss_nats": output.kl_loss,
+            "mean_squared_error": (output.pixels.mean - images).square().flatten(1).mean(1),
         }
         if model.has_standard_prior:
-            measured["kl_per_dimension_nats"] = step.posterior.kl_per_dimension()
-        return measured | terms
+            metrics["kl_per_dimension_nats"] = output.posterior.kl_per_dimension()
+        return metrics | terms
 
     def final_schedule(self) -> "Vae":
-        """Give the objective as it is after its schedules, without free bits."""
+        """Return the objective with the final values of its schedules, without free bits."""
         return self.model_copy(update={**self.hyperparameters_at(math.inf), "free_bits_nats": 0.0})
 
     def encode_and_decode(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> VaeOutput:
-        """Draw a latent of each image and decode it."""
+        """Encode the images, sample one latent each, and decode it."""
         posterior = model.encode(images)
         assert isinstance(posterior, DiagonalGaussian)
         latents = posterior.rsample(generator)
@@ -117,11 +120,11 @@ class Vae(Objective):
         kl = model.kl(posterior, latents)
         return VaeOutput(posterior, latents, pixels, -pixels.log_prob(images), kl)
 
-    def kl_with_free_bits(self, step: VaeOutput) -> Tensor:
-        """Give the KL loss, [batch], each dimension at least at its free bits."""
+    def kl_with_free_bits(self, output: VaeOutput) -> Tensor:
+        """Return the KL loss, [batch] in nats, each dimension at least at its free bits."""
         if not self.free_bits_nats:
-            return step.kl_loss
-        kl = step.posterior.kl_per_dimension()
+            return output.kl_loss
+        kl = output.posterior.kl_per_dimension()
         # sum_j max(lambda, mean over the batch of KL_j): Kingma et al. 2016 (IAF), equation 15
         mean_kl = self.group.batch_mean(kl.mean(0))
         return mean_kl.clamp_min(self.free_bits_nats).sum().expand(len(kl))

@@ -1,9 +1,10 @@
 """VAE/GAN: Larsen et al. 2016, algorithm 1.
 
-A VAE that measures its error in the features of a discriminator instead of in pixels. The encoder
-minimises kl_weight * KL + feature loss; the decoder feature_weight * feature loss + the
-generator's loss; the discriminator tells real images from restored and from invented ones, half of
-each. The feature loss moves no discriminator, and the game no encoder.
+A VAE whose reconstruction error is measured in the features of a discriminator instead of pixels.
+The encoder minimizes kl_weight * KL + feature loss; the decoder feature_weight * feature loss + the
+generator's loss; the discriminator distinguishes real images from reconstructions and from samples,
+half of each. The feature loss does not train the discriminator, the adversarial loss not the
+encoder.
 
 The feature loss is -ln N(f(x); f(x'), s^2), where the paper has s^2 = 1; here it is the batch's
 mean squared error, so that the KL loss weighs the same whatever the scale of the features (Rybkin
@@ -30,10 +31,10 @@ Features = Float[Tensor, "batch feature"]
 
 
 class VaeGan(Objective):
-    """Three players; two of them wait while the game is one-sided.
+    """Three optimizers; decoder or discriminator skips steps while one of them is far ahead.
 
-    `equilibrium` and `margin` are in nats of the discriminator's mean cross-entropy: it waits
-    where it is too sure, the decoder where the discriminator knows too little.
+    `equilibrium` and `margin` are in nats of the discriminator's mean cross-entropy: the
+    discriminator skips a step where it is too low, the decoder where it is too high.
     """
 
     optimizers = {
@@ -52,62 +53,66 @@ class VaeGan(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Restore the images, invent as many, and let the discriminator judge all of them."""
-        kl, restored, invented = _reconstruct_and_sample(model, images, generator)
-        real, copied = model.discriminate(images), model.discriminate(restored)
-        fake = model.discriminate(invented).logits
-        feature = feature_loss(real.features, copied.features, self.group)
-        games = [generator_loss("non_saturating", logits) for logits in (copied.logits, fake)]
-        tellings = [
-            discriminator_loss("non_saturating", real.logits, logits)
-            for logits in (copied.logits, fake)
-        ]
-        game, telling = (torch.stack(both).mean(0) for both in (games, tellings))
-        plays, learns = self._balance(real.logits, fake)
-        terms = {"kl_loss_nats": kl, "feature_loss_nats": feature}
+        """Return the losses for the images, their reconstructions and as many samples."""
+        kl, reconstructions, samples = _reconstruct_and_sample(model, images, generator)
+        real, reconstructed = model.discriminate(images), model.discriminate(reconstructions)
+        sampled = model.discriminate(samples).logits
+        feature = feature_loss(real.features, reconstructed.features, self.group)
+        both = (reconstructed.logits, sampled)
+        adversarial = [generator_loss("non_saturating", logits) for logits in both]
+        discrimination = [discriminator_loss("non_saturating", real.logits, x) for x in both]
+        update_decoder, update_discriminator = self._balance(real.logits, sampled)
+        decoder_loss = self.feature_weight * feature + torch.stack(adversarial).mean(0)
+        discriminator_terms = {"real_logit": real.logits}
         return {
-            "encoder": LossOutput(self.kl_weight * kl + feature, terms),
-            "decoder": LossOutput(self.feature_weight * feature + game, update_mask=plays),
-            "discriminator": LossOutput(telling, {"real_logit": real.logits}, update_mask=learns),
+            "encoder": LossOutput(
+                self.kl_weight * kl + feature,
+                {"kl_loss_nats": kl, "feature_loss_nats": feature},
+            ),
+            "decoder": LossOutput(decoder_loss, update_mask=update_decoder),
+            "discriminator": LossOutput(
+                torch.stack(discrimination).mean(0), discriminator_terms, update_discriminator
+            ),
         }
 
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure the KL loss, the squared error, and how the discriminator judges."""
-        kl, restored, invented = _reconstruct_and_sample(model, images, generator)
+        """Return the KL loss, the squared error, and the discriminator's logits."""
+        kl, reconstructions, samples = _reconstruct_and_sample(model, images, generator)
         return {
             "kl_loss_nats": kl,
-            "mean_squared_error": (restored - images).square().flatten(1).mean(1),
+            "mean_squared_error": (reconstructions - images).square().flatten(1).mean(1),
             "real_logit": model.discriminate(images).logits,
-            "restored_logit": model.discriminate(restored).logits,
-            "fake_logit": model.discriminate(invented).logits,
+            "restored_logit": model.discriminate(reconstructions).logits,
+            "fake_logit": model.discriminate(samples).logits,
         }
 
     def _balance(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Give, as 0 or 1, whether the decoder and whether the discriminator move."""
+        """Return, as 0 or 1, whether the decoder and whether the discriminator step."""
         nats = functional.softplus(-real).mean(), functional.softplus(fake).mean()
         errors = self.group.batch_mean(torch.stack(nats).detach())
-        plays = (errors <= self.equilibrium + self.margin).all()
-        learns = (errors >= self.equilibrium - self.margin).all()
-        neither = ~plays & ~learns
-        return (plays | neither).to(real.dtype), (learns | neither).to(real.dtype)
+        update_decoder = (errors <= self.equilibrium + self.margin).all()
+        update_discriminator = (errors >= self.equilibrium - self.margin).all()
+        neither = ~update_decoder & ~update_discriminator
+        masks = (update_decoder | neither, update_discriminator | neither)
+        return masks[0].to(real.dtype), masks[1].to(real.dtype)
 
 
 def _reconstruct_and_sample(
     model: Model, images: Images, generator: torch.Generator
 ) -> tuple[Float[Tensor, "batch"], Images, Images]:
-    """Give the KL loss in nats, the images decoded, and as many decoded from the prior."""
+    """Return the KL loss in nats, the reconstructions, and as many samples from the prior."""
     posterior = model.encode(images)
     latents = posterior.rsample(generator)
-    invented = model.decode(model.prior(len(images), generator)).mean
-    return model.kl(posterior, latents), model.decode(latents).mean, invented
+    samples = model.decode(model.prior(len(images), generator)).mean
+    return model.kl(posterior, latents), model.decode(latents).mean, samples
 
 
 def feature_loss(
     real: Features, reconstructed: Features, group: ProcessGroup = SINGLE_GROUP
 ) -> Float[Tensor, "batch"]:
-    """Give -ln N(real; copied, s^2) in nats, at the s^2 that is best for the batch."""
+    """Return -ln N(real; reconstructed, s^2), [batch] in nats, at the best s^2 for the batch."""
     squared = (real - reconstructed).square()
     variance = group.batch_mean(squared.detach().mean()).clamp_min(1e-6)
     return 0.5 * (squared / variance + variance.log() + LOG_TWO_PI).sum(-1)

@@ -1,9 +1,10 @@
 """The vector-quantised VAE: van den Oord et al. 2017, equation 3.
 
-The latent is a row of codes from one learned codebook. The decoder's gradient passes straight
-through the choice of the nearest code to the encoder; codes move to the encoder's outputs, and
-the outputs are committed to their codes. The KL loss is the length of the codes in nats: ln K for
-each place under the uniform prior of the training, less under the frequencies counted after it.
+The latent is a sequence of codes from one learned codebook. The decoder's gradient reaches the
+encoder straight through the choice of the nearest code; the codebook loss pulls codes to the
+encoder's outputs, the commitment loss pulls the outputs to their codes. The KL loss is the length
+of the codes in nats: ln K per code under the uniform prior of training, less under the frequencies
+that are counted after it.
 """
 
 from typing import ClassVar
@@ -18,7 +19,7 @@ from vaelab.objectives import Images, LossOutput, Objective
 
 
 class VqVae(Objective):
-    """Minimise the generation loss through a codebook."""
+    """Minimize the generation loss through a codebook."""
 
     optimizers = {"vq_vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
@@ -31,7 +32,7 @@ class VqVae(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Give the loss and its parts."""
+        """Return the loss and its parts."""
         outputs = model.apply_network("encoder", images, 3)
         codebook = model.networks["prior"]
         assert isinstance(codebook, Prior)
@@ -48,7 +49,7 @@ class VqVae(Objective):
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure the bound, generation loss plus code length, and the squared error."""
+        """Return the bound, which is generation loss plus code length, and the squared error."""
         posterior = model.encode(images)
         pixels = model.decode(posterior.mean)
         generation, length = -pixels.log_prob(images), model.kl(posterior, posterior.mean)

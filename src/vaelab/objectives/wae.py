@@ -1,7 +1,7 @@
 """The Wasserstein autoencoder: Tolstikhin et al. 2018, algorithm 2 (WAE-MMD).
 
-loss = generation_loss + mmd_weight * MMD^2(q(z), p(z)). The encoder gives a point; only all
-latents together are pulled to the prior, never the latents of single images.
+loss = generation_loss + mmd_weight * MMD^2(q(z), p(z)). The encoder returns a point;
+only the distribution of all latents is pulled to the prior, never the latent of one image.
 """
 
 from typing import ClassVar
@@ -16,7 +16,7 @@ from vaelab.objectives.info_vae import prior_mmd_squared
 
 
 class Wae(Objective):
-    """An autoencoder whose latents, taken together, look like the prior's."""
+    """An autoencoder with a penalty on the distance of q(z) from the prior."""
 
     optimizers = {"wae": ("encoder", "decoder")}
     selection: ClassVar[str | None] = "loss"
@@ -27,7 +27,7 @@ class Wae(Objective):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Give the loss, and its two parts unweighted."""
+        """Return the loss, and its two parts without weights."""
         latents = model.encode(images).mean
         generation = -model.decode(latents).log_prob(images)
         mmd = prior_mmd_squared(model, latents, generator, self.group)
@@ -37,11 +37,11 @@ class Wae(Objective):
     def validate_batch(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Measure the loss, its parts and the squared error."""
-        player = self.losses(model, images, generator)["wae"]
+        """Return the loss, its parts and the squared error."""
+        output = self.losses(model, images, generator)["wae"]
         decoded = model.decode(model.encode(images).mean).mean
         squared_error = (decoded - images).square().flatten(1).mean(1)
-        return {"loss": player.loss, **player.terms, "mean_squared_error": squared_error}
+        return {"loss": output.loss, **output.terms, "mean_squared_error": squared_error}
 
 
 OBJECTIVE = Wae
