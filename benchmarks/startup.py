@@ -28,7 +28,7 @@ WORK = {
     "evaluate": "pipeline.evaluate:measure",
     "report": "pipeline.report:build_page",
     "render": "pipeline.render:figures",
-    "tune": "pipeline.tune:Launch.work",
+    "tune": "pipeline.tune:Launch.run_worker",
 }
 BRIEF = [
     "train.epochs=2",

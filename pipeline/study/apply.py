@@ -1,4 +1,4 @@
-"""Write a study's winner into params.yaml, where nothing else changes."""
+"""Writes a study's winner into params.yaml; nothing else in it changes."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ CHOICES = ("best", "smallest")
 
 
 def apply_winner(params: Path, choice: str) -> None:
-    """Change params.yaml to a winner's settings, and show the difference.
+    """Set a winner's settings in params.yaml and print the difference.
 
-    Raises UserError, and leaves the file as it was, if there is no winner or it does not fit.
+    Raises UserError, and leaves the file as it was, if there is no winner or its settings are not
+    valid together with the others.
     """
     changes = read_winner(choice)
     with_changes(load_settings(params), changes)
@@ -26,17 +27,17 @@ def apply_winner(params: Path, choice: str) -> None:
     after = update_yaml(before, changes)
     write_atomically(params, lambda temporary: temporary.write_bytes(after.encode()))
     print(unified_diff(before, after, params.name) or f"{params} has these settings already")
-    print("`dvc repro` builds it")
+    print("`dvc repro` trains and evaluates a model with them")
 
 
 def read_winner(choice: str) -> dict[str, Any]:
-    """Give the settings that a study chose, by dotted name."""
+    """Return the settings of a study's winner, by dotted name."""
     path = paths.TUNE / f"{choice}.yaml"
     if not path.is_file():
-        missing = "; no latent size was compared" if choice == "smallest" else ""
-        raise UserError(f"{path}: not found{missing}; `make tune` makes it")
+        reason = "; no latent sizes were compared" if choice == "smallest" else ""
+        raise UserError(f"{path}: not found{reason}; `make tune` writes it")
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         return {f"{s}.{key}": value for s, keys in content.items() for key, value in keys.items()}
     except (YAMLError, AttributeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not as `make tune` writes it; run that again") from error
+        raise UserError(f"{path}: not in the format of `make tune`; run it again") from error

@@ -16,11 +16,11 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port (default: %(default)s)")
     arguments = parser.parse_args()
-    cli.run_command(lambda: show(arguments), resume_hint="the same command starts it again")
+    cli.run_command(lambda: show(arguments), resume_hint="run the same command to start it again")
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Serve it until it is interrupted."""
+    """Serve the dashboard until it is interrupted."""
     tune = load_settings(arguments.params).tune
     storage, shown = open_storage(tune), make_url(storage_url(tune)).render_as_string()
     print(f"studies on http://{arguments.host}:{arguments.port}, of {shown}", flush=True)

@@ -1,8 +1,8 @@
-"""A study's figures: what was tried, what mattered, and what a weight does to the images."""
+"""A study's figures: its trials, the importance of settings, and samples along the front."""
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import optuna
@@ -10,60 +10,61 @@ import torch
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.study.finalists import LATENT, METRICS, sign, value_of
+from pipeline.study.finalists import LATENT, METRICS, direction_sign, value_of
 from pipeline.study.pareto import on_front
 from pipeline.study.run_info import settings_of_trial
-from pipeline.study.samplers import settings_of
+from pipeline.study.samplers import decode_params
 from pipeline.study.summary import StudySummary
 from pipeline.study.trial_queue import finished_trials
 from pipeline.study.trial_runner import TrialRunner
 from vaelab.config.tune import Choices
 from vaelab.figures import pareto_front
-from vaelab.figures import study as drawn
+from vaelab.figures import study as figures
 from vaelab.figures.study_table import Parameter, State, StudyTable
 from vaelab.inference import decoding
 from vaelab.runtime.random_streams import rng_stream
 
-Named = Iterator[tuple[str, Figure]]
+NamedFigures = Iterator[tuple[str, Figure]]
 WEIGHT = "train.kl_weight"
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
-SHOWN, COLUMNS = 6, 12
+# Models on the front that samples are shown of, and samples of each.
+MODELS, SAMPLES = 6, 12
 
 
-def figures(outcome: StudySummary, laboratory: TrialRunner) -> Named:
-    """Draw all that applies, one figure at a time."""
-    table = table_of(outcome)
-    space = outcome.settings.tune.search_space
+def study_figures(summary: StudySummary, runner: TrialRunner) -> NamedFigures:
+    """Yield the name and the figure of each plot that the study has the data for."""
+    table = study_table(summary)
+    space = summary.settings.tune.search_space
     numeric = [name for name, entry in space.items() if not isinstance(entry, Choices)]
-    yield "history", drawn.history_figure(table)
-    yield "slice", drawn.slice_figure(table)
+    yield "history", figures.history_figure(table)
+    yield "slice", figures.slice_figure(table)
     if len(table.parameters) > 1:
-        yield "parallel_coordinates", drawn.parallel_figure(table)
+        yield "parallel_coordinates", figures.parallel_figure(table)
     if len(numeric) > 1:
         pair = (LATENT, WEIGHT) if {LATENT, WEIGHT} <= set(numeric) else tuple(numeric[:2])
-        yield "contour", drawn.contour_figure(table, *pair)
-    weights = importances(outcome)
+        yield "contour", figures.contour_figure(table, *pair)
+    weights = parameter_importances(summary)
     if weights:
-        yield "importance", drawn.importance_figure(weights)
+        yield "importance", figures.importance_figure(weights)
     if WEIGHT in numeric:
-        closed = outcome.best.trial.user_attrs[METRICS]["closed_form_kl_weight"]
+        closed = summary.best.trial.user_attrs[METRICS]["closed_form_kl_weight"]
         color_by = LATENT if LATENT in numeric else None
-        yield "weight", drawn.weight_figure(table, WEIGHT, closed, color_by)
-    yield from _front(outcome, laboratory)
+        yield "weight", figures.weight_figure(table, WEIGHT, closed, color_by)
+    yield from _front(summary, runner)
 
 
-def table_of(outcome: StudySummary) -> StudyTable:
-    """Give the finished trials as the figures take them."""
-    trials = finished_trials(outcome.study)
-    tune = outcome.settings.tune
-    changes = [settings_of(trial.params, tune) for trial in trials]
+def study_table(summary: StudySummary) -> StudyTable:
+    """Return the finished trials as the table that the figures are drawn from."""
+    trials = finished_trials(summary.study)
+    tune = summary.settings.tune
+    changes = [decode_params(trial.params, tune) for trial in trials]
     return StudyTable(
-        measure=outcome.label,
-        minimize=sign(outcome.study) > 0,
+        measure=summary.label,
+        minimize=direction_sign(summary.study) > 0,
         numbers=tuple(trial.number for trial in trials),
         values=tuple(value_of(trial) if trial.values else math.nan for trial in trials),
         states=tuple(STATES[trial.state] for trial in trials),
@@ -78,16 +79,16 @@ def table_of(outcome: StudySummary) -> StudyTable:
     )
 
 
-def importances(outcome: StudySummary) -> dict[str, float]:
-    """Give each setting's share in the variance of the value; none where that says nothing."""
-    if len(outcome.completed()) < 4 or len(outcome.settings.tune.search_space) < 2:
+def parameter_importances(summary: StudySummary) -> dict[str, float]:
+    """Return each setting's share of the value's variance; nothing with fewer than 4 trials."""
+    if len(summary.completed()) < 4 or len(summary.settings.tune.search_space) < 2:
         return {}
-    target = value_of if len(outcome.study.directions) > 1 else None
+    target = value_of if len(summary.study.directions) > 1 else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return optuna.importance.get_param_importances(
-                outcome.study,
+                summary.study,
                 evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
                 target=target,
             )
@@ -95,24 +96,26 @@ def importances(outcome: StudySummary) -> dict[str, float]:
             return {}
 
 
-def _front(outcome: StudySummary, laboratory: TrialRunner) -> Named:
-    trials = outcome.completed()
+def _front(summary: StudySummary, runner: TrialRunner) -> NamedFigures:
+    trials = summary.completed()
     points = np.array([_rate_and_distortion(trial) for trial in trials])
-    best = on_front(points)
+    optimal = on_front(points)
     weights = [trial.params.get(WEIGHT) for trial in trials]
-    chosen = _along(points, best, trials.index(outcome.best.trial))
+    chosen = _spread(points, optimal, trials.index(summary.best.trial))
     yield (
         "rate_distortion",
         pareto_front.rate_distortion_figure(
             points[:, 0],
             points[:, 1],
             np.array(weights, np.float64) if None not in weights else None,
-            best,
+            optimal,
             chosen,
         ),
     )
-    images = np.stack([_samples(trials[index], outcome, laboratory) for index in chosen])
-    labels = [_name(trials[index], letter) for index, letter in _lettered(chosen)]
+    images = np.stack([_samples(trials[index], summary, runner) for index in chosen])
+    labels = [
+        _label(letter, trials[index]) for letter, index in zip("ABCDEFGHIJ", chosen, strict=False)
+    ]
     yield "samples_along_the_front", pareto_front.front_samples_figure(images, labels)
 
 
@@ -121,30 +124,26 @@ def _rate_and_distortion(trial: FrozenTrial) -> tuple[float, float]:
     return metrics["kl_loss_nats"], metrics["generation_loss_nats"]
 
 
-def _along(points: np.ndarray, front: np.ndarray, winner: int) -> list[int]:
-    """Choose a few points of the front, as evenly spread in rate as they lie, and the winner."""
+def _spread(points: np.ndarray, front: np.ndarray, winner: int) -> list[int]:
+    """Return a few points of the front, spread as evenly in rate as possible, and the winner."""
     order = [int(i) for i in np.argsort(points[:, 0]) if front[i]]
     rates = points[order, 0]
-    wanted = np.linspace(rates[0], rates[-1], SHOWN)
-    chosen = {order[int(np.abs(rates - rate).argmin())] for rate in wanted} | {winner}
+    targets = np.linspace(rates[0], rates[-1], MODELS)
+    chosen = {order[int(np.abs(rates - rate).argmin())] for rate in targets} | {winner}
     return sorted(chosen, key=lambda index: float(points[index, 0]))
 
 
-def _lettered(chosen: Sequence[int]) -> Iterator[tuple[int, str]]:
-    yield from zip(chosen, "ABCDEFGHIJ", strict=False)
-
-
-def _samples(trial: FrozenTrial, outcome: StudySummary, laboratory: TrialRunner) -> np.ndarray:
-    """Decode the same draws from the prior, as far as the latent sizes agree."""
-    model = laboratory.load_or_retrain(settings_of_trial(outcome.settings, trial))
-    noise = rng_stream(outcome.settings.tune.seed, "tune/samples")
-    latents = torch.randn(65_536, COLUMNS, generator=noise)[: model.latent_dim].T
-    images = decoding.decode_means(model, latents.contiguous().to(laboratory.device))
+def _samples(trial: FrozenTrial, summary: StudySummary, runner: TrialRunner) -> np.ndarray:
+    """Decode samples from the prior; all models share the latents of their first dimensions."""
+    model = runner.load_or_retrain(settings_of_trial(summary.settings, trial))
+    noise = rng_stream(summary.settings.tune.seed, "tune/samples")
+    latents = torch.randn(65_536, SAMPLES, generator=noise)[: model.latent_dim].T
+    images = decoding.decode_means(model, latents.contiguous().to(runner.device))
     array: np.ndarray = images.cpu().numpy()
     return array
 
 
-def _name(trial: FrozenTrial, letter: str) -> str:
+def _label(letter: str, trial: FrozenTrial) -> str:
     parts = []
     if WEIGHT in trial.params:
         parts.append(f"weight {trial.params[WEIGHT]:.3g}")

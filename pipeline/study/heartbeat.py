@@ -1,4 +1,4 @@
-"""Signs of life: a worker's running trials are its own as long as it gives them."""
+"""Heartbeats of running trials, by which other workers see that this one is alive."""
 
 import threading
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from optuna.trial import Trial
 
 
 class HeartbeatThread:
-    """Gives signs of life for trials, all from one thread: a context.
+    """A context in which one thread records the heartbeats of several trials.
 
-    What is taken out of `running` needs none any more. A storage without heartbeats gets none.
+    A trial that is removed from `running` gets no more of them. Nothing is recorded in a storage
+    without heartbeats.
     """
 
     def __init__(self, storage: BaseStorage, running: Mapping[int, Trial]) -> None:

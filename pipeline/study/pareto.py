@@ -1,4 +1,4 @@
-"""Points that no other beats in two quantities at once, of which less is better in both."""
+"""The Pareto front of points in two quantities, both minimized, and its hypervolume."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -7,17 +7,17 @@ Points = Float[np.ndarray, "points 2"]
 
 
 def on_front(points: Points) -> Bool[np.ndarray, "points"]:
-    """Tell which points are on the Pareto front: none is as good in both and better in one."""
+    """Return which points are on the Pareto front: no other is as good in both, better in one."""
     no_worse = (points[None] <= points[:, None]).all(-1)
     better = (points[None] < points[:, None]).any(-1)
-    beaten: np.ndarray = np.any(no_worse & better, axis=1)
-    return ~beaten
+    dominated: np.ndarray = np.any(no_worse & better, axis=1)
+    return ~dominated
 
 
 def hypervolume(points: Points, reference: Float[np.ndarray, "2"]) -> float:
-    """Give the area that the points leave behind up to a reference point that is worse in both.
+    """Return the area that the points dominate, up to a reference point (Zitzler & Thiele 1998).
 
-    Zitzler & Thiele 1998; points that are not better than the reference in both add nothing.
+    Points that are not better than the reference in both quantities add nothing.
     """
     inside = points[(points < reference).all(1)]
     if not len(inside):

@@ -1,4 +1,4 @@
-"""What a study leaves in results/tune, and in MLflow on its parent run."""
+"""Writes a study's results to results/tune and to its parent run in MLflow."""
 
 import shutil
 from io import StringIO
@@ -8,9 +8,10 @@ from optuna import Study
 from ruamel.yaml import YAML
 
 from pipeline import paths
-from pipeline.study import figures as pictures
 from pipeline.study import report
+from pipeline.study.figures import study_figures
 from pipeline.study.finalists import METRICS, Finalist
+from pipeline.study.scorer import ON_TEST
 from pipeline.study.summary import StudySummary, summarize, trial_rows
 from pipeline.study.trial_queue import finished_trials
 from pipeline.study.trial_runner import TrialRunner
@@ -19,52 +20,52 @@ from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import nested, write_csv
 
 
-def write(study: Study, laboratory: TrialRunner, parent: Run) -> None:
+def write_results(study: Study, runner: TrialRunner, parent: Run) -> None:
     """Write the report, the tables, the winner's settings and the figures."""
-    outcome = summarize(study, laboratory)
-    if outcome is None:
-        print("no trial was trained to its end: there is nothing to report yet")
+    summary = summarize(study, runner)
+    if summary is None:
+        print("no trial is complete yet: there is nothing to report")
         return
     unfinished = paths.TUNE.with_name(f"{paths.TUNE.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    write_files(unfinished, outcome, laboratory)
+    write_files(unfinished, summary, runner)
     shutil.rmtree(paths.TUNE, ignore_errors=True)
     unfinished.rename(paths.TUNE)
-    print(report.summary(outcome))
-    track(parent, outcome)
+    print(report.console_summary(summary))
+    log_to_mlflow(parent, summary)
 
 
-def write_files(folder: Path, outcome: StudySummary, laboratory: TrialRunner) -> None:
+def write_files(folder: Path, summary: StudySummary, runner: TrialRunner) -> None:
     """Write everything into a new folder."""
-    write_csv(folder / "trials.csv", trial_rows(outcome))
-    write_settings(folder / "best.yaml", outcome, outcome.best)
-    if outcome.smallest:
-        write_settings(folder / "smallest.yaml", outcome, outcome.smallest)
+    write_csv(folder / "trials.csv", trial_rows(summary))
+    write_settings(folder / "best.yaml", summary, summary.best)
+    if summary.smallest:
+        write_settings(folder / "smallest.yaml", summary, summary.smallest)
     names = []
-    for name, figure in pictures.figures(outcome, laboratory):
+    for name, figure in study_figures(summary, runner):
         figure.savefig(folder / f"{name}.png")
         names.append(name)
-    write_text(folder / "report.md", report.text(outcome, names))
+    write_text(folder / "report.md", report.render_report(summary, names))
 
 
-def write_settings(path: Path, outcome: StudySummary, finalist: Finalist) -> None:
-    """Write settings as params.yaml has them; `--apply` reads them back."""
+def write_settings(path: Path, summary: StudySummary, finalist: Finalist) -> None:
+    """Write a finalist's settings in the form of params.yaml; `--apply` reads them."""
     text = StringIO()
-    text.write(f"# {report.named(outcome, finalist)}, study {outcome.study.study_name!r}\n")
-    YAML().dump(nested(outcome.changes(finalist.trial)), text)
+    text.write(f"# {report.finalist_line(summary, finalist)}, study {summary.study.study_name!r}\n")
+    YAML().dump(nested(summary.settings_of(finalist.trial)), text)
     write_text(path, text.getvalue())
 
 
-def track(parent: Run, outcome: StudySummary) -> None:
-    """Put everything on the study's run, and end it."""
-    best = outcome.best
-    metrics = {"best.value": best.mean, "finished_trials": len(finished_trials(outcome.study))}
+def log_to_mlflow(parent: Run, summary: StudySummary) -> None:
+    """Log the results to the study's run, and end it."""
+    best = summary.best
+    metrics = {"best.value": best.mean, "finished_trials": len(finished_trials(summary.study))}
     metrics |= {f"best.{k}": v for k, v in best.trial.user_attrs[METRICS].items()}
-    metrics |= {f"test.{k}": v for k, v in (outcome.test or {}).items()}
+    metrics |= {f"{ON_TEST}{k}": v for k, v in (summary.test or {}).items()}
     try:
         parent.log_metrics(metrics)
-        parent.log_tags({f"best.{k}": v for k, v in outcome.changes(best.trial).items()})
+        parent.log_tags({f"best.{k}": v for k, v in summary.settings_of(best.trial).items()})
         parent.log_files(paths.TUNE, "study")
-        parent.end("FINISHED" if outcome.test is not None else "KILLED")
+        parent.end("FINISHED" if summary.test is not None else "KILLED")
     except STORE_ERRORS as error:
-        print(f"warning: the study's MLflow run is incomplete ({shorten(error)})", flush=True)
+        print(f"warning: could not log all results to MLflow ({shorten(error)})", flush=True)

@@ -1,4 +1,4 @@
-"""What the MLflow run of a trial is called and which settings it has, from the trial alone."""
+"""The name and the settings of a trial's MLflow run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from pipeline.study.finalists import load_finalists, pair_of
-from pipeline.study.samplers import settings_of
+from pipeline.study.finalists import load_finalists, trial_and_seed
+from pipeline.study.samplers import decode_params
 from vaelab.config import Settings, UserError, with_changes
 from vaelab.training.fingerprint import training_settings
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A trial's run as it begins; `key` tells it from all others of the study."""
+    """What a trial's run starts with; `key` is unique in the study."""
 
     name: str
     key: str
@@ -23,19 +23,19 @@ class RunInfo:
 
 
 def trial_settings(settings: Settings, changes: Mapping[str, Any], seed: int = 0) -> Settings:
-    """Give a trial's settings: what it changes, its epochs, and a seed counted from the base's."""
+    """Return a trial's settings: its changes, its epochs, and `seed` added to `train.seed`."""
     train = settings.train
     fixed = {"train.epochs": settings.tune.epochs or train.epochs, "train.seed": train.seed + seed}
     return with_changes(settings, {**changes, **fixed})
 
 
 def settings_of_trial(settings: Settings, trial: FrozenTrial, seed: int = 0) -> Settings:
-    """Give the settings of a trial that has been."""
-    return trial_settings(settings, settings_of(trial.params, settings.tune), seed)
+    """Return the settings of a stored trial."""
+    return trial_settings(settings, decode_params(trial.params, settings.tune), seed)
 
 
 def describe_trial(settings: Settings, number: int, changes: Mapping[str, Any]) -> RunInfo:
-    """Describe a trial of the search; a combination that cannot be, by what it changes."""
+    """Return the run of a trial; if its settings are invalid together, with only its changes."""
     try:
         shown: Mapping[str, Any] = training_settings(trial_settings(settings, changes))
     except UserError:
@@ -43,22 +43,22 @@ def describe_trial(settings: Settings, number: int, changes: Mapping[str, Any]) 
     return RunInfo(f"trial {number}", str(number), shown)
 
 
-def describe_finalist(number: int, trained: int, settings: Settings) -> RunInfo:
-    """Describe a training, counted by `number`, of the finalist that trial `trained` was."""
-    name = f"finalist {trained}, seed {settings.train.seed}"
+def describe_finalist(number: int, trial: int, settings: Settings) -> RunInfo:
+    """Return the run of training `number` of the finalists, which is of trial `trial`."""
+    name = f"finalist {trial}, seed {settings.train.seed}"
     return RunInfo(name, f"finalist {number}", training_settings(settings))
 
 
-def ended_trials(study: Study, settings: Settings) -> list[tuple[RunInfo, FrozenTrial]]:
-    """Give the trials that will not go on, of the search and of the finalists."""
+def ended_runs(study: Study, settings: Settings) -> list[tuple[RunInfo, FrozenTrial]]:
+    """Return the runs of all ended trials, of the search and of the finalists."""
     searched, finalists = study.get_trials(deepcopy=False), load_finalists(study)
     trained = finalists.get_trials(deepcopy=False) if finalists else []
 
     def search_run(trial: FrozenTrial) -> RunInfo:
-        return describe_trial(settings, trial.number, settings_of(trial.params, settings.tune))
+        return describe_trial(settings, trial.number, decode_params(trial.params, settings.tune))
 
     def finalist_run(trial: FrozenTrial) -> RunInfo:
-        number, seed = pair_of(trial)
+        number, seed = trial_and_seed(trial)
         own = settings_of_trial(settings, searched[number], seed)
         return describe_finalist(trial.number, number, own)
 
@@ -67,5 +67,5 @@ def ended_trials(study: Study, settings: Settings) -> list[tuple[RunInfo, Frozen
 
 
 def _has_ended(trial: FrozenTrial) -> bool:
-    """Tell whether a trial was begun, and will not go on."""
+    """Return whether a trial was started and has ended."""
     return trial.state.is_finished() and bool(trial.params)

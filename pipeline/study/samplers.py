@@ -1,4 +1,4 @@
-"""Where the next trial is, and when one is given up: Optuna's samplers and pruners, by name."""
+"""Optuna's samplers and pruners by name, and the search space that they sample from."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ from vaelab.config.tune import Choices, FloatRange, IntRange
 
 
 class PerTrialSeedSampler(BaseSampler):
-    """Another sampler, made anew for each trial, its seed drawn from the trial's number.
+    """A sampler that is built anew for each trial, with a seed derived from the trial's number.
 
-    Numbers are given out by the storage, each once. So no worker, here or elsewhere, and no
-    study that goes on repeats another's draws, and one worker alone can be repeated exactly.
+    The storage assigns each number once. So no two workers and no resumed study sample the same
+    values, and a study with a single worker can be repeated exactly.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -32,19 +32,19 @@ class PerTrialSeedSampler(BaseSampler):
         self.number: int | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Take up the trial's own sampler."""
+        """Build the trial's sampler."""
         self._reseed(trial).before_trial(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Ask the trial's own sampler."""
+        """Return the search space of the trial's sampler."""
         return self.inner.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Ask the trial's own sampler."""
+        """Sample with the trial's sampler."""
         return self.inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
@@ -54,7 +54,7 @@ class PerTrialSeedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Ask the trial's own sampler, made once more if another trial has begun since."""
+        """Sample with the trial's sampler, built again if another trial has begun since."""
         inner = self.inner if self.number == trial.number else self._reseed(trial)
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
@@ -74,18 +74,18 @@ def build_sampler(tune: TuneSettings) -> BaseSampler:
         "nsga2": lambda seed: samplers.NSGAIISampler(population_size=_population(tune), seed=seed),
         "random": lambda seed: samplers.RandomSampler(seed=seed),
         "qmc": lambda seed: _quasi_random(tune.seed, seed),
-        # The storage knows which of one list of points are taken.
+        # All workers need the same list of points; the storage has which of them are taken.
         "grid": lambda seed: samplers.GridSampler(grid(tune), seed=0),
     }
     return PerTrialSeedSampler(makers[tune.sampler], tune.seed)
 
 
 def build_pruner(tune: TuneSettings, train: TrainSettings) -> BasePruner:
-    """Build the pruner that `tune.pruner` names; two objectives cannot be pruned."""
+    """Build the pruner that `tune.pruner` names; Optuna prunes no study of two objectives."""
     if tune.objective == "rate_distortion" or tune.pruner == "none":
         return NopPruner()
     epochs = tune.epochs or train.epochs
-    # A small weight looks worse at first, however good it becomes; so does one that grows.
+    # A small KL weight starts with worse values, and so does one in its warm-up.
     warmup = max(train.kl_warmup_epochs, train.learning_rate_warmup_epochs)
     first = min(max(1, warmup, math.ceil(tune.pruning_after * epochs)), epochs)
     if tune.pruner == "hyperband":
@@ -94,25 +94,30 @@ def build_pruner(tune: TuneSettings, train: TrainSettings) -> BasePruner:
 
 
 def total_trials(tune: TuneSettings) -> int:
-    """Give the number of trials in all: `tune.trials`, or a grid's points if there are fewer."""
+    """Return the study's number of trials: `tune.trials`, or a grid's points if they are fewer."""
     if tune.sampler != "grid":
         return tune.trials
     return min(tune.trials, math.prod(len(values) for values in grid(tune).values()))
 
 
 def suggest(trial: Trial, tune: TuneSettings) -> dict[str, Any]:
-    """Draw a trial's settings, by dotted name."""
-    return {name: _suggest(trial, name, entry) for name, entry in tune.search_space.items()}
+    """Sample a trial's settings; return them by dotted name."""
+    for name, entry in tune.search_space.items():
+        _suggest(trial, name, entry)
+    return decode_params(trial.params, tune)
 
 
-def settings_of(params: Mapping[str, Any], tune: TuneSettings) -> dict[str, Any]:
-    """Give the settings that a trial's stored parameters stand for."""
+def decode_params(params: Mapping[str, Any], tune: TuneSettings) -> dict[str, Any]:
+    """Return the settings that a trial's parameters stand for, by dotted name."""
     space = tune.search_space
     return {name: _decoded(value, space.get(name)) for name, value in params.items()}
 
 
 def grid(tune: TuneSettings) -> dict[str, list[Any]]:
-    """Spread at most `tune.trials` points over the search space, as many along each range."""
+    """Return the values of each setting in a grid of at most `tune.trials` points.
+
+    Every range has the same number of them, at least 2.
+    """
     space = tune.search_space
     counts = [len(entry.choices) for entry in space.values() if isinstance(entry, Choices)]
     ranges = len(space) - len(counts)
@@ -121,17 +126,17 @@ def grid(tune: TuneSettings) -> dict[str, list[Any]]:
     return {name: _points(entry, points) for name, entry in space.items()}
 
 
-def _suggest(trial: Trial, name: str, entry: IntRange | FloatRange | Choices) -> Any:
+def _suggest(trial: Trial, name: str, entry: IntRange | FloatRange | Choices) -> None:
     if isinstance(entry, IntRange):
-        return trial.suggest_int(name, entry.low, entry.high, log=entry.log)
-    if isinstance(entry, FloatRange):
-        return _decoded(trial.suggest_float(name, entry.low, entry.high, log=entry.log), entry)
-    drawn = trial.suggest_categorical(name, [_encoded(choice) for choice in entry.choices])
-    return _decoded(drawn, entry)
+        trial.suggest_int(name, entry.low, entry.high, log=entry.log)
+    elif isinstance(entry, FloatRange):
+        trial.suggest_float(name, entry.low, entry.high, log=entry.log)
+    else:
+        trial.suggest_categorical(name, [_encoded(choice) for choice in entry.choices])
 
 
 def _quasi_random(sequence: int, seed: int) -> BaseSampler:
-    """Let all workers draw from one sequence, which is its seed's; the storage counts along."""
+    """Build a sampler of the sequence that all workers share; the storage has its position."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return samplers.QMCSampler(
@@ -143,7 +148,7 @@ def _quasi_random(sequence: int, seed: int) -> BaseSampler:
 
 
 def _encoded(choice: object) -> Any:
-    """Write a list as text: the storage keeps scalars."""
+    """Return a list as JSON text, as Optuna stores only scalars."""
     return json.dumps(choice) if isinstance(choice, tuple) else choice
 
 
@@ -151,7 +156,7 @@ def _decoded(value: object, entry: object) -> Any:
     if isinstance(entry, Choices):
         return next((c for c in entry.choices if _encoded(c) == value), value)
     if isinstance(entry, FloatRange):
-        # Four digits, which people can read, and which the trial is trained with.
+        # The trial is trained with this readable value of four digits.
         return min(max(float(f"{value:.4g}"), entry.low), entry.high)
     return value
 
@@ -167,5 +172,5 @@ def _points(entry: IntRange | FloatRange | Choices, count: int) -> list[Any]:
 
 
 def _population(tune: TuneSettings) -> int:
-    """Let evolution see several generations: Optuna's 50 would be one, drawn at random."""
+    """Return a population that leaves room for several generations; Optuna's default is 50."""
     return min(50, max(4, tune.trials // 5))

@@ -1,4 +1,7 @@
-"""What a trial is worth: never the weighted loss, and never by the test split."""
+"""The score of a trial, as `tune.objective` defines it.
+
+It is measured on the validation split, never on the test split, and is never the weighted loss.
+"""
 
 import difflib
 import math
@@ -28,21 +31,24 @@ from vaelab.training.build import build
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
-# Images are compared in as many groups, by their means: so few numbers fit into a storage.
+# Finalists are compared by means over this many groups of images, which the storage can hold.
 IMAGE_GROUPS = 50
-# How often a trial says how it stands, at most.
+# The most intermediate values that a trial reports to the pruner.
 REPORTS = 20
 CHECK_IMAGES = 200
-# Judgements in nats, which need a bound on the likelihood.
+# Objectives in nats, which need a bound on the likelihood.
 BOUNDED = ("nll", "rate_distortion")
+# Prefixes of a study's metrics in MLflow. Unlike the evaluate stage's `test.*`, a Gaussian
+# likelihood's variance is fitted anew to the training split before they are measured.
+ON_VALIDATION, ON_TEST = "study_validation.", "study_test."
 
 
 @dataclass(frozen=True)
 class TrialScore:
-    """A trial's values, one a direction, and what else was measured.
+    """A trial's values, one for each direction, and its other metrics.
 
-    `groups` has the value's mean over each of at most 50 groups of images, always the same
-    ones; it is empty where the value is no mean over images.
+    `groups` has the value's mean over each of at most 50 groups of images, which are the same for
+    all trials; it is empty if the value is not a mean over images.
     """
 
     values: tuple[float, ...]
@@ -51,34 +57,35 @@ class TrialScore:
 
 
 class TrialScorer:
-    """Scores models on the validation split, as `tune.objective` says, always with one noise."""
+    """Scores models by `tune.objective` on the validation split, all with the same noise."""
 
     def __init__(self, settings: Settings, data: PreparedData, device: torch.device) -> None:
         self.tune, self.evaluate = settings.tune, settings.evaluate
         self.settings, self.data, self.device = settings, data, device
         self.dequantize = settings.data.dequantize
-        self.train, self.validation = self.open("train"), self.open("validation")
+        self.train, self.validation = self.open_split("train"), self.open_split("validation")
         self.directions = study_directions(self.tune)
         self.metric: str | None = None
-        self._check_scored()
+        self._check_objective()
         if self.tune.objective not in BOUNDED:
             self.metric = self._metric_named(self.tune.objective)
 
     @property
     def label(self) -> str:
-        """Say what is measured, in which unit."""
-        named = {
+        """What is measured, with its unit."""
+        labels = {
             "nll": f"validation NLL (K = {self.tune.importance_samples}), nats per image",
             "rate_distortion": "validation negative ELBO, nats per image",
         }
-        return named.get(self.tune.objective) or _on_validation(self.metric or "")
+        metric = (self.metric or "").removeprefix("test.").replace(".", " ").replace("_", " ")
+        return labels.get(self.tune.objective) or f"validation {metric}"
 
-    def open(self, split: SplitName) -> ImageLoader:
+    def open_split(self, split: SplitName) -> ImageLoader:
         """Open a split on the device."""
         return build_batches(self.data, split, self.dequantize, self.device)
 
     def intermediate_value(self, trainer: Trainer, report: EpochReport) -> float | None:
-        """Say how a trial stands after an epoch, for the pruner; None in most of many epochs."""
+        """Return a trial's value after an epoch, for the pruner, at most 20 times; else None."""
         every = math.ceil(trainer.settings.epochs / REPORTS)
         if len(self.directions) > 1 or report.epoch % every:
             return None
@@ -88,28 +95,31 @@ class TrialScorer:
         return normalized_bound(report.metrics, trainer.model.likelihood, pixels)
 
     def score(self, model: Model) -> TrialScore:
-        """Judge a trained model on the validation split."""
+        """Score a trained model on the validation split."""
         return self._score(model, self.validation, "validation", self.tune.importance_samples)
 
     def score_on_test(self, model: Model) -> TrialScore:
-        """Judge the winner on the test split, with `tune.final_importance_samples`."""
-        return self._score(model, self.open("test"), "test", self.tune.final_importance_samples)
+        """Score the winner on the test split, with `tune.final_importance_samples`."""
+        return self._score(
+            model, self.open_split("test"), "test", self.tune.final_importance_samples
+        )
 
     def _score(
         self, model: Model, images: ImageLoader, split: SplitName, samples: int
     ) -> TrialScore:
-        two = self.tune.objective == "rate_distortion"
-        weighed = samples if self.tune.objective == "nll" or split == "test" else 1
+        importance_samples = samples if self.tune.objective == "nll" or split == "test" else 1
         with with_fitted_variance(model, self.train, self.evaluate.seed) as variance:
-            scores = score_images(model, images, weighed, self.evaluate.seed)
+            scores = score_images(model, images, importance_samples, self.evaluate.seed)
         weight = closed_form_weight(model.likelihood, variance)
         metrics = scores.means() | {"closed_form_kl_weight": weight}
         if variance is not None:
             metrics["train_mean_squared_error"] = variance
         if self.metric:
             value = self._measure(model, images, split, samples)[self.metric]
-            return TrialScore((value,), metrics | {self.metric: value})
-        if two:
+            name = self.metric.removeprefix("test.")
+            name = name if split == "test" else f"{ON_VALIDATION}{name}"
+            return TrialScore((value,), metrics | {name: value})
+        if self.tune.objective == "rate_distortion":
             values = metrics["kl_loss_nats"], metrics["generation_loss_nats"]
             return TrialScore(values, metrics, _groups(scores, bound=True))
         return TrialScore((metrics["nll_nats"],), metrics, _groups(scores, bound=False))
@@ -118,9 +128,9 @@ class TrialScorer:
         self, model: Model, images: ImageLoader, split: SplitName, samples: int
     ) -> Mapping[str, float]:
         """Evaluate on a split as the evaluate stage does on the test split."""
-        weighed = "nll" in (self.metric or "") or "bits" in (self.metric or "")
-        # Two: with one sample there is no change on doubling it.
-        needed = max(2, samples) if weighed else 2
+        is_nll = "nll" in (self.metric or "") or "bits" in (self.metric or "")
+        # The change on doubling the number of samples needs at least two.
+        needed = max(2, samples) if is_nll else 2
         settings = self.evaluate.model_copy(update={"importance_samples": needed})
         groups = [(self.metric or "").partition(".")[0]]
         return self._evaluated(model, images, split, settings, groups)
@@ -133,7 +143,7 @@ class TrialScorer:
         settings: EvaluateSettings,
         groups: Collection[str] = GROUPS,
     ) -> Mapping[str, float]:
-        """Give metrics by name of the first images of a split, or of all."""
+        """Return the metrics, by dotted name, of a model on the first images of a split."""
         labels, factors = self.data.labels(split), self.data.factors(split)
         data = EvaluationData(
             name=self.data.info.name,
@@ -147,7 +157,7 @@ class TrialScorer:
         )
         return flattened(evaluate(model, data, settings, self.device, groups=groups).metrics)
 
-    def _check_scored(self) -> None:
+    def _check_objective(self) -> None:
         objective, model = build(self.settings, self.data.info.image_shape)
         name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
         self._check_own_settings()
@@ -156,7 +166,7 @@ class TrialScorer:
         if bounded and not model.has_bound:
             raise UserError(
                 f"tune.objective: {self.tune.objective} needs a bound on the likelihood, which "
-                f"objective {name} has not; a metric such as mean_squared_error would do"
+                f"objective {name} does not have; use a metric such as mean_squared_error"
             )
 
     def _check_own_settings(self) -> None:
@@ -167,13 +177,13 @@ class TrialScorer:
                 build(changed, self.data.info.image_shape)
 
     def _metric_named(self, name: str) -> str:
-        """Find the metric, by its name in metrics.json or the end of it. Raises UserError."""
+        """Return a metric's full name; `name` may lack its group. Raises UserError if unknown."""
         _, built = build(self.settings, self.data.info.image_shape)
         model = built.to(self.device).eval()
         some = ImageLoader(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
         entry = catalogue.lookup(name)
-        # Annealing takes too long to name what else there is.
+        # Annealed metrics take too long to compute for the message.
         groups = {entry.metric.group} if entry else set(GROUPS) - {"annealing"}
         settings = self.evaluate.model_copy(update=few)
         known = self._evaluated(model, some, "validation", settings, groups)
@@ -185,12 +195,8 @@ class TrialScorer:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(
             f"tune.objective: {name} is not measured for this data and model; {hint}"
-            f"there are nll, rate_distortion, {', '.join(metrics)}"
+            f"valid: nll, rate_distortion, {', '.join(metrics)}"
         )
-
-
-def _on_validation(metric: str) -> str:
-    return f"validation {metric.removeprefix('test.').replace('.', ' ').replace('_', ' ')}"
 
 
 def _groups(scores: ImageScores, *, bound: bool) -> list[float]:

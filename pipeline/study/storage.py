@@ -1,4 +1,4 @@
-"""Where a study is kept, and which one it is."""
+"""Optuna's storage, and the study in it that belongs to the settings."""
 
 import copy
 import hashlib
@@ -25,70 +25,72 @@ from vaelab.objectives import objective_settings
 
 Direction = Literal["minimize", "maximize"]
 
-# Attributes: of a study, what it tunes; of a trial, why its settings failed.
+# User attributes: a study's hash of what it tunes; the reason why a trial's settings failed.
 FINGERPRINT, FAILURE = "fingerprint", "failure"
-# A worker is dead when it missed this many signs of life.
+# A worker that missed this many heartbeats is taken to be dead.
 MISSED_HEARTBEATS = 6
-BUSY_SECONDS = 60
+SQLITE_TIMEOUT = 60
 
 
 def storage_url(tune: TuneSettings) -> str:
-    """Give OPTUNA_STORAGE, else `tune.storage`, else optuna.db in the main working copy."""
+    """Return OPTUNA_STORAGE, else `tune.storage`, else optuna.db in the main workspace."""
     default = f"sqlite:///{workspace_root()}/optuna.db"
     return os.environ.get("OPTUNA_STORAGE") or tune.storage or default
 
 
 def study_lock() -> FileLock:
-    """Give the lock under which processes of this machine take turns at a study's books."""
+    """Return the lock between this machine's processes for changes of a study."""
     return FileLock(workspace_root() / "optuna.db.lock", is_singleton=True)
 
 
 def open_storage(tune: TuneSettings) -> RDBStorage:
-    """Open the database. Raises UserError, without a password, if it cannot be used."""
+    """Open the database. Raises UserError, in which passwords are hidden, if it cannot be used."""
     url = storage_url(tune)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         parsed = sqlalchemy.make_url(url)
     except sqlalchemy.exc.ArgumentError as error:
         raise UserError(
-            "tune.storage is no database URL; sqlite:///file.db and "
-            "postgresql://user:password@host/name are"
+            "tune.storage: not a database URL such as sqlite:///file.db or "
+            "postgresql://user:password@host/name"
         ) from error
-    waits: dict[str, Any] = {"timeout": BUSY_SECONDS} if parsed.drivername == "sqlite" else {}
+    connect_args: dict[str, Any] = (
+        {"timeout": SQLITE_TIMEOUT} if parsed.drivername == "sqlite" else {}
+    )
     heartbeat = tune.heartbeat_seconds
     try:
-        # Simultaneous first uses of a database collide while its tables are made.
+        # Processes that create the tables at the same time collide.
         with study_lock(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return RDBStorage(
                 url,
-                engine_kwargs={"connect_args": waits, "pool_pre_ping": True},
+                engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True},
                 heartbeat_interval=heartbeat,
                 grace_period=MISSED_HEARTBEATS * heartbeat,
-                heartbeat_stale_trial_callback=queue_again,
+                heartbeat_stale_trial_callback=requeue,
             )
     except (sqlalchemy.exc.SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
         shown, reason = parsed.render_as_string(), " ".join(str(error).split())[:200]
         raise UserError(
-            f"the study's storage {shown} cannot be used ({reason}); OPTUNA_STORAGE or "
-            "tune.storage names it, and neither means optuna.db beside params.yaml"
+            f"cannot open the study's storage {shown} ({reason}); it is set by OPTUNA_STORAGE or "
+            "tune.storage, and is optuna.db beside params.yaml without them"
         ) from error
 
 
-def queue_again(study: Study, trial: FrozenTrial) -> None:
-    """Let the settings of a trial that never ended be tried again; one that failed did end."""
+def requeue(study: Study, trial: FrozenTrial) -> None:
+    """Queue a trial that was interrupted again; one whose settings failed is finished."""
     if FAILURE in trial.user_attrs:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        # It appends to a list that the trial at hand would share.
+        # The callback appends to a list of the trial that it is passed.
         RetryHeartbeatStaleTrialCallback()(study, copy.deepcopy(trial))
 
 
 def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> Study:
-    """Create the study, or go on with it.
+    """Create the study, or load it to continue it.
 
-    Raises UserError if the one of its name tunes something else.
+    Raises UserError if the study of this name has other data or settings.
     """
     tune, identity = settings.tune, fingerprint(settings, info)
     name = tune.study or f"{info.name} {tune.objective} {identity[:8]}"
@@ -106,14 +108,15 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
             study.set_user_attr(FINGERPRINT, identity)
         elif present != identity:
             raise UserError(
-                f"tune.study: {name} was begun with other data or settings, and their trials do "
-                "not compare; give another name, or null, which names it by what is tuned"
+                f"tune.study: {name} was created with other data or settings, with whose trials "
+                "new ones cannot be compared; set another name, or null for a name that includes "
+                "a hash of them"
             )
     return study
 
 
 def fingerprint(settings: Settings, info: DatasetInfo) -> str:
-    """Hash what makes trials comparable: data, settings, search space and objective."""
+    """Return a hash of what makes trials comparable: data, settings, search space, objective."""
     content = settings.model_dump(
         mode="json", include={"model", "train"}, exclude={"model": {"networks", "priors"}}
     )
@@ -124,23 +127,23 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
             del content[name]
         else:
             del content[section][key]
-    judged = {"search_space", "objective", "direction", "importance_samples"}
-    content["tune"] = settings.tune.model_dump(mode="json", include=judged)
+    scored = {"search_space", "objective", "direction", "importance_samples"}
+    content["tune"] = settings.tune.model_dump(mode="json", include=scored)
     content["train"]["epochs"] = settings.tune.epochs or settings.train.epochs
     measured = settings.evaluate.model_dump(mode="json", exclude={"importance_samples"})
     if settings.tune.objective in ("nll", "rate_distortion"):
         measured = {"seed": settings.evaluate.seed}
     content["evaluate"] = measured
     if settings.tune.sampler == "grid":
-        content["grid"] = settings.tune.trials  # points of another grid are others
+        content["grid"] = settings.tune.trials  # it decides the grid's points
     content["data"] = [info.sha256, info.binarization, settings.data.dequantize]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def study_directions(tune: TuneSettings) -> list[Direction]:
-    """Give Optuna's directions of the objective; those of a metric are the catalogue's.
+    """Return Optuna's directions for `tune.objective`.
 
-    Raises UserError for a metric of which neither direction is better by itself.
+    Raises UserError for a metric whose specification names no better direction.
     """
     if tune.objective == "rate_distortion":
         return ["minimize", "minimize"]
@@ -151,8 +154,8 @@ def study_directions(tune: TuneSettings) -> list[Direction]:
     entry = catalogue.lookup(tune.objective)
     if entry and entry.direction == "neither":
         raise UserError(
-            f"tune.direction: {tune.objective} is better neither high nor low by itself; "
-            "say minimize or maximize"
+            f"tune.direction: {tune.objective} has no better direction of its own; set minimize "
+            "or maximize"
         )
-    # What is no metric is refused where metrics are measured.
+    # TrialScorer refuses the name of an unknown metric.
     return ["maximize" if entry and entry.direction == "higher" else "minimize"]

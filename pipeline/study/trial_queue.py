@@ -1,8 +1,8 @@
-"""Who does which trial: each is finished once, whoever dies, and no more than were asked for.
+"""A study's trials, shared by any number of workers: each finished once, none beyond the total.
 
-Optuna's storage gives out trials and, through heartbeats, fails those whose worker died.
-What it leaves open is closed here: the total over all workers, trials whose worker died
-before its first heartbeat, and interruptions that could still say so.
+Optuna's storage hands out trials and, through heartbeats, fails those whose worker died. The queue
+adds a total over all workers, trials whose worker died before its first heartbeat, and the
+requeueing of trials that an interruption or an unexpected error ends.
 """
 
 import time
@@ -18,80 +18,79 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.study.heartbeat import HeartbeatThread
-from pipeline.study.storage import FAILURE as FAILURE
-from pipeline.study.storage import queue_again, study_lock
+from pipeline.study.storage import FAILURE, requeue, study_lock
 from vaelab.config import UserError
 
-# Attributes of a trial.
+# User attributes of a trial.
 SURPLUS, STARTED = "surplus", "started"
-# What a trial's settings can bring about; anything else is a defect, and ends the worker.
+# Errors that a trial's settings can cause; any other one is a defect, and ends the worker.
 FAILURES = (UserError, torch.OutOfMemoryError)
 POLL_SECONDS = 0.5
 
 
 class SurplusTrialError(Exception):
-    """Two machines took the last trial at once; this one gives way."""
+    """Two machines took the last trial at the same time; this one drops it."""
 
 
-# What ends a trial and not the worker. The last one is of a trial that was taken for dead.
-EXPECTED = (*FAILURES, SurplusTrialError, TrialPruned, UpdateFinishedTrialError)
+# Errors that end a trial but not the worker; Optuna raises the last for one it failed meanwhile.
+TRIAL_ERRORS = (*FAILURES, SurplusTrialError, TrialPruned, UpdateFinishedTrialError)
 
-# What a trial came to: its values, one a direction, or what ended it.
+# A trial's values, one for each direction, or the error that ended it.
 TrialResult = float | Sequence[float] | Exception
-# Runs trials, and gives what each came to as it ends.
-Batch = Callable[[Sequence[Trial]], Iterable[tuple[Trial, TrialResult]]]
+# Runs trials, and yields the result of each as it ends.
+RunBatch = Callable[[Sequence[Trial]], Iterable[tuple[Trial, TrialResult]]]
 OnEnd = Callable[[FrozenTrial], None]
 
 
 def is_finished(trial: FrozenTrial) -> bool:
-    """Tell whether a trial came to an end: with a result, pruned, or failed by its settings."""
+    """Return whether a trial is complete, pruned, or failed because of its settings."""
     done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     return done or (trial.state == TrialState.FAIL and FAILURE in trial.user_attrs)
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """Give the trials that came to an end, by number."""
+    """Return a study's finished trials, by number."""
     return [trial for trial in study.get_trials(deepcopy=False) if is_finished(trial)]
 
 
 class TrialQueue:
-    """A study's trials as one process works through them, beside any number of others."""
+    """Runs a study's trials in this process, beside any number of others."""
 
     def __init__(
         self,
         study: Study,
         total: int,
-        patience: float,
+        stale_seconds: float,
         deadline: float | None = None,
-        together: int = 1,
+        batch_size: int = 1,
     ) -> None:
-        """Take part in a study of `total` trials, until time.monotonic() passes `deadline`.
+        """Run a study of `total` trials, up to `batch_size` at once.
 
-        A trial that gave no sign of life for `patience` seconds belongs to a dead worker. As many
-        as `together` are taken at once.
+        No trial is started after time.monotonic() passes `deadline`. A worker is taken to be dead
+        if its trial has had no heartbeat for `stale_seconds`.
         """
-        self.study, self.total, self.together = study, total, together
-        self.patience, self.deadline = patience, deadline
+        self.study, self.total, self.batch_size = study, total, batch_size
+        self.stale_seconds, self.deadline = stale_seconds, deadline
         self.lock = study_lock()
         self.first_seen: dict[int, float] = {}
 
-    def work(self, batch: Batch, on_end: OnEnd) -> None:
-        """Run trials until all are finished, by whomever, or the time is over.
+    def run(self, run_batch: RunBatch, on_end: OnEnd) -> None:
+        """Run trials until this and other workers have finished all, or the deadline has passed.
 
-        `on_end` is told of each trial that ended here. An interruption, like any error that is not
-        one trial's own, puts the running trials back into the queue and goes on upwards.
+        `on_end` is called with each trial that ended here. An interruption, and any error that is
+        not one of a trial's own, requeues the running trials and is raised.
         """
-        while not self._over():
-            if not self._next(batch, on_end):
+        while not self._is_over():
+            if not self._run_next(run_batch, on_end):
                 self._requeue_stale()
                 time.sleep(POLL_SECONDS)
 
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         late = self.deadline is not None and time.monotonic() > self.deadline
         return late or len(finished_trials(self.study)) >= self.total
 
-    def _next(self, batch: Batch, on_end: OnEnd) -> int:
-        """Run a batch of trials, if there are any to run, and give how many."""
+    def _run_next(self, run_batch: RunBatch, on_end: OnEnd) -> int:
+        """Run a batch of trials, if there are any to run, and return how many."""
         running: dict[int, Trial] = {}
         try:
             with ExitStack() as stack:
@@ -99,7 +98,7 @@ class TrialQueue:
                     self._take(running)
                     count = len(running)
                     stack.enter_context(HeartbeatThread(self.study._storage, running))
-                self._run(running, batch, on_end)
+                self._run(running, run_batch, on_end)
         except BaseException:
             with self.lock:
                 for number in running:
@@ -110,38 +109,39 @@ class TrialQueue:
         return count
 
     def _take(self, running: dict[int, Trial]) -> None:
-        """Ask for as many trials as there is room for; the lock is held."""
-        room = min(self.together, self._room())
+        """Take as many trials as the total has room for; the lock is held."""
+        room = min(self.batch_size, self._room())
         if room:
             fail_stale(self.study)
         for _ in range(room):
             with warnings.catch_warnings():
-                # Optuna's own loop would give them; here the queue does.
+                # Optuna warns that study.ask() records no heartbeats: HeartbeatThread does.
                 warnings.filterwarnings("ignore", "Heartbeat of storage")
                 trial = self.study.ask()
             running[trial.number] = trial
 
     def _room(self) -> int:
-        """Count the trials that wait, and those that are missing from the total."""
+        """Count the queued trials, and those that are missing from the total."""
         trials = self.study.get_trials(deepcopy=False)
-        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        return waiting + max(0, self.total - sum(map(counts_toward_total, trials)))
+        queued = sum(trial.state == TrialState.WAITING for trial in trials)
+        return queued + max(0, self.total - sum(map(counts_toward_total, trials)))
 
-    def _run(self, running: dict[int, Trial], batch: Batch, on_end: OnEnd) -> None:
+    def _run(self, running: dict[int, Trial], run_batch: RunBatch, on_end: OnEnd) -> None:
         known = self.study.get_trials(deepcopy=False) if running else []
         taken = list(running.values())
-        admitted = [trial for trial in taken if self._accept(trial, known, running)]
-        for trial, came_to in batch(admitted) if admitted else ():
-            self._end(trial, came_to, running)
+        accepted = [trial for trial in taken if self._accept(trial, known, running)]
+        for trial, result in run_batch(accepted) if accepted else ():
+            self._end(trial, result, running)
             if is_finished(ended := self._trial(trial.number)):
                 on_end(ended)
 
     def _accept(
         self, trial: Trial, known: Sequence[FrozenTrial], running: dict[int, Trial]
     ) -> bool:
-        """Note that a trial begins here, unless others have taken all trials.
+        """Mark a trial as started, unless it exceeds the total; return whether it is started.
 
-        The lock sees to that on one machine; of two, the one whose trial came later gives way.
+        The lock prevents a surplus on one machine; of two machines, the one with the later trial
+        drops it.
         """
         try:
             if sum(map(counts_toward_total, known[: trial.number])) >= self.total:
@@ -153,77 +153,82 @@ class TrialQueue:
             return False
         return True
 
-    def _end(self, trial: Trial, came_to: TrialResult, running: dict[int, Trial]) -> None:
-        """Tell how a trial ended, pass over one taken for dead, raise what is no trial's own."""
-        expected = not isinstance(came_to, Exception) or isinstance(came_to, EXPECTED)
+    def _end(self, trial: Trial, result: TrialResult, running: dict[int, Trial]) -> None:
+        """Store a trial's result; raise an error that is not the trial's own."""
+        unexpected = isinstance(result, Exception) and not isinstance(result, TRIAL_ERRORS)
         try:
-            _tell(self.study, trial, came_to)
+            _tell(self.study, trial, result)
         except (UpdateFinishedTrialError, ValueError):
-            if not (expected and self._is_dead(trial.number)):
+            if unexpected or not self._failed_by_others(trial.number):
                 raise
-            print(f"warning: trial {trial.number} was taken for dead, and is run again", flush=True)
+            print(
+                f"warning: trial {trial.number} missed its heartbeats and was re-queued; "
+                "this result is dropped",
+                flush=True,
+            )
         del running[trial.number]
-        if not expected:
-            assert isinstance(came_to, Exception)
-            raise came_to
+        if unexpected:
+            assert isinstance(result, Exception)
+            raise result
 
-    def _is_dead(self, number: int) -> bool:
+    def _failed_by_others(self, number: int) -> bool:
+        """Return whether another worker failed a trial because its heartbeats stopped."""
         trial = self._trial(number)
         return trial.state == TrialState.FAIL and not is_finished(trial)
 
     def _requeue_stale(self) -> None:
-        """Fail, and queue again, the trials of workers that died."""
+        """Fail and requeue the trials of workers that died."""
         with self.lock:
             fail_stale(self.study)
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                # Without a heartbeat yet it never goes stale; no clock but ours tells its age.
+                # Optuna never fails a trial without a first heartbeat; its age is counted here.
                 if trial.user_attrs.get(STARTED) != trial.number:
                     since = self.first_seen.setdefault(trial.number, time.monotonic())
-                    if time.monotonic() - since > self.patience:
+                    if time.monotonic() - since > self.stale_seconds:
                         self._fail(trial)
 
     def _fail(self, trial: FrozenTrial) -> None:
-        """Fail a trial that will not end, and queue it again; nothing if it did end."""
+        """Fail and requeue a trial that was interrupted; one that has ended stays as it is."""
         try:
             if trial.state == TrialState.RUNNING:
                 self.study.tell(trial.number, state=TrialState.FAIL)
         except (UpdateFinishedTrialError, ValueError):
             return
-        if not is_finished(trial) and not self._is_queued_again(trial):
-            queue_again(self.study, trial)
+        if not is_finished(trial) and not self._is_requeued(trial):
+            requeue(self.study, trial)
 
-    def _is_queued_again(self, trial: FrozenTrial) -> bool:
+    def _is_requeued(self, trial: FrozenTrial) -> bool:
         others = self.study.get_trials(deepcopy=False)
-        return any(trial.number in retried_numbers(other) for other in others)
+        return any(trial.number in retry_history(other) for other in others)
 
     def _trial(self, number: int) -> FrozenTrial:
         storage = self.study._storage
-        known = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
-        return storage.get_trial(known)
+        trial_id = storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+        return storage.get_trial(trial_id)
 
 
-def retried_numbers(trial: FrozenTrial) -> list[int]:
-    """Give the numbers of the dead trials that a trial runs again."""
+def retry_history(trial: FrozenTrial) -> list[int]:
+    """Return the numbers of the interrupted trials that a trial repeats."""
     return list(trial.system_attrs.get("retry_history", []))
 
 
 def fail_stale(study: Study) -> None:
-    """Fail, and queue again, the trials whose heartbeat stopped."""
+    """Fail and requeue the trials whose heartbeats stopped."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(study)
 
 
 def counts_toward_total(trial: FrozenTrial) -> bool:
-    """Tell whether a trial is one of the total: finished, running or waiting."""
+    """Return whether a trial is one of the total: finished, running or queued."""
     return not trial.state.is_finished() or is_finished(trial)
 
 
-def _tell(study: Study, trial: Trial, came_to: TrialResult) -> None:
-    if not isinstance(came_to, Exception):
-        study.tell(trial, came_to)
+def _tell(study: Study, trial: Trial, result: TrialResult) -> None:
+    if not isinstance(result, Exception):
+        study.tell(trial, result)
         return
-    if isinstance(came_to, FAILURES):
-        trial.set_user_attr(FAILURE, " ".join(str(came_to).split())[:500])
-    pruned = isinstance(came_to, TrialPruned)
+    if isinstance(result, FAILURES):
+        trial.set_user_attr(FAILURE, " ".join(str(result).split())[:500])
+    pruned = isinstance(result, TrialPruned)
     study.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""Trains trials, together or one after another, with the data and the code already in memory."""
+"""Trains trials, in batched models or one after another, on data that is already in memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,72 +21,73 @@ Trained = tuple[Model, int]
 
 
 class TrialRunner:
-    """Trains a model as settings say, keeps it on disk, and finds it again."""
+    """Trains the model of a trial's settings and caches it on disk."""
 
     def __init__(self, scorer: TrialScorer) -> None:
         self.scorer, self.data, self.device = scorer, scorer.data, scorer.device
 
-    def trainer(self, settings: Settings) -> Trainer:
-        """Build a model and its loop on the splits at hand."""
-        return build_trainer(settings, self.scorer.train, self.scorer.validation, self.device)
+    def train_all(
+        self, settings: Sequence[Settings], on_epochs: Sequence[OnEpoch]
+    ) -> Iterator[tuple[int, Trained | Exception]]:
+        """Train models, batched where that is possible.
+
+        Yields the index of each as it ends, with its model or the error that ended it. An error
+        raised by one model's `on_epochs` ends only that model. Raises UserError, for all of them,
+        if the memory is too small for a batched model.
+        """
+        for indices in group_compatible(settings, self.data.info.image_shape):
+            if len(indices) > 1:
+                yield from self._train_batched(indices, settings, on_epochs)
+                continue
+            index = indices[0]
+            result: Trained | Exception
+            try:
+                result = self.train(settings[index], on_epochs[index])
+            except Exception as error:  # the queue knows which errors are a trial's own
+                result = error
+            yield index, result
 
     def train(
         self, settings: Settings, on_epoch: OnEpoch = lambda trainer, report: None
     ) -> Trained:
-        """Train to the end, keep the model, and give it and its number of epochs."""
-        trainer = self.trainer(settings)
+        """Train one model and save it; return it with its number of epochs."""
+        trainer = self.build_trainer(settings)
         trainer.fit(lambda report: on_epoch(trainer, report), show_progress=False)
         return self._save(settings, trainer)
 
-    def train_all(
-        self, settings: Sequence[Settings], on_epochs: Sequence[OnEpoch]
+    def load_or_retrain(self, settings: Settings) -> Model:
+        """Return the model of a trial; retrain it, to the same weights, if it is not cached."""
+        folder = self._folder(settings)
+        if (folder / CONFIG).is_file():  # written last
+            model, _ = load_model(folder, self.device)
+            return model
+        print("no cached model for this code; retraining", flush=True)
+        return self.train(settings)[0]
+
+    def _train_batched(
+        self, indices: Sequence[int], settings: Sequence[Settings], on_epochs: Sequence[OnEpoch]
     ) -> Iterator[tuple[int, Trained | Exception]]:
-        """Train as many together as can be; give each one's number, and its model or what ended it.
+        trainers = [self.build_trainer(settings[index]) for index in indices]
 
-        What an entry's `on_epochs` raises ends that entry, and no other. Raises UserError, for
-        all, where memory is too small for so many.
-        """
-        for numbers in group_compatible(settings, self.data.info.image_shape):
-            if len(numbers) == 1:
-                yield numbers[0], self._attempt(settings[numbers[0]], on_epochs[numbers[0]])
-            else:
-                yield from self._train_vectorized(numbers, settings, on_epochs)
+        def on_epoch(row: int, report: EpochReport) -> None:
+            on_epochs[indices[row]](trainers[row], report)
 
-    def _attempt(self, settings: Settings, on_epoch: OnEpoch) -> Trained | Exception:
-        try:
-            return self.train(settings, on_epoch)
-        except Exception as error:  # whoever asked for it knows what to make of it
-            return error
-
-    def _train_vectorized(
-        self, numbers: Sequence[int], settings: Sequence[Settings], on_epochs: Sequence[OnEpoch]
-    ) -> Iterator[tuple[int, Trained | Exception]]:
-        trainers = [self.trainer(settings[number]) for number in numbers]
-
-        def on_epoch(place: int, report: EpochReport) -> None:
-            on_epochs[numbers[place]](trainers[place], report)
-
-        with memory.oom_as_user_error("tune.trials_together", len(numbers)):
-            for place, outcome in VectorizedTrainer(trainers).fit(on_epoch):
-                number, trainer = numbers[place], trainers[place]
-                if isinstance(outcome, Exception):
-                    yield number, outcome
+        with memory.oom_as_user_error("tune.trials_together", len(indices)):
+            for row, result in VectorizedTrainer(trainers).fit(on_epoch):
+                index = indices[row]
+                if isinstance(result, Exception):
+                    yield index, result
                 else:
-                    yield number, self._save(settings[number], trainer)
+                    yield index, self._save(settings[index], trainers[row])
+
+    def build_trainer(self, settings: Settings) -> Trainer:
+        """Build a model and its trainer on the scorer's splits."""
+        return build_trainer(settings, self.scorer.train, self.scorer.validation, self.device)
 
     def _save(self, settings: Settings, trainer: Trainer) -> Trained:
         description = describe_model(settings, self.data.info, trainer)
         save_model(self._folder(settings), trainer.model, description)
         return trainer.model.eval(), trainer.progress.epoch
-
-    def load_or_retrain(self, settings: Settings) -> Model:
-        """Give the model of a trial, trained again, to the same, if it is not on this machine."""
-        folder = self._folder(settings)
-        if (folder / CONFIG).is_file():  # written last
-            model, _ = load_model(folder, self.device)
-            return model
-        print("a model is not here, or is of other code: training it again", flush=True)
-        return self.train(settings)[0]
 
     def _folder(self, settings: Settings) -> Path:
         return paths.study_models() / training_fingerprint(settings, self.device, paths.PREPARED)

@@ -1,4 +1,4 @@
-"""What a worker does: trials of the search, then the finalists' trainings with other seeds."""
+"""A worker runs trials of the search, then trains the finalists with other seeds."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -8,12 +8,12 @@ from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.study.finalists import (
+    FINALIST_PARAMS,
     GROUPS,
     METRICS,
-    PAIR,
     open_finalists,
-    pair_of,
     ranked,
+    trial_and_seed,
     value_of,
 )
 from pipeline.study.run_info import (
@@ -23,139 +23,133 @@ from pipeline.study.run_info import (
     trial_settings,
 )
 from pipeline.study.runs import StudyRuns, TrialRun
-from pipeline.study.samplers import settings_of, suggest, total_trials
-from pipeline.study.storage import MISSED_HEARTBEATS
-from pipeline.study.trial_queue import (
-    FAILURE,
-    TrialQueue,
-    TrialResult,
-    finished_trials,
-    is_finished,
-)
+from pipeline.study.samplers import decode_params, suggest, total_trials
+from pipeline.study.storage import FAILURE, MISSED_HEARTBEATS
+from pipeline.study.trial_queue import TrialQueue, TrialResult, finished_trials, is_finished
 from pipeline.study.trial_runner import Trained, TrialRunner
 from vaelab.config import Settings
-from vaelab.models.model import Model
 from vaelab.training.progress import EpochReport, NonFiniteLossError
 from vaelab.training.trainer import Trainer
 
+Results = Iterator[tuple[Trial, TrialResult]]
+
 
 class Worker:
-    """Takes part in a study until nothing is left to train, or the time is over."""
+    """Runs a study's trials until none is left or the deadline has passed."""
 
     def __init__(
-        self, settings: Settings, study: Study, laboratory: TrialRunner, runs: StudyRuns
+        self, settings: Settings, study: Study, runner: TrialRunner, runs: StudyRuns
     ) -> None:
         self.settings, self.study = settings, study
-        self.laboratory, self.judge = laboratory, laboratory.scorer
+        self.runner, self.scorer = runner, runner.scorer
         self.runs, self.open_runs = runs, dict[int, TrialRun]()
 
     def work(self, deadline: float | None) -> None:
-        """Do trials, then finalists, beside any other workers."""
-        patience = MISSED_HEARTBEATS * self.settings.tune.heartbeat_seconds
-        total = total_trials(self.settings.tune)
-        together = self.settings.tune.trials_together
-        queue = TrialQueue(self.study, total, patience, deadline, together)
-        queue.work(self._search, lambda trial: self._end_search(trial, total))
+        """Run the search, then the finalists' trainings, beside any other workers."""
+        tune = self.settings.tune
+        new_queue = partial(
+            TrialQueue,
+            stale_seconds=MISSED_HEARTBEATS * tune.heartbeat_seconds,
+            deadline=deadline,
+            batch_size=tune.trials_together,
+        )
+        total = total_trials(tune)
+        new_queue(self.study, total).run(self._run_search, self._end_trial)
         if len(finished_trials(self.study)) < total:
             return
-        finalists, pairs = open_finalists(self.study, self.settings.tune)
-        queue = TrialQueue(finalists, pairs, patience, deadline, together)
-        queue.work(self._train_finalists, self._end_finalist)
+        finalists, trainings = open_finalists(self.study, tune)
+        new_queue(finalists, trainings).run(self._run_finalists, self._end_finalist)
 
-    def _search(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
-        return self._train(trials, self._begin, self._intermediate_value)
+    def _run_search(self, trials: Sequence[Trial]) -> Results:
+        return self._run(trials, self._start_trial, self._report_to_pruner)
 
-    def _train_finalists(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
-        return self._train(trials, self._begin_finalist, lambda *_: None, groups=True)
+    def _run_finalists(self, trials: Sequence[Trial]) -> Results:
+        return self._run(trials, self._start_finalist, lambda *_: None, save_groups=True)
 
-    def _train(
+    def _run(
         self,
         trials: Sequence[Trial],
-        begin: Callable[[Trial], Settings],
-        stand: Callable[[Trial, Trainer, EpochReport], None],
+        start: Callable[[Trial], Settings],
+        after_epoch: Callable[[Trial, Trainer, EpochReport], None],
         *,
-        groups: bool = False,
-    ) -> Iterator[tuple[Trial, TrialResult]]:
-        """Begin all, train them, and judge each as it ends; `stand` hears of every epoch."""
-        begun: list[tuple[Trial, Settings]] = []
+        save_groups: bool = False,
+    ) -> Results:
+        """Start all trials, train them, and score each as its training ends."""
+        started: list[tuple[Trial, Settings]] = []
         for trial in trials:
             try:
-                begun.append((trial, begin(trial)))
-            except Exception as error:  # the queue knows what is a trial's own
+                started.append((trial, start(trial)))
+            except Exception as error:  # the queue knows which errors are a trial's own
                 yield trial, error
 
         def on_epoch(trial: Trial, trainer: Trainer, report: EpochReport) -> None:
             self.open_runs[trial.number].log_epoch(report.epoch, report.metrics)
-            stand(trial, trainer, report)
+            after_epoch(trial, trainer, report)
 
-        on_epochs = [partial(on_epoch, trial) for trial, _ in begun]
-        chosen = [settings for _, settings in begun]
-        for number, trained in self.laboratory.train_all(chosen, on_epochs):
-            trial = begun[number][0]
-            yield trial, self._result(trial, trained, groups=groups)
+        on_epochs = [partial(on_epoch, trial) for trial, _ in started]
+        for index, trained in self.runner.train_all([chosen for _, chosen in started], on_epochs):
+            trial, _ = started[index]
+            yield trial, self._score(trial, trained, save_groups=save_groups)
 
-    def _begin(self, trial: Trial) -> Settings:
+    def _start_trial(self, trial: Trial) -> Settings:
         changes = suggest(trial, self.settings.tune)
-        described = describe_trial(self.settings, trial.number, changes)
-        self.open_runs[trial.number] = self.runs.start(described)
+        info = describe_trial(self.settings, trial.number, changes)
+        self.open_runs[trial.number] = self.runs.start(info)
         return trial_settings(self.settings, changes)
 
-    def _begin_finalist(self, trial: Trial) -> Settings:
-        number, seed = (trial.suggest_int(name, *bounds) for name, bounds in PAIR.items())
-        winner = self.study.get_trials(deepcopy=False)[number]
-        settings = settings_of_trial(self.settings, winner, seed)
-        described = describe_finalist(trial.number, number, settings)
-        self.open_runs[trial.number] = self.runs.start(described)
+    def _start_finalist(self, trial: Trial) -> Settings:
+        number, seed = (trial.suggest_int(name, *b) for name, b in FINALIST_PARAMS.items())
+        finalist = self.study.get_trials(deepcopy=False)[number]
+        settings = settings_of_trial(self.settings, finalist, seed)
+        info = describe_finalist(trial.number, number, settings)
+        self.open_runs[trial.number] = self.runs.start(info)
         return settings
 
-    def _intermediate_value(self, trial: Trial, trainer: Trainer, report: EpochReport) -> None:
-        """Let the pruner know how a trial stands. Raises TrialPruned if it gives it up."""
-        standing = self.judge.intermediate_value(trainer, report)
-        if standing is not None:
-            trial.report(standing, report.epoch)
+    def _report_to_pruner(self, trial: Trial, trainer: Trainer, report: EpochReport) -> None:
+        """Report a trial's intermediate value. Raises TrialPruned if the pruner stops it."""
+        value = self.scorer.intermediate_value(trainer, report)
+        if value is not None:
+            trial.report(value, report.epoch)
             if trial.should_prune():
                 raise TrialPruned
 
-    def _result(self, trial: Trial, trained: Trained | Exception, *, groups: bool) -> TrialResult:
+    def _score(
+        self, trial: Trial, trained: Trained | Exception, *, save_groups: bool
+    ) -> TrialResult:
+        """Score a trained model and store its metrics; return its values or an error."""
         if isinstance(trained, Exception):
             return trained
+        model, epochs = trained
         try:
-            return self._scored(trial, *trained, groups=groups)
-        except Exception as error:  # the queue knows what is a trial's own
+            score = self.scorer.score(model)
+            if not all(math.isfinite(value) for value in score.values):
+                raise NonFiniteLossError(f"its score is {score.values}")
+            trial.set_user_attr(METRICS, score.metrics | {"epochs": epochs})
+            if save_groups:
+                trial.set_user_attr(GROUPS, score.groups)
+        except Exception as error:  # the queue knows which errors are a trial's own
             return error
+        return score.values
 
-    def _scored(
-        self, trial: Trial, model: Model, epochs: int, *, groups: bool
-    ) -> tuple[float, ...]:
-        verdict = self.judge.score(model)
-        if not all(math.isfinite(value) for value in verdict.values):
-            raise NonFiniteLossError(f"its score is {verdict.values}")
-        trial.set_user_attr(METRICS, verdict.metrics | {"epochs": epochs})
-        if groups:
-            trial.set_user_attr(GROUPS, verdict.groups)
-        return verdict.values
-
-    def _end_search(self, trial: FrozenTrial, total: int) -> None:
-        self._end_run(trial)
+    def _end_trial(self, trial: FrozenTrial) -> None:
+        self.open_runs.pop(trial.number).end(trial)
         trials = self.study.get_trials(deepcopy=False)
-        done = sum(map(is_finished, trials))
+        done = f"{sum(map(is_finished, trials))}/{total_trials(self.settings.tune)}"
         best = next(iter(ranked(self.study, trials)), None)
-        leader = f" (best {value_of(best):.5g}, trial {best.number})" if best else ""
-        changes = settings_of(trial.params, self.settings.tune)
+        best_yet = f" (best {value_of(best):.5g}, trial {best.number})" if best else ""
+        changes = decode_params(trial.params, self.settings.tune)
         shown = ", ".join(f"{k.partition('.')[2]} {_short(v)}" for k, v in changes.items())
-        print(f"{done}/{total} trial {trial.number}: {shown}: {outcome(trial)}{leader}", flush=True)
+        result = describe_result(trial)
+        print(f"{done} trial {trial.number}: {shown}: {result}{best_yet}", flush=True)
 
     def _end_finalist(self, trial: FrozenTrial) -> None:
-        self._end_run(trial)
-        number, seed = pair_of(trial)
-        print(f"finalist {number}, new seed {seed}: {outcome(trial)}", flush=True)
-
-    def _end_run(self, trial: FrozenTrial) -> None:
         self.open_runs.pop(trial.number).end(trial)
+        number, seed = trial_and_seed(trial)
+        print(f"finalist {number}, new seed {seed}: {describe_result(trial)}", flush=True)
 
 
-def outcome(trial: FrozenTrial) -> str:
-    """Say in a few words how a trial ended."""
+def describe_result(trial: FrozenTrial) -> str:
+    """Return a few words on how a trial ended."""
     seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else "no time"
     if trial.state == TrialState.PRUNED:
         return f"pruned after epoch {trial.last_step}, {seconds}"

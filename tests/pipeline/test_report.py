@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline import paths, report
-from tests.pipeline.study.conftest import SIDE, enter, prepare
+from tests.pipeline.study.conftest import SIDE, change_directory, prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData
 from vaelab.models.model import build_model
@@ -33,7 +33,7 @@ CHOSEN = parse_settings(
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the stages before it leave, in a folder that is the current one."""
-    enter(tmp_path, monkeypatch)
+    change_directory(tmp_path, monkeypatch)
     prepare(paths.PREPARED)
     shape = (1, SIDE, SIDE)
     description = ModelDescription(

@@ -98,15 +98,15 @@ def closed_form(images: np.ndarray) -> float:
 
 def test_the_study_finds_the_weight_and_the_latent_size(train_images: np.ndarray) -> None:
     launch = Launch(settings())
-    launch.work(math.inf)
-    outcome = summarize(launch.study, launch.laboratory)
+    launch.run_worker(math.inf)
+    outcome = summarize(launch.study, launch.runner)
     assert outcome is not None
     assert outcome.smallest is not None
     expected = closed_form(train_images)
-    best = outcome.changes(outcome.best.trial)
+    best = outcome.settings_of(outcome.best.trial)
     assert best["train.kl_weight"] == pytest.approx(expected, rel=0.25)
     assert best["model.latent_dim"] in (3, 4)
-    assert outcome.changes(outcome.smallest.trial)["model.latent_dim"] in (3, 4)
+    assert outcome.settings_of(outcome.smallest.trial)["model.latent_dim"] in (3, 4)
     metrics = outcome.best.trial.user_attrs["metrics"]
     assert metrics["closed_form_kl_weight"] == pytest.approx(expected, rel=0.1)
     assert outcome.test is not None

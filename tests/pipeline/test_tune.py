@@ -65,14 +65,14 @@ def opened(copy: Copy, url: str) -> Iterator[RDBStorage]:
 
 
 def trials(storage: RDBStorage) -> list[FrozenTrial]:
-    """Give the search's trials; none before there is a study."""
+    """Return the search.s trials; none before there is a study."""
     for study in storage.get_all_studies():
         if not study.study_name.endswith("finalists"):
             return storage.get_all_trials(study._study_id)
     return []
 
 
-def begun(storage: RDBStorage) -> int:
+def started(storage: RDBStorage) -> int:
     """Count the trials that were begun."""
     return sum(t.user_attrs.get("started") == t.number for t in trials(storage))
 
@@ -80,7 +80,7 @@ def begun(storage: RDBStorage) -> int:
 def wait_for(copy: Copy, process: subprocess.Popen[str], storage: RDBStorage, number: int) -> None:
     """Wait until so many trials were begun."""
     for _ in range(1200):
-        if begun(storage) >= number:
+        if started(storage) >= number:
             return
         assert process.poll() is None, (copy.path / "output").read_text()
         time.sleep(0.05)
@@ -120,7 +120,7 @@ def test_a_killed_study_ends_with_its_number_of_trials(
     chance = random.Random(0)
     with opened(copy, f"sqlite:///{copy.path}/optuna.db") as storage:
         for kill in range(kills):
-            before, process = begun(storage), start(copy)
+            before, process = started(storage), start(copy)
             wait_for(copy, process, storage, before + 1 + kill % 2)
             time.sleep(chance.uniform(0, 0.5))
             os.killpg(process.pid, signal.SIGKILL)
@@ -156,5 +156,5 @@ def test_four_workers_on_postgresql_of_which_one_is_killed(tmp_path: Path, postg
         assert process.wait(timeout=300) == 0, (copy.path / "output").read_text()
         assert_each_finished_once(trials(storage), 10)
     output = (copy.path / "output").read_text()
-    assert "a worker ended with -9; its trial is run again" in output
+    assert "a worker exited with -9; its trial is re-queued" in output
     assert len({run.data.tags.get("mlflow.parentRunId") for run in copy.runs()}) == 2

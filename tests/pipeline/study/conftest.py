@@ -13,7 +13,7 @@ from optuna.trial import Trial
 from sqlalchemy import event
 
 from pipeline.study.storage import open_storage
-from pipeline.study.trial_queue import Batch, TrialResult
+from pipeline.study.trial_queue import RunBatch, TrialResult
 from vaelab.config import TuneSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
 from vaelab.runtime.files import sha256, write_text
@@ -54,14 +54,14 @@ def prepare(folder: Path, test_seed: int = 0) -> None:
     write_text(folder / "dataset.json", info.model_dump_json())
 
 
-def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+def change_directory(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Let everything that a study leaves lie in a folder, whatever the surroundings say."""
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "DVC_EXP_NAME"):
         patch.delenv(name, raising=False)
     patch.chdir(folder)
 
 
-def one_by_one(objective: Callable[[Trial], float | Sequence[float]]) -> Batch:
+def sequentially(objective: Callable[[Trial], float | Sequence[float]]) -> RunBatch:
     """Run the trials of a batch in turn, each to what it gives or raises."""
 
     def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
@@ -78,7 +78,7 @@ def one_by_one(objective: Callable[[Trial], float | Sequence[float]]) -> Batch:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of the test's own, which is the current one."""
-    enter(tmp_path, monkeypatch)
+    change_directory(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -95,7 +95,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RDBStorage]:
     """One database for the studies of all tests: to make its tables takes a second."""
     folder = tmp_path_factory.mktemp("optuna")
     with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+        change_directory(folder, patch)
         # A trial gives one sign of life, as it begins, and is dead if that was a day ago.
         storage = open_storage(TuneSettings(heartbeat_seconds=4 * 3600))
     event.listen(storage.engine, "connect", _wait_for_no_disk)

@@ -15,8 +15,11 @@ from vaelab.config import UserError
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("best", "results/tune/best.yaml: not found; `make tune` makes it"),
-        ("smallest", "smallest.yaml: not found; no latent size was compared; `make tune` makes it"),
+        ("best", "results/tune/best.yaml: not found; `make tune` writes it"),
+        (
+            "smallest",
+            "smallest.yaml: not found; no latent sizes were compared; `make tune` writes it",
+        ),
     ],
 )
 def test_a_winner_that_is_missing_is_a_users_error(
@@ -33,10 +36,10 @@ def test_a_winner_that_is_missing_is_a_users_error(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model: [", "best.yaml: not as `make tune` writes it"),
-        ("3", "best.yaml: not as `make tune` writes it"),
-        ("model: 3", "best.yaml: not as `make tune` writes it"),
-        ("", "best.yaml: not as `make tune` writes it"),
+        ("model: [", "best.yaml: not in the format of `make tune`"),
+        ("3", "best.yaml: not in the format of `make tune`"),
+        ("model: 3", "best.yaml: not in the format of `make tune`"),
+        ("", "best.yaml: not in the format of `make tune`"),
         ("model: {latent_dims: 3}", "unknown setting model.latent_dims; did you mean"),
         ("model: {latent_dim: 0}", "model.latent_dim: .*greater than or equal to 1"),
         ("modle: {latent_dim: 3}", "unknown setting modle; did you mean model"),

@@ -14,18 +14,19 @@ from optuna.trial import TrialState
 from pipeline.study.finalists import (
     GROUPS,
     Finalist,
-    choose,
-    compare,
+    choose_finalists,
+    compare_finalists,
+    direction_sign,
     finalists_name,
     open_finalists,
-    pair_of,
     ranked,
-    sign,
-    smallest,
+    smallest_latent,
+    trial_and_seed,
     value_of,
 )
-from pipeline.study.trial_queue import FAILURE, TrialQueue, finished_trials
-from tests.pipeline.study.conftest import Join, one_by_one
+from pipeline.study.storage import FAILURE
+from pipeline.study.trial_queue import TrialQueue, finished_trials
+from tests.pipeline.study.conftest import Join, sequentially
 from vaelab.config import TuneSettings
 from vaelab.training.progress import NonFiniteLossError
 
@@ -90,11 +91,13 @@ def train(finalists: Study, values: dict[tuple[int, int], list[float]]) -> None:
         trial.set_user_attr(GROUPS, values[pair])
         return float(np.mean(values[pair]))
 
-    TrialQueue(finalists, len(values), patience=1).work(one_by_one(objective), lambda trial: None)
+    TrialQueue(finalists, len(values), stale_seconds=1).run(
+        sequentially(objective), lambda trial: None
+    )
 
 
 def numbers(study: Study, settings: TuneSettings) -> list[int]:
-    return [trial.number for trial in choose(study, settings)]
+    return [trial.number for trial in choose_finalists(study, settings)]
 
 
 # --- the choice
@@ -111,7 +114,7 @@ def test_high_values_are_best_where_they_are_to_be_high() -> None:
     study = searched(direction="maximize")
     settings = tune(objective="knn_accuracy")
     assert numbers(study, settings) == [3, 1, 0]
-    assert (sign(study), sign(searched())) == (-1, 1)
+    assert (direction_sign(study), direction_sign(searched())) == (-1, 1)
 
 
 def test_two_objectives_are_ranked_by_their_sum_the_bound() -> None:
@@ -130,7 +133,7 @@ def test_only_complete_trials_are_chosen() -> None:
     add(study, 33, None, TrialState.FAIL)
     add(study, 34, None, TrialState.RUNNING)
     assert numbers(study, tune(finalists=9)) == [2, 5, 4, 3]
-    assert choose(optuna.create_study(), tune()) == []
+    assert choose_finalists(optuna.create_study(), tune()) == []
 
 
 # --- the queue
@@ -145,14 +148,14 @@ def test_pairs_are_queued_once_however_often_they_are_opened(join: Join) -> None
     for _ in range(3):
         finalists, total = open_finalists(join(), settings)
         assert total == 6
-        assert sorted(map(pair_of, finalists.trials)) == expected
+        assert sorted(map(trial_and_seed, finalists.trials)) == expected
         assert finalists.study_name == finalists_name(study)
         assert finalists.directions == study.directions
     train(finalists, {pair: [1.0] for pair in expected})
     again, total = open_finalists(join(), settings)
     assert total == 6
     assert [trial.state for trial in again.trials] == [TrialState.COMPLETE] * 6
-    assert sorted(map(pair_of, again.trials)) == expected
+    assert sorted(map(trial_and_seed, again.trials)) == expected
 
 
 def test_a_training_that_failed_counts_and_one_that_was_cut_off_is_queued_anew() -> None:
@@ -168,7 +171,7 @@ def test_a_training_that_failed_counts_and_one_that_was_cut_off_is_queued_anew()
     finalists, total = open_finalists(study, settings)
     assert total == 3
     waiting = finalists.get_trials(states=(TrialState.WAITING,))
-    assert sorted(map(pair_of, waiting)) == [(2, 2), (2, 3)]
+    assert sorted(map(trial_and_seed, waiting)) == [(2, 2), (2, 3)]
 
 
 def test_a_training_that_is_queued_again_already_is_not_queued_twice(join: Join) -> None:
@@ -182,11 +185,13 @@ def test_a_training_that_is_queued_again_already_is_not_queued_twice(join: Join)
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        TrialQueue(finalists, total, patience=1).work(one_by_one(interrupted), lambda trial: None)
+        TrialQueue(finalists, total, stale_seconds=1).run(
+            sequentially(interrupted), lambda trial: None
+        )
     finalists, total = open_finalists(study, settings)
     assert total == 2
     waiting = finalists.get_trials(states=(TrialState.WAITING,))
-    assert sorted(map(pair_of, waiting)) == [(0, 1), (0, 2)]
+    assert sorted(map(trial_and_seed, waiting)) == [(0, 1), (0, 2)]
 
 
 def test_more_trials_that_change_the_choice_add_the_new_finalists() -> None:
@@ -195,21 +200,23 @@ def test_more_trials_that_change_the_choice_add_the_new_finalists() -> None:
     add(study, 1, 50.0)
     finalists, total = open_finalists(study, settings)
     assert total == 6, "the best two, and the one that is no longer among them"
-    assert sorted(map(pair_of, finalists.trials)) == [(n, s) for n in (2, 5, 6) for s in (1, 2)]
+    assert sorted(map(trial_and_seed, finalists.trials)) == [
+        (n, s) for n in (2, 5, 6) for s in (1, 2)
+    ]
 
 
 def test_without_new_seeds_nothing_is_trained_and_the_search_decides() -> None:
     study, settings = searched(), tune(finalists=3, seeds=0)
     finalists, total = open_finalists(study, settings)
     assert (total, finalists.trials) == (0, [])
-    entries = compare(study, finalists, settings)
+    entries = compare_finalists(study, finalists, settings)
     assert [entry.trial.number for entry in entries] == [2, 5, 4]
     assert [entry.mean for entry in entries] == [89.0, 89.5, 91.0]
     assert [entry.difference for entry in entries] == [0.0, 0.5, 2.0]
     assert {(entry.error, entry.difference_error) for entry in entries} == {(None, None)}
     assert all(entry.values == [] for entry in entries)
-    assert smallest(entries, sign(study)) is None
-    assert compare(study, None, settings) == entries
+    assert smallest_latent(entries, direction_sign(study)) is None
+    assert compare_finalists(study, None, settings) == entries
 
 
 # --- what they tell
@@ -228,7 +235,7 @@ def trained(
     finalists, total = open_finalists(study, settings)
     assert total == len(groups)
     train(finalists, groups)
-    return study, compare(study, finalists, settings)
+    return study, compare_finalists(study, finalists, settings)
 
 
 def drawn_groups(*means: tuple[int, float], seeds: int = 3) -> dict[tuple[int, int], list[float]]:
@@ -290,8 +297,8 @@ def test_values_that_are_no_means_over_images_differ_by_their_seeds_alone() -> N
         trial.set_user_attr(GROUPS, [])
         return values[pair]
 
-    TrialQueue(finalists, 4, patience=1).work(one_by_one(objective), lambda trial: None)
-    first, second = compare(study, finalists, settings)
+    TrialQueue(finalists, 4, stale_seconds=1).run(sequentially(objective), lambda trial: None)
+    first, second = compare_finalists(study, finalists, settings)
     assert (first.mean, first.error) == pytest.approx((2.0, 1.0))
     assert (second.mean, second.error) == pytest.approx((12.0, 2.0))
     assert second.difference_error == pytest.approx(math.sqrt(1 + 4))
@@ -303,7 +310,7 @@ def test_one_seed_gives_a_mean_without_an_error() -> None:
     assert [len(entry.values) for entry in entries] == [1, 1]
     assert {(entry.error, entry.difference_error) for entry in entries} == {(None, None)}
     assert entries[1].difference == pytest.approx(entries[1].mean - entries[0].mean)
-    assert smallest(entries, sign(study)) is None
+    assert smallest_latent(entries, direction_sign(study)) is None
 
 
 def test_a_training_that_failed_is_left_out_of_the_mean() -> None:
@@ -317,9 +324,9 @@ def test_a_training_that_failed_is_left_out_of_the_mean() -> None:
             raise NonFiniteLossError("the loss is not finite")
         return float(seed)
 
-    TrialQueue(finalists, 3, patience=1).work(one_by_one(objective), lambda trial: None)
+    TrialQueue(finalists, 3, stale_seconds=1).run(sequentially(objective), lambda trial: None)
     assert len(finished_trials(finalists)) == 3
-    (entry,) = compare(study, finalists, settings)
+    (entry,) = compare_finalists(study, finalists, settings)
     assert sorted(entry.values) == [1.0, 3.0]
     assert (entry.mean, entry.error) == pytest.approx((2.0, 1.0))
 
@@ -350,18 +357,18 @@ def test_the_smallest_within_one_standard_error_is_found(
         )
         for trial, difference in zip(study.trials, differences, strict=True)
     ]
-    found = smallest(entries, factor)
+    found = smallest_latent(entries, factor)
     assert found is not None
     assert found.trial.params[LATENT] == chosen
 
 
 def test_the_smallest_of_a_real_comparison() -> None:
     study, entries = trained(drawn_groups((2, 90.0), (5, 90.02)))
-    found = smallest(entries, sign(study))
+    found = smallest_latent(entries, direction_sign(study))
     assert found is not None
     assert found.trial.params[LATENT] == 8, "16 latents are not needed"
     study, entries = trained(drawn_groups((2, 95.0), (5, 90.0)))
-    found = smallest(entries, sign(study))
+    found = smallest_latent(entries, direction_sign(study))
     assert found is not None
     assert found.trial.params[LATENT] == 16, "8 latents are too few"
 
@@ -370,7 +377,7 @@ def test_a_high_value_is_the_best_one_among_finalists_too() -> None:
     study, entries = trained(drawn_groups((3, 0.5), (1, 5.0)), "maximize")
     assert [entry.trial.number for entry in entries] == [1, 3]
     assert entries[1].difference < 0
-    found = smallest(entries, sign(study))
+    found = smallest_latent(entries, direction_sign(study))
     assert found is not None
     assert found.trial.params[LATENT] == 4, "2 latents are too few"
 
@@ -378,5 +385,5 @@ def test_a_high_value_is_the_best_one_among_finalists_too() -> None:
 def test_no_latent_size_is_smallest_where_none_was_searched() -> None:
     study = searched([(8, 1.0), (4, 2.0)], latent=False)
     entries = [Finalist(trial, [1.0, 1.0], 1.0, 0.1, 0.0, 0.1) for trial in study.trials]
-    assert smallest(entries, 1.0) is None
-    assert smallest([], 1.0) is None
+    assert smallest_latent(entries, 1.0) is None
+    assert smallest_latent([], 1.0) is None

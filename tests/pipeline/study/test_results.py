@@ -1,4 +1,4 @@
-"""A tiny study, interrupted twice, and all that it leaves: files, runs, and its winner applied."""
+"""A tiny study, interrupted twice: its files, its runs, and its winner applied."""
 
 import argparse
 import ast
@@ -26,16 +26,17 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline import paths, tune
-from pipeline.study import figures as pictures
 from pipeline.study.apply import apply_winner, read_winner
-from pipeline.study.finalists import METRICS, Finalist, pair_of
-from pipeline.study.samplers import settings_of
+from pipeline.study.figures import study_figures
+from pipeline.study.finalists import METRICS, Finalist, trial_and_seed
+from pipeline.study.samplers import decode_params
 from pipeline.study.scorer import TrialScore, TrialScorer
-from pipeline.study.summary import TEST, StudySummary
-from pipeline.study.trial_queue import FAILURE, retried_numbers
+from pipeline.study.storage import FAILURE
+from pipeline.study.summary import TEST_METRICS, StudySummary
+from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
 from tests import ROOT
-from tests.pipeline.study.conftest import enter, prepare
+from tests.pipeline.study.conftest import change_directory, prepare
 from vaelab.config import load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.models.model import Model
@@ -70,7 +71,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "machine": {"device": "cpu", "threads": 1},
 }
-# What is made to happen, by the trial's number.
+# The numbers of the trials to which this is made to happen.
 INTERRUPTED, AGAIN, PRUNED, FAILED = 2, 3, 4, 5
 
 
@@ -95,19 +96,19 @@ class Finished:
     parent_states: list[str] = field(default_factory=list)
 
     def after(self, launch: int) -> Path:
-        """Give what results/tune held after a launch, counted from 1."""
+        """Return the copy of results/tune that was made after a launch, counted from 1."""
         return self.folder / f"after_{launch}"
 
     def runs(self, *, parents: bool = False) -> list[Run]:
-        """Give the trials' runs, or the study's."""
+        """Return the trials' runs, or the study's."""
         return [run for run in mlflow_runs() if parents == ("vaelab.trial" not in run.data.tags)]
 
     def means(self) -> dict[int, list[float]]:
-        """Give the values of the new trainings of each finalist."""
+        """Return the values of the new trainings of each finalist."""
         found: dict[int, list[float]] = {}
         for trial in self.finalists.get_trials(states=(TrialState.COMPLETE,)):
             assert trial.value is not None
-            found.setdefault(pair_of(trial)[0], []).append(trial.value)
+            found.setdefault(trial_and_seed(trial)[0], []).append(trial.value)
         return found
 
     def winner(self) -> FrozenTrial:
@@ -127,7 +128,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """Run the study: interrupted in its third trial, then in the first finalist, then ended."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+        change_directory(folder, patch)
         prepare(folder / paths.PREPARED)
         write_params(folder / "params.yaml")
         reads = inject(patch)
@@ -145,7 +146,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
 
 
 def run(*, interrupted: bool) -> str:
-    """Launch the study as the command does, its data being prepared; give what it printed."""
+    """Run the study as the command does after preparing the data; return what it printed."""
     arguments = argparse.Namespace(workers=1, params=Path("params.yaml"))
     printed = io.StringIO()
     expected = pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext()
@@ -155,10 +156,10 @@ def run(*, interrupted: bool) -> str:
 
 
 def inject(patch: pytest.MonkeyPatch) -> list[str]:
-    """Let one trial be interrupted, one fail, one be pruned; note who reads the test split."""
-    train, verdict, images = TrialRunner.train, TrialScorer.score, PreparedData.images
+    """Interrupt one trial, fail one, prune one; return the list of reads of the test split."""
+    train, score, images = TrialRunner.train, TrialScorer.score, PreparedData.images
     interrupt = {0: 3, 1: 1}  # by the seed, 0 in the search: in which of its trainings
-    trainings, verdicts, reads = dict.fromkeys(interrupt, 0), itertools.count(1), list[str]()
+    trainings, scored, reads = dict.fromkeys(interrupt, 0), itertools.count(1), list[str]()
 
     def training(
         self: TrialRunner, settings: Any, on_epoch: Callable[..., None] = lambda *given: None
@@ -174,9 +175,9 @@ def inject(patch: pytest.MonkeyPatch) -> list[str]:
 
         return train(self, settings, at_each_epoch)
 
-    def judged(self: TrialScorer, model: Model) -> TrialScore:
-        # Trials 0, 1 and 3 are judged before it; 2 was interrupted and 4 is pruned.
-        return TrialScore((math.nan,), {}) if next(verdicts) == 4 else verdict(self, model)
+    def scoring(self: TrialScorer, model: Model) -> TrialScore:
+        # Trials 0, 1 and 3 are scored before it; 2 was interrupted and 4 is pruned.
+        return TrialScore((math.nan,), {}) if next(scored) == 4 else score(self, model)
 
     def should_prune(self: optuna.Trial) -> bool:
         return self.number == PRUNED and max(self._cached_frozen_trial.intermediate_values) == 2
@@ -187,7 +188,7 @@ def inject(patch: pytest.MonkeyPatch) -> list[str]:
         return found
 
     patch.setattr(TrialRunner, "train", training)
-    patch.setattr(TrialScorer, "score", judged)
+    patch.setattr(TrialScorer, "score", scoring)
     patch.setattr(PreparedData, "images", noted)
     patch.setattr(optuna.Trial, "should_prune", should_prune)
     return reads
@@ -199,8 +200,10 @@ def inject(patch: pytest.MonkeyPatch) -> list[str]:
 def test_the_study_ended_as_it_was_made_to(finished: Finished) -> None:
     states = [trial.state.name for trial in finished.study.trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "PRUNED", "FAIL", "COMPLETE"]
-    assert retried_numbers(finished.study.trials[AGAIN]) == [INTERRUPTED]
-    pairs = sorted(map(pair_of, finished.finalists.get_trials(states=(TrialState.COMPLETE,))))
+    assert retry_history(finished.study.trials[AGAIN]) == [INTERRUPTED]
+    pairs = sorted(
+        map(trial_and_seed, finished.finalists.get_trials(states=(TrialState.COMPLETE,)))
+    )
     numbers = sorted({number for number, _ in pairs})
     assert len(numbers) == 2
     assert pairs == [(number, seed) for number in numbers for seed in (1, 2)]
@@ -216,7 +219,7 @@ def test_trials_csv_is_the_storage_row_by_row(finished: Finished) -> None:
         dead = trial.number == INTERRUPTED
         assert row["state"] == ("interrupted" if dead else words[trial.state])
         assert row["value"] == ("" if trial.value is None else repr(trial.value))
-        settings = settings_of(trial.params, tune_settings)
+        settings = decode_params(trial.params, tune_settings)
         assert int(row[LATENT]) == settings[LATENT]
         assert float(row[WEIGHT]) == settings[WEIGHT]
         assert tuple(ast.literal_eval(row[HIDDEN])) == settings[HIDDEN]
@@ -236,7 +239,7 @@ def test_trials_csv_is_the_storage_row_by_row(finished: Finished) -> None:
 
 
 def test_best_yaml_has_the_best_finalists_settings(finished: Finished) -> None:
-    settings = settings_of(finished.winner().params, load_settings(Path("params.yaml")).tune)
+    settings = decode_params(finished.winner().params, load_settings(Path("params.yaml")).tune)
     assert read_winner("best") == {**settings, HIDDEN: list(settings[HIDDEN])}
 
 
@@ -279,7 +282,7 @@ FIGURES = {
 }
 
 
-def test_the_report_names_the_winner_and_what_it_is_worth(finished: Finished) -> None:
+def test_the_report_has_the_winner_and_its_values(finished: Finished) -> None:
     report = (finished.after(3) / "report.md").read_text()
     winner = finished.winner()
     values = finished.means()[winner.number]
@@ -290,9 +293,9 @@ def test_the_report_names_the_winner_and_what_it_is_worth(finished: Finished) ->
     assert f": {np.mean(values):.5g} ± {error:.2g} (validation NLL (K = 2)" in answer
     assert "6 of 6: 4 complete, 1 pruned, 1 failed." in report
     # Four complete trials and one that failed after four epochs, one that was pruned after two.
-    assert f"{5 * EPOCHS + 2} epochs of the {6 * EPOCHS} that" in report
-    test = finished.study.user_attrs[TEST][str(winner.number)]
-    assert f"nll_nats {test['nll_nats']:.5g}" in report
+    assert f"for {5 * EPOCHS + 2} epochs, of {6 * EPOCHS} without pruning" in report
+    test = finished.study.user_attrs[TEST_METRICS][str(winner.number)]
+    assert f"study_test.nll_nats {test['nll_nats']:.5g}" in report
     closed = winner.user_attrs[METRICS]["closed_form_kl_weight"]
     assert f"{winner.params[WEIGHT]:.4g} measured, {closed:.4g} in closed form" in report
     for number in finished.means():
@@ -326,12 +329,12 @@ def test_nothing_is_left_half_written(finished: Finished) -> None:
     }
 
 
-def test_the_command_says_how_each_trial_went(finished: Finished) -> None:
+def test_the_command_prints_the_result_of_each_trial(finished: Finished) -> None:
     first, second, third = finished.output
-    assert "0 of 6 trials are there" in first
+    assert "0 of 6 trials are finished" in first
     assert re.findall(r"^(\d)/6 trial (\d): ", first, re.M) == [("1", "0"), ("2", "1")]
-    assert "interrupted; writing what there is" in first
-    assert "2 of 6 trials are there" in second
+    assert "interrupted; writing the results so far" in first
+    assert "2 of 6 trials are finished" in second
     assert "failed: its score is (nan,)" in second
     assert "pruned after epoch 2" in second
     assert third.count("new seed") == 2 * SEEDS
@@ -348,7 +351,7 @@ def test_an_unfinished_study_reports_without_the_test_split(finished: Finished) 
     report = (folder / "report.md").read_text()
     assert "test split" not in report
     assert "2 of 6: 2 complete, 0 pruned, 0 failed." in report
-    assert "None was trained again, so there is no standard error." in report
+    assert "No finalist was trained again, so there are no standard errors." in report
     assert not (folder / "smallest.yaml").exists()
     content = YAML(typ="safe").load(folder / "best.yaml")
     best = min(finished.study.trials[:2], key=lambda trial: trial.value or math.inf)
@@ -363,7 +366,7 @@ def test_a_study_without_its_finalists_reports_without_the_test_split(finished: 
 
 def test_a_finished_study_has_one_score_on_the_test_split(finished: Finished) -> None:
     assert finished.test_reads[-1] >= 1
-    assert str(finished.winner().number) in finished.study.user_attrs[TEST]
+    assert str(finished.winner().number) in finished.study.user_attrs[TEST_METRICS]
 
 
 # --- MLflow
@@ -405,7 +408,7 @@ def test_a_trials_run_has_its_state_its_curve_and_its_settings(finished: Finishe
         for metric in ("validation.neg_elbo_nats", "train.loss"):
             history = client.get_metric_history(run.info.run_id, metric)
             assert [point.step for point in history] == list(range(1, epochs + 1))
-        settings = settings_of(trial.params, base.tune)
+        settings = decode_params(trial.params, base.tune)
         assert run.data.params[WEIGHT] == str(settings[WEIGHT])
         assert run.data.params[LATENT] == str(settings[LATENT])
         assert run.data.params[HIDDEN] == str(list(settings[HIDDEN]))
@@ -420,7 +423,7 @@ def test_a_trials_run_has_its_state_its_curve_and_its_settings(finished: Finishe
 def test_a_finalists_run_has_its_own_seed_and_its_trials_settings(finished: Finished) -> None:
     children = {run.data.tags["vaelab.trial"].split("/")[-1]: run for run in finished.runs()}
     for trial in finished.finalists.get_trials(states=(TrialState.COMPLETE,)):
-        run, (number, seed) = children[f"finalist {trial.number}"], pair_of(trial)
+        run, (number, seed) = children[f"finalist {trial.number}"], trial_and_seed(trial)
         own = children[str(number)].data.params
         assert run.data.params == {**own, "train.seed": str(seed)}
         assert run.data.metrics["value"] == trial.value
@@ -433,8 +436,8 @@ def test_the_studys_run_has_its_winner_and_its_figures(finished: Finished) -> No
     assert parent.data.metrics["best.value"] == np.mean(finished.means()[winner.number])
     assert parent.data.metrics["finished_trials"] == TRIALS
     assert parent.data.tags[f"best.{LATENT}"] == str(winner.params[LATENT])
-    test = finished.study.user_attrs[TEST][str(winner.number)]
-    assert parent.data.metrics["test.nll_nats"] == test["nll_nats"]
+    test = finished.study.user_attrs[TEST_METRICS][str(winner.number)]
+    assert parent.data.metrics["study_test.nll_nats"] == test["nll_nats"]
     client = MlflowClient("sqlite:///mlflow.db")
     logged = client.list_artifacts(parent.info.run_id, "study")
     assert {Path(file.path).name for file in logged} == {
@@ -442,7 +445,7 @@ def test_the_studys_run_has_its_winner_and_its_figures(finished: Finished) -> No
     }
 
 
-# --- what few trials show
+# --- figures of few trials
 
 
 def test_figures_are_drawn_where_no_trial_has_drawn_a_number_for_a_setting() -> None:
@@ -487,13 +490,13 @@ def test_one_trial_is_enough_for_figures() -> None:
 
 
 def drawn_without_models(study: Study, settings: Any) -> list[str]:
-    """Name the figures that need no model."""
+    """Return the names of the figures that need no model."""
     best = Finalist(study.trials[0], [], 90.0, None)
-    outcome = StudySummary(study, settings, "validation NLL", 40, [best], None, None)
+    summary = StudySummary(study, settings, "validation NLL", 40, [best], None, None)
     found = []
-    laboratory: Any = None
+    runner: Any = None
     with contextlib.suppress(KeyError):  # rates and distortions are not there
-        for name, figure in pictures.figures(outcome, laboratory):
+        for name, figure in study_figures(summary, runner):
             figure.savefig(io.BytesIO())
             found.append(name)
     return found

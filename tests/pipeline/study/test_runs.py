@@ -13,14 +13,14 @@ from optuna import Study
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from pipeline.study.finalists import METRICS, PAIR, finalists_name
-from pipeline.study.run_info import describe_trial, ended_trials
+from pipeline.study.finalists import FINALIST_PARAMS, METRICS, finalists_name
+from pipeline.study.run_info import describe_trial, ended_runs
 from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run
-from pipeline.study.trial_queue import FAILURE
+from pipeline.study.storage import FAILURE
 from pipeline.tracking import BACKFILLED_TAG, Store, open_store
 from pipeline.tracking import Run as TrackedRun
 from tests import ROOT
-from tests.pipeline.study.conftest import enter
+from tests.pipeline.study.conftest import change_directory
 from vaelab.config import Settings, TrackingSettings, load_settings
 from vaelab.data.dataset import PreparedData
 
@@ -57,7 +57,7 @@ def settings() -> Settings:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a store for all tests: to make its tables takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        enter(tmp_path_factory.mktemp("store"), patch)
+        change_directory(tmp_path_factory.mktemp("store"), patch)
         yield Path.cwd()
 
 
@@ -106,7 +106,7 @@ def begin(store: Store, study: Study, settings: Settings) -> StudyRuns:
 
 def settle(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run]:
     """Let a worker settle the runs; give those of trials by key, of which none may be doubled."""
-    worker.reconcile(ended_trials(study, settings))
+    worker.reconcile(ended_runs(study, settings))
     worker.close()
     assert not worker.lost
     runs = worker.store.client.search_runs([worker.store.experiment_id])
@@ -189,7 +189,9 @@ def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings:
     finalists.add_trial(
         create_trial(
             params={"trial": 0, "seed": 2},
-            distributions={name: IntDistribution(*bounds) for name, bounds in PAIR.items()},
+            distributions={
+                name: IntDistribution(*bounds) for name, bounds in FINALIST_PARAMS.items()
+            },
             value=-2.5,
         )
     )

@@ -16,8 +16,8 @@ from optuna.trial import FixedTrial, Trial, TrialState
 from pipeline.study.samplers import (
     build_pruner,
     build_sampler,
+    decode_params,
     grid,
-    settings_of,
     suggest,
     total_trials,
 )
@@ -63,7 +63,7 @@ def draws(*studies: Study, tune: TuneSettings, each: int) -> None:
 
 
 def points(study: Study, tune: TuneSettings) -> list[tuple[Any, ...]]:
-    return [tuple(settings_of(trial.params, tune).values()) for trial in study.trials]
+    return [tuple(decode_params(trial.params, tune).values()) for trial in study.trials]
 
 
 # --- seeds
@@ -150,7 +150,7 @@ def test_every_sampler_runs_a_mixed_space(sampler: str, changes: dict[str, Any])
     assert states <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert len(set(points(study, tune))) > 6
     for trial in study.trials:
-        assert_in_range(settings_of(trial.params, tune))
+        assert_in_range(decode_params(trial.params, tune))
 
 
 def assert_in_range(drawn: Mapping[str, Any]) -> None:
@@ -192,7 +192,7 @@ def test_choices_survive_the_storage(choices: list[Any], stored: list[Any]) -> N
 
     study.optimize(objective, n_trials=25)
     assert {repr(value) for value in drawn} == {repr(choice) for choice in entry.choices}
-    again = [settings_of(trial.params, tune)["model.hidden"] for trial in study.trials]
+    again = [decode_params(trial.params, tune)["model.hidden"] for trial in study.trials]
     assert list(map(repr, again)) == list(map(repr, drawn))
 
 
@@ -209,12 +209,12 @@ def test_floats_have_four_digits_but_at_the_ends_of_their_range(
         assert low <= trained <= high
         assert trained in (low, high, float(f"{trained:.4g}"))
         assert trained == pytest.approx(stored["train.kl_weight"], rel=5e-4)
-        assert settings_of(stored, tune) == {"train.kl_weight": trained}, "the same later on"
+        assert decode_params(stored, tune) == {"train.kl_weight": trained}, "the same later on"
 
 
 def test_a_parameter_that_is_no_longer_searched_is_given_as_it_is() -> None:
     tune = tuned({"train.kl_weight": MIXED["train.kl_weight"]})
-    assert settings_of({"model.latent_dim": 7, "train.kl_weight": 0.123456}, tune) == {
+    assert decode_params({"model.latent_dim": 7, "train.kl_weight": 0.123456}, tune) == {
         "model.latent_dim": 7,
         "train.kl_weight": 0.1235,
     }

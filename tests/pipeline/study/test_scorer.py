@@ -1,4 +1,4 @@
-"""What a trial is worth: by which number, on which split, with which noise."""
+"""The score of a trial: which number, on which split, with which noise."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.artifacts import build_batches
-from pipeline.study.scorer import IMAGE_GROUPS, REPORTS, TrialScorer
+from pipeline.study.scorer import IMAGE_GROUPS, ON_VALIDATION, REPORTS, TrialScorer
 from pipeline.study.storage import fingerprint, study_directions
 from pipeline.study.trial_runner import TrialRunner
 from tests.pipeline.study.conftest import SIDE, prepare
@@ -50,20 +50,21 @@ def settings(train: dict[str, Any] | None = None, **tune: Any) -> Settings:
     )
 
 
-def judge(data: PreparedData, objective: str = "nll", **tune: Any) -> TrialScorer:
+def make_scorer(data: PreparedData, objective: str = "nll", **tune: Any) -> TrialScorer:
     return TrialScorer(settings(objective=objective, **tune), data, CPU)
 
 
 @pytest.fixture
 def model() -> Model:
-    """A model that no training has seen."""
+    """An untrained model."""
     return build_model(settings().model, (1, SIDE, SIDE), seed=3).eval()
 
 
 def trained(
-    judge: TrialScorer, watch: Callable[[Trainer, EpochReport], None] = lambda trainer, report: None
+    scorer: TrialScorer,
+    watch: Callable[[Trainer, EpochReport], None] = lambda trainer, report: None,
 ) -> Model:
-    trainer = TrialRunner(judge).trainer(judge.settings)
+    trainer = TrialRunner(scorer).build_trainer(scorer.settings)
     trainer.fit(lambda report: watch(trainer, report), show_progress=False)
     return trainer.model.eval()
 
@@ -74,40 +75,40 @@ def trained(
 def test_the_negative_log_likelihood_is_that_of_the_validation_split(
     data: PreparedData, model: Model
 ) -> None:
-    judge_ = judge(data)
-    verdict = judge_.score(model)
+    scorer = make_scorer(data)
+    score = scorer.score(model)
     train, validation = (
         build_batches(data, split, False, CPU) for split in ("train", "validation")
     )
     with with_fitted_variance(model, train, seed=0) as variance:
         scores = score_images(model, validation, 3, seed=0)
-    assert verdict.values == (scores.nll.mean().item(),)
-    assert verdict.metrics == {
+    assert score.values == (scores.nll.mean().item(),)
+    assert score.metrics == {
         **scores.means(),
         "closed_form_kl_weight": closed_form_weight(model.likelihood, variance),
         "train_mean_squared_error": variance,
     }
     assert variance is not None
-    assert verdict.metrics["closed_form_kl_weight"] == pytest.approx(2 * variance)
+    assert score.metrics["closed_form_kl_weight"] == pytest.approx(2 * variance)
     parts = np.array_split(scores.nll.numpy(), IMAGE_GROUPS)
-    assert verdict.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
-    assert judge_.label == "validation NLL (K = 3), nats per image"
+    assert score.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
+    assert scorer.label == "validation NLL (K = 3), nats per image"
 
 
 def test_rate_and_distortion_are_the_losses_of_the_bound(data: PreparedData, model: Model) -> None:
-    judge_ = judge(data, "rate_distortion")
-    verdict = judge_.score(model)
+    scorer = make_scorer(data, "rate_distortion")
+    score = scorer.score(model)
     train, validation = (
         build_batches(data, split, False, CPU) for split in ("train", "validation")
     )
     with with_fitted_variance(model, train, seed=0):
         scores = score_images(model, validation, 1, seed=0)
     kl, generation = scores.kl_loss, scores.generation_loss
-    assert verdict.values == (kl.mean().item(), generation.mean().item())
+    assert score.values == (kl.mean().item(), generation.mean().item())
     parts = np.array_split((kl + generation).numpy(), IMAGE_GROUPS)
-    assert verdict.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
-    assert judge_.directions == ["minimize", "minimize"]
-    assert judge_.label == "validation negative ELBO, nats per image"
+    assert score.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
+    assert scorer.directions == ["minimize", "minimize"]
+    assert scorer.label == "validation negative ELBO, nats per image"
 
 
 @pytest.mark.parametrize(
@@ -130,9 +131,9 @@ def test_rate_and_distortion_are_the_losses_of_the_bound(data: PreparedData, mod
 def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
     name: str, full: str, samples: int, label: str, data: PreparedData, model: Model
 ) -> None:
-    judge_ = judge(data, name)
+    scorer = make_scorer(data, name)
     group, _, key = full.partition(".")
-    verdict = judge_.score(model)
+    score = scorer.score(model)
     evaluated = evaluate(
         model,
         EvaluationData(
@@ -147,10 +148,10 @@ def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
         CPU,
         groups=[group],
     )
-    assert verdict.values == (evaluated.metrics[group][key],)
-    assert verdict.metrics[full] == verdict.values[0]
-    assert verdict.groups == [], "it is no mean over images"
-    assert judge_.label == label
+    assert score.values == (evaluated.metrics[group][key],)
+    assert score.metrics[f"{ON_VALIDATION}{full.removeprefix('test.')}"] == score.values[0]
+    assert score.groups == [], "it is no mean over images"
+    assert scorer.label == label
 
 
 @pytest.mark.parametrize(
@@ -164,12 +165,12 @@ def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
     ],
 )
 def test_an_unknown_metric_is_refused_in_one_line(name: str, hint: str, data: PreparedData) -> None:
-    pattern = f"tune.objective: {name} is not measured for this data and model; {hint}there are"
+    pattern = f"tune.objective: {name} is not measured for this data and model; {hint}valid: "
     with pytest.raises(UserError, match=pattern) as caught:
-        judge(data, name)
+        make_scorer(data, name)
     message = str(caught.value)
     assert "\n" not in message
-    assert "there are nll, rate_distortion, latent.dimensions, " in message
+    assert "valid: nll, rate_distortion, latent.dimensions, " in message
     assert "dataset.test_images," not in message
 
 
@@ -177,8 +178,8 @@ def test_what_needs_labels_is_not_measured_without(data: PreparedData) -> None:
     info = data.info.model_copy(update={"class_names": None})
     unlabelled = PreparedData(info, {k: v for k, v in data.arrays.items() if "labels" not in k})
     with pytest.raises(UserError, match="knn_accuracy is not measured for this data and model"):
-        judge(unlabelled, "knn_accuracy")
-    assert judge(unlabelled, "mmd_squared").metric == "latent.mmd_squared"
+        make_scorer(unlabelled, "knn_accuracy")
+    assert make_scorer(unlabelled, "mmd_squared").metric == "latent.mmd_squared"
 
 
 @pytest.mark.parametrize("name", ["nll", "rate_distortion"])
@@ -187,7 +188,9 @@ def test_what_needs_a_bound_is_refused_where_there_is_none(
     objective: str, name: str, data: PreparedData
 ) -> None:
     chosen = settings({"objective": objective}, objective=name)
-    pattern = f"tune.objective: {name} needs a bound .* objective {objective} has not; a metric"
+    pattern = (
+        f"tune.objective: {name} needs a bound .* objective {objective} does not have; use a metric"
+    )
     with pytest.raises(UserError, match=pattern):
         TrialScorer(chosen, data, CPU)
     other = settings({"objective": objective}, objective="mean_squared_error")
@@ -202,14 +205,14 @@ def test_what_has_no_encoder_cannot_be_scored(name: str, data: PreparedData) -> 
 
 
 @pytest.mark.parametrize("objective", ["vae", "iwae", "factor_vae", "vq_vae"])
-def test_every_bound_is_judged_in_nats(objective: str, data: PreparedData) -> None:
+def test_every_bound_is_scored_in_nats(objective: str, data: PreparedData) -> None:
     chosen = settings({"objective": objective, "epochs": 1})
-    verdict = TrialScorer(chosen, data, CPU).score(trained(TrialScorer(chosen, data, CPU)))
-    assert math.isfinite(verdict.values[0])
-    assert verdict.values == (verdict.metrics["nll_nats"],)
+    score = TrialScorer(chosen, data, CPU).score(trained(TrialScorer(chosen, data, CPU)))
+    assert math.isfinite(score.values[0])
+    assert score.values == (score.metrics["nll_nats"],)
     if objective == "vq_vae":
         # Codes are the same at each draw.
-        assert verdict.metrics["nll_nats"] == pytest.approx(verdict.metrics["neg_elbo_nats"])
+        assert score.metrics["nll_nats"] == pytest.approx(score.metrics["neg_elbo_nats"])
 
 
 @pytest.mark.parametrize(
@@ -248,27 +251,27 @@ def test_directions(objective: str, direction: Any, expected: list[str]) -> None
     ],
 )
 def test_what_is_better_in_neither_direction_needs_one(objective: str) -> None:
-    with pytest.raises(UserError, match=f"tune.direction: {objective} .*say minimize or maximize"):
+    with pytest.raises(UserError, match=f"tune.direction: {objective} .*set minimize or maximize"):
         study_directions(TuneSettings(objective=objective))
 
 
 # --- with which noise
 
 
-def test_a_verdict_is_always_of_one_noise(data: PreparedData, model: Model) -> None:
+def test_all_scores_have_the_same_noise(data: PreparedData, model: Model) -> None:
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        found.append(judge(data).score(model))
+        found.append(make_scorer(data).score(model))
     assert found[0] == found[1]
     other = settings().model_copy(update={"evaluate": EvaluateSettings(seed=1)})
     assert TrialScorer(other, data, CPU).score(model).values != found[0].values
 
 
-def test_a_verdict_leaves_the_model_as_it_was(data: PreparedData, model: Model) -> None:
+def test_scoring_leaves_the_model_as_it_was(data: PreparedData, model: Model) -> None:
     own, before = model.likelihood, {k: v.clone() for k, v in model.state_dict().items()}
     for objective in OBJECTIVES:
-        judge(data, objective).score(model)
+        make_scorer(data, objective).score(model)
     assert model.likelihood is own
     assert isinstance(own, GaussianLikelihood)
     for name, tensor in model.state_dict().items():
@@ -280,7 +283,7 @@ def test_a_verdict_leaves_the_model_as_it_was(data: PreparedData, model: Model) 
 
 @pytest.fixture
 def unreadable_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody read the test split."""
+    """Raise an error where the test split is read."""
     for kind in ("images", "labels"):
         read = getattr(PreparedData, kind)
 
@@ -294,27 +297,31 @@ def unreadable_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("unreadable_test")
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_no_verdict_and_no_report_reads_the_test_split(objective: str, data: PreparedData) -> None:
-    judge_, standings = judge(data, objective), []
-    model = trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
-    assert len(judge_.score(model).values) == len(judge_.directions)
-    assert len(standings) == 2
+def test_no_score_and_no_intermediate_value_reads_the_test_split(
+    objective: str, data: PreparedData
+) -> None:
+    scorer, values = make_scorer(data, objective), []
+    model = trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
+    assert len(scorer.score(model).values) == len(scorer.directions)
+    assert len(values) == 2
     with pytest.raises(PermissionError, match="the test split"):
-        judge_.score_on_test(model)
+        scorer.score_on_test(model)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_other_test_images_change_the_final_score_alone(
+def test_other_test_images_change_only_the_final_score(
     objective: str, data: PreparedData, tmp_path: Path
 ) -> None:
     prepare(tmp_path / "data", test_seed=1)
-    judges = [judge(found, objective) for found in (data, PreparedData.load(tmp_path / "data"))]
-    models = [trained(judge_) for judge_ in judges]
-    verdicts, finals = (
-        [getattr(judge_, name)(model) for judge_, model in zip(judges, models, strict=True)]
-        for name in ("verdict", "on_test")
+    scorers = [
+        make_scorer(found, objective) for found in (data, PreparedData.load(tmp_path / "data"))
+    ]
+    models = [trained(scorer) for scorer in scorers]
+    scores, finals = (
+        [getattr(scorer, name)(model) for scorer, model in zip(scorers, models, strict=True)]
+        for name in ("score", "score_on_test")
     )
-    assert verdicts[0] == verdicts[1]
+    assert scores[0] == scores[1]
     assert finals[0].metrics["nll_nats"] != finals[1].metrics["nll_nats"]
 
 
@@ -322,7 +329,7 @@ def test_the_final_score_is_of_the_test_split_and_of_more_samples(
     data: PreparedData, model: Model
 ) -> None:
     for objective in ("nll", "rate_distortion", "knn_accuracy"):
-        final = judge(data, objective).score_on_test(model)
+        final = make_scorer(data, objective).score_on_test(model)
         train, test = (build_batches(data, split, False, CPU) for split in ("train", "test"))
         with with_fitted_variance(model, train, seed=0):
             scores = score_images(model, test, 5, seed=0)
@@ -330,28 +337,28 @@ def test_the_final_score_is_of_the_test_split_and_of_more_samples(
         assert final.metrics["neg_elbo_nats"] == scores.means()["neg_elbo_nats"]
 
 
-# --- how a trial stands
+# --- intermediate values
 
 
-def test_a_trial_stands_where_its_validation_bound_is(data: PreparedData) -> None:
-    judge_, seen = judge(data), []
-    trained(judge_, lambda *given: seen.append((given, judge_.intermediate_value(*given))))
-    for (trainer, report), standing in seen:
+def test_an_intermediate_value_is_the_validation_bound(data: PreparedData) -> None:
+    scorer, seen = make_scorer(data), []
+    trained(scorer, lambda *given: seen.append((given, scorer.intermediate_value(*given))))
+    for (trainer, report), value in seen:
         expected = normalized_bound(report.metrics, trainer.model.likelihood, SIDE * SIDE)
-        assert standing == expected
+        assert value == expected
     assert len(seen) == 2
-    first, second = (standing for _, standing in seen)
+    first, second = (value for _, value in seen)
     assert first is not None
     assert second is not None
     assert second < first, "it learns"
 
 
-def test_a_trial_stands_where_its_metric_is(data: PreparedData) -> None:
-    judge_, standings = judge(data, "mmd_squared"), []
-    model = trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
-    verdict = judge_.score(model)
-    # The weights of the last epoch are the best ones here: the same model is judged.
-    assert verdict.values[0] == pytest.approx(standings[-1], rel=1e-6)
+def test_an_intermediate_value_is_the_metric(data: PreparedData) -> None:
+    scorer, values = make_scorer(data, "mmd_squared"), []
+    model = trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
+    score = scorer.score(model)
+    # The weights of the last epoch are the best ones here: the same model is scored.
+    assert score.values[0] == pytest.approx(values[-1], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -363,11 +370,11 @@ def test_a_trial_stands_where_its_metric_is(data: PreparedData) -> None:
         (100, list(range(5, 101, 5))),
     ],
 )
-def test_a_trial_says_how_it_stands_at_most_twenty_times(
+def test_a_trial_reports_at_most_twenty_intermediate_values(
     epochs: int, reported: list[int], data: PreparedData
 ) -> None:
-    judge_ = TrialScorer(settings({"epochs": epochs}), data, CPU)
-    trainer = TrialRunner(judge_).trainer(judge_.settings)
+    scorer = TrialScorer(settings({"epochs": epochs}), data, CPU)
+    trainer = TrialRunner(scorer).build_trainer(scorer.settings)
     metrics = {
         "validation.neg_elbo_nats": 1.0,
         "validation.mean_squared_error": 0.1,
@@ -376,28 +383,28 @@ def test_a_trial_says_how_it_stands_at_most_twenty_times(
     found = [
         epoch
         for epoch in range(1, epochs + 1)
-        if judge_.intermediate_value(trainer, EpochReport(epoch, metrics)) is not None
+        if scorer.intermediate_value(trainer, EpochReport(epoch, metrics)) is not None
     ]
     assert found == reported
     assert len(found) <= REPORTS
 
 
-def test_two_objectives_stand_nowhere(data: PreparedData) -> None:
-    judge_, standings = judge(data, "rate_distortion"), []
-    trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
-    assert standings == [None, None]
+def test_two_objectives_have_no_intermediate_value(data: PreparedData) -> None:
+    scorer, values = make_scorer(data, "rate_distortion"), []
+    trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
+    assert values == [None, None]
 
 
 def test_a_metric_that_is_accepted_can_be_measured(data: PreparedData) -> None:
-    judge_, standings = judge(data, "nll_change_on_doubling_nats"), []
-    trained(judge_, lambda *given: standings.append(judge_.intermediate_value(*given)))
-    assert all(math.isfinite(standing) for standing in standings if standing is not None)
+    scorer, values = make_scorer(data, "nll_change_on_doubling_nats"), []
+    trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
+    assert all(math.isfinite(value) for value in values if value is not None)
 
 
 # --- which trials compare
 
 
-def test_trials_of_the_same_data_settings_and_judge_compare(data: PreparedData) -> None:
+def test_trials_of_the_same_data_settings_and_objective_compare(data: PreparedData) -> None:
     same = [
         settings(),
         settings(trials=99, sampler="random", pruner="none", finalists=1, seeds=0),
@@ -439,9 +446,7 @@ def test_trials_whose_metric_was_measured_otherwise_do_not_compare(
     assert fingerprint(few, data.info) != fingerprint(many, data.info)
 
 
-def test_trials_that_were_judged_with_other_noise_do_not_compare(
-    data: PreparedData, model: Model
-) -> None:
-    verdicts = [judge(data, seed=seed).score(model).values for seed in (0, 1)]
+def test_trials_scored_with_other_noise_do_not_compare(data: PreparedData, model: Model) -> None:
+    scores = [make_scorer(data, seed=seed).score(model).values for seed in (0, 1)]
     names = [fingerprint(settings(seed=seed), data.info) for seed in (0, 1)]
-    assert (verdicts[0] == verdicts[1]) == (names[0] == names[1])
+    assert (scores[0] == scores[1]) == (names[0] == names[1])

@@ -1,4 +1,4 @@
-"""Every trial is finished once, whoever dies, and no more than were asked for."""
+"""Every trial is finished once, whichever worker dies, and none beyond the total."""
 
 import contextlib
 import threading
@@ -21,9 +21,8 @@ from sqlalchemy import text
 
 from pipeline.study import trial_queue
 from pipeline.study.samplers import build_sampler, grid, suggest, total_trials
-from pipeline.study.storage import queue_again
+from pipeline.study.storage import FAILURE, requeue
 from pipeline.study.trial_queue import (
-    FAILURE,
     STARTED,
     SURPLUS,
     TrialQueue,
@@ -31,17 +30,17 @@ from pipeline.study.trial_queue import (
     counts_toward_total,
     finished_trials,
     is_finished,
-    retried_numbers,
+    retry_history,
 )
-from tests.pipeline.study.conftest import Join, one_by_one
+from tests.pipeline.study.conftest import Join, sequentially
 from vaelab.config import TuneSettings, UserError
 from vaelab.training.progress import NonFiniteLossError
 
-PATIENCE = 0.2
+STALE_SECONDS = 0.2
 
 
 @pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_queue, "POLL_SECONDS", 0.02)
 
 
@@ -53,14 +52,14 @@ def work(
     study: Study,
     total: int,
     objective: Callable[[Trial], Any] = draw,
-    patience: float = PATIENCE,
+    stale_seconds: float = STALE_SECONDS,
     deadline: float | None = None,
     at_once: int = 1,
 ) -> list[FrozenTrial]:
-    """Take part in a study, for a minute at most, and give the trials that ended here."""
+    """Run a study.s trials for a minute at most; return those that ended here."""
     ended: list[FrozenTrial] = []
-    worker = TrialQueue(study, total, patience, deadline or time.monotonic() + 60, at_once)
-    worker.work(one_by_one(objective), ended.append)
+    worker = TrialQueue(study, total, stale_seconds, deadline or time.monotonic() + 60, at_once)
+    worker.run(sequentially(objective), ended.append)
     return ended
 
 
@@ -69,15 +68,15 @@ def numbers(trials: list[FrozenTrial]) -> list[int]:
 
 
 def assert_all_is_done(study: Study, total: int) -> None:
-    """Insist on the total, no point finished twice, and nothing left to do."""
+    """Check the total, no point finished twice, and nothing left to do."""
     finished = finished_trials(study)
     assert len(finished) == total
     assert len({trial.params["x"] for trial in finished}) == total
     assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
 
 
-def together(*works: Callable[[], Any]) -> list[Any]:
-    """Do several things at once; give what each gave, or what ended it."""
+def concurrently(*works: Callable[[], Any]) -> list[Any]:
+    """Call several functions at once; return what each returned, or its interruption."""
 
     def attempt(work: Callable[[], Any]) -> Any:
         try:
@@ -92,19 +91,19 @@ def together(*works: Callable[[], Any]) -> list[Any]:
 
 
 def abandon(study: Study, *, heartbeat: str) -> FrozenTrial:
-    """Leave a trial running; its heartbeat has not come yet, stopped, or still beats."""
+    """Leave a trial running; its heartbeats have not begun yet, have stopped, or go on."""
     trial = Trial(study, study._storage.create_new_trial(study._study_id))
     trial.suggest_float("x", 0, 1)
     if heartbeat != "none yet":
         trial.set_user_attr(STARTED, trial.number)
         study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
     if heartbeat == "stopped":
-        stop_hearts(study)
+        stop_heartbeats(study)
     return study.trials[trial.number]
 
 
-def stop_hearts(study: Study) -> None:
-    """Let the signs of life of the running trials, one each, be of long ago."""
+def stop_heartbeats(study: Study) -> None:
+    """Set the heartbeats of the running trials, one each, to a time long ago."""
     backend: Any = study._storage
     set_back = text(
         "UPDATE trial_heartbeats SET heartbeat = '2000-01-01' WHERE trial_id IN "
@@ -115,7 +114,7 @@ def stop_hearts(study: Study) -> None:
             if connection.execute(set_back, {"study": study._study_id}).rowcount:
                 return
         time.sleep(0.02)
-    raise AssertionError("no heart beat within ten seconds")
+    raise AssertionError("no heartbeat within ten seconds")
 
 
 # --- the total
@@ -137,9 +136,9 @@ def test_several_workers_do_them_all_and_no_more(join: Join) -> None:
         time.sleep(0.01 * (trial.number % 3))
         return draw(trial)
 
-    ended = together(*(lambda s=study: work(s, 10, slow, 60) for study in studies))
+    ended = concurrently(*(lambda s=study: work(s, 10, slow, 60) for study in studies))
     assert_all_is_done(studies[0], 10)
-    assert len(studies[0].trials) == 10, "none gave way on one machine"
+    assert len(studies[0].trials) == 10, "none is surplus on one machine"
     assert sorted(number for part in ended for number in numbers(part)) == list(range(10))
     assert sum(bool(part) for part in ended) > 1, "more than one took part"
 
@@ -155,11 +154,11 @@ def test_several_workers_of_which_one_is_interrupted_and_one_trial_fails(join: J
             raise SystemExit(143)
         return x
 
-    ended = together(*(lambda s=study: work(s, 7, objective, 60) for study in studies))
+    ended = concurrently(*(lambda s=study: work(s, 7, objective, 60) for study in studies))
     assert [type(part) for part in ended].count(SystemExit) == 1
     assert_all_is_done(studies[0], 7)
-    (again,) = (trial for trial in studies[0].trials if retried_numbers(trial))
-    assert retried_numbers(again) == [2]
+    (again,) = (trial for trial in studies[0].trials if retry_history(trial))
+    assert retry_history(again) == [2]
     assert again.params == studies[0].trials[2].params
     assert again.state == TrialState.COMPLETE
 
@@ -173,7 +172,7 @@ def test_nothing_runs_when_all_is_there(join: Join) -> None:
     assert numbers(work(study, 3)) == [2], "a larger total goes on"
 
 
-def test_what_waits_is_run_before_anything_new(join: Join) -> None:
+def test_queued_trials_run_before_anything_new(join: Join) -> None:
     study = join()
     study.enqueue_trial({"x": 0.125})
     study.enqueue_trial({"x": 0.25})
@@ -187,9 +186,9 @@ def test_a_worker_waits_for_the_trials_of_others(join: Join) -> None:
     def long(trial: Trial) -> float:
         x = draw(trial)
         started = time.monotonic()
-        # The other one comes while this one runs, and outlives its patience.
-        assert work(mine, 1, deadline=started + 3 * PATIENCE) == []
-        assert time.monotonic() - started > 3 * PATIENCE
+        # The other one comes while this one runs, and waits longer than STALE_SECONDS.
+        assert work(mine, 1, deadline=started + 3 * STALE_SECONDS) == []
+        assert time.monotonic() - started > 3 * STALE_SECONDS
         return x
 
     assert numbers(work(study, 1, long)) == [0]
@@ -206,19 +205,21 @@ def test_batches_do_them_all_and_no_more(join: Join) -> None:
 
     def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         sizes.append(len(trials))
-        yield from one_by_one(draw)(trials)
+        yield from sequentially(draw)(trials)
 
     ended: list[FrozenTrial] = []
-    TrialQueue(study, 10, PATIENCE, together=4).work(batch, ended.append)
+    TrialQueue(study, 10, STALE_SECONDS, batch_size=4).run(batch, ended.append)
     assert sizes == [4, 4, 2]
     assert numbers(ended) == list(range(10))
-    assert ended[0].params["x"] == 0.5, "what waits comes first"
+    assert ended[0].params["x"] == 0.5, "queued trials come first"
     assert_all_is_done(study, 10)
 
 
 def test_several_workers_with_batches_do_them_all_and_no_more(join: Join) -> None:
     studies = [join() for _ in range(3)]
-    ended = together(*(lambda s=study: work(s, 11, patience=60, at_once=3) for study in studies))
+    ended = concurrently(
+        *(lambda s=study: work(s, 11, stale_seconds=60, at_once=3) for study in studies)
+    )
     assert_all_is_done(studies[0], 11)
     assert sorted(number for part in ended for number in numbers(part)) == list(range(11))
 
@@ -228,12 +229,12 @@ def test_each_trial_of_a_batch_has_its_own_end(join: Join) -> None:
 
     def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         for trial in reversed(trials):
-            came_to = draw(trial)
-            yield trial, ends[trial.number] if trial.number < 3 else came_to
+            value = draw(trial)
+            yield trial, ends[trial.number] if trial.number < 3 else value
 
     study, ended = join(), list[FrozenTrial]()
-    TrialQueue(study, 4, PATIENCE, together=4).work(batch, ended.append)
-    assert numbers(ended) == [3, 2, 1, 0], "each is told of as it ends"
+    TrialQueue(study, 4, STALE_SECONDS, batch_size=4).run(batch, ended.append)
+    assert numbers(ended) == [3, 2, 1, 0], "each is reported as it ends"
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
     reasons = [trial.user_attrs.get(FAILURE) for trial in study.trials]
@@ -253,10 +254,10 @@ def test_what_ends_a_batch_puts_all_back_that_have_not_ended(
 
     study = join()
     with pytest.raises(error):
-        TrialQueue(study, 5, PATIENCE, together=4).work(batch, lambda trial: None)
+        TrialQueue(study, 5, STALE_SECONDS, batch_size=4).run(batch, lambda trial: None)
     assert numbers(finished_trials(study)) == [1]
     waiting = study.get_trials(states=(TrialState.WAITING,))
-    assert [retried_numbers(trial) for trial in waiting] == [[0], [2], [3]]
+    assert [retry_history(trial) for trial in waiting] == [[0], [2], [3]]
     work(join(), 5, at_once=4)
     assert_all_is_done(study, 5)
 
@@ -271,12 +272,12 @@ def test_a_defect_of_one_trial_puts_the_others_back(join: Join) -> None:
         work(study, 3, objective, at_once=3)
     assert numbers(finished_trials(study)) == [0]
     assert not counts_toward_total(study.trials[1])
-    assert [retried_numbers(trial) for trial in study.trials[3:]] == [[2]]
+    assert [retry_history(trial) for trial in study.trials[3:]] == [[2]]
     work(join(), 3, at_once=3)
     assert_all_is_done(study, 3)
 
 
-def test_every_trial_of_a_batch_gives_signs_of_life(join: Join) -> None:
+def test_every_trial_of_a_batch_has_heartbeats(join: Join) -> None:
     study = join()
     waits = threading.Event()
 
@@ -288,13 +289,13 @@ def test_every_trial_of_a_batch_gives_signs_of_life(join: Join) -> None:
         while beating(study) != ids and time.monotonic() < deadline:
             waits.wait(0.02)
         assert beating(study) == ids
-        yield from one_by_one(draw)(trials)
+        yield from sequentially(draw)(trials)
 
-    TrialQueue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
+    TrialQueue(study, 3, STALE_SECONDS, batch_size=3).run(batch, lambda trial: None)
     assert_all_is_done(study, 3)
 
 
-def test_one_of_a_batch_that_was_taken_for_dead_is_run_again(
+def test_one_of_a_batch_that_missed_its_heartbeats_is_run_again(
     join: Join, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = join()
@@ -305,17 +306,17 @@ def test_one_of_a_batch_that_was_taken_for_dead_is_run_again(
                 draw(trial)
             dead = study.get_trials()[1]
             join().tell(dead.number, state=TrialState.FAIL)
-            queue_again(study, study.get_trials()[1])
-        yield from one_by_one(lambda trial: trial.suggest_float("x", 0, 1))(trials)
+            requeue(study, study.get_trials()[1])
+        yield from sequentially(lambda trial: trial.suggest_float("x", 0, 1))(trials)
 
-    TrialQueue(study, 3, PATIENCE, together=3).work(batch, lambda trial: None)
-    assert "trial 1 was taken for dead, and is run again" in capsys.readouterr().out
+    TrialQueue(study, 3, STALE_SECONDS, batch_size=3).run(batch, lambda trial: None)
+    assert "trial 1 missed its heartbeats and was re-queued" in capsys.readouterr().out
     assert_all_is_done(study, 3)
-    assert retried_numbers(study.trials[3]) == [1]
+    assert retry_history(study.trials[3]) == [1]
 
 
 def beating(study: Study) -> list[int]:
-    """Give the storage's numbers of the trials that have given a sign of life."""
+    """Return the ids of the trials that have had a heartbeat."""
     backend: Any = study._storage
     query = text(
         "SELECT trial_id FROM trial_heartbeats WHERE trial_id IN "
@@ -403,7 +404,7 @@ def test_an_interrupted_trial_is_put_back(join: Join, interruption: type[BaseExc
     assert sum(map(counts_toward_total, study.trials)) == 2
     assert numbers(work(join(), 3)) == [2, 3]
     assert study.trials[2].params == study.trials[1].params
-    assert retried_numbers(study.trials[2]) == [1]
+    assert retry_history(study.trials[2]) == [1]
     assert_all_is_done(study, 3)
 
 
@@ -419,9 +420,9 @@ def test_a_trial_that_is_interrupted_twice_knows_which_ones_it_runs_again(
     for _ in range(2):
         with pytest.raises(interruption):
             work(study, 1, objective)
-    assert retried_numbers(study.trials[2]) == [0, 1]
+    assert retry_history(study.trials[2]) == [0, 1]
     # The interrupted worker writes trials.csv, from what it has in memory.
-    assert retried_numbers(study.get_trials(deepcopy=False)[1]) == [0]
+    assert retry_history(study.get_trials(deepcopy=False)[1]) == [0]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
@@ -457,8 +458,8 @@ def test_the_trial_of_a_dead_worker_is_run_again(join: Join, heartbeat: str) -> 
     ended = work(join(), 2)
     assert_all_is_done(study, 2)
     assert [trial.state for trial in study.trials].count(TrialState.FAIL) == 1
-    (again,) = (trial for trial in ended if retried_numbers(trial))
-    assert retried_numbers(again) == [dead.number]
+    (again,) = (trial for trial in ended if retry_history(trial))
+    assert retry_history(again) == [dead.number]
     assert again.params == dead.params
     assert study.trials[dead.number].state == TrialState.FAIL
 
@@ -466,37 +467,37 @@ def test_the_trial_of_a_dead_worker_is_run_again(join: Join, heartbeat: str) -> 
 def test_a_trial_whose_worker_died_twice_is_run_again(join: Join) -> None:
     study = join()
     abandon(study, heartbeat="stopped")
-    TrialQueue(study, 1, PATIENCE)._requeue_stale()
+    TrialQueue(study, 1, STALE_SECONDS)._requeue_stale()
     (waiting,) = study.get_trials(states=(TrialState.WAITING,))
-    assert waiting.user_attrs[STARTED] == 0, "it still has what its first worker noted"
-    # The next one dies before its first sign of life.
+    assert waiting.user_attrs[STARTED] == 0, "it still has what its first worker stored"
+    # The next one dies before its first heartbeat.
     study._storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
     assert numbers(work(join(), 1)) == [2]
-    assert retried_numbers(study.trials[2]) == [0, 1]
+    assert retry_history(study.trials[2]) == [0, 1]
     assert_all_is_done(study, 1)
 
 
-def test_a_worker_that_has_not_given_a_sign_yet_is_given_time(join: Join) -> None:
+def test_a_worker_without_a_first_heartbeat_is_given_time(join: Join) -> None:
     study = join()
     abandon(study, heartbeat="none yet")
-    work(join(), 1, patience=60, deadline=time.monotonic() + 0.3)
+    work(join(), 1, stale_seconds=60, deadline=time.monotonic() + 0.3)
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
-def test_a_worker_that_gives_signs_of_life_is_left_alone(join: Join) -> None:
+def test_a_worker_that_has_heartbeats_is_left_alone(join: Join) -> None:
     study = join()
-    abandon(study, heartbeat="beats")
-    work(join(), 1, patience=0, deadline=time.monotonic() + 0.3)
+    abandon(study, heartbeat="going on")
+    work(join(), 1, stale_seconds=0, deadline=time.monotonic() + 0.3)
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
-def test_several_workers_run_dead_ones_again_once(join: Join) -> None:
+def test_several_workers_run_stale_trials_again_once(join: Join) -> None:
     study, workers = join(), [join() for _ in range(3)]
     for heartbeat in ("none yet", "stopped", "none yet"):
         abandon(study, heartbeat=heartbeat)
-    together(*(lambda s=worker: work(s, 4, patience=1) for worker in workers))
+    concurrently(*(lambda s=worker: work(s, 4, stale_seconds=1) for worker in workers))
     assert_all_is_done(study, 4)
-    again = [retried_numbers(trial) for trial in study.trials if retried_numbers(trial)]
+    again = [retry_history(trial) for trial in study.trials if retry_history(trial)]
     assert sorted(again) == [[0], [1], [2]]
     assert len(study.trials) == 7
 
@@ -509,7 +510,7 @@ def test_two_workers_that_find_a_dead_one_at_once_queue_it_again_once(
     abandon(study, heartbeat=heartbeat)
 
     def after(function: Callable[..., Any]) -> Callable[..., Any]:
-        """Let what was found out be old when it is acted upon: wait for the other worker."""
+        """Return only when the other worker has called it too, so that it is outdated."""
 
         def slow(*given: Any) -> Any:
             found = function(*given)
@@ -524,11 +525,11 @@ def test_two_workers_that_find_a_dead_one_at_once_queue_it_again_once(
             worker._requeue_stale()
             time.sleep(0.01)
 
-    for owner, name in ((RDBStorage, "check_trial_is_updatable"), (TrialQueue, "_is_queued_again")):
+    for owner, name in ((RDBStorage, "check_trial_is_updatable"), (TrialQueue, "_is_requeued")):
         monkeypatch.setattr(owner, name, after(getattr(owner, name)))
-    workers = [TrialQueue(join(), 1, patience=0) for _ in range(2)]
-    together(*(lambda w=worker: look(w) for worker in workers))
-    assert [retried_numbers(trial) for trial in study.trials] == [[], [0]]
+    workers = [TrialQueue(join(), 1, stale_seconds=0) for _ in range(2)]
+    concurrently(*(lambda w=worker: look(w) for worker in workers))
+    assert [retry_history(trial) for trial in study.trials] == [[], [0]]
 
 
 @pytest.mark.parametrize("ending", ["dead", "interrupted"])
@@ -539,17 +540,17 @@ def test_no_other_trial_takes_the_place_of_one_that_is_run_again(
     pool = ThreadPoolExecutor(1)
 
     def in_between(study: Study, trial: FrozenTrial) -> None:
-        """Let another worker come by before the trial is queued again."""
+        """Let another worker run before the trial is queued again."""
         coming = pool.submit(work, other, 1, draw, 60)
         with contextlib.suppress(TimeoutError):
             coming.result(0.5)
-        queue_again(study, trial)
+        requeue(study, trial)
 
     def interrupt(trial: Trial) -> float:
         draw(trial)
         raise SystemExit
 
-    monkeypatch.setattr(trial_queue, "queue_again", in_between)
+    monkeypatch.setattr(trial_queue, "requeue", in_between)
     with warnings.catch_warnings(), pool:
         warnings.simplefilter("ignore")
         if ending == "dead":
@@ -588,9 +589,9 @@ def test_every_point_of_a_grid_is_visited_whatever_seed_a_later_launch_has(join:
 
 def test_a_trial_whose_worker_died_after_it_had_failed_is_not_run_again(join: Join) -> None:
     study = join()
-    failed = abandon(study, heartbeat="beats")
+    failed = abandon(study, heartbeat="going on")
     study._storage.set_trial_user_attr(failed._trial_id, FAILURE, "the loss is not finite")
-    stop_hearts(study)
+    stop_heartbeats(study)
     work(study, 2)
     assert_all_is_done(study, 2)
     assert [FAILURE in trial.user_attrs for trial in study.trials] == [True, False]
@@ -622,7 +623,7 @@ def prune(trial: Trial, x: float) -> float:
 
 
 @pytest.mark.parametrize("late", [give, note, report, fail, prune])
-def test_what_comes_after_a_trial_was_taken_for_dead_is_dropped(
+def test_what_comes_after_a_trial_was_requeued_is_dropped(
     join: Join, late: Callable[[Trial, float], float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, other = join(), join()
@@ -631,18 +632,18 @@ def test_what_comes_after_a_trial_was_taken_for_dead_is_dropped(
         x = draw(trial)
         if trial.number:
             return x
-        stop_hearts(study)
-        assert len(work(other, 2)) == 2, "another worker does all there is"
+        stop_heartbeats(study)
+        assert len(work(other, 2)) == 2, "another worker runs all trials"
         return late(trial, x)
 
     assert work(study, 2, stalled) == []
-    assert "trial 0 was taken for dead, and is run again" in capsys.readouterr().out
+    assert "trial 0 missed its heartbeats and was re-queued" in capsys.readouterr().out
     assert_all_is_done(study, 2)
     assert all(trial.value is not None and trial.value < 2 for trial in finished_trials(study))
     dead = study.trials[0]
     assert dead.state == TrialState.FAIL
     assert not is_finished(dead)
-    assert [retried_numbers(trial) for trial in study.trials].count([0]) == 1
+    assert [retry_history(trial) for trial in study.trials].count([0]) == 1
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
@@ -653,8 +654,8 @@ def test_an_interruption_does_not_queue_a_trial_that_others_have_queued(
 
     def stalled(trial: Trial) -> float:
         draw(trial)
-        stop_hearts(study)
-        TrialQueue(join(), 1, PATIENCE)._requeue_stale()
+        stop_heartbeats(study)
+        TrialQueue(join(), 1, STALE_SECONDS)._requeue_stale()
         raise interruption
 
     with pytest.raises(interruption):
@@ -662,7 +663,7 @@ def test_an_interruption_does_not_queue_a_trial_that_others_have_queued(
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
-# --- more trials than were asked for
+# --- more trials than the total
 
 
 def test_two_machines_that_take_the_last_trial_at_once_finish_one(
@@ -682,19 +683,21 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
 
     def machine(study: Study, name: str) -> list[FrozenTrial]:
         ended: list[FrozenTrial] = []
-        worker = TrialQueue(study, 1, patience=60)
+        worker = TrialQueue(study, 1, stale_seconds=60)
         worker.lock = FileLock(workplace / f"{name}.lock")
 
         def objective(trial: Trial) -> float:
             ran.append(trial.number)
-            both_saw_room.abort()  # from now on nobody waits
+            both_saw_room.abort()  # from now on no thread waits
             return draw(trial)
 
-        worker.work(one_by_one(objective), ended.append)
+        worker.run(sequentially(objective), ended.append)
         return ended
 
     studies = {name: join() for name in ("a", "b")}
-    ended = together(*(lambda n=name, s=found: machine(s, n) for name, found in studies.items()))
+    ended = concurrently(
+        *(lambda n=name, s=found: machine(s, n) for name, found in studies.items())
+    )
     study = studies["a"]
     assert_all_is_done(study, 1)
     assert ran == [0]
@@ -703,20 +706,20 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
     assert surplus.state == TrialState.FAIL
     assert surplus.user_attrs == {SURPLUS: True}
     assert not is_finished(surplus)
-    assert len(study.trials) == 2, "what gave way is not queued again"
+    assert len(study.trials) == 2, "a surplus trial is not queued again"
 
 
-def test_a_trial_that_others_gave_way_to_is_run_again_if_its_worker_dies(
+def test_a_trial_that_others_dropped_theirs_for_is_run_again_if_its_worker_dies(
     join: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = join()
-    abandon(study, heartbeat="beats")
+    abandon(study, heartbeat="going on")
     with monkeypatch.context() as patch:
         patch.setattr(TrialQueue, "_room", lambda self: 1)
-        ran = one_by_one(lambda trial: pytest.fail("it ran"))
-        assert TrialQueue(study, 1, PATIENCE)._next(ran, lambda trial: None) == 1
+        ran = sequentially(lambda trial: pytest.fail("it ran"))
+        assert TrialQueue(study, 1, STALE_SECONDS)._run_next(ran, lambda trial: None) == 1
     assert study.trials[1].user_attrs == {SURPLUS: True}
-    stop_hearts(study)
+    stop_heartbeats(study)
     assert numbers(work(join(), 1)) == [2]
     assert study.trials[2].params == study.trials[0].params
     assert_all_is_done(study, 1)

@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 
 from pipeline import paths
 from pipeline.study.finalists import METRICS, finalists_name
-from pipeline.study.trial_queue import FAILURE, finished_trials
+from pipeline.study.storage import FAILURE
+from pipeline.study.trial_queue import finished_trials
 from pipeline.tune import Launch
-from tests.pipeline.study.conftest import enter, prepare
+from tests.pipeline.study.conftest import change_directory, prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.models.saving import CONFIG
 from vaelab.training.vectorized import VectorizedTrainer
@@ -45,7 +46,7 @@ def test_impossible_combinations_fail_and_the_study_goes_on(workplace: Path, tog
         "train.weight_decay": {"type": "categorical", "choices": [0.0, 0.1]},
     }
     launch = Launch(settings(space, 4, trials_together=together))
-    launch.work(math.inf)
+    launch.run_worker(math.inf)
     trials = finished_trials(launch.study)
     failed = [trial for trial in trials if FAILURE in trial.user_attrs]
     assert len(trials) == 4
@@ -62,7 +63,7 @@ def test_impossible_combinations_fail_and_the_study_goes_on(workplace: Path, tog
 def test_a_model_that_was_half_saved_is_trained_again(workplace: Path) -> None:
     prepare(workplace / paths.PREPARED)
     chosen = settings({"model.latent_dim": {"type": "int", "low": 1, "high": 2}}, 2)
-    laboratory = Launch(chosen).laboratory
+    laboratory = Launch(chosen).runner
     before, _ = laboratory.train(chosen)
     (config,) = paths.study_models().glob(f"*/{CONFIG}")
     config.unlink()
@@ -85,7 +86,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("together")
     prepare(folder / paths.PREPARED)
     with pytest.MonkeyPatch.context() as patch:
-        enter(folder, patch)
+        change_directory(folder, patch)
         yield
 
 
@@ -95,7 +96,7 @@ def study_of(name: str, together: int, **tune: object) -> Study:
     chosen = settings(SPACE, 6, **{**options, **tune})
     train = chosen.train.model_copy(update={"epochs": 6, "batch_size": 50})
     launch = Launch(chosen.model_copy(update={"train": train}))
-    launch.work(math.inf)
+    launch.run_worker(math.inf)
     return launch.study
 
 
