@@ -73,4 +73,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", escape_markup)
     app.connect("autodoc-process-signature", hide_signature)
     FieldInfo.__repr__ = lambda field: ", ".join(map(repr, field.metadata))
-    AfterValidator.__repr__ = lambda validator: validator.func.__name__
+    AfterValidator.__dataclass_fields__["func"].repr = False
