@@ -106,7 +106,8 @@ def test_settings_exist() -> None:
     named = set(re.findall(r"-S '?([\w.]+)=", text))
     named |= set(re.findall(rf"`((?:{'|'.join(sections(params))})\.[\w.]+)[:`= ]", text))
     assert named >= {"train.kl_weight", "objectives.iwae.importance_samples"}
-    assert not named - params
+    missing = sorted(named - params)
+    assert not missing
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
@@ -132,6 +133,31 @@ def test_imports_of_the_examples_exist() -> None:
                     names = [a.name for a in node.names if not hasattr(module, a.name)]
                     missing += [(document.name, node.module, name) for name in names]
     assert not missing
+
+
+def test_traced_functions_exist() -> None:
+    """The tables of architecture.md: a file, and the functions of it that are called."""
+    rows = re.findall(
+        r"^\| `([\w/.]+\.py)` \| ([^|]+) \|", (ROOT / "docs/architecture.md").read_text(), re.M
+    )
+    assert len(rows) > 20
+    missing = []
+    for path, functions in rows:
+        defined = definitions(ast.parse((ROOT / path).read_text()))
+        names = re.findall(r"`([\w.]+)`", functions)
+        missing += [(path, name) for name in names if name not in defined]
+    assert not missing
+
+
+def definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> set[str]:
+    """Return the names of functions, classes and methods."""
+    found: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(prefix + node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= definitions(node, f"{prefix}{node.name}.")
+    return found
 
 
 def test_the_front_page_is_short() -> None:
