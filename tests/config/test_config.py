@@ -103,7 +103,7 @@ def test_the_names_beside_a_setting_are_those_of_files(
         ({"model": {"gaussian_variance": "fit"}}, "model.gaussian_variance: .*'fitted'"),
         (
             {"model": {"network": "mpl"}},
-            r"model.network: unknown network mpl; did you mean mlp\? valid: conv, mlp, resnet$",
+            r"model.network: unknown network mpl; did you mean mlp\? valid: conv, mlp, res",
         ),
         (
             {"model": {"prior": "vmap"}},

@@ -126,7 +126,13 @@ def linear_gaussian(mean: float, stddev: float, count: int) -> Model:
 
 @pytest.fixture
 def without_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Posteriors give their means, priors the origin."""
+    """Posteriors give their means, priors the origin, and an objective's own noise is 0."""
+
+    randn = torch.randn
+
+    def zeros(*shape: Any, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+        # Without a generator it is for first weights.
+        return torch.zeros(*shape, **options) if generator else randn(*shape, **options)
 
     def mean(
         self: DiagonalGaussian, generator: object = None, samples: int | None = None
@@ -136,5 +142,6 @@ def without_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     def origin(self: Model, count: int, generator: object = None) -> Tensor:
         return torch.zeros(count, self.latent_dim)
 
+    monkeypatch.setattr(torch, "randn", zeros)
     monkeypatch.setattr(DiagonalGaussian, "rsample", mean)
     monkeypatch.setattr(Model, "prior", origin)
