@@ -1,12 +1,13 @@
-"""A trained model and the prepared data, as evaluation and rendering take them up."""
+"""Load a trained model and the prepared data."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from pipeline import paths
-from vaelab.config import MachineSettings
-from vaelab.data.dataset import PreparedData, SplitName
+from vaelab.config import ArtifactError, MachineSettings
+from vaelab.data.dataset import DatasetInfo, PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model
 from vaelab.models.saving import load_model
@@ -20,7 +21,7 @@ def build_batches(
     device: torch.device,
     local_processes: int = 1,
 ) -> ImageLoader:
-    """Open a split; only training images are binarised afresh, the others were once for all."""
+    """Open a split. Only training images are binarized at each access."""
     info = data.info
     return ImageLoader(
         data.images(split),
@@ -31,9 +32,19 @@ def build_batches(
     )
 
 
+def check_image_shape(path: Path, image_shape: tuple[int, int, int], info: DatasetInfo) -> None:
+    """Raise ArtifactError unless a model is for images of the prepared shape."""
+    if image_shape != info.image_shape:
+        raise ArtifactError(
+            path,
+            f"was trained on images of shape {list(image_shape)}, "
+            f"the prepared images have {list(info.image_shape)}",
+        )
+
+
 @dataclass(frozen=True)
 class TrainedArtifacts:
-    """A model on its device, and the data drawn as it was trained to see them."""
+    """A model on its device, and the data it was trained on."""
 
     model: Model
     data: PreparedData
@@ -42,11 +53,11 @@ class TrainedArtifacts:
 
     @classmethod
     def load(cls, settings: MachineSettings) -> "TrainedArtifacts":
-        """Read what the train and prepare stages wrote; raises UserError."""
+        """Load what the train and prepare stages wrote. Raises UserError."""
         device = choose_device(settings)
         model, description = load_model(paths.MODEL, device)
         data = PreparedData.load(paths.PREPARED)
-        data.check_model(description.image_shape)
+        check_image_shape(paths.MODEL, description.image_shape, data.info)
         return cls(model, data, bool(description.settings.get("data.dequantize")), device)
 
     def batches(self, split: SplitName) -> ImageLoader:

@@ -1,4 +1,4 @@
-"""What every script does around its work: the command line, the settings, the errors."""
+"""What the commands share: command line, settings, error messages and exit codes."""
 
 import argparse
 import gc
@@ -9,8 +9,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import paths
-from vaelab.config import Settings, UserError, load_settings
+from vaelab.config import ArtifactError, Settings, UserError, load_settings
 from vaelab.runtime.memory import is_lack_of_memory
+
+# The command that recreates what lies in a folder; {force} reruns it alone.
+REMEDIES = {
+    paths.RAW: "dvc repro {force}download",
+    paths.PREPARED: "dvc repro {force}prepare",
+    paths.MODEL: "dvc repro {force}train",
+    paths.TRAIN: "dvc repro {force}train",
+    paths.EVALUATION_CLASSIFIER: "dvc repro {force}classifier",
+    paths.EVALUATE: "dvc repro {force}evaluate",
+    paths.COMPARISON_RAW: "make compare",
+    paths.COMPARISON_PREPARED: "make compare",
+    paths.COMPARISON_MODELS: "make compare",
+    paths.COMPARISON: "make compare",
+}
 
 
 def run(
@@ -18,26 +32,27 @@ def run(
     description: str | None,
     should_print: Callable[[str], bool] = lambda message: True,
 ) -> None:
-    """Read params.yaml and do a stage's work; what a user can mend is one line and exit 2.
+    """Read params.yaml and run a stage. A user error is printed as one line, with exit code 2.
 
-    `may_say` is asked before that line is printed.
+    `should_print` decides whether this process prints an error message.
     """
     arguments = parser(
         description, "`dvc repro` runs all stages that are out of date."
     ).parse_args()
-    wanted: list[bool] = []
+    show_traceback = False
 
-    def whole() -> None:
+    def run_stage() -> None:
+        nonlocal show_traceback
         settings = load_settings(arguments.params)
-        wanted.append(settings.machine.traceback)
+        show_traceback = settings.machine.traceback
         work(settings)
 
-    again = "`dvc repro` goes on from here"
-    run_command(whole, again, show_traceback=lambda: any(wanted), should_print=should_print)
+    hint = "`dvc repro` continues from here"
+    run_command(run_stage, hint, show_traceback=lambda: show_traceback, should_print=should_print)
 
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Give a command line that names the settings file."""
+    """Return a command line parser with the option --params."""
     _enable_garbage_collection()
     made = argparse.ArgumentParser(
         prog=f"python -m {spec.name}" if (spec := sys.modules["__main__"].__spec__) else None,
@@ -46,7 +61,7 @@ def parser(description: str | None, epilog: str | None = None) -> argparse.Argum
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
-        "--params", type=Path, default=paths.PARAMS, help="the settings (default: %(default)s)"
+        "--params", type=Path, default=paths.PARAMS, help="settings file (default: %(default)s)"
     )
     return made
 
@@ -57,19 +72,19 @@ def run_command(
     show_traceback: Callable[[], bool] = lambda: False,
     should_print: Callable[[str], bool] = lambda message: True,
 ) -> None:
-    """Do a command's work; `again` says how to go on after an interruption.
+    """Run a command. A user error is printed as one line, with exit code 2.
 
-    What a user can mend ends it with one line and exit code 2; `with_traceback` asks for more.
+    `resume_hint` is printed after an interruption; `show_traceback` adds a user error's traceback.
     """
     _enable_garbage_collection()
-    # A termination unwinds the stack like Ctrl-C, so that runs end and locks are released.
+    # SIGTERM unwinds the stack like Ctrl-C, so that runs end and locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         work()
     except KeyboardInterrupt:
         sys.exit(_print_error(f"interrupted; {resume_hint}", 130, should_print))
     except Exception as error:
-        message = _user_message(error)
+        message = user_message(error)
         if message is None:
             raise
         if show_traceback():
@@ -78,26 +93,40 @@ def run_command(
 
 
 def _enable_garbage_collection() -> None:
-    """Turn on what pipeline/__init__.py turned off; what is imported by now is no garbage."""
+    """Undo the gc.disable() of pipeline/__init__.py; what is imported by now stays."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
 
 
-def _user_message(error: Exception) -> str | None:
-    """Say what a user can mend; None for what only the code's authors can."""
+def user_message(error: Exception) -> str | None:
+    """Return the message for an error that a user can fix; None for a bug."""
+    if isinstance(error, ArtifactError):
+        return f"{error}{remedy(error.path)}"
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):
-        where = "" if error.filename is None else f"{error.filename}: "
-        return f"{where}{error.strerror or error}"
+        if error.filename is None:
+            return error.strerror or str(error)
+        missing = isinstance(error, FileNotFoundError)
+        hint = remedy(Path(error.filename)) if missing else ""
+        return f"{error.filename}: {error.strerror or error}{hint}"
     if is_lack_of_memory(error):
         return f"not enough memory: {' '.join(str(error).split())[:200]}"
     return None
 
 
+def remedy(path: Path) -> str:
+    """Return the end of an error message: the command that recreates a path; "" if none does."""
+    force = "-s -f " if path.exists() else ""
+    for folder, command in REMEDIES.items():
+        if path.is_relative_to(folder):
+            return f"; `{command.format(force=force)}` recreates it"
+    return ""
+
+
 def _print_error(message: str, code: int, should_print: Callable[[str], bool]) -> int:
     if should_print(message):
-        # One line, whatever the name of a file has in it.
+        # File names may contain line breaks.
         print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
     return code

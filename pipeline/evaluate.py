@@ -1,9 +1,7 @@
-"""Measure the trained model on the test split: its bounds in nats, and its latent space."""
-
-import torch
+"""Measure the trained model on the test split: bounds in nats, latent space, samples."""
 
 from pipeline import cli, paths
-from pipeline.artifacts import TrainedArtifacts
+from pipeline.artifacts import TrainedArtifacts, check_image_shape
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_evaluation, run_of_model
 from vaelab.config import Settings
@@ -21,13 +19,13 @@ def main() -> None:
 
 
 def evaluate(settings: Settings) -> None:
-    """Write metrics.json, the test images' latents and the table of dimensions."""
+    """Write metrics.json, the latents of the test images and the table of latent dimensions."""
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
-    data, judge = evaluation_data(trained), classifier(trained.device)
+    data, classifier = evaluation_data(trained), load_scorer(trained)
     with memory.oom_as_user_error("evaluate.batch_size", settings.evaluate.batch_size):
-        report = measure(trained.model, data, settings.evaluate, trained.device, judge)
+        report = measure(trained.model, data, settings.evaluate, trained.device, classifier)
     write_json(paths.EVALUATE_METRICS, report.metrics)
     write_latents(report.latents)
     write_arrays(paths.EVALUATE_ARRAYS, report.arrays)
@@ -36,15 +34,18 @@ def evaluate(settings: Settings) -> None:
     print(summary(report))
 
 
-def classifier(device: torch.device) -> Classifier | None:
-    """Read the classifier, where there were labels to teach one."""
-    if not (paths.EVALUATION_CLASSIFIER / DESCRIPTION).is_file():
+def load_scorer(trained: TrainedArtifacts) -> Classifier | None:
+    """Load the classifier for the samples; None if the data had no labels to train it on."""
+    folder = paths.EVALUATION_CLASSIFIER
+    if not (folder / DESCRIPTION).is_file():
         return None
-    return load_classifier(paths.EVALUATION_CLASSIFIER, device)[0]
+    classifier, _ = load_classifier(folder, trained.device)
+    check_image_shape(folder, classifier.image_shape, trained.data.info)
+    return classifier
 
 
 def evaluation_data(trained: TrainedArtifacts) -> EvaluationData:
-    """Give the splits that are measured."""
+    """Return the splits that are measured."""
     data = trained.data
     return EvaluationData(
         name=data.info.name,
@@ -59,9 +60,9 @@ def evaluation_data(trained: TrainedArtifacts) -> EvaluationData:
 
 
 def write_latents(latents: LatentPosteriors | None) -> None:
-    """Write every test image's posterior, and what is known of each dimension.
+    """Write the posterior of each test image, and the metrics of each latent dimension.
 
-    Without an encoder there is nothing in the files: no array, no row. DVC needs them to be there.
+    Without an encoder both files are empty; DVC requires that they exist.
     """
     arrays = {"mean": latents.means, "stddev": latents.stddevs} if latents else {}
     write_arrays(paths.TEST_LATENTS, arrays)
@@ -76,7 +77,7 @@ def write_latents(latents: LatentPosteriors | None) -> None:
 
 
 def summary(report: Evaluation) -> str:
-    """Say in one line what matters most."""
+    """Return the most important metrics in one line."""
     test, latent = report.metrics.get("test", {}), report.metrics["latent"]
     shown = {
         "mean squared error": test.get("mean_squared_error"),
@@ -87,7 +88,7 @@ def summary(report: Evaluation) -> str:
         "linear probe": latent.get("linear_probe_accuracy"),
     }
     measured = [f"{name} {value:.4g}" for name, value in shown.items() if value is not None]
-    return ", ".join(measured) or "no encoder: images have no latents and no bound to measure"
+    return ", ".join(measured) or "no encoder: no latents and no bounds to measure"
 
 
 if __name__ == "__main__":

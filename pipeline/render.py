@@ -15,7 +15,7 @@ from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_figures, run_of_model
-from vaelab.config import RenderSettings, Settings, UserError
+from vaelab.config import ArtifactError, RenderSettings, Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
 from vaelab.figures import curves, grids, latents
@@ -103,9 +103,9 @@ class LatentTable:
         shapes = [found[name].shape[1:] for name in ("mean", "stddev") if name in found]
         lengths = {len(column) for column in columns.values()}
         if shapes != [(latent_dim,)] * 2 or lengths != {latent_dim}:
-            raise UserError(
-                f"{paths.TEST_LATENTS} and {paths.LATENT_DIMENSIONS}: no latents of {latent_dim} "
-                "dimensions; `dvc repro -s -f evaluate` makes them"
+            raise ArtifactError(
+                paths.TEST_LATENTS,
+                f"this and {paths.LATENT_DIMENSIONS} must have {latent_dim} latent dimensions",
             )
         float32 = {name: column.astype(np.float32) for name, column in columns.items()}
         return cls(found["mean"], found["stddev"], float32)
@@ -208,18 +208,13 @@ def _training() -> Named:
     try:
         figure = curves.loss_curves(_columns(rows))
     except ValueError as error:
-        raise UserError(
-            f"{paths.HISTORY}: {error}; `dvc repro -s -f train` makes it anew"
-        ) from error
+        raise ArtifactError(paths.HISTORY, str(error)) from error
     yield "losses", figure
     columns = read_table(paths.KL_HISTORY, "epoch", "dimension", "kl_nats")
     if columns:
         epochs = np.unique(columns["epoch"]).astype(np.int64)
         if columns["kl_nats"].size % len(epochs):
-            raise UserError(
-                f"{paths.KL_HISTORY}: its epochs have different numbers of rows; "
-                "`dvc repro -s -f train` makes it anew"
-            )
+            raise ArtifactError(paths.KL_HISTORY, "its epochs have different numbers of rows")
         kl = columns["kl_nats"].astype(np.float32).reshape(len(epochs), -1)
         yield "kl_history", curves.kl_history_figure(epochs, kl)
 

@@ -1,18 +1,19 @@
-"""Write the page that says what the evaluation's numbers mean for this model."""
+"""Write report.html: the evaluation's numbers and what they mean for this model."""
 
 import torch
 
 from pipeline import cli, paths
+from pipeline.artifacts import check_image_shape
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_report, run_of_model
-from vaelab.config import Settings
+from vaelab.config import ArtifactError, Settings, UserError
 from vaelab.data.dataset import PreparedData
 from vaelab.models.saving import load_model
 from vaelab.report import EvaluationResult, build_page, validate
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import read_arrays, read_metrics, read_table
 
-# Of each dimension, whatever the model.
+# Columns that the table of latent dimensions must have for every model.
 NEEDED = ("mean_variance", "aggregate_stddev")
 
 
@@ -24,18 +25,18 @@ def main() -> None:
 def report(settings: Settings) -> None:
     """Write report.html, and add it to the model's run."""
     store = open_store(settings.tracking)
-    write_text(paths.REPORT, build_page(read_subject(settings)))
+    write_text(paths.REPORT, build_page(read_result(settings)))
     with warn_on_store_error("the report"):
         add_report(run_of_model(store, settings))
     print(f"wrote {paths.REPORT} ({paths.REPORT.stat().st_size / 1e6:.1f} MB)")
 
 
-def read_subject(settings: Settings) -> EvaluationResult:
-    """Read what the prepare, train and evaluate stages wrote. Raises UserError."""
+def read_result(settings: Settings) -> EvaluationResult:
+    """Load what the prepare, train and evaluate stages wrote. Raises UserError."""
     data = PreparedData.load(paths.PREPARED)
     _, description = load_model(paths.MODEL, torch.device("cpu"))
-    data.check_model(description.image_shape)
-    subject = EvaluationResult(
+    check_image_shape(paths.MODEL, description.image_shape, data.info)
+    result = EvaluationResult(
         metrics=read_metrics(paths.EVALUATE_METRICS),
         description=description,
         info=data.info,
@@ -45,8 +46,11 @@ def read_subject(settings: Settings) -> EvaluationResult:
         means=read_arrays(paths.TEST_LATENTS).get("mean"),
         labels=data.labels("test"),
     )
-    validate(subject)
-    return subject
+    try:
+        validate(result)
+    except UserError as error:
+        raise ArtifactError(paths.EVALUATE, str(error)) from error
+    return result
 
 
 if __name__ == "__main__":

@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from pipeline import evaluate, render, report, train
-from tests.bad_input.sandbox import Workplace
+from tests.bad_input.sandbox import Sandbox
 from tests.data.server import Server, running
 from vaelab.data.fetch import MIRROR_VARIABLE
 
 
 @pytest.fixture
-def workplace(
+def sandbox(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Workplace:
+) -> Sandbox:
     """An empty folder that is the current one; no MLflow store is opened in it."""
     monkeypatch.chdir(tmp_path)
     for name in (MIRROR_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
     for stage in (train, evaluate, report, render):
         monkeypatch.setattr(stage, "open_store", lambda tracking: None)
-    return Workplace(monkeypatch, capsys)
+    return Sandbox(monkeypatch, capsys)
 
 
 @pytest.fixture

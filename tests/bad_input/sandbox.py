@@ -1,4 +1,4 @@
-"""A workplace for single stages: what lies in it, and what a stage may say of bad input."""
+"""A sandbox for single stages: what lies in it, and what a stage may say of bad input."""
 
 import io
 import json
@@ -23,7 +23,7 @@ COUNT = 6
 MODEL = ModelSettings(network="mlp", hidden=(), latent_dim=2, prior="standard_normal")
 
 
-class Workplace:
+class Sandbox:
     """A folder that is the current one, and the stages that are called in it."""
 
     def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +97,7 @@ def write_prepared(**changes: Any) -> None:
 
 
 def small_model(settings: ModelSettings = MODEL) -> Model:
-    """Build an untrained model of the workplace's images."""
+    """Build an untrained model of the sandbox's images."""
     return build_model(settings, SHAPE)
 
 

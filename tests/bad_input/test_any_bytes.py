@@ -17,7 +17,7 @@ from hypothesis import given
 from PIL import Image
 
 from pipeline import paths
-from tests.bad_input.sandbox import Workplace, write_classifier, write_model, write_prepared
+from tests.bad_input.sandbox import Sandbox, write_classifier, write_model, write_prepared
 from tests.bad_input.strategies import edited, edits, read_or_refused, tries
 from vaelab.config import DataSettings
 from vaelab.data.dataset import PreparedData
@@ -145,7 +145,7 @@ KINDS: dict[str, Callable[[], tuple[Path, Pack, Reader]]] = {
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_damaged_file_is_read_or_refused(
-    workplace: Workplace,
+    sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
     kind: Callable[[], tuple[Path, Pack, Reader]],
 ) -> None:

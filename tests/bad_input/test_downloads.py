@@ -12,7 +12,7 @@ import pytest
 from torchvision.datasets import MNIST
 
 from pipeline import download, prepare
-from tests.bad_input.sandbox import Workplace
+from tests.bad_input.sandbox import Sandbox
 from tests.data.server import Server
 from vaelab.data.fetch import MIRROR_VARIABLE, Fetcher
 from vaelab.data.sources import cifar10
@@ -73,19 +73,19 @@ BAD_MIRRORS = {
 
 
 @pytest.fixture
-def alone(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Workplace:
-    """A workplace with no other host than the mirror, and what an earlier download left."""
+def alone(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
+    """A sandbox with no other host than the mirror, and what an earlier download left."""
     monkeypatch.setattr(MNIST, "mirrors", [])
     monkeypatch.setattr(download, "Fetcher", partial(Fetcher, attempts=2, pause_s=0.0))
     Path("data/raw/kmnist").mkdir(parents=True)
     Path("data/raw/kmnist/file.gz").write_bytes(b"x")
     Path("data/raw/source.json").write_text('{"name": "kmnist", "files": {}}')
-    return workplace
+    return sandbox
 
 
 @pytest.mark.parametrize(("prepare_server", "fragment"), BAD_SERVERS.values(), ids=BAD_SERVERS)
 def test_bad_answers_are_told(
-    alone: Workplace,
+    alone: Sandbox,
     server: Server,
     prepare_server: Callable[[Server], object],
     fragment: str,
@@ -98,21 +98,21 @@ def test_bad_answers_are_told(
 
 
 @pytest.mark.parametrize(("mirror", "fragment"), BAD_MIRRORS.values(), ids=BAD_MIRRORS)
-def test_mirrors_that_are_none_are_told(alone: Workplace, mirror: str, fragment: str) -> None:
+def test_mirrors_that_are_none_are_told(alone: Sandbox, mirror: str, fragment: str) -> None:
     alone.settings(data={"name": "mnist", "mirror": mirror})
     alone.refuses(download.main, fragment)
 
 
 @pytest.mark.parametrize("value", ["no/such/folder", "ftp://host", "a\nb", "~"])
 def test_a_bad_mirror_variable_is_told(
-    alone: Workplace, monkeypatch: pytest.MonkeyPatch, value: str
+    alone: Sandbox, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv(MIRROR_VARIABLE, value)
     alone.settings(data={"name": "mnist"})
     alone.refuses(download.main, f"{MIRROR_VARIABLE}: {value!r} is neither an http://")
 
 
-def test_members_with_paths_out_of_an_archive_are_not_written(workplace: Workplace) -> None:
+def test_members_with_paths_out_of_an_archive_are_not_written(sandbox: Sandbox) -> None:
     outside = Path("outside").resolve()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
@@ -122,18 +122,18 @@ def test_members_with_paths_out_of_an_archive_are_not_written(workplace: Workpla
     raw.mkdir(parents=True)
     (raw / cifar10.ARCHIVE).write_bytes(buffer.getvalue())
     Path("data/raw/source.json").write_text('{"name": "cifar10"}')
-    workplace.settings(data={"name": "cifar10"})
-    workplace.refuses(prepare.main, "no whole CIFAR-10 archive: it has no batches.meta.txt, data")
+    sandbox.settings(data={"name": "cifar10"})
+    sandbox.refuses(prepare.main, "no whole CIFAR-10 archive: it has no batches.meta.txt, data")
     assert not list(Path().rglob("outside"))
 
 
-def test_members_with_paths_out_of_a_zip_are_not_written(workplace: Workplace) -> None:
+def test_members_with_paths_out_of_a_zip_are_not_written(sandbox: Sandbox) -> None:
     raw = Path("data/raw/emnist")
     raw.mkdir(parents=True)
     with zipfile.ZipFile(raw / "gzip.zip", "w") as archive:
         archive.writestr("../gzip/emnist-balanced-train-images-idx3-ubyte.gz", OTHER)
         archive.writestr("/outside", OTHER)
     Path("data/raw/source.json").write_text('{"name": "emnist"}')
-    workplace.settings(data={"name": "emnist"})
-    workplace.refuses(prepare.main, "There is no item named 'gzip/emnist-balanced-train-images")
+    sandbox.settings(data={"name": "emnist"})
+    sandbox.refuses(prepare.main, "There is no item named 'gzip/emnist-balanced-train-images")
     assert not list(Path().rglob("outside"))

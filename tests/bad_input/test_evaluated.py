@@ -12,7 +12,7 @@ import pytest
 from pipeline import evaluate, paths, render, report
 from tests.bad_input.sandbox import (
     COUNT,
-    Workplace,
+    Sandbox,
     npy,
     write_classifier,
     write_model,
@@ -52,9 +52,9 @@ SMALL = {
 
 
 @pytest.fixture
-def ready(workplace: Workplace) -> Workplace:
+def ready(sandbox: Sandbox) -> Sandbox:
     """Everything that the report and the figures read."""
-    workplace.settings(render=SMALL)
+    sandbox.settings(render=SMALL)
     write_prepared()
     write_model()
     write_arrays(paths.EVALUATE_ARRAYS, ARRAYS)
@@ -64,7 +64,7 @@ def ready(workplace: Workplace) -> Workplace:
     write_text(paths.HISTORY, HISTORY)
     write_text(paths.KL_HISTORY, KL_HISTORY)
     write_text(paths.REPORT, "before")
-    return workplace
+    return sandbox
 
 
 def zipped(**members: bytes) -> bytes:
@@ -117,16 +117,16 @@ BAD_TABLES = {
     "infinity": (TABLE.replace("1.5", "inf").encode(), "numbers that are not finite"),
 }
 BAD_METRICS = {
-    "a list": (b"[]", "holds no numbers by group and name"),
-    "nothing": (b"null", "holds no numbers by group and name"),
-    "a number for a group": (b'{"test": 3}', "holds no numbers by group and name"),
-    "a list for a number": (b'{"test": {"nll_nats": []}}', "holds no numbers by group and name"),
+    "a list": (b"[]", "must contain groups of named numbers"),
+    "nothing": (b"null", "must contain groups of named numbers"),
+    "a number for a group": (b'{"test": 3}', "must contain groups of named numbers"),
+    "a list for a number": (b'{"test": {"nll_nats": []}}', "must contain groups of named numbers"),
     "an empty file": (b"", "cannot be read (Expecting value"),
     "half a file": (b'{"test": {', "cannot be read (Expecting"),
     "not UTF-8": (b"\xff", "cannot be read ('utf-8' codec"),
     "not a number": (b'{"test": {"nll_nats": NaN}}', "NaN is no finite number"),
-    "an overflow": (b'{"test": {"nll_nats": 1e999}}', "holds no numbers by group and name"),
-    "400 digits": (b'{"test": {"a": ' + b"9" * 400 + b"}}", "holds no numbers by group and name"),
+    "an overflow": (b'{"test": {"nll_nats": 1e999}}', "must contain groups of named numbers"),
+    "400 digits": (b'{"test": {"a": ' + b"9" * 400 + b"}}", "must contain groups of named numbers"),
     "5,000 digits": (b'{"test": {"a": ' + b"9" * 5000 + b"}}", "Exceeds the limit"),
     "lists without end": (b"[" * 5000, "cannot be read (maximum recursion depth"),
 }
@@ -134,9 +134,7 @@ BAD_METRICS = {
 
 @pytest.mark.parametrize("path", [paths.EVALUATE_ARRAYS, paths.TEST_LATENTS], ids=lambda p: p.stem)
 @pytest.mark.parametrize(("content", "fragment"), BAD_ARCHIVES.values(), ids=BAD_ARCHIVES)
-def test_bad_archives_are_named(
-    ready: Workplace, path: Path, content: bytes, fragment: str
-) -> None:
+def test_bad_archives_are_named(ready: Sandbox, path: Path, content: bytes, fragment: str) -> None:
     path.write_bytes(content)
     said = ready.refuses(report.main, fragment)
     assert said.startswith(f"error: {path}: cannot be read (")
@@ -148,22 +146,22 @@ def test_bad_archives_are_named(
     ids=BAD_LATENTS | BAD_EVALUATION,
 )
 def test_arrays_that_do_not_fit_are_named(
-    ready: Workplace, arrays: dict[str, np.ndarray], fragment: str
+    ready: Sandbox, arrays: dict[str, np.ndarray], fragment: str
 ) -> None:
     path = paths.TEST_LATENTS if "mean" in arrays else paths.EVALUATE_ARRAYS
     write_arrays(path, arrays)
     said = ready.refuses(report.main, fragment)
-    assert "`dvc repro -s -f evaluate` makes " in said
+    assert "`dvc repro -s -f evaluate` recreates it" in said
 
 
 @pytest.mark.parametrize(("content", "fragment"), BAD_TABLES.values(), ids=BAD_TABLES)
-def test_bad_tables_are_named(ready: Workplace, content: bytes, fragment: str) -> None:
+def test_bad_tables_are_named(ready: Sandbox, content: bytes, fragment: str) -> None:
     paths.LATENT_DIMENSIONS.write_bytes(content)
     assert "dvc repro -s -f evaluate" in ready.refuses(report.main, fragment)
 
 
 @pytest.mark.parametrize(("content", "fragment"), BAD_METRICS.values(), ids=BAD_METRICS)
-def test_bad_metrics_are_named(ready: Workplace, content: bytes, fragment: str) -> None:
+def test_bad_metrics_are_named(ready: Sandbox, content: bytes, fragment: str) -> None:
     paths.EVALUATE_METRICS.write_bytes(content)
     said = ready.refuses(report.main, fragment)
     assert said.startswith("error: results/evaluate/metrics.json: ")
@@ -174,33 +172,35 @@ def test_bad_metrics_are_named(ready: Workplace, content: bytes, fragment: str) 
     [paths.EVALUATE_METRICS, paths.EVALUATE_ARRAYS, paths.TEST_LATENTS, paths.LATENT_DIMENSIONS],
     ids=lambda path: path.name,
 )
-def test_missing_files_are_named(ready: Workplace, path: Path) -> None:
+def test_missing_files_are_named(ready: Sandbox, path: Path) -> None:
     path.unlink()
-    ready.refuses(report.main, f"error: {path}: No such file or directory")
+    said = ready.refuses(report.main, f"error: {path}: No such file or directory")
+    assert said.endswith("; `dvc repro evaluate` recreates it\n")
 
 
 @pytest.mark.parametrize("name", ["text", "an extra cell", "not UTF-8", "a cell without end"])
 @pytest.mark.parametrize(
     "path", [paths.LATENT_DIMENSIONS, paths.HISTORY, paths.KL_HISTORY], ids=lambda path: path.stem
 )
-def test_bad_tables_of_figures_are_named(ready: Workplace, path: Path, name: str) -> None:
+def test_bad_tables_of_figures_are_named(ready: Sandbox, path: Path, name: str) -> None:
     content, fragment = BAD_TABLES[name]
     path.write_bytes(content)
     said = ready.refuses(render.main, fragment, besides="results/render")
     assert said.startswith(f"error: {path}: cannot be read (")
-    assert f"`dvc repro -s -f {path.parent.name}` makes it anew" in said
+    assert f"`dvc repro -s -f {path.parent.name}` recreates it" in said
 
 
-def test_a_classifier_of_other_images_is_refused(ready: Workplace) -> None:
+def test_a_classifier_of_other_images_is_refused(ready: Sandbox) -> None:
     write_classifier()
     other = build_classifier((1, 16, 16), 2)
     folder = paths.EVALUATION_CLASSIFIER
     save_classifier(folder, other, epochs=1, seed=0, training_accuracy=0.5)
-    fragment = "the classifier is one of images of [1, 16, 16], the model one of [1, 8, 8]"
-    ready.refuses(evaluate.main, fragment)
+    fragment = "trained on images of shape [1, 16, 16], the prepared images have [1, 8, 8]"
+    said = ready.refuses(evaluate.main, fragment)
+    assert said.endswith("; `dvc repro -s -f classifier` recreates it\n")
 
 
-def test_what_is_right_is_read(ready: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_right_is_read(ready: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "warn_on_store_error", _instead)
     with pytest.raises(UserError, match="read"):
         report.report(load_settings(paths.PARAMS))

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline import prepare
-from tests.bad_input.sandbox import Workplace, write_prepared
+from tests.bad_input.sandbox import Sandbox, write_prepared
 from vaelab.data.dataset import PreparedData
 
 FOLDER = Path("images")
@@ -146,18 +146,18 @@ GOOD: dict[str, Callable[[], object]] = {
 
 
 @pytest.fixture
-def folder(workplace: Workplace) -> Workplace:
+def folder(sandbox: Sandbox) -> Sandbox:
     """25 good images, and what was prepared before."""
     for number in range(COUNT):
         put(f"{number}.png")
     Path("data/raw").mkdir(parents=True)
     Path("data/raw/source.json").write_text('{"name": "folder"}')
-    workplace.settings(data={"name": "folder", "folder": "images"})
-    return workplace
+    sandbox.settings(data={"name": "folder", "folder": "images"})
+    return sandbox
 
 
 @pytest.mark.parametrize(("make", "fragment"), BAD.values(), ids=BAD)
-def test_bad_images_are_named(folder: Workplace, make: Callable[[], object], fragment: str) -> None:
+def test_bad_images_are_named(folder: Sandbox, make: Callable[[], object], fragment: str) -> None:
     write_prepared()
     make()
     said = folder.refuses(prepare.main, fragment)
@@ -167,7 +167,7 @@ def test_bad_images_are_named(folder: Workplace, make: Callable[[], object], fra
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 @pytest.mark.parametrize("name", ["x.png", "sub"])
-def test_what_may_not_be_read_is_named(folder: Workplace, name: str) -> None:
+def test_what_may_not_be_read_is_named(folder: Sandbox, name: str) -> None:
     put("x.png")
     (FOLDER / "sub").mkdir()
     (FOLDER / name).chmod(0)
@@ -176,13 +176,13 @@ def test_what_may_not_be_read_is_named(folder: Workplace, name: str) -> None:
 
 
 @pytest.mark.parametrize("make", GOOD.values(), ids=GOOD)
-def test_odd_but_good_images_are_read(folder: Workplace, make: Callable[[], object]) -> None:
+def test_odd_but_good_images_are_read(folder: Sandbox, make: Callable[[], object]) -> None:
     make()
     assert folder.run(prepare.main).startswith("folder: 20 train, 1 validation, 5 test")
     assert PreparedData.load(Path("data/prepared")).info.image_shape[1:] == (4, 6)
 
 
-def test_links_out_of_the_folder_and_around_in_it_are_ignored(folder: Workplace) -> None:
+def test_links_out_of_the_folder_and_around_in_it_are_ignored(folder: Sandbox) -> None:
     Image.new("L", (9, 9)).save("outside.png")
     os.symlink("../outside.png", FOLDER / "x.png")
     os.symlink("..", FOLDER / "up")
@@ -191,6 +191,6 @@ def test_links_out_of_the_folder_and_around_in_it_are_ignored(folder: Workplace)
     assert said.endswith("images: ignored as no images: 2\n")
 
 
-def test_a_path_with_a_zero_byte_is_no_folder(folder: Workplace) -> None:
+def test_a_path_with_a_zero_byte_is_no_folder(folder: Sandbox) -> None:
     folder.settings(data={"name": "folder", "folder": "a\0b"})
     folder.refuses(prepare.main, r"data.folder: a\x00b is no folder")

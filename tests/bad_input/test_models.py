@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save, save_file
 from pipeline import evaluate, paths, render, report
 from tests.bad_input.sandbox import (
     MODEL,
-    Workplace,
+    Sandbox,
     write_classifier,
     write_model,
     write_prepared,
@@ -70,15 +70,15 @@ BAD_CONFIG: dict[str, tuple[dict[str, Any] | bytes, str]] = {
 
 
 @pytest.fixture
-def ready(workplace: Workplace) -> Workplace:
+def ready(sandbox: Sandbox) -> Sandbox:
     """Everything that evaluation and what comes after it read, or wrote."""
-    workplace.settings()
+    sandbox.settings()
     write_prepared()
     write_model()
     write_classifier()
     paths.RENDER.mkdir(parents=True)
     (paths.RENDER / "samples.png").write_bytes(b"before")
-    return workplace
+    return sandbox
 
 
 def replace(path: Path, content: bytes | None) -> None:
@@ -93,36 +93,36 @@ def changed(path: Path, change: dict[str, Any]) -> bytes:
     return json.dumps(content | change | nested).encode()
 
 
-def refused(workplace: Workplace, fragment: str) -> None:
+def refused(sandbox: Sandbox, fragment: str) -> None:
     for stage in (evaluate, report, render):
-        said = workplace.refuses(stage.main, fragment)
+        said = sandbox.refuses(stage.main, fragment)
         assert said.startswith("error: models/model: no loadable model (")
-        assert said.endswith("`dvc repro -f train` makes it anew\n")
+        assert said.endswith("`dvc repro -s -f train` recreates it\n")
         assert len(said) < 500
 
 
 @pytest.mark.parametrize(("content", "fragment"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
-def test_bad_weights_are_refused(ready: Workplace, content: bytes | None, fragment: str) -> None:
+def test_bad_weights_are_refused(ready: Sandbox, content: bytes | None, fragment: str) -> None:
     replace(paths.MODEL / WEIGHTS, content)
     refused(ready, fragment)
 
 
 @pytest.mark.parametrize(("change", "fragment"), BAD_CONFIG.values(), ids=BAD_CONFIG)
 def test_bad_descriptions_of_models_are_refused(
-    ready: Workplace, change: dict[str, Any] | bytes, fragment: str
+    ready: Sandbox, change: dict[str, Any] | bytes, fragment: str
 ) -> None:
     path = paths.MODEL / "config.json"
     replace(path, change if isinstance(change, bytes) else changed(path, change))
     refused(ready, fragment)
 
 
-def test_truncated_weights_are_refused(ready: Workplace) -> None:
+def test_truncated_weights_are_refused(ready: Sandbox) -> None:
     path = paths.MODEL / WEIGHTS
     replace(path, path.read_bytes()[:-20])
     refused(ready, "file not fully covered")
 
 
-def test_weights_of_another_model_are_refused(ready: Workplace) -> None:
+def test_weights_of_another_model_are_refused(ready: Sandbox) -> None:
     config = (paths.MODEL / "config.json").read_bytes()
     write_model(MODEL.model_copy(update={"hidden": (500, 500)}))
     replace(paths.MODEL / "config.json", config)
@@ -130,14 +130,14 @@ def test_weights_of_another_model_are_refused(ready: Workplace) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(ready: Workplace, value: float) -> None:
+def test_weights_that_are_no_numbers_are_refused(ready: Sandbox, value: float) -> None:
     weights = load_file(paths.MODEL / WEIGHTS)
     next(iter(weights.values())).view(-1)[0] = value
     save_file(weights, paths.MODEL / WEIGHTS)
     refused(ready, f"{WEIGHTS} contains weights that are not finite")
 
 
-def test_a_missing_model_is_said(ready: Workplace) -> None:
+def test_a_missing_model_is_said(ready: Sandbox) -> None:
     replace(paths.MODEL / "config.json", None)
     refused(ready, "config.json: No such file or directory")
 
@@ -181,7 +181,7 @@ BAD_CLASSIFIER: dict[str, tuple[Callable[[], object], str]] = {
 
 @pytest.mark.parametrize(("change", "fragment"), BAD_CLASSIFIER.values(), ids=BAD_CLASSIFIER)
 def test_bad_classifiers_are_refused(
-    ready: Workplace, change: Callable[[], object], fragment: str
+    ready: Sandbox, change: Callable[[], object], fragment: str
 ) -> None:
     change()
     said = ready.refuses(evaluate.main, fragment)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import prepare
-from tests.bad_input.sandbox import Workplace, write_prepared
+from tests.bad_input.sandbox import Sandbox, write_prepared
 
 BOMB = b"a0: &a0 [x]\n" + b"".join(
     b"a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 10)
@@ -126,32 +126,32 @@ VALID = {
 
 
 @pytest.mark.parametrize("name", [*BROKEN, *WRONG])
-def test_bad_settings_are_refused(workplace: Workplace, name: str) -> None:
+def test_bad_settings_are_refused(sandbox: Sandbox, name: str) -> None:
     content, fragment = (BROKEN | WRONG)[name]
     write_prepared()
     Path("params.yaml").write_bytes(content)
-    said = workplace.refuses(prepare.main, fragment)
+    said = sandbox.refuses(prepare.main, fragment)
     assert said.startswith("error: params.yaml: ")
     assert len(said) < 2500
 
 
 @pytest.mark.parametrize("content", VALID.values(), ids=VALID)
-def test_unusual_settings_are_read(workplace: Workplace, content: bytes) -> None:
+def test_unusual_settings_are_read(sandbox: Sandbox, content: bytes) -> None:
     Path("params.yaml").write_bytes(content)
     Path("data/raw").mkdir(parents=True)
     Path("data/raw/source.json").write_text('{"name": "digits"}')
-    assert workplace.run(prepare.main).startswith("digits: 1,366 train")
+    assert sandbox.run(prepare.main).startswith("digits: 1,366 train")
 
 
-def test_missing_settings_are_named(workplace: Workplace) -> None:
-    workplace.refuses(prepare.main, "error: params.yaml: cannot be read: No such file")
+def test_missing_settings_are_named(sandbox: Sandbox) -> None:
+    sandbox.refuses(prepare.main, "error: params.yaml: cannot be read: No such file")
 
 
-def test_a_folder_is_no_settings(workplace: Workplace) -> None:
+def test_a_folder_is_no_settings(sandbox: Sandbox) -> None:
     Path("params.yaml").mkdir()
-    workplace.refuses(prepare.main, "error: params.yaml: cannot be read: Is a directory")
+    sandbox.refuses(prepare.main, "error: params.yaml: cannot be read: Is a directory")
 
 
-def test_links_that_go_in_a_circle_are_no_settings(workplace: Workplace) -> None:
+def test_links_that_go_in_a_circle_are_no_settings(sandbox: Sandbox) -> None:
     os.symlink("params.yaml", "params.yaml")
-    workplace.refuses(prepare.main, "params.yaml: cannot be read: Too many levels of symbolic")
+    sandbox.refuses(prepare.main, "params.yaml: cannot be read: Too many levels of symbolic")

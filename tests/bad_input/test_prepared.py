@@ -13,7 +13,7 @@ import pytest
 from pipeline import classifier, evaluate, paths, prepare, report, train
 from tests.bad_input.sandbox import (
     SHAPE,
-    Workplace,
+    Sandbox,
     npy,
     write_classifier,
     write_model,
@@ -63,7 +63,7 @@ BAD_MNIST: dict[str, tuple[str, bytes | None, str]] = {
 
 @pytest.mark.parametrize(("name", "content", "fragment"), BAD_MNIST.values(), ids=BAD_MNIST)
 def test_bad_downloaded_files_are_named(
-    workplace: Workplace, name: str, content: bytes | None, fragment: str
+    sandbox: Sandbox, name: str, content: bytes | None, fragment: str
 ) -> None:
     write_prepared()
     raw = Path("data/raw/mnist")
@@ -75,8 +75,8 @@ def test_bad_downloaded_files_are_named(
     (raw / name).unlink()
     if content is not None:
         (raw / name).write_bytes(content)
-    workplace.settings(data={"name": "mnist"})
-    workplace.refuses(prepare.main, fragment)
+    sandbox.settings(data={"name": "mnist"})
+    sandbox.refuses(prepare.main, fragment)
 
 
 GIVEN = npy(np.zeros((6, *SHAPE), np.uint8))
@@ -112,9 +112,9 @@ BAD_ARRAYS: dict[str, tuple[str, bytes | None, str]] = {
 }
 
 
-def ready(workplace: Workplace) -> None:
+def ready(sandbox: Sandbox) -> None:
     """Let there be everything that the stages after `prepare` read."""
-    workplace.settings()
+    sandbox.settings()
     write_prepared()
     write_model()
     write_classifier()
@@ -122,15 +122,15 @@ def ready(workplace: Workplace) -> None:
 
 @pytest.mark.parametrize(("kind", "content", "fragment"), BAD_ARRAYS.values(), ids=BAD_ARRAYS)
 def test_bad_arrays_are_named(
-    workplace: Workplace, kind: str, content: bytes | None, fragment: str
+    sandbox: Sandbox, kind: str, content: bytes | None, fragment: str
 ) -> None:
-    ready(workplace)
+    ready(sandbox)
     path = paths.PREPARED / f"test_{kind}.npy"
     path.unlink()
     if content is not None:
         path.write_bytes(content)
     for stage in (train, classifier, evaluate, report):
-        workplace.refuses(stage.main, fragment)
+        sandbox.refuses(stage.main, fragment)
 
 
 BAD_INFO: dict[str, tuple[dict[str, Any] | bytes, str]] = {
@@ -158,29 +158,29 @@ BAD_INFO: dict[str, tuple[dict[str, Any] | bytes, str]] = {
 
 @pytest.mark.parametrize(("change", "fragment"), BAD_INFO.values(), ids=BAD_INFO)
 def test_bad_descriptions_of_data_are_named(
-    workplace: Workplace, change: dict[str, Any] | bytes, fragment: str
+    sandbox: Sandbox, change: dict[str, Any] | bytes, fragment: str
 ) -> None:
-    ready(workplace)
+    ready(sandbox)
     path = paths.PREPARED / "dataset.json"
     if isinstance(change, bytes):
         path.write_bytes(change)
     else:
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    said = workplace.refuses(evaluate.main, fragment)
-    assert said.endswith("prepare the data again: dvc repro prepare\n")
+    said = sandbox.refuses(evaluate.main, fragment)
+    assert said.endswith("prepare` recreates it\n")
 
 
-def test_no_prepared_data_is_said(workplace: Workplace) -> None:
-    workplace.settings()
-    workplace.refuses(train.main, "data/prepared/dataset.json: cannot be read (No such file")
+def test_no_prepared_data_is_said(sandbox: Sandbox) -> None:
+    sandbox.settings()
+    sandbox.refuses(train.main, "data/prepared/dataset.json: cannot be read (No such file")
 
 
-def test_images_of_another_shape_than_the_models_are_refused(workplace: Workplace) -> None:
-    ready(workplace)
+def test_images_of_another_shape_than_the_models_are_refused(sandbox: Sandbox) -> None:
+    ready(sandbox)
     for path in paths.PREPARED.glob("*_images.npy"):
         np.save(path, np.zeros((6, 1, 4, 4), np.uint8))
     path = paths.PREPARED / "dataset.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"image_shape": [1, 4, 4]}))
-    fragment = "the model is one of images of [1, 8, 8], the prepared images are of [1, 4, 4]"
+    fragment = "trained on images of shape [1, 8, 8], the prepared images have [1, 4, 4]"
     for stage in (evaluate, report):
-        workplace.refuses(stage.main, fragment)
+        sandbox.refuses(stage.main, fragment)

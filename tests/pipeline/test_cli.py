@@ -1,7 +1,9 @@
-"""A disk that is full, a folder that is read-only, memory that runs out, a bug: what is said."""
+"""Error messages for a full disk, a read-only folder, a lack of memory, a damaged file, a bug."""
 
+import ast
 import errno
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -9,16 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
-from pipeline import cli
+from pipeline import cli, paths
 from tests import ROOT
-from vaelab.config import Settings, UserError
+from vaelab.config import ArtifactError, Settings, UserError
 from vaelab.runtime.files import annotate_oserror, write_atomically, write_text
 from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.memory import is_lack_of_memory
 
 
-def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -> str:
+def printed_error(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -> str:
     def fail() -> None:
         raise error
 
@@ -29,7 +32,7 @@ def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (UserError("data.name: no such\ndata set"), "data.name: no such data set"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
@@ -43,15 +46,49 @@ def say(error: Exception, capsys: pytest.CaptureFixture[str], **options: bool) -
     ],
 )
 def test_what_a_user_can_mend_is_one_line(
-    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+    error: Exception, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert say(error, capsys) == f"error: {said}\n"
+    assert printed_error(error, capsys) == f"error: {message}\n"
+
+
+@pytest.mark.parametrize("stage", ["download", "prepare", "train", "classifier", "evaluate"])
+def test_the_remedy_for_an_artifact_names_the_stage_that_makes_it(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in [Path(out) for out in outs(stage)]:
+        error = ArtifactError(out, "is empty")
+        assert cli.user_message(error) == f"{out}: is empty; `dvc repro {stage}` recreates it"
+        write_text(out, "")
+        assert cli.remedy(out) == f"; `dvc repro -s -f {stage}` recreates it"
+
+
+def outs(stage: str) -> list[str]:
+    described = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage]
+    return [*described.get("outs", ()), *described.get("metrics", ())]
+
+
+def test_there_is_no_remedy_for_a_file_of_the_users() -> None:
+    assert cli.user_message(ArtifactError(Path("images"), "is empty")) == "images: is empty"
+    assert cli.user_message(FileNotFoundError(2, "missing", "params.yaml")) == (
+        "params.yaml: missing"
+    )
+    assert cli.remedy(paths.COMPARISON_TABLE) == "; `make compare` recreates it"
+
+
+def test_the_library_names_no_command_and_no_tool_of_the_pipeline() -> None:
+    named = re.compile(r"\b(dvc|mlflow|optuna|torchrun -|python -m)\b|`make |\brepro\b", re.I)
+    for path in sorted((ROOT / "src/vaelab").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found = named.search(node.value)
+                assert not found, f"{path}:{node.lineno} names {found and found.group()!r}"
 
 
 def test_a_traceback_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    told = say(UserError("wrong"), capsys, traceback=True)
-    assert told.startswith("Traceback")
-    assert told.endswith("error: wrong\n")
+    printed = printed_error(UserError("wrong"), capsys, traceback=True)
+    assert printed.startswith("Traceback")
+    assert printed.endswith("error: wrong\n")
 
 
 def test_the_setting_asks_for_it(

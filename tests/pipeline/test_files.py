@@ -18,12 +18,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("sandbox")
 def test_latents_are_read_back() -> None:
     means, stddevs = np.eye(3, 2, dtype=np.float32), np.ones((3, 2), np.float32)
     table = {"dimension": np.arange(2), "active": np.array([True, False])}
@@ -35,7 +35,7 @@ def test_latents_are_read_back() -> None:
     assert rows == [{"dimension": 0, "active": 1}, {"dimension": 1, "active": 0}]
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("sandbox")
 def test_without_an_encoder_the_files_are_there_and_empty() -> None:
     write_latents(None)
     with np.load(paths.TEST_LATENTS, allow_pickle=False) as file:
@@ -51,7 +51,7 @@ def test_training_settings_hold_the_chosen_objectives_own_and_no_others() -> Non
     assert {name.partition(".")[0] for name in found} == {"data", "model", "train", "objectives"}
 
 
-@pytest.mark.usefixtures("workplace")
+@pytest.mark.usefixtures("sandbox")
 def test_a_training_is_named_by_what_its_objective_reads() -> None:
     paths.PREPARED.mkdir(parents=True)
     write_text(paths.PREPARED / "dataset.json", "{}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import paths, report
+from pipeline import cli, paths, report
 from tests.pipeline.study.conftest import SIDE, change_directory, prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData
@@ -55,7 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("folder")
 def test_everything_that_was_measured_is_read() -> None:
-    subject = report.read_subject(CHOSEN)
+    subject = report.read_result(CHOSEN)
     assert subject.metrics == METRICS
     assert (subject.description.objective, subject.info.name) == ("vae", "folder")
     assert subject.active_unit_threshold == 0.25
@@ -77,7 +77,7 @@ def test_a_model_without_an_encoder_leaves_empty_files() -> None:
     write_arrays(paths.EVALUATE_ARRAYS, {})
     write_arrays(paths.TEST_LATENTS, {})
     write_text(paths.LATENT_DIMENSIONS, "\n")
-    subject = report.read_subject(CHOSEN)
+    subject = report.read_result(CHOSEN)
     assert (subject.arrays, subject.dimensions, subject.means) == ({}, {}, None)
 
 
@@ -94,9 +94,9 @@ def test_a_model_without_an_encoder_leaves_empty_files() -> None:
 def test_a_damaged_file_is_named_in_one_line(path: Path, message: str) -> None:
     path.write_text('{"broken')
     with pytest.raises(UserError, match=message) as caught:
-        report.read_subject(CHOSEN)
+        report.read_result(CHOSEN)
     assert "\n" not in str(caught.value)
-    assert "dvc repro" in str(caught.value)
+    assert "recreates it" in (cli.user_message(caught.value) or "")
 
 
 class Run:

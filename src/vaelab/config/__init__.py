@@ -19,6 +19,7 @@ from vaelab.config.choices import (
 from vaelab.config.own_settings import AnySection, fill_settings, own_defaults
 from vaelab.config.section import (
     Activation,
+    ArtifactError,
     CodebookSize,
     KernelSize,
     Section,
@@ -43,6 +44,7 @@ from vaelab.config.yaml_file import read_yaml
 __all__ = [
     "AUTO",
     "Activation",
+    "ArtifactError",
     "CodebookSize",
     "DataSettings",
     "EvaluateSettings",

@@ -32,6 +32,14 @@ class UserError(ValueError):
     """A wrong setting, file or environment; the message says what would be right."""
 
 
+class ArtifactError(UserError):
+    """A file or folder made by an earlier step is missing, damaged, or does not fit the others."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+
+
 def reason(error: Exception) -> str:
     """Return in at most 300 characters why a file cannot be used."""
     if isinstance(error, ValidationError):

@@ -8,14 +8,13 @@ import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from vaelab.config import UserError, reason
+from vaelab.config import ArtifactError, reason
 from vaelab.config.section import Positive
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 INFO_FILE = "dataset.json"
 
-_REMEDY = "prepare the data again: dvc repro prepare"
 _TYPES = {"images": np.uint8, "labels": np.int64, "factors": np.int64}
 
 
@@ -70,7 +69,7 @@ class PreparedData:
     def load(cls, folder: Path) -> "PreparedData":
         """Open what the prepare stage wrote.
 
-        Raises UserError, in one line, where a file is missing or disagrees with dataset.json.
+        Raises ArtifactError, in one line, where a file is missing or disagrees with dataset.json.
         """
         info = _load_info(folder / INFO_FILE)
         shapes = info.array_shapes()
@@ -78,14 +77,6 @@ class PreparedData:
         for split in SPLITS:
             _check_labels(folder / array_file(split, "labels"), data.labels(split), info)
         return data
-
-    def check_model(self, image_shape: tuple[int, int, int]) -> None:
-        """Refuse a model of images of another shape. Raises UserError."""
-        if image_shape != self.info.image_shape:
-            raise UserError(
-                f"the model is one of images of {list(image_shape)}, the prepared images are of "
-                f"{list(self.info.image_shape)}; `dvc repro -f train` makes a model of these"
-            )
 
     def images(self, split: SplitName) -> UInt8[np.ndarray, "count channel height width"]:
         """The pixels of a split, 0 to 255."""
@@ -109,26 +100,26 @@ def _load_info(path: Path) -> DatasetInfo:
     try:
         return DatasetInfo.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+        raise ArtifactError(path, f"cannot be read ({error.strerror})") from error
     except ValidationError as error:
-        raise UserError(f"{path}: describes no data set: {reason(error)}; {_REMEDY}") from error
+        raise ArtifactError(path, f"describes no data set: {reason(error)}") from error
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
     try:
         array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
+        raise ArtifactError(path, f"cannot be read ({error.strerror})") from error
     except Exception as error:  # NumPy reads the header as Python, and raises what that raises
-        raise UserError(f"{path}: cannot be read ({reason(error)}); {_REMEDY}") from error
+        raise ArtifactError(path, f"cannot be read ({reason(error)})") from error
     wanted = np.dtype(_TYPES[path.stem.rpartition("_")[2]])
     if (array.dtype, array.shape) != (wanted, shape):
-        raise UserError(
-            f"{path}: holds {array.dtype} {list(array.shape)}, "
-            f"{INFO_FILE} says {wanted} {list(shape)}; {_REMEDY}"
+        raise ArtifactError(
+            path,
+            f"holds {array.dtype} {list(array.shape)}, {INFO_FILE} says {wanted} {list(shape)}",
         )
     if not len(array):
-        raise UserError(f"{path}: holds nothing; {_REMEDY}")
+        raise ArtifactError(path, "is empty")
     return array
 
 
@@ -137,4 +128,4 @@ def _check_labels(
 ) -> None:
     classes = len(info.class_names or ())
     if labels is not None and not 0 <= labels.min() <= labels.max() < classes:
-        raise UserError(f"{path}: its labels are not all from 0 to {classes - 1}; {_REMEDY}")
+        raise ArtifactError(path, f"its labels are not all from 0 to {classes - 1}")

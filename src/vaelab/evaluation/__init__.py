@@ -51,7 +51,7 @@ def evaluate(
     if classifier and classifier.image_shape != model.image_shape:
         raise UserError(
             f"the classifier is one of images of {list(classifier.image_shape)}, the model one of "
-            f"{list(model.image_shape)}; `dvc repro -f classifier` makes a classifier of these"
+            f"{list(model.image_shape)}"
         )
     found = _encoded(model, data, settings, device, groups)
     metrics, arrays = found.metrics, dict(found.arrays)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from vaelab.config import UserError, reason
+from vaelab.config import ArtifactError, reason
 from vaelab.data.loader import ImageLoader
 from vaelab.models.networks import Shape
 from vaelab.models.networks.conv import Conv
@@ -183,7 +183,7 @@ def save_classifier(
 def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, ClassifierDescription]:
     """Read a saved classifier, ready to be evaluated.
 
-    Raises UserError if a file is missing, damaged, or does not fit the other.
+    Raises ArtifactError if a file is missing, damaged, or does not fit the other.
     """
     try:
         text = (folder / DESCRIPTION).read_text(encoding="utf-8")
@@ -193,7 +193,5 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, Cla
         classifier = build_classifier(description.image_shape, description.classes)
         classifier.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"{folder}: no loadable classifier ({reason(error)}); remove it and train it anew"
-        ) from error
+        raise ArtifactError(folder, f"no loadable classifier ({reason(error)})") from error
     return classifier.to(device).eval(), description

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
-from vaelab.config import ModelSettings, UserError, reason
+from vaelab.config import ArtifactError, ModelSettings, reason
 from vaelab.models.model import Model, PosteriorKind, build_model
 from vaelab.runtime.files import sha256, write_atomically, write_text
 
@@ -46,16 +46,16 @@ def save_model(folder: Path, model: Model, description: ModelDescription) -> str
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a saved model's weights. Raises UserError if the file is missing."""
+    """Return the SHA-256 of a saved model's weights. Raises ArtifactError if missing."""
     if not (folder / WEIGHTS).is_file():
-        raise UserError(f"{folder / WEIGHTS}: not found; `dvc repro train` makes it")
+        raise ArtifactError(folder / WEIGHTS, "not found")
     return sha256(folder / WEIGHTS)
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescription]:
     """Read a saved model, ready to be evaluated.
 
-    Raises UserError if a file is missing, damaged, or does not fit the other.
+    Raises ArtifactError if a file is missing, damaged, or does not fit the other.
     """
     try:
         text = (folder / CONFIG).read_text(encoding="utf-8")
@@ -71,7 +71,5 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
         if not all(weight.isfinite().all() for weight in weights.values()):
             raise ValueError(f"{WEIGHTS} contains weights that are not finite")
     except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"{folder}: no loadable model ({reason(error)}); `dvc repro -f train` makes it anew"
-        ) from error
+        raise ArtifactError(folder, f"no loadable model ({reason(error)})") from error
     return model.to(device).eval(), description

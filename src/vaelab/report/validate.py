@@ -21,7 +21,6 @@ SHAPES = {
     "factor_columns": ("factor",),
     "mean": ("image", "latent"),
 }
-REMEDY = "`dvc repro -s -f evaluate` makes the evaluation anew"
 
 
 def validate(subject: EvaluationResult) -> None:
@@ -49,12 +48,12 @@ def _check(
     if array.ndim == len(shape):
         wanted = [sizes.setdefault(part, n) for part, n in zip(shape, array.shape, strict=True)]
     if list(array.shape) != wanted:
-        raise UserError(f"{name} has shape {list(array.shape)} instead of {wanted}; {REMEDY}")
+        raise UserError(f"{name} has shape {list(array.shape)} instead of {wanted}")
     is_picture = "height" in shape
     if array.dtype != np.uint8 if is_picture else array.dtype.kind not in "biuf":
         kind = "bytes" if is_picture else "numbers"
-        raise UserError(f"{name} holds {array.dtype} instead of {kind}; {REMEDY}")
+        raise UserError(f"{name} holds {array.dtype} instead of {kind}")
     if not (is_picture or array.size):
-        raise UserError(f"{name} holds nothing; {REMEDY}")
+        raise UserError(f"{name} holds nothing")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UserError(f"{name} holds numbers that are not finite; {REMEDY}")
+        raise UserError(f"{name} holds numbers that are not finite")

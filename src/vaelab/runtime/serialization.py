@@ -1,4 +1,4 @@
-"""The files that stages write."""
+"""Read and write JSON, CSV and .npz files."""
 
 import csv
 import io
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from vaelab.config import UserError, reason
+from vaelab.config import ArtifactError, reason
 from vaelab.runtime.files import write_atomically, write_text
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a mapping as JSON that people can read; NaN is refused."""
+    """Write a mapping as indented JSON. Raises ValueError for NaN and infinity."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -31,18 +31,18 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, float]]:
-    """Read rows of numbers; empty cells are left out. Raises UserError where it is damaged."""
+    """Read rows of numbers, without empty cells. Raises ArtifactError if the file is damaged."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             return [_numbers(row, reader.line_num) for row in reader]
     except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)}); {_remedy(path)}") from error
+        raise ArtifactError(path, f"cannot be read ({reason(error)})") from error
 
 
 def _numbers(row: Mapping[str | None, Any], line: int) -> dict[str, float]:
     if None in row:
-        raise ValueError(f"line {line} has more cells than there are names")
+        raise ValueError(f"line {line} has more cells than the header has names")
     try:
         return {str(name): float(cell) for name, cell in row.items() if cell}
     except ValueError as error:
@@ -50,25 +50,20 @@ def _numbers(row: Mapping[str | None, Any], line: int) -> dict[str, float]:
 
 
 def read_table(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """Read columns of numbers, {} where there is no row.
+    """Read columns of numbers; {} if there are no rows.
 
-    Raises UserError where one of these columns or a single cell is not there.
+    Raises ArtifactError if the file is damaged, one of `names` is missing, or a cell is empty.
     """
     rows = read_csv(path)
     if any(row.keys() != rows[0].keys() for row in rows):
-        raise UserError(f"{path}: a row has an empty cell; {_remedy(path)}")
+        raise ArtifactError(path, "a row has an empty cell")
     if rows and (missing := [name for name in names if name not in rows[0]]):
-        raise UserError(f"{path}: has no column {', '.join(missing)}; {_remedy(path)}")
+        raise ArtifactError(path, f"has no column {', '.join(missing)}")
     return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
 
-def _remedy(path: Path) -> str:
-    """Say which stage makes a file anew: its folder has the stage's name."""
-    return f"`dvc repro -s -f {path.parent.name}` makes it anew"
-
-
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name, as .npz without pickled objects."""
+    """Write named arrays as .npz, without pickled objects."""
 
     def save(partial: Path) -> None:
         with partial.open("wb") as file:
@@ -78,14 +73,14 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read arrays by name. Raises UserError where the file is damaged."""
+    """Read named arrays from .npz. Raises ArtifactError if the file is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist()}
-    except Exception as error:  # NumPy and zipfile let through whatever a broken header raises
+    except Exception as error:  # NumPy and zipfile raise many types for a broken header
         if isinstance(error, OSError) and error.filename:
             raise
-        raise UserError(f"{path}: cannot be read ({reason(error)}); {_remedy(path)}") from error
+        raise ArtifactError(path, f"cannot be read ({reason(error)})") from error
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -97,19 +92,19 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def read_metrics(path: Path) -> dict[str, dict[str, float | int | str]]:
-    """Read what was measured, by group and name. Raises UserError where the file is damaged."""
+    """Read metrics by group and name. Raises ArtifactError if the file is damaged."""
     try:
         groups = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({reason(error)}); {_remedy(path)}") from error
+        raise ArtifactError(path, f"cannot be read ({reason(error)})") from error
     if not _are_metrics(groups):
-        raise UserError(f"{path}: holds no numbers by group and name; {_remedy(path)}")
+        raise ArtifactError(path, "must contain groups of named numbers")
     found: dict[str, dict[str, float | int | str]] = groups
     return found
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no finite number")
+    raise ValueError(f"{name} is not a finite number")
 
 
 def _are_metrics(groups: object) -> bool:
@@ -125,7 +120,7 @@ def _is_measured(value: object) -> bool:
 
 
 def nested(flat: Mapping[str, float]) -> dict[str, Any]:
-    """Turn dotted names into a group each, as DVC shows them dotted again."""
+    """Turn dotted names, `group.name`, into a dictionary for each group."""
     groups: dict[str, Any] = {}
     for name, value in flat.items():
         group, _, key = name.rpartition(".")
@@ -134,7 +129,7 @@ def nested(flat: Mapping[str, float]) -> dict[str, Any]:
 
 
 def flattened(groups: Mapping[str, Any]) -> dict[str, float]:
-    """Give the numbers of a metrics file by their dotted names."""
+    """Return the numbers of a metrics file by their dotted names, `group.name`."""
     flat = {}
     for group, values in groups.items():
         for key, value in values.items() if isinstance(values, Mapping) else [("", values)]:

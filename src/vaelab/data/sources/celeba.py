@@ -21,9 +21,9 @@ _DEFAULT_SIZE = (64, 64)
 
 
 class _ZippedCelebA(CelebA):  # type: ignore[misc]
-    """torchvision's tables, beside an archive that stays one verified file.
+    """Reads the tables beside an archive that stays one verified file.
 
-    Unpacked, it would be 202,599 files for DVC to hash, whose content torchvision never checks.
+    Unpacked, it would be 202,599 files, which torchvision never verifies.
     """
 
     base_folder = ""
