@@ -90,7 +90,7 @@ BAD_ARCHIVES = {
 BAD_LATENTS = {
     "another latent size": ({"mean": np.zeros((COUNT, 3))}, "mean has shape [6, 3] instead of"),
     "another number of images": ({"mean": np.zeros((5, 2))}, "mean has shape [5, 2] instead of"),
-    "a single number": ({"mean": np.float64(3)}, "mean has shape [] instead of [6, 2]"),
+    "a single number": ({"mean": np.array(3.0)}, "mean has shape [] instead of [6, 2]"),
     "letters": ({"mean": np.full((COUNT, 2), "a")}, "mean.npy holds <U1 instead of numbers"),
     "not a number": ({"mean": np.full((COUNT, 2), np.nan)}, "mean holds numbers that are not fi"),
 }
@@ -103,7 +103,7 @@ BAD_EVALUATION = {
 }
 BAD_TABLES = {
     "text": (b"dimension\nhello\n", "line 2: could not convert string to float: 'hello'"),
-    "an extra cell": (b"a,b\n1,2,3\n", "line 2 has more cells than there are names"),
+    "an extra cell": (b"a,b\n1,2,3\n", "line 2 has more cells than the header has names"),
     "an empty cell": (b"a,b\n1,2\n1,\n", "a row has an empty cell"),
     "a short row": (b"a,b\n1,2\n1\n", "a row has an empty cell"),
     "no column that is needed": (b"a,b\n1,2\n", "has no column mean_variance, aggregate_stddev"),
@@ -124,7 +124,7 @@ BAD_METRICS = {
     "an empty file": (b"", "cannot be read (Expecting value"),
     "half a file": (b'{"test": {', "cannot be read (Expecting"),
     "not UTF-8": (b"\xff", "cannot be read ('utf-8' codec"),
-    "not a number": (b'{"test": {"nll_nats": NaN}}', "NaN is no finite number"),
+    "not a number": (b'{"test": {"nll_nats": NaN}}', "NaN is not a finite number"),
     "an overflow": (b'{"test": {"nll_nats": 1e999}}', "must contain groups of named numbers"),
     "400 digits": (b'{"test": {"a": ' + b"9" * 400 + b"}}", "must contain groups of named numbers"),
     "5,000 digits": (b'{"test": {"a": ' + b"9" * 5000 + b"}}", "Exceeds the limit"),

@@ -186,4 +186,4 @@ def test_bad_classifiers_are_refused(
     change()
     said = ready.refuses(evaluate.main, fragment)
     assert said.startswith("error: models/evaluation/classifier: no loadable classifier (")
-    assert said.endswith("remove it and train it anew\n")
+    assert said.endswith("; `dvc repro -s -f classifier` recreates it\n")

@@ -213,6 +213,6 @@ def _change_info(folder: Path, **changes: object) -> None:
 def test_damage_is_found_when_loading(folder, random, damage, reason):
     prepare(made(random), SETTINGS, folder)
     damage(folder)
-    with pytest.raises(UserError, match=f"{reason}.*; prepare the data again") as caught:
+    with pytest.raises(UserError, match=reason) as caught:
         PreparedData.load(folder)
     assert "\n" not in str(caught.value)
