@@ -5,6 +5,7 @@ import json
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,14 +88,14 @@ BAD_ARCHIVES = {
         "Object arrays cannot be loaded",
     ),
 }
-BAD_LATENTS = {
+BAD_LATENTS: dict[str, tuple[dict[str, Any], str]] = {
     "another latent size": ({"mean": np.zeros((COUNT, 3))}, "mean has shape [6, 3] instead of"),
     "another number of images": ({"mean": np.zeros((5, 2))}, "mean has shape [5, 2] instead of"),
     "a single number": ({"mean": np.array(3.0)}, "mean has shape [] instead of [6, 2]"),
     "letters": ({"mean": np.full((COUNT, 2), "a")}, "mean.npy holds <U1 instead of numbers"),
     "not a number": ({"mean": np.full((COUNT, 2), np.nan)}, "mean holds numbers that are not fi"),
 }
-BAD_EVALUATION = {
+BAD_EVALUATION: dict[str, tuple[dict[str, Any], str]] = {
     "samples without channels": ({"samples_shown": np.zeros((8, 8), np.uint8)}, "samples_shown"),
     "samples that are fractions": ({"samples_shown": np.zeros((4, 1, 8, 8))}, "instead of bytes"),
     "too many classes": ({"class_shares": np.ones(7)}, "class_shares has shape [7] instead of [2]"),
