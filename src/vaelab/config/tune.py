@@ -1,4 +1,4 @@
-"""The study's settings: what it varies, by what it judges, how much it may try."""
+"""Settings of a study: search space, objective, budget, sampler and pruner."""
 
 import math
 from collections.abc import Mapping
@@ -8,11 +8,14 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from vaelab.config.section import NotNegative, Positive, Section, Seed
 
+SEARCHABLE_SECTIONS = ("model.", "train.", "objectives.")
+NOT_SEARCHABLE = ("train.seed", "train.epochs", "train.images_every_epochs")
+
 Scalar = bool | int | float | str | None
-Range = TypeVar("Range", "IntRange", "FloatRange")
+AnyRange = TypeVar("AnyRange", "IntRange", "FloatRange")
 
 
-def _check_ends(entry: Range) -> Range:
+def _check_bounds(entry: AnyRange) -> AnyRange:
     if not entry.low < entry.high:
         raise ValueError(f"low must be below high (they are {entry.low} and {entry.high})")
     if entry.log and entry.low <= 0:
@@ -21,7 +24,7 @@ def _check_ends(entry: Range) -> Range:
 
 
 class IntRange(Section):
-    """Whole numbers, both ends included."""
+    """Integers from `low` to `high`, both included."""
 
     type: Literal["int"]
     low: int
@@ -30,15 +33,15 @@ class IntRange(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "IntRange":
-        return _check_ends(self)
+        return _check_bounds(self)
 
     def examples(self) -> tuple[int, ...]:
-        """Give values that the setting has to allow: all, if they are few."""
+        """Return values that the setting has to allow: all, if there are at most 101."""
         return (*range(self.low, min(self.high, self.low + 100)), self.high)
 
 
 class FloatRange(Section):
-    """Real numbers, both ends included."""
+    """Real numbers from `low` to `high`, both included."""
 
     type: Literal["float"]
     low: float
@@ -47,15 +50,15 @@ class FloatRange(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "FloatRange":
-        return _check_ends(self)
+        return _check_bounds(self)
 
     def examples(self) -> tuple[float, ...]:
-        """Give values that the setting has to allow; one between is seldom whole."""
+        """Return values that the setting has to allow: both bounds, and a fraction."""
         return self.low, self.low + (self.high - self.low) / math.pi, self.high
 
 
 class Choices(Section):
-    """Values without an order."""
+    """Unordered values."""
 
     type: Literal["categorical"]
     choices: tuple[Scalar | tuple[Scalar, ...], ...] = Field(min_length=1)
@@ -64,15 +67,15 @@ class Choices(Section):
     @classmethod
     def _differ(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
         if len({repr(choice) for choice in choices}) < len(choices):
-            raise ValueError("the same choice stands there twice")
+            raise ValueError("each choice must be listed once")
         return choices
 
     def examples(self) -> tuple[object, ...]:
-        """Give values that the setting has to allow."""
+        """Return values that the setting has to allow: all."""
         return self.choices
 
 
-def _type(entry: object) -> object:
+def _type_tag(entry: object) -> object:
     return entry.get("type") if isinstance(entry, Mapping) else getattr(entry, "type", None)
 
 
@@ -81,7 +84,7 @@ SearchRange = Annotated[
     | Annotated[FloatRange, Tag("float")]
     | Annotated[Choices, Tag("categorical")],
     Discriminator(
-        _type,
+        _type_tag,
         custom_error_type="search_range",
         custom_error_message="needs type: int or float, with low and high, or categorical, "
         "with choices",
@@ -90,7 +93,7 @@ SearchRange = Annotated[
 
 
 class TuneSettings(Section):
-    """A study: what is tried, how it is judged, when it ends, where it is kept."""
+    """A study: its search space, objective, budget, algorithms and storage."""
 
     study: str | None = Field(default=None, pattern=r"^[^\s'\"`][^'\"`\n]{0,199}$")
     storage: str | None = Field(default=None, pattern=r"^[a-z0-9+_]+://")
@@ -119,19 +122,20 @@ class TuneSettings(Section):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _direction_is_a_metrics(self) -> "TuneSettings":
+    def _direction_needs_a_metric(self) -> "TuneSettings":
         if self.direction != "auto" and self.objective in ("nll", "rate_distortion"):
-            raise ValueError(f"direction is for a metric; {self.objective} is minimised")
+            raise ValueError(
+                f"direction applies to metrics only; {self.objective} is always minimized: use auto"
+            )
         return self
 
     @field_validator("search_space")
     @classmethod
-    def _only_what_a_trial_can_vary(cls, space: dict[str, SearchRange]) -> dict[str, SearchRange]:
-        fixed = ("train.seed", "train.epochs", "train.images_every_epochs")
+    def _names_can_be_searched(cls, space: dict[str, SearchRange]) -> dict[str, SearchRange]:
         for name in space:
-            if not name.startswith(("model.", "train.", "objectives.")) or name in fixed:
+            if not name.startswith(SEARCHABLE_SECTIONS) or name in NOT_SEARCHABLE:
                 raise ValueError(
-                    f"{name} cannot be searched; settings of model, train and objectives can, "
-                    f"but for {', '.join(fixed)}"
+                    f"{name} cannot be searched; valid: settings of model, train and objectives "
+                    f"except {', '.join(NOT_SEARCHABLE)}"
                 )
         return space

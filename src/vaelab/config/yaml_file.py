@@ -1,4 +1,4 @@
-"""YAML from outside: plain values only, and no more of them than a person writes."""
+"""Read YAML files safely: plain values only, with a limit on their number."""
 
 import math
 from pathlib import Path
@@ -9,34 +9,34 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from vaelab.config.section import UserError
 
-MOST_VALUES = 100_000
+MAX_VALUES = 100_000
 
 
 def read_yaml(path: Path) -> object:
-    """Read a YAML file; nothing in it is {}. Raises UserError, in one line."""
+    """Return the content of a YAML file, {} if it is empty. Raises UserError, in one line."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot be read: no text in UTF-8 ({error})") from error
+        raise UserError(f"{path}: cannot be read: it is not UTF-8 text ({error})") from error
     try:
         content = _load(text)
-    except Exception as error:  # a tag such as !!int lets through whatever its reader raises
-        raise UserError(f"{path}: no valid YAML: {_problem(error)}") from error
+    except Exception as error:  # tags such as !!int raise any exception of their constructors
+        raise UserError(f"{path}: not valid YAML: {_problem(error)}") from error
     return content if content is not None else {}
 
 
 def _load(text: str) -> object:
     yaml = YAML(typ="safe", pure=True)
     root = yaml.compose(text)
-    if root is not None and _count(root, {}) > MOST_VALUES:
-        raise YAMLError(f"its aliases (*name) stand for more than {MOST_VALUES:,} values")
+    if root is not None and _count(root, {}) > MAX_VALUES:
+        raise YAMLError(f"its aliases (*name) expand to more than {MAX_VALUES:,} values")
     return yaml.load(text)
 
 
 def _count(node: Node, counted: dict[int, float]) -> float:
-    """Count the values that a node stands for; one that holds itself has no end."""
+    """Count the values in a node with its aliases expanded; infinite if it contains itself."""
     if not isinstance(node, CollectionNode):
         return 1
     if id(node) not in counted:
@@ -49,11 +49,11 @@ def _count(node: Node, counted: dict[int, float]) -> float:
 
 def _problem(error: Exception) -> str:
     if isinstance(error, RecursionError):
-        return "its values lie too deep in one another"
+        return "it is nested too deeply"
     if not isinstance(error, MarkedYAMLError):
         reason = " ".join(str(error).split())[:200]
-        wrong = "" if isinstance(error, YAMLError) else "a value is not what it is written as: "
+        wrong = "" if isinstance(error, YAMLError) else "invalid value: "
         return f"{wrong}{reason}"
-    mark, said = error.problem_mark, " ".join(str(error.problem).split())
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{place}{said}"
+    mark, problem = error.problem_mark, " ".join(str(error.problem).split())
+    position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{position}{problem}"

@@ -1,7 +1,7 @@
-"""The cross-entropy of pixels and logits, in few passes over memory on a CPU.
+"""The log-likelihood of pixels given Bernoulli logits, fast on CPUs.
 
-CPUs compute log1p, which PyTorch's own forms are made of, ten times as slowly as exp or log, and a
-derivative known in closed form spares the passes that differentiate each operation.
+PyTorch's own functions use log1p, which CPUs compute ten times as slowly as exp or log. A
+derivative in closed form also saves the passes over memory that differentiate each operation.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ from torch.nn import functional
 def bernoulli_log_prob(
     images: Float[Tensor, "*#batch"], logits: Float[Tensor, "*#batch"]
 ) -> Float[Tensor, "*#batch"]:
-    """x ln p + (1 - x) ln (1 - p), in nats, of pixels x and logits l = ln(p / (1 - p)).
+    """Return x ln p + (1 - x) ln (1 - p), in nats, for pixels x and logits l = ln(p / (1 - p)).
 
-    It is the negative cross-entropy: x l - softplus(l), at most 0 for x in [0, 1].
+    It is the negative cross-entropy, x l - softplus(l), at most 0 for x in [0, 1].
     """
     if logits.device.type != "cpu" or images.requires_grad:
         return images * logits - softplus(logits)
@@ -27,7 +27,7 @@ def bernoulli_log_prob(
 
 
 def softplus(values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """ln(1 + e^v)."""
+    """Return ln(1 + e^v)."""
     if values.device.type != "cpu":
         return functional.softplus(values)
     # max(v, 0) - ln S(|v|), S the logistic function; max(v, 0) so that the slope at 0 is 1/2
@@ -36,7 +36,7 @@ def softplus(values: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 
 
 class _BernoulliLogProb(torch.autograd.Function):
-    """Its derivative by the logit is x - S(l), S the logistic function."""
+    """The derivative by the logit is x - S(l), with S the logistic function."""
 
     generate_vmap_rule = True
 

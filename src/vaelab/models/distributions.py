@@ -1,7 +1,7 @@
 """Distributions of latents and of pixels. Every `log_prob` and `kl` is in nats per image.
 
-A distribution's parameters carry any leading dimensions (samples, images); an image or a
-latent takes up the last ones, which `log_prob` sums over.
+Parameters may have any leading dimensions (samples, images); `log_prob` sums over the last ones:
+one of a latent, three of an image.
 """
 
 import math
@@ -28,7 +28,7 @@ class DiagonalGaussian:
     def rsample(
         self, generator: torch.Generator | None = None, samples: int | None = None
     ) -> Float[Tensor, "*samples_batch latent"]:
-        """Draw z = mean + stddev * noise; `samples` puts a dimension of draws in front."""
+        """Sample z = mean + stddev * noise; `samples` adds a leading dimension of that size."""
         shape = self.mean.shape if samples is None else (samples, *self.mean.shape)
         noise = torch.randn(
             shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
@@ -36,42 +36,42 @@ class DiagonalGaussian:
         return self.mean + self.stddev * noise
 
     def detach(self) -> "DiagonalGaussian":
-        """Give the same distribution, cut off from what made its parameters."""
+        """Return the same distribution, with detached parameters."""
         return DiagonalGaussian(self.mean.detach(), self.stddev.detach())
 
     def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
-        """Log density of the latents, in nats."""
-        standardised = (latents - self.mean) / self.stddev
-        return -0.5 * (standardised**2 + 2 * self.stddev.log() + LOG_TWO_PI).sum(-1)
+        """Return the log density of latents, in nats."""
+        standardized = (latents - self.mean) / self.stddev
+        return -0.5 * (standardized**2 + 2 * self.stddev.log() + LOG_TWO_PI).sum(-1)
 
     def kl_per_dimension(self) -> Float[Tensor, "*batch latent"]:
-        """KL(q || N(0, 1)) of each dimension, in nats: Kingma & Welling 2014, appendix B."""
+        """Return KL(q || N(0, 1)) of each dimension, in nats: Kingma & Welling 2014, appendix B."""
         # KL = (mu^2 + sigma^2 - ln sigma^2 - 1) / 2
         return 0.5 * (self.mean**2 + self.stddev**2 - 1) - self.stddev.log()
 
     def kl(self) -> Float[Tensor, "*batch"]:
-        """KL(q || N(0, I)) in nats, summed over dimensions."""
+        """Return KL(q || N(0, I)) in nats, summed over dimensions."""
         return self.kl_per_dimension().sum(-1)
 
 
 @dataclass(frozen=True)
 class PointMass:
-    """A latent without noise: what the encoder of an autoencoder gives."""
+    """A latent without noise: the output of an autoencoder's encoder."""
 
     mean: Float[Tensor, "*batch latent"]
 
     def rsample(
         self, generator: torch.Generator | None = None, samples: int | None = None
     ) -> Float[Tensor, "*samples_batch latent"]:
-        """Give the point; `samples` puts a dimension of copies in front."""
+        """Return the point; `samples` adds a leading dimension of copies."""
         return self.mean if samples is None else self.mean.expand(samples, *self.mean.shape)
 
     def detach(self) -> "PointMass":
-        """Give the same point, cut off from what made it."""
+        """Return the same point, detached."""
         return PointMass(self.mean.detach())
 
     def log_prob(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch"]:
-        """Log probability of the point itself, 0 nats: what the bound of discrete codes needs."""
+        """Return the log probability of the point, 0 nats; bounds of discrete codes use it."""
         return torch.zeros_like(latents[..., 0])
 
 
@@ -79,23 +79,23 @@ Posterior = DiagonalGaussian | PointMass
 
 
 def standard_normal(like: Float[Tensor, "*batch latent"]) -> DiagonalGaussian:
-    """Give the prior N(0, I) in the shape, type and place of `like`."""
+    """Return N(0, I) in the shape and data type and on the device of `like`."""
     return DiagonalGaussian(torch.zeros_like(like), torch.ones_like(like))
 
 
 @runtime_checkable
 class PixelDistribution(Protocol):
-    """p(x|z): what `Model.decode` returns."""
+    """p(x|z), which `Model.decode` returns."""
 
     @property
     def mean(self) -> Tensor:
-        """Expected image, [*batch, channel, height, width], in [0, 1] for most likelihoods."""
+        """The expected image, [*batch, channel, height, width], in [0, 1] for most likelihoods."""
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """Log probability (or density on [0, 1]) of images, [*batch], in nats."""
+        """Return the log probability (or density on [0, 1]) of images, [*batch], in nats."""
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw images, noise of the likelihood included."""
+        """Sample images, including the noise of the likelihood."""
 
 
 def _sum_pixels(values: Tensor) -> Tensor:
@@ -109,21 +109,21 @@ def _gaussian(sum_of_squares: Tensor, variance: Tensor, pixels: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """Binary pixels. On grey ones it is a cross-entropy and no likelihood (science of [0, 1])."""
+    """Binary pixels. Of gray pixels in (0, 1) it is a cross-entropy, but not a likelihood."""
 
     logits: Float[Tensor, "*batch channel height width"]
 
     @property
     def mean(self) -> Tensor:
-        """Probability of a white pixel."""
+        """The probability of a white pixel."""
         return self.logits.sigmoid()
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """Negative cross-entropy, x ln p + (1 - x) ln (1 - p), in nats."""
+        """Return the negative cross-entropy, x ln p + (1 - x) ln (1 - p), in nats."""
         return _sum_pixels(bernoulli_log_prob(images, self.logits))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw black or white pixels."""
+        """Sample black or white pixels."""
         return torch.bernoulli(self.mean, generator=generator)
 
 
@@ -142,7 +142,7 @@ class ContinuousBernoulli:
         return torch.where(self._near_half(), torch.ones_like(self.logits), self.logits)
 
     def log_normalizer(self) -> Tensor:
-        """ln C(p) of each pixel, in nats, as a function of the logit l = ln(p / (1 - p))."""
+        """Return ln C(p) of each pixel, in nats, as a function of the logit l = ln(p / (1 - p))."""
         # C = 2 artanh(1 - 2p) / (1 - 2p) = l / tanh(l / 2), since 1 - 2p = -tanh(l / 2)
         far = self._away_from_half().abs()
         exact = far.log() - torch.tanh(far / 2).log()
@@ -153,7 +153,7 @@ class ContinuousBernoulli:
 
     @property
     def mean(self) -> Tensor:
-        """Expected pixel, which is not p: p / (2p - 1) + 1 / (2 artanh(1 - 2p))."""
+        """The expected pixel, which is not p: p / (2p - 1) + 1 / (2 artanh(1 - 2p))."""
         far = self._away_from_half()
         # p / (2p - 1) = 1 / (1 - e^-l), for l > 0: no exponential overflows
         size = far.abs()
@@ -164,11 +164,11 @@ class ContinuousBernoulli:
         return torch.where(self._near_half(), series, exact)
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """Log density on [0, 1], in nats."""
+        """Return the log density on [0, 1], in nats."""
         return _sum_pixels(bernoulli_log_prob(images, self.logits) + self.log_normalizer())
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw by inverting the distribution function."""
+        """Sample by inverting the distribution function."""
         uniform = torch.rand(self.logits.shape, generator=generator, device=self.logits.device)
         # x = 1 + ln(u + (1 - u) e^-l) / l inverts F(x) = (e^(l x) - 1) / (e^l - 1) for l > 0;
         # in this form it stays accurate down to l = 0, where x = u.
@@ -179,36 +179,36 @@ class ContinuousBernoulli:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Pixels with one shared variance: the squared error as a normalised likelihood."""
+    """Pixels with one shared variance: the squared error as a normalized likelihood."""
 
     mean: Float[Tensor, "*batch channel height width"]
     variance: Float[Tensor, ""]
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """-SSE / (2 s2) - (P / 2) ln(2 pi s2), in nats, for P pixels and variance s2."""
+        """Return -SSE / (2 s2) - (P / 2) ln(2 pi s2), in nats, for P pixels and variance s2."""
         sum_of_squares = _sum_pixels((images - self.mean).square())
         return _gaussian(sum_of_squares, self.variance, math.prod(self.mean.shape[-3:]))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw pixels around the mean; they may leave [0, 1]."""
+        """Sample pixels around the mean; they may leave [0, 1]."""
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
         return self.mean + self.variance.sqrt() * noise
 
 
 @dataclass(frozen=True)
 class ProfiledGaussian:
-    """A Gaussian whose variance is the best one for the images that it is asked about.
+    """A Gaussian with the maximum-likelihood variance of the images passed to `log_prob`.
 
-    Rybkin et al. 2021 (sigma-VAE), equation 4. For training only: the variance is taken as a
-    constant when differentiating, which changes no gradient, because at the best variance
-    the derivative by the variance is zero.
+    Rybkin et al. 2021 (sigma-VAE), equation 4. For training only: the variance is a constant to
+    differentiation, which changes no gradient, because at the best variance the derivative by the
+    variance is zero.
     """
 
     mean: Float[Tensor, "*batch channel height width"]
     group: ProcessGroup = SINGLE_GROUP
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """Log density at s2 = mean squared error of all images given, in nats."""
+        """Return the log density at s2 = mean squared error of all these images, in nats."""
         sum_of_squares = _sum_pixels((images - self.mean).square())
         pixels = math.prod(self.mean.shape[-3:])
         mean = self.group.batch_mean(sum_of_squares.detach().mean())
@@ -216,23 +216,23 @@ class ProfiledGaussian:
         return _gaussian(sum_of_squares, variance, pixels)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Give the mean: no variance is known before images are seen."""
+        """Return the mean, because the variance is known only with images."""
         return self.mean
 
 
 @dataclass(frozen=True)
 class DiscretizedLogistic:
-    """256 grey levels, each the logistic's mass between its neighbours' midpoints.
+    """256 gray levels, each with the logistic's mass between the midpoints to its neighbors.
 
     Kingma et al. 2016 (IAF), appendix; Salimans et al. 2017, equation 2. Level v is the image
-    value v / 255; the two outer levels take the tails, so the levels sum to 1.
+    value v / 255; the two outer levels include the tails, so that the levels sum to 1.
     """
 
     mean: Float[Tensor, "*batch channel height width"]
     log_scale: Float[Tensor, "*batch channel height width"]
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """Log probability of the 8-bit pixels, in nats."""
+        """Return the log probability of 8-bit pixels, in nats."""
         inverse_scale = torch.exp(-self.log_scale)
         half_level = 0.5 / 255
         upper = (images - self.mean + half_level) * inverse_scale
@@ -246,7 +246,7 @@ class DiscretizedLogistic:
         return _sum_pixels(torch.where(black | white, edges, inside))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Draw 8-bit levels, as values in [0, 1]."""
+        """Sample 8-bit levels, as values in [0, 1]."""
         uniform = torch.rand(self.mean.shape, generator=generator, device=self.mean.device)
         value = self.mean + self.log_scale.exp() * torch.logit(uniform, eps=1e-6)
         return (value.clamp(0, 1) * 255).round() / 255

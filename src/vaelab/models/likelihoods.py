@@ -1,4 +1,4 @@
-"""From a decoder's outputs to p(x|z): what each setting of `model.likelihood` means."""
+"""Likelihoods p(x|z) of a decoder's outputs, one for each value of `model.likelihood`."""
 
 import torch
 from jaxtyping import Float
@@ -22,9 +22,9 @@ MeanImage = Float[Tensor, "channel height width"]
 class Likelihood(nn.Module):
     """Turns a decoder's outputs into a distribution of images.
 
-    `outputs_per_channel` says how many numbers it needs for each pixel's channel; `fitted`
-    whether it has a parameter that is set in closed form from the training split. `group`
-    computes means over a training batch of which other processes hold a part.
+    `outputs_per_channel` is the number of outputs for each channel of a pixel. `fitted` is true
+    where a parameter is set in closed form from the training split. `group` computes means over
+    training batches that are split over processes.
     """
 
     outputs_per_channel = 1
@@ -32,14 +32,14 @@ class Likelihood(nn.Module):
     group: ProcessGroup = SINGLE_GROUP
 
     def forward(self, outputs: Outputs) -> PixelDistribution:
-        """Give p(x|z) for the outputs of a decoder."""
+        """Return p(x|z) for the outputs of a decoder."""
         raise AssertionError("each likelihood defines its own")
 
     def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
-        """Give the outputs that mean the training split's mean image, whatever the latent.
+        """Return the outputs whose distribution has the training split's mean image as its mean.
 
-        A decoder starts from there (Burda et al. 2016, appendix C: the output bias): one that
-        first has to find out how dark most pixels are may end where a sigmoid saturates.
+        They are added to the decoder's outputs as a bias (Burda et al. 2016, appendix C). Without
+        it, a decoder first learns how dark most pixels are, which may saturate sigmoids.
         """
         return mean_image.clamp(0.01, 0.99).logit()
 
@@ -48,7 +48,7 @@ class BernoulliLikelihood(Likelihood):
     """Outputs are logits of a white pixel."""
 
     def forward(self, outputs: Outputs) -> Bernoulli:
-        """Give the Bernoulli of the logits."""
+        """Return the Bernoulli with these logits."""
         return Bernoulli(outputs)
 
 
@@ -56,7 +56,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
     """Outputs are logits of the continuous Bernoulli's parameter."""
 
     def forward(self, outputs: Outputs) -> ContinuousBernoulli:
-        """Give the continuous Bernoulli of the logits."""
+        """Return the continuous Bernoulli with these logits."""
         return ContinuousBernoulli(outputs)
 
 
@@ -66,20 +66,20 @@ class DiscretizedLogisticLikelihood(Likelihood):
     outputs_per_channel = 2
 
     def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
-        """Give the location of the mean image; the scale is left to the decoder."""
+        """Return the location of the mean image, and 0 for the log-scale."""
         return torch.cat([super().initial_outputs(mean_image), torch.zeros_like(mean_image)])
 
     def forward(self, outputs: Outputs) -> DiscretizedLogistic:
-        """Give the logistic; its scale stays between e^-7 and 1, half a grey level to all."""
+        """Return the logistic, with a scale between e^-7 (a quarter of a gray level) and 1."""
         location, log_scale = outputs.chunk(2, dim=-3)
         return DiscretizedLogistic(location.sigmoid(), -7 * torch.sigmoid(log_scale))
 
 
 class GaussianLikelihood(Likelihood):
-    """Outputs are means; one variance is shared by all pixels, set or fitted.
+    """Outputs are means; one variance, set or fitted, is shared by all pixels.
 
-    While a model with a fitted variance trains, each batch is scored at its own best
-    variance; in evaluation the variance is the buffer's, frozen by `fit`.
+    In training, a fitted variance is the maximum-likelihood variance of each batch. In evaluation
+    it is the buffer `variance`, which `fit` sets.
     """
 
     variance: Tensor
@@ -91,23 +91,23 @@ class GaussianLikelihood(Likelihood):
         self.register_buffer("variance", torch.tensor(1.0 if variance is None else variance))
 
     def forward(self, outputs: Outputs) -> Gaussian | ProfiledGaussian:
-        """Give the Gaussian around the decoder's means."""
+        """Return the Gaussian around the decoder's means."""
         mean = outputs if self.linear else outputs.sigmoid()
         if self.training and self.fitted:
             return ProfiledGaussian(mean, self.group)
         return Gaussian(mean, self.variance)
 
     def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
-        """Give the mean image, through the inverse of the sigmoid where there is one."""
+        """Return the mean image, or its logits where a sigmoid follows."""
         return mean_image if self.linear else super().initial_outputs(mean_image)
 
     def fit(self, mean_squared_error: Float[Tensor, ""]) -> None:
-        """Freeze the variance at its maximum-likelihood value, s2 = SSE / (N P)."""
+        """Set the variance to its maximum-likelihood value, s2 = SSE / (N P), of N images."""
         self.variance.copy_(mean_squared_error.clamp_min(1e-6))
 
 
 def build_likelihood(settings: ModelSettings, pixels: int) -> Likelihood:
-    """Build the likelihood that `model.likelihood` names, for images of `pixels` numbers."""
+    """Build the likelihood that `model.likelihood` names; `pixels` counts those of all channels."""
     if settings.likelihood == "gaussian":
         linear = settings.gaussian_mean == "linear"
         return GaussianLikelihood(_gaussian_variance(settings, pixels), linear=linear)

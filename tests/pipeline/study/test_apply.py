@@ -61,8 +61,8 @@ def test_a_winner_that_does_not_fit_is_a_users_error(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model: {latent_dim: 1}\nmodel: {latent_dim: 2}\n", "no valid YAML: .* duplicate key"),
-        ("model: {latent_dim: 1\n", "no valid YAML: .*expected ',' or '}'"),
+        ("model: {latent_dim: 1}\nmodel: {latent_dim: 2}\n", "not valid YAML: .* duplicate key"),
+        ("model: {latent_dim: 1\n", "not valid YAML: .*expected ',' or '}'"),
         ("model:\n", "model: must be a mapping"),
         ("- model\n", "must be a mapping of sections"),
         ("render: &r {seed: 1}\nmodel: {latent_dim: 1}\ntrain: *r\n", "cannot be set without"),

@@ -1,9 +1,9 @@
-"""Doubling height and width: a transposed convolution that CPUs compute as an ordinary one.
+"""A transposed convolution of stride 2 that CPUs compute as an ordinary convolution.
 
-A transposed convolution fills a processor's registers with output channels, and an image has one
-or three. But the 2b x 2b output pixels that lie over b x b input pixels depend on one window of
-the input: they are channels of an ordinary convolution of stride b, laid out side by side
-afterwards (Shi et al. 2016, section 3.2: the sub-pixel convolution).
+CPUs vectorize transposed convolutions over output channels, of which an image has only one or
+three. But the 2b x 2b output pixels over b x b input pixels depend on one window of the input. An
+ordinary convolution of stride b computes them as channels, which are then rearranged into pixels
+(Shi et al. 2016, section 3.2: the sub-pixel convolution).
 """
 
 import torch
@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Output channels up to which the ordinary convolution is faster, in training as well.
+# The ordinary convolution is faster up to this number of output channels, also in training.
 FEW_CHANNELS = 8
 
 
 class SubPixelConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution of stride 2 and an odd kernel, padded by half of it.
+    """A transposed convolution of stride 2 and an odd kernel, padded by half of the kernel.
 
-    Parameters and, within rounding, results are those of `torch.nn.ConvTranspose2d`, which
-    devices other than CPUs run, and any if `transposes` is set: `torch.vmap` cannot lay out the
-    channels of many models at once. Turns n pixels into 2n - 1 and the output padding.
+    Parameters and, up to rounding, results are those of `torch.nn.ConvTranspose2d`, which is used
+    on other devices than CPUs, and where `transposes` is set, because `torch.vmap` cannot rearrange
+    the channels of many models at once. n pixels become 2n - 1 and the output padding.
     """
 
     transposes = False
@@ -40,11 +40,11 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
         input: Float[Tensor, "batch inputs height width"],
         output_size: list[int] | None = None,
     ) -> Float[Tensor, "batch outputs rows columns"]:
-        """Enlarge feature maps."""
+        """Return feature maps of about twice the height and width."""
         if self.transposes or input.device.type != "cpu" or output_size is not None:
             return super().forward(input, output_size)
         height, width = input.shape[2:]
-        # A window reaches as far behind its block as before it, or one pixel more: an odd margin.
+        # A window extends as far after its block as before it, plus one pixel if the margin is odd.
         after = [self.margin % 2 + size % self.block for size in (width, height)]
         padded = functional.pad(input, (0, after[0], 0, after[1])) if any(after) else input
         assert self.bias is not None
@@ -56,12 +56,12 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
             padding=self.margin // 2,
         )
         rows, columns = 2 * height - 1, 2 * width - 1
-        image = _side_by_side(blocks, 2 * self.block)
+        image = _blocks_to_pixels(blocks, 2 * self.block)
         return image[:, :, : rows + self.output_padding[0], : columns + self.output_padding[1]]
 
     def _block_weight(self) -> Float[Tensor, "pixels_outputs inputs window window"]:
-        # Pixel r of a block takes tap r + 2 (window - 1 - u) of the kernel, `front` zeros put
-        # before it, from pixel u of the block's window.
+        # Pixel r of a block is a sum over pixels u of its window, with the weights
+        # r + 2 (window - 1 - u) of the kernel after `front` zeros.
         front = self.margin % 2 + 2 * (self.block - 1)
         back = 2 * self.block - 1 - self.margin % 2
         kernel = functional.pad(self.weight, (front, back, front, back))
@@ -69,10 +69,10 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
         return taps.permute(4, 5, 1, 0, 2, 3).flatten(0, 2)
 
 
-def _side_by_side(
+def _blocks_to_pixels(
     blocks: Float[Tensor, "batch pixels_outputs height width"], size: int
 ) -> Float[Tensor, "batch outputs rows columns"]:
-    """Lay blocks of `size` x `size` pixels out as one image."""
+    """Rearrange channels into blocks of `size` x `size` pixels."""
     batch, channels, height, width = blocks.shape
     outputs = channels // size**2
     pixels = blocks.permute(0, 2, 3, 1).reshape(batch, height, width, size, size, outputs)

@@ -30,20 +30,20 @@ class Block(nn.Module):
         )
 
     def forward(self, features: Features) -> Features:
-        """Add the residual."""
+        """Return features plus residual."""
         result: Tensor = features + self.residual(features)
         return result
 
 
 class Resize(nn.Module):
-    """Nearest-neighbour interpolation to a fixed size, odd ones too."""
+    """Nearest-neighbor interpolation to a fixed size, which may be odd."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, features: Features) -> Float[Tensor, "batch channel rows columns"]:
-        """Resize the last two dimensions."""
+        """Return the features with their last two dimensions resized."""
         return functional.interpolate(features, size=self.size)
 
 
