@@ -6,9 +6,10 @@ from pipeline import cli, paths
 from pipeline.artifacts import check_image_shape
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_report, run_of_model
-from vaelab.config import ArtifactError, Settings, UserError
+from vaelab.config import ArtifactError, Settings, TrainSettings, UserError, objective_names
 from vaelab.data.dataset import PreparedData
 from vaelab.models.saving import load_model
+from vaelab.objectives import objective_class
 from vaelab.report import EvaluationResult, build_page, validate
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import read_arrays, read_metrics, read_table
@@ -41,6 +42,7 @@ def read_result(settings: Settings) -> EvaluationResult:
         description=description,
         info=data.info,
         active_unit_threshold=settings.evaluate.active_unit_threshold,
+        objective_settings=_settings_used_by(description.objective),
         arrays=read_arrays(paths.EVALUATE_ARRAYS),
         dimensions=read_table(paths.LATENT_DIMENSIONS, *NEEDED),
         means=read_arrays(paths.TEST_LATENTS).get("mean"),
@@ -51,6 +53,12 @@ def read_result(settings: Settings) -> EvaluationResult:
     except UserError as error:
         raise ArtifactError(paths.EVALUATE, str(error)) from error
     return result
+
+
+def _settings_used_by(objective: str) -> frozenset[str]:
+    """Return which settings of `train` an objective uses, none if its file is gone."""
+    used = objective_class(objective).model_fields if objective in objective_names() else {}
+    return frozenset(f"train.{name}" for name in TrainSettings.model_fields if name in used)
 
 
 if __name__ == "__main__":

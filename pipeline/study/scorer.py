@@ -184,7 +184,7 @@ class TrialScorer:
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
         entry = catalogue.lookup(name)
         # Annealed metrics take too long to compute for the message.
-        groups = {entry.metric.group} if entry else set(GROUPS) - {"annealing"}
+        groups = {entry.group} if entry else set(GROUPS) - {"annealing"}
         settings = self.evaluate.model_copy(update=few)
         known = self._evaluated(model, some, "validation", settings, groups)
         metrics = [metric for metric in known if not metric.startswith("dataset.")]

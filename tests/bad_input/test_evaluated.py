@@ -99,7 +99,7 @@ BAD_EVALUATION: dict[str, tuple[dict[str, Any], str]] = {
     "samples without channels": ({"samples_shown": np.zeros((8, 8), np.uint8)}, "samples_shown"),
     "samples that are fractions": ({"samples_shown": np.zeros((4, 1, 8, 8))}, "instead of bytes"),
     "too many classes": ({"class_shares": np.ones(7)}, "class_shares has shape [7] instead of [2]"),
-    "no likelihoods": ({"nll": np.zeros(0)}, "nll holds nothing"),
+    "no likelihoods": ({"nll": np.zeros(0)}, "nll is empty"),
     "likelihoods that are letters": ({"nll": np.array(["a"])}, "nll.npy holds <U1 instead of"),
 }
 BAD_TABLES = {

@@ -1,4 +1,4 @@
-"""Evaluations as the report takes them: real ones, and ones made up number by number."""
+"""Inputs of the report: real evaluations, and evaluations made of given numbers."""
 
 from dataclasses import replace
 from functools import cache
@@ -41,26 +41,27 @@ def info(**changes: Any) -> DatasetInfo:
         "binarization": "none",
         "seed": 0,
         "sha256": {},
-        "origin": "made up",
+        "origin": "generated",
     }
     return DatasetInfo(**given | changes)
 
 
 def made_up(*numbers: dict[str, float], **changes: Any) -> EvaluationResult:
-    """A subject with numbers by their dotted names."""
+    """An evaluation result with numbers by their full names."""
     metrics: dict[str, dict[str, Any]] = {"dataset": {"name": "digits", "test_images": 300}}
     for given in numbers:
         for name, value in given.items():
             group, _, key = name.partition(".")
             metrics.setdefault(group, {})[key] = value
-    known_of: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "metrics": metrics,
         "description": description(),
         "info": info(),
         "active_unit_threshold": 0.01,
+        "objective_settings": frozenset({"train.kl_weight"}),
         "labels": np.arange(300) % 10,
     }
-    return EvaluationResult(**known_of | changes)
+    return EvaluationResult(**fields | changes)
 
 
 def known() -> EvaluationData:
@@ -76,30 +77,33 @@ def known() -> EvaluationData:
 
 @cache
 def measured(name: str) -> tuple[Model, Evaluation]:
-    """An untrained model of an objective, and all that can be measured of it.
+    """An untrained model of an objective, and its evaluation.
 
-    Annealing, which takes seconds, is left to the models whose numbers of it differ.
+    Annealing takes seconds, so only models whose metrics of it differ are annealed.
     """
     few = {"importance_samples": 4, "annealing_images": 2, "annealing_chains": 2}
     chosen = EvaluateSettings.model_validate({**few, "annealing_temperatures": 3, "samples": 40})
-    classifier, subject = build_classifier((1, 8, 8), 10).eval(), model(name)
+    classifier, untrained = build_classifier((1, 8, 8), 10).eval(), model(name)
     left_out = set() if name in ("vae", "autoencoder", "gan") else {"annealing"}
     groups = set(GROUPS) - left_out
-    return subject, evaluate(subject, known(), chosen, CPU, classifier, groups)
+    return untrained, evaluate(untrained, known(), chosen, CPU, classifier, groups)
 
 
 @cache
 def real(name: str) -> EvaluationResult:
-    """The evaluation of an untrained model, as the report takes it."""
-    subject, found = measured(name)
-    prior = next(k for k in ("standard_normal", "mixture", "codebook") if _has(subject, k))
-    chosen = ModelSettings.model_validate({"latent_dim": subject.latent_dim, "prior": prior})
-    networks = tuple(key for key in subject.networks if key != "prior")
+    """The evaluation result of an untrained model."""
+    untrained, found = measured(name)
+    prior = next(k for k in ("standard_normal", "mixture", "codebook") if _has(untrained, k))
+    chosen = ModelSettings.model_validate({"latent_dim": untrained.latent_dim, "prior": prior})
+    networks = tuple(key for key in untrained.networks if key != "prior")
     return EvaluationResult(
         metrics=found.metrics,
-        description=description(name, networks=networks, posterior=subject.posterior, model=chosen),
+        description=description(
+            name, networks=networks, posterior=untrained.posterior, model=chosen
+        ),
         info=info(factor_names=("small", "bright")),
         active_unit_threshold=0.01,
+        objective_settings=frozenset({"train.kl_weight"}),
         arrays=found.arrays,
         dimensions=found.latents.dimensions if found.latents else {},
         means=found.latents.means if found.latents else None,
@@ -107,5 +111,5 @@ def real(name: str) -> EvaluationResult:
     )
 
 
-def _has(subject: Model, prior: str) -> bool:
-    return type(subject.networks["prior"]).__module__.endswith(f".{prior}")
+def _has(untrained: Model, prior: str) -> bool:
+    return type(untrained.networks["prior"]).__module__.endswith(f".{prior}")

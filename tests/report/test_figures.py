@@ -1,4 +1,4 @@
-"""Which figures a report shows, where, and what it says to those who do not see them."""
+"""The figures of a report, their sections and their alternative texts."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SIMULATED = {
     "annealing.simulated_nll_upper_nats": 2.5,
     "annealing.simulated_nll_lower_nats": 2.25,
 }
-PARTS = {
+TERMS = {
     "latent.mutual_information_nats": 3.0,
     "latent.mutual_information_cap_nats": 9.0,
     "latent.marginal_kl_nats": 2.0,
@@ -34,37 +34,37 @@ TABLE = {
 }
 
 
-def drawn(subject: EvaluationResult) -> dict[str, ReportFigure]:
-    return {picture.name: picture for picture in report_figures(subject)}
+def drawn(result: EvaluationResult) -> dict[str, ReportFigure]:
+    return {figure.name: figure for figure in report_figures(result)}
 
 
-def test_a_ladder_leads_from_the_bound_by_half_the_samples_to_all_of_them():
+def test_the_ladder_has_the_bounds_with_half_the_samples_and_with_all():
     found = drawn(made_up(BOUND, SIMULATED))["ladder"]
     assert found.section == "bound"
     assert found.alternative == (
         "300 test images: negative ELBO −3, NLL, K = 50 −4.5, NLL, K = 100 −5; "
-        "16 images that the model drew: annealed, upper 2.5, annealed, lower 2.25."
+        "16 images sampled from the model: annealed, upper 2.5, annealed, lower 2.25."
     )
     assert "ladder" not in drawn(made_up({"test.nll_nats": -5.0, "test.neg_elbo_nats": -5.0}))
 
 
-def test_the_rate_is_split_as_far_as_it_was_measured():
+def test_the_kl_loss_is_decomposed_into_the_measured_terms():
     split = {"latent.total_correlation_nats": 1.5, "latent.dimension_wise_kl_nats": 0.5}
-    three = drawn(made_up(PARTS, split, {"test.kl_loss_nats": 5.25}))["rate"]
+    three = drawn(made_up(TERMS, split, {"test.kl_loss_nats": 5.25}))["rate"]
     assert three.alternative == (
         "mutual information 3 nats, total correlation 1.5 nats, dimension-wise KL 0.5 nats."
     )
     assert "5.25 nats" in three.figure.get_suptitle()
-    # With another prior, which need not factorise, and without a bound.
+    # Without a standard prior, and without a bound.
     correlation = {"latent.total_correlation_nats": 1.5}
-    two = drawn(made_up(PARTS, correlation))["rate"]
+    two = drawn(made_up(TERMS, correlation))["rate"]
     assert two.alternative == "mutual information 3 nats, KL of the aggregate posterior 2 nats."
     assert "5 nats" in two.figure.get_suptitle()
 
 
 def test_dimensions_are_drawn_from_their_table():
     found = drawn(made_up(dimensions=TABLE))
-    assert {name: picture.section for name, picture in found.items()} == {
+    assert {name: figure.section for name, figure in found.items()} == {
         "moments": "latent",
         "collapse": "collapse",
         "variances": "collapse",
@@ -76,7 +76,7 @@ def test_dimensions_are_drawn_from_their_table():
     assert "moments" not in drawn(made_up(dimensions=TABLE, description=flow))
 
 
-def test_images_lie_where_their_means_are():
+def test_the_scatter_plot_has_the_latent_means():
     means = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], np.float32)
     found = drawn(made_up(means=means, labels=np.array([0, 1, 1])))["scatter"]
     assert found.alternative == (
@@ -85,38 +85,44 @@ def test_images_lie_where_their_means_are():
     assert "scatter" not in drawn(made_up(means=means[:1]))
 
 
-def test_a_scatter_plot_is_told_in_words():
+def test_the_alternative_text_of_a_scatter_plot():
     means = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 0.5], [9.0, -4.0]], np.float32)
     labels, names = np.array([0, 0, 1, 2]), info(class_names=("cat", "dog", "owl"))
     named = drawn(made_up(means=means, labels=labels, info=names))["scatter"]
     assert named.alternative == (
-        "Scatter plot of 4 latent means of 3 classes: the means of cat and dog are nearest to one "
-        "another, those of cat and owl farthest apart."
+        "Scatter plot of 4 latent means of 3 classes: the means of cat and dog are closest, those "
+        "of cat and owl farthest apart."
     )
     for none in (None, np.zeros(4, np.int64)):
         plain = drawn(made_up(means=means, labels=none, info=info(class_names=None)))["scatter"]
         assert plain.alternative == (
-            "Scatter plot of 4 latent means; they spread most in z0, from 0 to 9."
+            "Scatter plot of 4 latent means; their largest variance is in z0, from 0 to 9."
         )
 
 
-def test_what_is_drawn_afresh_is_not_what_is_shown():
+def test_random_binarization_is_mentioned_in_the_caption():
     shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
     fresh = made_up(arrays=shown, info=info(binarization="fresh"))
-    assert "drawn from the grey image that is shown." in drawn(fresh)["nearest"].caption
-    assert drawn(made_up(arrays=shown))["nearest"].caption.endswith("is that of pixels.")
+    assert "at random from the gray image that is shown." in drawn(fresh)["nearest"].caption
+    assert drawn(made_up(arrays=shown))["nearest"].caption.endswith("Distances are between pixels.")
 
 
-def test_classes_are_named_where_the_shares_differ_most():
+def test_the_classes_with_the_largest_differences_are_named():
     shares, real_shares = np.array([0.5, 0.3, 0.2]), np.array([0.3, 0.3, 0.4])
     arrays = {"class_shares": shares, "class_shares_real": real_shares}
     named = made_up(info=info(class_names=("cat", "dog", "owl")), arrays=arrays)
-    assert drawn(named)["classes"].alternative == "Most too often: cat; most too seldom: owl."
+    assert (
+        drawn(named)["classes"].alternative
+        == "Most overrepresented: cat; most underrepresented: owl."
+    )
     unnamed = made_up(info=info(class_names=None), arrays=arrays)
-    assert drawn(unnamed)["classes"].alternative == "Most too often: 0; most too seldom: 2."
+    assert (
+        drawn(unnamed)["classes"].alternative
+        == "Most overrepresented: 0; most underrepresented: 2."
+    )
 
 
-def test_spaces_are_compared_where_their_floors_are_there():
+def test_feature_spaces_with_reference_values_are_compared():
     numbers = {
         "samples.pixels_frechet_distance": 3.0,
         "samples.pixels_frechet_distance_floor": 1.5,
@@ -124,20 +130,22 @@ def test_spaces_are_compared_where_their_floors_are_there():
         "samples.classifier_frechet_distance": 3.0,
         "samples.classifier_frechet_distance_floor": 0.0,
     }
-    assert drawn(made_up(numbers))["distances"].alternative == "pixels: 2 times the floor."
+    assert drawn(made_up(numbers))["distances"].alternative == (
+        "pixels: 2 times the value for training images."
+    )
     shares = {
-        f"samples.pca_{name}{end}": value
+        f"samples.pca_{name}{suffix}": value
         for name, value in (("precision", 0.9), ("recall", 0.5), ("density", 1.1))
-        for end in ("", "_floor")
+        for suffix in ("", "_floor")
     }
     assert "manifold" not in drawn(made_up(shares)), "one of four is missing"
-    whole = made_up(shares, {"samples.pca_coverage": 0.75, "samples.pca_coverage_floor": 1.0})
-    assert drawn(whole)["manifold"].alternative == (
+    complete = made_up(shares, {"samples.pca_coverage": 0.75, "samples.pca_coverage_floor": 1.0})
+    assert drawn(complete)["manifold"].alternative == (
         "principal components: precision 0.9, recall 0.5, density 1.1, coverage 0.75."
     )
 
 
-def test_codes_have_no_effective_sample_sizes_to_draw():
+def test_effective_sample_sizes_of_one_sample_are_not_drawn():
     arrays = {"effective_sample_size": np.ones(9)}
     assert drawn(made_up({"test.nll_importance_samples": 1}, arrays=arrays)) == {}
     found = drawn(made_up({"test.nll_importance_samples": 4}, arrays=arrays))
@@ -147,12 +155,12 @@ def test_codes_have_no_effective_sample_sizes_to_draw():
 
 
 @pytest.mark.parametrize("name", ["vae", "gan", "vq_vae"])
-def test_every_figure_has_a_name_a_section_and_words(name):
+def test_every_figure_has_a_name_a_section_and_texts(name):
     found = list(report_figures(real(name)))
-    names = [picture.name for picture in found]
+    names = [figure.name for figure in found]
     assert len(set(names)) == len(names) > 3
-    for picture in found:
-        assert picture.section in {section.name for section in SECTIONS}
-        for text in (picture.alternative, picture.caption):
+    for figure in found:
+        assert figure.section in {section.name for section in SECTIONS}
+        for text in (figure.alternative, figure.caption):
             assert text.endswith(".")
             assert "nan" not in text

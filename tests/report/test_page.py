@@ -1,4 +1,4 @@
-"""The page that says where a model stands, to everyone who opens it."""
+"""The page: all numbers are shown, it is accessible, and it needs no network."""
 
 import base64
 import itertools
@@ -23,16 +23,16 @@ from vaelab.report.sections import SECTIONS
 
 
 @pytest.mark.parametrize("name", ["vae", "gan", "autoencoder", "vq_vae", "vae_gan"])
-def test_a_real_evaluation_is_shown_as_a_whole(name):
-    subject = real(name)
-    shown = [row for section in SECTIONS for row in rows(subject, section.metrics)]
-    # Errors and floors stand beside their values.
-    beside = re.compile(r"_standard_error_|_floor$|_real$|_chance$")
+def test_all_numbers_of_an_evaluation_are_shown(name):
+    result = real(name)
+    shown = [row for section in SECTIONS for row in rows(result, section.metrics)]
+    # Errors and references are in the row of their value.
+    secondary = re.compile(r"_standard_error_|_floor$|_real$|_chance$")
     measured = {
         f"{group}.{key}"
-        for group, values in subject.metrics.items()
+        for group, values in result.metrics.items()
         for key, value in values.items()
-        if group != "dataset" and not isinstance(value, str) and not beside.search(key)
+        if group != "dataset" and not isinstance(value, str) and not secondary.search(key)
     }
     assert {each.name for each in shown} == measured
     for each in shown:
@@ -42,11 +42,11 @@ def test_a_real_evaluation_is_shown_as_a_whole(name):
         assert "nan" not in text
         assert "None" not in text
         assert each.interpretation.rating in ("good", "fair", "poor", "none")
-    assert 5 <= len(summary(subject)) <= 8
+    assert 5 <= len(summary(result)) <= 8
 
 
 class Page(HTMLParser):
-    """Checks while it reads: tags are closed in order, ids are unique, nothing is fetched."""
+    """A parsed page; the parser checks that tags are closed in order."""
 
     VOID = {"meta", "img", "path", "circle", "wbr"}
 
@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        assert len(given) == len(attrs), f"an attribute of {tag} stands there twice"
+        assert len(given) == len(attrs), f"{tag} has the same attribute twice"
         self.tags.append((tag, given))
         if tag not in self.VOID:
             self.open.append(tag)
@@ -95,13 +95,13 @@ def page(name: str) -> str:
     return PAGES[name]
 
 
-def bare(subject: EvaluationResult) -> Page:
-    """The page of a subject without figures."""
-    return Page(build_page(replace(subject, arrays={}, dimensions={}, means=None)))
+def bare(result: EvaluationResult) -> Page:
+    """The page of an evaluation without arrays."""
+    return Page(build_page(replace(result, arrays={}, dimensions={}, means=None)))
 
 
 @pytest.mark.parametrize("name", ["vae", "gan"])
-def test_a_page_is_html_that_needs_nothing_else(name):
+def test_a_page_is_html_that_loads_nothing(name):
     text = page(name)
     assert text.startswith("<!DOCTYPE html>\n<html lang=")
     found = Page(text)
@@ -120,21 +120,21 @@ def test_a_page_is_html_that_needs_nothing_else(name):
 
 
 @pytest.mark.parametrize("name", ["vae", "gan"])
-def test_a_page_can_be_read_without_seeing_it(name):
+def test_a_page_is_accessible(name):
     found = Page(page(name))
     for given in found.all("img"):
-        assert given["alt"] or "width" not in given, "only the pictures of the strip, named as one"
+        assert given["alt"] or "width" not in given, "the thumbnails have one label"
     assert all(given["scope"] in ("col", "row") for given in found.all("th"))
     assert len(found.all("caption")) == len(found.all("table"))
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-    # A mark is a word too, never a colour alone.
+    # A rating is a word too, not only a color.
     for section in SECTIONS:
         for each in rows(real(name), section.metrics):
             if name == "gan" and each.name == "latent.dimensions":
-                continue  # it makes no section by itself
+                continue  # no section consists of it
             words = f"{each.interpretation.rating} " if each.interpretation.rating != "none" else ""
             assert f"{words}{each.interpretation.text}".replace("\u00a0", " ") in found.text
 
@@ -154,21 +154,21 @@ def test_tables_are_rectangles(name):
     assert len(cells) >= 2
 
 
-def svgs(found: Page, look: str) -> list[str]:
-    sources = [given["src"] for given in found.all("img") if given.get("class") == look]
+def svgs(found: Page, version: str) -> list[str]:
+    sources = [given["src"] for given in found.all("img") if given.get("class") == version]
     return [base64.b64decode(source.partition(",")[2]).decode() for source in sources]
 
 
-def test_figures_have_a_light_and_a_dark_look_and_fetch_nothing():
+def test_figures_have_a_light_and_a_dark_version_and_load_nothing():
     found = Page(page("vae"))
     light, dark = svgs(found, "light"), svgs(found, "dark")
     assert len(light) == len(dark) == len(found.all("figure")) > 10
-    plates = [picture.keep_light_background for picture in report_figures(real("vae"))]
-    for bright, dim, is_plate in zip(light, dark, plates, strict=True):
-        ElementTree.fromstring(bright)
-        assert "#ffffff" in bright
-        assert ("#ffffff" in dim) == ("#1f2933" in dim) == is_plate
-        references = re.findall(r'(?:href|src)="([^"]*)"', bright)
+    kept = [figure.keep_light_background for figure in report_figures(real("vae"))]
+    for light_svg, dark_svg, keeps_light in zip(light, dark, kept, strict=True):
+        ElementTree.fromstring(light_svg)
+        assert "#ffffff" in light_svg
+        assert ("#ffffff" in dark_svg) == ("#1f2933" in dark_svg) == keeps_light
+        references = re.findall(r'(?:href|src)="([^"]*)"', light_svg)
         assert all(target.startswith(("#", "data:image/png")) for target in references)
     size = {given["width"] for given in found.all("img") if "width" in given}
     assert all(int(width) > 100 for width in size)
@@ -176,7 +176,7 @@ def test_figures_have_a_light_and_a_dark_look_and_fetch_nothing():
 
 def luminance(color: str) -> float:
     """Relative luminance of WCAG 2.2."""
-    channels = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    channels = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
@@ -186,99 +186,98 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_what_is_measured_stands_out_from_light_and_from_dark_paper():
-    looks = DARK
+def test_colors_have_contrast_on_a_light_and_on_a_dark_background():
     for color in (BLUE, ORANGE, STONE, INK, SLATE):
         assert contrast(color, "#ffffff") >= 3, color
-        assert contrast(looks.get(color, color), looks["#ffffff"]) >= 3, color
+        assert contrast(DARK.get(color, color), DARK["#ffffff"]) >= 3, color
 
 
-def test_colours_that_stand_for_values_keep_their_paper():
-    assert {
-        picture.name for picture in report_figures(real("vae")) if picture.keep_light_background
-    } == {
-        "scatter",
-        "factors",
-    }
+def test_figures_whose_colors_stand_for_values_keep_their_background():
+    figures = report_figures(real("vae"))
+    kept = {figure.name for figure in figures if figure.keep_light_background}
+    assert kept == {"scatter", "factors"}
 
 
-def test_the_same_evaluation_gives_the_same_page():
-    subject = real("gan")
-    assert build_page(subject) == page("gan")
+def test_the_same_evaluation_results_in_the_same_page():
+    result = real("gan")
+    assert build_page(result) == page("gan")
 
 
 def test_a_vae_has_every_section():
     found = Page(page("vae"))
     ids = {given["id"] for given in found.all("h2")}
     assert ids == {"summary", "glossary", *(section.name for section in SECTIONS)}
-    assert "Not measured, and why" not in found.text
-    assert "What the dimensions say" in found.text
-    for metric in METRICS:
-        assert metric.title in found.text or metric.name in ("bits_per_dim", "observation_variance")
+    assert "Not measured" not in found.text
+    assert "Findings" in found.text
+    missing = {metric.title for metric in METRICS if metric.title not in found.text}
+    assert missing == {"Observation variance"}
 
 
 def test_a_gan_has_no_likelihood_section_but_says_why():
     found = Page(page("gan"))
     ids = {given["id"] for given in found.all("h2")}
     assert ids == {"summary", "glossary", "bound", "samples"}
-    assert "gan has no encoder, so no posterior to draw weighted latents from" in found.text
-    assert "Annealed importance sampling, which needs no encoder, scores the model" in found.text
+    assert "gan has no encoder, so no posterior to sample importance-weighted latents" in found.text
+    assert (
+        "The likelihood is estimated by annealed importance sampling, without an encoder."
+        in found.text
+    )
     assert "Likelihood by annealing" in found.text
     assert "Is the bound tight?" not in found.text
-    assert "Active dimensions" not in found.text, "the glossary has what is shown alone"
+    assert "Active dimensions" not in found.text, "the glossary has only what is shown"
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("autoencoder", "the encoder gives points, not distributions"),
-        ("vae_gan", "judges images by a discriminator's features, not by their pixels"),
+        ("autoencoder", "the encoder returns points, not distributions"),
+        ("vae_gan", "compares the features of a discriminator instead of pixels"),
     ],
 )
-def test_other_models_without_a_bound_say_why_and_show_what_they_restore(name, why):
+def test_other_models_without_a_bound_say_why_and_show_reconstructions(name, why):
     found = bare(real(name))
     assert why in found.text
     assert "Reconstructions" in found.text
     assert "Squared error of reconstructions" in found.text
 
 
-def test_what_is_missing_beside_the_bound_is_said_too():
+def test_other_missing_metrics_are_explained_too():
     flow = description(model=ModelSettings(latent_dim=4, prior="vamp"))
-    subject = made_up({"test.nll_nats": 1.0}, description=flow, info=info(class_names=None))
-    found = bare(subject)
-    assert "the prior is another one (vamp)" in found.text
-    assert "Nothing about classes: the images have no labels." in found.text
+    result = made_up({"test.nll_nats": 1.0}, description=flow, info=info(class_names=None))
+    found = bare(result)
+    assert "the prior is vamp." in found.text
+    assert "No metrics of classes: the images have no labels." in found.text
     assert "No bound" not in found.text
 
 
 @pytest.mark.parametrize(
     ("numbers", "changes", "sentence"),
     [
-        ({}, {"info": info(class_names=("a",))}, "Nothing about classes: all images have the same"),
+        ({}, {"info": info(class_names=("a",))}, "No metrics of classes: all images have the same"),
         (
             {},
             {"description": description("vq_vae", model=ModelSettings(prior="codebook"))},
-            "No annealed importance sampling: annealing moves latents little by little",
+            "No annealed importance sampling: it needs continuous latents",
         ),
         ({}, {}, "No annealed importance sampling: evaluate.annealing_images was 0."),
-        ({}, {}, "No samples against real images: it takes 6 training and 6 test images or more."),
+        ({}, {}, "No metrics of samples: they need at least 6 training and 6 test images."),
         ({"annealing.nll_nats": 1.0}, {}, "-No annealed"),
-        ({"samples.count": 6}, {}, "-No samples"),
-        ({}, {}, "-Nothing about classes"),
+        ({"samples.count": 6}, {}, "-No metrics of samples"),
+        ({}, {}, "-No metrics of classes"),
     ],
 )
-def test_each_thing_that_is_missing_is_said_once(numbers, changes, sentence):
+def test_each_missing_kind_of_metric_is_named_once(numbers, changes, sentence):
     found = list(not_measured(made_up({"test.nll_nats": 1.0}, numbers, **changes)))
-    said = sum(text.startswith(sentence.removeprefix("-")) for text in found)
-    assert said == (not sentence.startswith("-"))
+    count = sum(text.startswith(sentence.removeprefix("-")) for text in found)
+    assert count == (not sentence.startswith("-"))
 
 
-def test_the_head_of_the_page_says_which_model_it_is():
+def test_the_facts_at_the_top_of_the_page():
     found = bare(made_up({"test.nll_nats": 1.0, "test.nll_importance_samples": 100}))
     for words in (
         "vae on digits",
         "Data digits, 8 × 8 pixels, 1 channel",
-        "Images 300 for training, 300 for this report",
+        "Images 300 for training, 300 for testing",
         "Objective vae",
         "Prior standard normal",
         "Network conv, 16–32",
@@ -289,9 +288,8 @@ def test_the_head_of_the_page_says_which_model_it_is():
     ):
         assert words in found.text
     assert "KL weight 1.0" in found.text
-    for name in ("iwae", "vq_vae"):
-        other = made_up({"test.kl_loss_nats": 1.0}, description=description(name))
-        assert "KL weight" not in bare(other).text, "it is not read"
+    other = made_up({"test.kl_loss_nats": 1.0}, objective_settings=frozenset())
+    assert "KL weight" not in bare(other).text, "the objective does not use it"
     linear = description(model=ModelSettings(network="mlp", hidden=(), prior="standard_normal"))
     assert "Network mlp, linear" in bare(made_up({"test.nll_nats": 1.0}, description=linear)).text
 
@@ -300,7 +298,7 @@ def test_text_from_outside_is_escaped():
     evil = '"><script>alert(1)</script>&'
     outside = info(name=evil, class_names=(evil, "b"), factor_names=(evil, "c"))
     shares, maps = np.array([0.75, 0.25]), np.eye(2)
-    subject = made_up(
+    result = made_up(
         {"test.nll_nats": 1.0},
         info=outside,
         description=description(evil),
@@ -310,7 +308,7 @@ def test_text_from_outside_is_escaped():
             "factor_mutual_information": maps,
         },
     )
-    text = build_page(subject)
+    text = build_page(result)
     assert "<script" not in text
     assert "alert(1)" in Page(text).text
     alternatives = " ".join(given["alt"] for given in Page(text).all("img"))
@@ -329,9 +327,9 @@ def test_collapse_is_described_with_what_to_try():
     }
     found = Page(build_page(made_up({"latent.active_units": 0}, dimensions=table)))
     assert "posterior collapse" in found.text
-    assert "What to try, the likeliest first" in found.text
-    places = [found.text.index(words) for words in ("surplus; where", "What the dimensions say")]
-    assert places == sorted(places), "under the heading of the collapse"
+    assert "Settings to try, the most promising first" in found.text
+    positions = [found.text.index(words) for words in ("carries no information.", "Findings")]
+    assert positions == sorted(positions), "below the title of the section"
     assert "not active: 0, 1." in " ".join(given["alt"] for given in found.all("img"))
 
 
@@ -340,17 +338,17 @@ def test_figures_of_missing_arrays_are_left_out():
     some = {"nll": np.array([1.0, 2.0, 3.0])}
     found = Page(build_page(made_up({"test.nll_nats": 2.0}, arrays=some)))
     assert len(found.all("figure")) == 1
-    # Those of numbers alone need no arrays.
+    # Some figures need no arrays.
     assert 0 < len(bare(real("vae")).all("figure")) < len(Page(page("vae")).all("figure"))
 
 
 def test_factors_that_do_not_vary_are_not_named():
-    subject = made_up(
+    result = made_up(
         {"disentanglement.mutual_information_gap": 0.5},
-        info=info(factor_names=("shape", "colour", "size")),
+        info=info(factor_names=("shape", "color", "size")),
         arrays={"factor_mutual_information": np.eye(2), "factor_columns": np.array([0, 2])},
     )
-    alternative = Page(build_page(subject)).all("img")[0]["alt"]
+    alternative = Page(build_page(result)).all("img")[0]["alt"]
     assert "shape mostly in z0, size mostly in z1" in alternative
-    unknown = replace(subject, arrays={"factor_mutual_information": np.eye(2)})
+    unknown = replace(result, arrays={"factor_mutual_information": np.eye(2)})
     assert "factor 0 mostly in z0" in Page(build_page(unknown)).all("img")[0]["alt"]

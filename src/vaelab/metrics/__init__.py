@@ -1,45 +1,72 @@
-"""The catalogue of metrics: what each number of metrics.json is, and which direction is better."""
+"""The metrics: one `MetricSpec` for each, in the files of this package.
 
-from collections.abc import Mapping
+A new metric is a function that computes it, called by `vaelab.evaluation`, and a spec here. The
+report, the glossary and the search for hyperparameters take all they need from the spec.
+"""
 
-from vaelab.metrics import annealing, bounds, disentanglement, latent, samples
-from vaelab.metrics.spec import NATS, SPACE, SPACES, Direction, Metric, MetricSpec, Role
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from vaelab.metrics import (
+    annealing,
+    bounds,
+    disentanglement,
+    latent,
+    samples,
+    structure,
+)
+from vaelab.metrics.spec import (
+    NATS,
+    SPACES,
+    Direction,
+    MetricSpec,
+    Rating,
+    SectionName,
+    Thresholds,
+)
 
 __all__ = [
-    "ENTRIES",
     "METRICS",
     "NATS",
     "SPACES",
+    "SPECS",
     "Direction",
-    "Metric",
     "MetricSpec",
-    "Role",
+    "Rating",
+    "SectionName",
+    "Thresholds",
     "lookup",
 ]
 
-METRICS: tuple[Metric, ...] = (
+METRICS: tuple[MetricSpec, ...] = (
     *bounds.METRICS,
     *annealing.METRICS,
     *latent.METRICS,
+    *structure.METRICS,
     *disentanglement.METRICS,
     *samples.METRICS,
 )
 
-ENTRIES: Mapping[str, MetricSpec] = {
-    f"{metric.group}.{name.replace(SPACE, space)}": MetricSpec(metric, role, space)
-    for metric in METRICS
-    for space in metric.spaces
-    for name, role in metric.roles()
-}
-"""Every name that metrics.json can hold, as group.name."""
+
+def _by_name(spec: MetricSpec) -> Iterator[tuple[str, MetricSpec]]:
+    for name in spec.names:
+        yield name, spec
+    for name in filter(None, (spec.standard_error, *spec.references)):
+        yield name, replace(spec, direction="neither")
+
+
+SPECS: Mapping[str, MetricSpec] = dict(item for spec in METRICS for item in _by_name(spec))
+"""The spec of every number in metrics.json, by full name.
+
+A standard error or a reference has the spec of its metric, but no better direction.
+"""
 
 
 def lookup(name: str) -> MetricSpec | None:
-    """Find a metric by group.name, or by its name alone; None where there is no such metric.
+    """Return the spec of a full name, or of a name without its group; None if there is none.
 
-    A name that two groups have, such as nll_nats, is the first group's.
+    Of a name that several groups have, such as nll_nats, the first in `METRICS` is returned.
     """
-    if name in ENTRIES:
-        return ENTRIES[name]
-    ends = (entry for key, entry in ENTRIES.items() if key.partition(".")[2] == name)
-    return next(ends, None)
+    if name in SPECS:
+        return SPECS[name]
+    return next((spec for key, spec in SPECS.items() if key.partition(".")[2] == name), None)

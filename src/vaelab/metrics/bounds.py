@@ -1,120 +1,145 @@
-"""The group `test`: bounds and losses of the test images."""
+"""The group `test`: losses, bounds and likelihood of the test images."""
 
-from vaelab.metrics.spec import NATS, Metric
+from vaelab.metrics.spec import NATS, MetricSpec, Thresholds
 
 BURDA = "Burda et al. 2016, equation 8, arXiv:1509.00519"
 KINGMA = "Kingma & Welling 2014, equation 3, arXiv:1312.6114"
 
 METRICS = (
-    Metric(
-        group="test",
-        name="nll_nats",
-        error="nll_standard_error_nats",
+    MetricSpec(
+        names=("test.nll_nats",),
+        standard_error="test.nll_standard_error_nats",
         title="Negative log-likelihood",
         unit=NATS,
         direction="lower",
-        what="How surprised the model is by a test image, −ln p(x), from K weighted samples of "
-        "each image's posterior.",
-        good="Lower. Between models of the same data and the same kind of likelihood, a difference "
-        "of several standard errors counts.",
+        section="likelihood",
+        computed_by="vaelab.estimators.importance.importance_weighted_log_likelihood",
+        what="−ln p(x) of a test image, estimated from K importance-weighted samples of its "
+        "posterior.",
+        good="Lower. Between models of the same data with the same kind of likelihood, a "
+        "difference of several standard errors is meaningful.",
         caveat="An upper bound in expectation: too high for small K and for posteriors that fit "
-        "badly. A density may exceed 1, so values below 0 are possible. Never compare it between "
-        "likelihoods of other pixels (binary, grey, density).",
+        "poorly. A density may exceed 1, so values below 0 are possible. Do not compare it between "
+        "likelihoods of different kinds of pixels (binary, gray levels, densities).",
         source=BURDA,
     ),
-    Metric(
-        group="test",
-        name="bits_per_dim",
+    MetricSpec(
+        names=("test.bits_per_dim",),
         title="Bits per dimension",
         unit="bits per pixel and channel",
         direction="lower",
-        what="The negative log-likelihood in bits for each number of an image: the length of a "
-        "lossless code, where pixels have 8 bits and it is of their probabilities.",
-        good="Lower. Pixels that nobody models take 8 bits.",
-        caveat="From a density it counts only where the pixels were dequantised.",
+        section="likelihood",
+        computed_by="vaelab.estimators.importance.bits_per_dim",
+        what="The negative log-likelihood in bits per pixel and channel. If pixels have 8 bits and "
+        "the likelihood is a probability of their values, it is the length of a lossless code.",
+        good="Lower. An uncompressed pixel takes 8 bits.",
+        caveat="Computed from a density, it is meaningful only if the pixels were dequantized.",
         source="Theis et al. 2016, section 3.1, arXiv:1511.01844",
     ),
-    Metric(
-        group="test",
-        name="neg_elbo_nats",
-        error="neg_elbo_standard_error_nats",
+    MetricSpec(
+        names=("test.neg_elbo_nats",),
+        standard_error="test.neg_elbo_standard_error_nats",
         title="Negative evidence lower bound",
         unit=NATS,
         direction="lower",
+        section="likelihood",
+        computed_by="vaelab.evaluation.bounds.average",
         what="Generation loss plus KL loss at weight 1: an upper bound on −ln p(x).",
-        good="Lower, and near the negative log-likelihood.",
-        caveat="Looser than the log-likelihood by the KL divergence from the encoder's posterior "
-        "to the true one.",
+        good="Lower, and close to the negative log-likelihood.",
+        caveat="It exceeds −ln p(x) by the KL divergence of the encoder's posterior from the true "
+        "posterior.",
         source=KINGMA,
     ),
-    Metric(
-        group="test",
-        name="generation_loss_nats",
+    MetricSpec(
+        names=("test.generation_loss_nats",),
         title="Generation loss",
         unit=NATS,
         direction="lower",
-        what="What the decoder still has to explain once it has the latent: −ln p(x|z), the "
-        "distortion.",
+        section="likelihood",
+        computed_by="vaelab.evaluation.bounds.score",
+        what="The reconstruction loss: −ln p(x|z) at a latent sampled from the posterior "
+        "(distortion).",
         good="Lower at the same KL loss.",
-        caveat="By itself it is minimised by an autoencoder that stores the image.",
+        caveat="A model that minimizes it without a KL loss is an autoencoder, not a generator.",
         source=KINGMA,
     ),
-    Metric(
-        group="test",
-        name="kl_loss_nats",
+    MetricSpec(
+        names=("test.kl_loss_nats",),
         title="KL loss",
         unit=NATS,
         direction="neither",
-        what="What the latents cost: KL(q(z|x) ‖ p(z)), the rate.",
-        good="Neither: more lets the decoder know more of the image, less makes latents simpler.",
-        caveat="Near 0 the decoder ignores its latents. Estimated from one draw where the prior is "
+        section="likelihood",
+        computed_by="vaelab.models.model.Model.kl",
+        what="KL(q(z|x) ‖ p(z)), the divergence of the posterior from the prior (rate).",
+        good="Neither: a higher value gives the decoder more information about the image, a lower "
+        "one gives latents closer to the prior.",
+        caveat="Near 0 the decoder ignores the latent. Estimated from one sample if the prior is "
         "not N(0, I).",
         source=KINGMA,
+        thresholds=Thresholds(
+            1.0,
+            0.1,
+            "nats; near 0 the posterior has collapsed; poor if the mutual information is poor",
+        ),
     ),
-    Metric(
-        group="test",
-        name="mean_squared_error",
+    MetricSpec(
+        names=("test.mean_squared_error",),
         title="Squared error of reconstructions",
         unit="squared pixel values, of [0, 1]",
         direction="lower",
-        what="Mean over pixels of the squared difference between an image and the mean that its "
-        "drawn latent decodes to.",
+        section="likelihood",
+        computed_by="vaelab.evaluation.bounds.score",
+        what="Mean over pixels of the squared difference between an image and its reconstruction, "
+        "the mean of p(x|z) at a latent sampled from the posterior.",
         good="Lower.",
-        caveat="It rewards blur: of several possible images their mean has the least error.",
-        source="",
+        caveat="It favors blurred reconstructions: the mean of several plausible images has the "
+        "lowest error.",
     ),
-    Metric(
-        group="test",
-        name="nll_importance_samples",
+    MetricSpec(
+        names=("test.nll_importance_samples",),
         title="Importance samples K",
         unit="samples per image",
         direction="neither",
-        what="How many latents of each image the log-likelihood is estimated from.",
-        good="As many as make the change on doubling small; papers use 5,000.",
-        caveat="Log-likelihoods of different K do not compare.",
+        section="bound",
+        computed_by="vaelab.evaluation.bounds.average",
+        what="The number of latents per image that the log-likelihood is estimated from.",
+        good="Large enough that doubling K changes the result little; papers use 5,000.",
+        caveat="Log-likelihoods with different K are not comparable.",
         source=BURDA,
     ),
-    Metric(
-        group="test",
-        name="nll_change_on_doubling_nats",
+    MetricSpec(
+        names=("test.nll_change_on_doubling_nats",),
         title="Change on doubling K",
         unit=NATS,
         direction="higher",
-        what="The negative log-likelihood from K samples less that from half as many.",
+        section="bound",
+        computed_by="vaelab.evaluation.bounds.average",
+        what="The negative log-likelihood from K samples minus the one from K/2 samples.",
         good="Near 0, from below.",
-        caveat="It halves with every doubling only once K is large; a small change at a small "
-        "effective sample size proves little.",
+        caveat="It halves with each doubling only once K is large. At a small effective sample "
+        "size, a small change is weak evidence.",
         source=BURDA,
+        # Papers print tenths of a nat; half a nat changes the order of published models.
+        thresholds=Thresholds(
+            0.1,
+            0.5,
+            "increase of the bound on doubling K, nats; at best fair up to K = 20, at a poor "
+            "effective sample size, and if the excess found by annealing is not good",
+        ),
     ),
-    Metric(
-        group="test",
-        name="nll_effective_sample_size",
+    MetricSpec(
+        names=("test.nll_effective_sample_size",),
         title="Effective sample size",
         unit="of K samples",
         direction="higher",
-        what="How many equally weighted samples the K weighted ones are worth.",
-        good="A large share of K: the encoder's posterior is near the true one.",
-        caveat="From few samples it is too high: the heavy weights may not have been drawn.",
+        section="bound",
+        computed_by="vaelab.estimators.importance.importance_weighted_log_likelihood",
+        what="The number of equally weighted samples that the K importance-weighted samples are "
+        "equivalent to.",
+        good="A large share of K: the encoder's posterior is close to the true posterior.",
+        caveat="Too high for small K: the samples with the largest weights may not have been "
+        "drawn.",
         source="Kong 1992, University of Chicago, technical report 348",
+        thresholds=Thresholds(0.25, 0.05, "share of K, above K = 20"),
     ),
 )

@@ -1,84 +1,120 @@
-"""The group `disentanglement`: known factors of variation, and the dimensions that hold them."""
+"""The group `disentanglement`: how latent dimensions represent known factors of variation."""
 
-from vaelab.metrics.spec import Metric
+from vaelab.metrics.spec import MetricSpec, Thresholds
+from vaelab.metrics.structure import ABOVE_CHANCE
 
-MODELS = (
+EASTWOOD = "Eastwood & Williams 2018, International Conference on Learning Representations"
+LOCATELLO = (
     "Locatello et al. 2019 (arXiv:1811.12359) found that the seed matters more than the objective: "
     "compare means over seeds."
 )
 
+# Few trained models of dSprites leave the middle of these ranges: Locatello et al. 2019.
 METRICS = (
-    Metric(
-        group="disentanglement",
-        name="mutual_information_gap",
+    MetricSpec(
+        names=("disentanglement.mutual_information_gap",),
         title="Mutual information gap",
         unit="share of the factor's entropy",
         direction="higher",
-        what="Mean over factors of the difference between the two dimensions that know most of "
-        "that factor.",
-        good="Near 1: one dimension knows each factor, and no second one does.",
-        caveat="A factor that two dimensions share, as an angle is by sine and cosine, counts as "
-        "entangled. The estimate depends on the bins.",
+        section="structure",
+        computed_by="vaelab.estimators.disentanglement.mig.mutual_information_gap",
+        what="Difference in mutual information with a factor between the two dimensions that have "
+        "most of it, averaged over factors.",
+        good="Near 1: each factor is represented by exactly one dimension.",
+        caveat="A factor that two dimensions share, such as an angle represented by sine and "
+        "cosine, counts as entangled. The estimate depends on the bins.",
         source="Chen et al. 2018, equation 6, arXiv:1802.04942",
+        thresholds=Thresholds(0.4, 0.15, "1 is perfect"),
+        interpretation={
+            "good": "Each factor has its own dimension.",
+            "fair": "Some factors share dimensions.",
+            "poor": "Factors have no dimension of their own.",
+        },
     ),
-    Metric(
-        group="disentanglement",
-        name="dci_disentanglement",
+    MetricSpec(
+        names=("disentanglement.dci_disentanglement",),
         title="Disentanglement (DCI)",
         unit="share",
         direction="higher",
-        what="Whether each dimension is important for one factor only.",
-        good="Near 1: a dimension means one thing.",
-        caveat=MODELS,
-        source="Eastwood & Williams 2018, International Conference on Learning Representations",
+        section="structure",
+        computed_by="vaelab.estimators.disentanglement.dci.disentanglement",
+        what="Whether each dimension is important for a single factor only.",
+        good="Near 1: each dimension represents a single factor.",
+        caveat=LOCATELLO,
+        source=EASTWOOD,
+        thresholds=Thresholds(0.6, 0.3, "1 is perfect"),
+        interpretation={
+            "good": "Most dimensions represent a single factor.",
+            "fair": "Most dimensions represent more than one factor.",
+            "poor": "Most dimensions represent many factors.",
+        },
     ),
-    Metric(
-        group="disentanglement",
-        name="dci_completeness",
+    MetricSpec(
+        names=("disentanglement.dci_completeness",),
         title="Completeness (DCI)",
         unit="share",
         direction="higher",
-        what="Whether each factor is read from one dimension only.",
-        good="Near 1: a factor lies in one place.",
-        caveat=MODELS,
-        source="Eastwood & Williams 2018, International Conference on Learning Representations",
+        section="structure",
+        computed_by="vaelab.estimators.disentanglement.dci.completeness",
+        what="Whether each factor is predicted from a single dimension only.",
+        good="Near 1: each factor is represented by a single dimension.",
+        caveat=LOCATELLO,
+        source=EASTWOOD,
+        thresholds=Thresholds(0.6, 0.3, "1 is perfect"),
+        interpretation={
+            "good": "Most factors are represented by a single dimension.",
+            "fair": "Most factors are represented by several dimensions.",
+            "poor": "Most factors are spread over many dimensions.",
+        },
     ),
-    Metric(
-        group="disentanglement",
-        name="dci_informativeness",
-        reference="dci_informativeness_chance",
+    MetricSpec(
+        names=("disentanglement.dci_informativeness",),
+        references=("disentanglement.dci_informativeness_chance",),
+        reference_of="chance",
         title="Informativeness (DCI)",
         unit="accuracy",
         direction="higher",
-        what="How well the factors can be predicted from the latents at all, on test images.",
-        good="Near 1. Where it is no better than chance, the other two scores mean little.",
+        section="structure",
+        computed_by="vaelab.estimators.disentanglement.dci.dci_importance",
+        what="How accurately the factors of test images can be predicted from the latents.",
+        good="Near 1. If it is no better than chance, the other two DCI scores mean little.",
         caveat="It depends on the predictor as much as on the latents. Chance is the mean over "
-        "factors of their commonest value's share.",
-        source="Eastwood & Williams 2018, International Conference on Learning Representations",
+        "factors of the share of their most frequent value.",
+        source=EASTWOOD,
+        thresholds=ABOVE_CHANCE,
     ),
-    Metric(
-        group="disentanglement",
-        name="sap_score",
+    MetricSpec(
+        names=("disentanglement.sap_score",),
         title="Separated attribute predictability",
         unit="share",
         direction="higher",
-        what="Mean over factors of the difference between the two single dimensions that predict "
-        "that factor best.",
+        section="structure",
+        computed_by="vaelab.estimators.disentanglement.sap.sap_score",
+        what="Difference in accuracy between the two single dimensions that predict a factor best, "
+        "averaged over factors.",
         good="Higher; published models of dSprites stay near 0.1.",
-        caveat="Linear predictors: what a dimension holds in a curve is missed.",
+        caveat="The predictors are linear: nonlinear dependence on a dimension is missed.",
         source="Kumar et al. 2018, section 3, arXiv:1711.00848",
+        thresholds=Thresholds(0.2, 0.05, "1 is perfect"),
+        interpretation={
+            "good": "Each factor is predicted best from a single dimension.",
+            "fair": "The best dimension predicts a factor slightly better than the second best.",
+            "poor": "Several dimensions predict a factor equally well.",
+        },
     ),
-    Metric(
-        group="disentanglement",
-        name="factor_vae_score",
+    MetricSpec(
+        names=("disentanglement.factor_vae_score",),
         title="FactorVAE score",
         unit="accuracy",
         direction="higher",
+        section="structure",
+        computed_by="vaelab.estimators.disentanglement.factor_vae.factor_vae_score",
         what="How often the dimension that varies least among images with one factor held fixed "
-        "tells which factor that is.",
-        good="Near 1. Chance is one over the number of factors.",
-        caveat="It can be 1 although a dimension holds several factors, as long as their least "
-        "varying dimensions differ.",
+        "identifies that factor.",
+        good="Near 1. Chance is 1 over the number of factors.",
+        caveat="It can be 1 although a dimension represents several factors, if the dimensions "
+        "that vary least differ between factors.",
         source="Kim & Mnih 2018, section 4, arXiv:1802.05983",
+        thresholds=Thresholds(0.8, 0.6, "1 is perfect"),
     ),
 )

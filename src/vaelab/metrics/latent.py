@@ -1,103 +1,122 @@
-"""The group `latent`: what the latents of the test images are like."""
+"""Of the group `latent`: the dimensions, and how far the aggregate posterior is from the prior."""
 
-from vaelab.metrics import information, structure
-from vaelab.metrics.spec import Metric
+from vaelab.metrics import information
+from vaelab.metrics.spec import MetricSpec, Thresholds
+
+MASSEY = "Massey 1951, Journal of the American Statistical Association 46"
+STDDEV_THRESHOLDS = Thresholds(1.1, 1.4, "factor between it and the prior's 1, above or below")
 
 METRICS = (
-    Metric(
-        group="latent",
-        name="dimensions",
+    MetricSpec(
+        names=("latent.dimensions",),
         title="Latent dimensions",
         unit="dimensions",
         direction="neither",
-        what="How many numbers a latent has.",
+        section="latent",
+        computed_by="vaelab.evaluation.evaluate",
+        what="The number of dimensions of a latent.",
         good="As few as reach the same likelihood.",
-        caveat="",
-        source="",
     ),
-    Metric(
-        group="latent",
-        name="active_units",
+    MetricSpec(
+        names=("latent.active_units",),
         title="Active dimensions",
         unit="dimensions",
         direction="higher",
-        what="How many dimensions have a posterior mean that varies over images by more than a "
+        section="collapse",
+        computed_by="vaelab.estimators.latent_statistics.dimension_metrics",
+        what="The number of dimensions whose posterior mean has a variance over images above a "
         "threshold.",
         good="All of them, or as many as the data need.",
-        caveat="The threshold is on a scale that only the prior fixes, and only while the KL loss "
-        "weighs something.",
+        caveat="The threshold assumes the scale of the prior, which latents have only if the KL "
+        "loss has a weight.",
         source="Burda et al. 2016, arXiv:1509.00519",
+        thresholds=Thresholds(
+            0.25, 0.05, "share of the dimensions; unneeded dimensions are not a failure"
+        ),
     ),
     *information.METRICS,
-    Metric(
-        group="latent",
-        name="mmd_squared",
+    MetricSpec(
+        names=("latent.mmd_squared",),
         title="Distance of the aggregate posterior from the prior",
         unit="",
         direction="lower",
-        what="Squared maximum mean discrepancy between latents of images and draws of the prior, "
-        "seven inverse multiquadric kernels added up.",
+        section="latent",
+        computed_by="vaelab.estimators.aggregate.mmd_squared",
+        what="Squared maximum mean discrepancy between latents of images and samples of the prior, "
+        "summed over seven inverse multiquadric kernels.",
         good="Near 0; 14 at most.",
-        caveat="Unbiased, so it may fall below 0 by chance. Weak in many dimensions: small there "
-        "says little.",
+        caveat="Unbiased, so it may be below 0 by chance. It has little power in many dimensions: "
+        "a small value is weak evidence there.",
         source="Gretton et al. 2012, equation 3; Tolstikhin et al. 2018, arXiv:1711.01558",
+        thresholds=Thresholds(0.02, 0.1, "of 14 at most"),
+        interpretation={
+            "good": "Latents of images are hard to distinguish from samples of the prior.",
+            "fair": "The distribution of the latents is close to the prior.",
+            "poor": "The distribution of the latents differs from the prior.",
+        },
     ),
-    Metric(
-        group="latent",
-        name="ks_statistic_max",
-        title="Worst dimension against N(0, 1)",
+    MetricSpec(
+        names=("latent.ks_statistic_max",),
+        title="Largest deviation of a dimension from N(0, 1)",
         unit="probability",
         direction="lower",
-        what="The largest Kolmogorov-Smirnov distance of a single dimension of the aggregate "
-        "posterior to N(0, 1).",
+        section="latent",
+        computed_by="vaelab.estimators.aggregate.ks_statistics",
+        what="The largest Kolmogorov-Smirnov distance between a single dimension of the aggregate "
+        "posterior and N(0, 1).",
         good="Near 0; between 0 and 1.",
-        caveat="For n images of N(0, 1) itself one dimension exceeds 1.95 / √n one time in a "
-        "thousand. It sees no dependence between dimensions.",
-        source="Massey 1951, Journal of the American Statistical Association 46",
+        caveat="For n samples of N(0, 1) itself, one dimension exceeds 1.95 / √n with probability "
+        "1/1,000. Dependence between dimensions is not detected.",
+        source=MASSEY,
+        thresholds=Thresholds(0.05, 0.15, "or within what samples of N(0, 1) have by chance"),
     ),
-    Metric(
-        group="latent",
-        name="squared_norm_ks_statistic",
-        title="Lengths of latents against the prior's",
+    MetricSpec(
+        names=("latent.squared_norm_ks_statistic",),
+        title="Deviation of latent norms from the prior",
         unit="probability",
         direction="lower",
-        what="Kolmogorov-Smirnov distance of |z|² to its chi-squared law under N(0, I).",
+        section="latent",
+        computed_by="vaelab.estimators.aggregate.squared_norm_ks_statistic",
+        what="Kolmogorov-Smirnov distance between |z|² and its chi-squared distribution under "
+        "N(0, I).",
         good="Near 0; between 0 and 1.",
-        caveat="It sees latents on a shell, which no single dimension shows, but not where on it.",
-        source="Massey 1951, Journal of the American Statistical Association 46",
+        caveat="It detects latents on a shell, which single dimensions do not show, but not where "
+        "on the shell they are.",
+        source=MASSEY,
+        thresholds=Thresholds(0.1, 0.3, "or within what samples of N(0, I) have by chance"),
     ),
-    Metric(
-        group="latent",
-        name="aggregate_mean_norm",
-        title="Length of the mean latent",
+    MetricSpec(
+        names=("latent.aggregate_mean_norm",),
+        title="Norm of the mean latent",
         unit="of latents",
         direction="lower",
-        what="The Euclidean length of the aggregate posterior's mean.",
-        good="Near 0 where the prior is N(0, I).",
+        section="latent",
+        computed_by="vaelab.estimators.latent_statistics.dimension_metrics",
+        what="The Euclidean norm of the aggregate posterior's mean.",
+        good="Near 0 if the prior is N(0, I).",
         caveat="It grows with the square root of the number of dimensions.",
-        source="",
+        thresholds=Thresholds(0.1, 0.3, "root mean square of the dimensions' means"),
     ),
-    Metric(
-        group="latent",
-        name="aggregate_stddev_min",
-        title="Narrowest dimension",
+    MetricSpec(
+        names=("latent.aggregate_stddev_min",),
+        title="Smallest standard deviation",
         unit="of latents",
         direction="neither",
+        section="latent",
+        computed_by="vaelab.estimators.latent_statistics.dimension_metrics",
         what="The smallest standard deviation of the aggregate posterior in any dimension.",
-        good="Near 1 where the prior is N(0, I).",
-        caveat="",
-        source="",
+        good="Near 1 if the prior is N(0, I).",
+        thresholds=STDDEV_THRESHOLDS,
     ),
-    Metric(
-        group="latent",
-        name="aggregate_stddev_max",
-        title="Widest dimension",
+    MetricSpec(
+        names=("latent.aggregate_stddev_max",),
+        title="Largest standard deviation",
         unit="of latents",
         direction="neither",
+        section="latent",
+        computed_by="vaelab.estimators.latent_statistics.dimension_metrics",
         what="The largest standard deviation of the aggregate posterior in any dimension.",
-        good="Near 1 where the prior is N(0, I).",
-        caveat="",
-        source="",
+        good="Near 1 if the prior is N(0, I).",
+        thresholds=STDDEV_THRESHOLDS,
     ),
-    *structure.METRICS,
 )

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from vaelab.config import ModelSettings, UserError
 from vaelab.distributed.process_group import ProcessGroup
 from vaelab.models.distributions import LOG_TWO_PI, standard_normal
 from vaelab.models.model import Model
@@ -24,18 +23,12 @@ class BetaTcVae(Vae):
     """Weight the three parts of the KL loss, and all of them by `kl_weight`."""
 
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal",)
+    # Not a setting here: free bits are defined per dimension, and these parts are not.
+    free_bits_nats: ClassVar[float] = 0.0  # type: ignore[misc]
 
     mutual_information_weight: float = Field(default=1.0, ge=0)
     total_correlation_weight: float = Field(default=6.0, ge=0)
     dimension_kl_weight: float = Field(default=1.0, ge=0)
-
-    def check(self, settings: ModelSettings) -> None:
-        """Refuse free bits: they are defined per dimension, and these parts are not."""
-        if self.free_bits_nats:
-            raise UserError(
-                "train.free_bits_nats has no effect with objective beta_tc_vae: "
-                "remove it, or set it to 0"
-            )
 
     def latent_loss(
         self, model: Model, output: VaeOutput, generator: torch.Generator

@@ -1,4 +1,4 @@
-"""The report on an evaluation: one HTML page that says what the numbers mean for this model."""
+"""The report on an evaluation: one HTML page that explains each number for this model."""
 
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.page import build_page

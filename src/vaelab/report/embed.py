@@ -1,4 +1,4 @@
-"""Figures as text that a page holds: SVG in data URIs, for light and for dark surroundings."""
+"""Figures as text in a page: SVG in data URIs, in a light and a dark version."""
 
 import base64
 import io
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import matplotlib
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.figure import Figure
 from PIL import Image
 
 from vaelab.figures.style import INK, MIST, SLATE, STONE
+from vaelab.report.figures.figure import ReportFigure
 
-# The colours of the dark look; those that stand for values stay as they are.
+# The colors of the dark version, by those of the light one. Colors that stand for values are kept.
 DARK = {
     "#ffffff": "#12171d",
     INK: "#e6ebf0",
@@ -22,51 +22,49 @@ DARK = {
     MIST: "#46525f",
     "#e4e7eb": "#2b343e",  # grid lines
 }
-_IMAGE_DPI = 150  # of pixels in a figure; lines and letters have none
+IMAGE_DPI = 150  # of images in a figure; lines and letters are vectors
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """A figure's two looks as URIs, and its size in CSS pixels."""
+class EmbeddedFigure:
+    """A figure, its light and dark versions as URIs, and its size in CSS pixels."""
 
+    figure: ReportFigure
     light: str
     dark: str
     width: int
     height: int
 
 
-def embed(figure: Figure, name: str, keep_light_background: bool = False) -> Embedded:
-    """Write a figure as two URIs, always the same ones; names keep the marks in it apart.
+def embed(figure: ReportFigure) -> EmbeddedFigure:
+    """Return a figure as two URIs, which are always the same for the same figure.
 
-    A plate's two looks are one.
+    The ids of SVG elements depend on the figure's name, so that they are unique in the page.
     """
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", dpi=_IMAGE_DPI, metadata=nothing)
-    text = _without_prologue(buffer.getvalue())
-    width, height = figure.get_size_inches() * 96
-    dark = text if keep_light_background else _darkened(text)
-    return Embedded(_uri(text), _uri(dark), round(width), round(height))
+    with matplotlib.rc_context({"svg.hashsalt": figure.name}):
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, metadata=no_metadata)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    width, height = figure.figure.get_size_inches() * 96
+    dark = svg if figure.keep_light_background else _darken(svg)
+    return EmbeddedFigure(figure, _uri(svg), _uri(dark), round(width), round(height))
 
 
 def png(image: UInt8[np.ndarray, "channel height width"]) -> str:
-    """Write an image, grey or colour, as a URI."""
+    """Return an image, gray or color, as a URI."""
     buffer = io.BytesIO()
     pixels = np.moveaxis(image, 0, -1)
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _without_prologue(text: str) -> str:
-    return text[text.index("<svg") :]
-
-
-def _darkened(text: str) -> str:
-    """Exchange the colours of paper, ink and lines; those that stand for something stay."""
+def _darken(svg: str) -> str:
+    """Replace the colors of background, text and lines."""
     colors = "|".join(map(re.escape, DARK))
-    return re.sub(colors, lambda found: DARK[found[0]], text)
+    return re.sub(colors, lambda match: DARK[match[0]], svg)
 
 
-def _uri(text: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
+def _uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -1,4 +1,4 @@
-"""What a report is about: the files that evaluation wrote, and what the model is."""
+"""The input of a report: the files that the evaluation wrote, and the model's description."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaelab.data.dataset import DatasetInfo
-from vaelab.metrics.thresholds import BANDS, NEAR_CAP
+from vaelab.metrics import SPECS
 from vaelab.models.saving import ModelDescription
 
 Arrays = Mapping[str, NDArray[Any]]
 
+# An estimate of the mutual information less than this below its upper limit is too low, in nats:
+# at this distance by half a nat already.
+NEAR_CAP_NATS = 2.0
+
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """A model's evaluation; whatever does not apply to the model is not there.
+    """A model's evaluation; what does not apply to the model is absent.
 
-    `metrics` is by group and name. `arrays` has what the figures draw, by the names of
-    results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
+    `metrics` is by group and name. `objective_settings` names the settings that the model's
+    objective uses, such as train.kl_weight. `arrays` has the arrays of the figures, by their names
+    in results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
     posterior means [images, latent], `labels` their classes [images].
     """
 
@@ -27,19 +32,20 @@ class EvaluationResult:
     description: ModelDescription
     info: DatasetInfo
     active_unit_threshold: float
+    objective_settings: frozenset[str] = frozenset()
     arrays: Arrays = field(default_factory=dict)
     dimensions: Arrays = field(default_factory=dict)
     means: NDArray[np.floating] | None = None
     labels: NDArray[np.int64] | None = None
 
     def value(self, name: str) -> float | None:
-        """Give a number of metrics.json by group.name, None where it was not measured."""
+        """Return a number of metrics.json by its full name, None if it was not measured."""
         group, _, key = name.partition(".")
         found = self.metrics.get(group, {}).get(key)
         return None if found is None or isinstance(found, str) else float(found)
 
     def has(self, *names: str) -> bool:
-        """Tell whether all numbers are there."""
+        """Return whether all of these numbers were measured."""
         return all(self.value(name) is not None for name in names)
 
     @property
@@ -49,37 +55,54 @@ class EvaluationResult:
 
     @property
     def has_encoder(self) -> bool:
-        """Whether images have latents."""
+        """Whether the model has an encoder, so that images have latents."""
         return "encoder" in self.description.networks
 
     @property
+    def has_discriminator(self) -> bool:
+        """Whether a discriminator's features replace the likelihood of pixels."""
+        return "discriminator" in self.description.networks
+
+    @property
+    def width_setting(self) -> str | None:
+        """The setting with the widths of the network's layers, such as model.hidden, if any."""
+        return "model.hidden" if self.description.model.network == "mlp" else "model.channels"
+
+    @property
+    def widths(self) -> tuple[int, ...] | None:
+        """The widths of the network's layers, if it has such a setting."""
+        model = self.description.model
+        return model.hidden if model.network == "mlp" else model.channels
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes, none where images have no labels."""
+        """The names of the classes, empty if images have no labels."""
         return self.info.class_names or ()
 
     @property
-    def commonest_class_share(self) -> float | None:
-        """How often a guess is right that always names the commonest class of the test images."""
+    def majority_class_share(self) -> float | None:
+        """The accuracy of always predicting the most frequent class of the test images."""
         if self.labels is None or not len(self.labels):
             return None
         return float(np.unique(self.labels, return_counts=True)[1].max() / len(self.labels))
 
     @property
     def information_is_capped(self) -> bool:
-        """Whether the mutual information is so near its cap that it is held down by it.
+        """Whether the estimate of the mutual information is too low because of its upper limit.
 
-        Of few images the cap is itself near 0: there it takes half of the cap too.
+        With few images the limit itself is near 0: then the estimate must also be at least half
+        of it.
         """
         found = self.value("latent.mutual_information_nats")
         cap = self.value("latent.mutual_information_cap_nats")
         if found is None or cap is None:
             return False
-        return cap - found < NEAR_CAP and found >= cap / 2
+        return cap - found < NEAR_CAP_NATS and found >= cap / 2
 
     @property
     def is_uninformative(self) -> bool:
-        """Whether latents were found to tell nothing of their images."""
+        """Whether the latents were measured to carry no information about their images."""
         name = "latent.mutual_information_nats"
-        found = self.value(name)
-        poor = found is not None and BANDS[name].rating(found) == "poor"
-        return poor and not self.information_is_capped
+        found, thresholds = self.value(name), SPECS[name].thresholds
+        poor = found is not None and thresholds and thresholds.rating(found) == "poor"
+        return bool(poor) and not self.information_is_capped

@@ -1,9 +1,9 @@
-"""What the table of dimensions says of posterior collapse, in words, and what to try.
+"""Posterior collapse, diagnosed from the table of latent dimensions, and settings to try.
 
-Three measures of a dimension may disagree. It is active where its posterior's mean moves over
-images (Burda et al. 2016), on a scale that nothing fixes but the prior. It tells something of the
-image where its mean moves beside its noise. And the KL loss charges for that, but also for
-whatever else sets the posterior apart from the prior.
+Three measures of a dimension may disagree. It is active if its posterior mean varies over images
+(Burda et al. 2016), on a scale that only the prior fixes. It is informative if its mean varies
+compared with its noise. And its KL loss grows with that information, but also with every other
+difference between the posterior and the prior.
 """
 
 from collections.abc import Mapping
@@ -13,68 +13,64 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Verdict = Literal["collapsed", "nearly_collapsed", "partly_off", "all_on"]
-Chosen = NDArray[np.bool_]
+from vaelab.report.evaluation_result import EvaluationResult
 
-# A dimension that tells less is faint: its mean has less than a quarter of its noise's variance.
-WEAK_DIMENSION_NATS = 0.1
-# Less than this in all dimensions together are traces.
-INACTIVE_TOTAL_NATS = 1.0
-# KL at least of a faint dimension that costs more than it tells
-UNUSED_KL_NATS = 0.2
-# Outside of these, a dimension's latents are not where the prior N(0, 1) has its draws.
+State = Literal["collapsed", "nearly_collapsed", "partially_active", "fully_active"]
+Mask = NDArray[np.bool_]
+
+# A dimension with less information is uninformative: its mean has less than a quarter of its
+# noise's variance.
+INFORMATIVE_NATS = 0.1
+# With less information than this in all dimensions the posterior has nearly collapsed.
+NEARLY_COLLAPSED_NATS = 1.0
+# An uninformative dimension with more KL than this is reported.
+WASTED_KL_NATS = 0.2
+# Outside of this range, the latents of a dimension are not distributed like N(0, 1).
 STDDEV_RANGE = (0.5, 2.0)
-# Dimensions named in a sentence at most
-NAMED = 12
-
-# Objectives that read a setting: training refuses it with any other.
-READ_KL_WEIGHT = ("vae", "beta_vae", "beta_tc_vae", "factor_vae", "info_vae", "vae_gan")
-READ_KL_WARMUP = ("vae", "beta_vae", "beta_tc_vae", "factor_vae", "info_vae")
-READ_FREE_BITS = ("vae", "beta_vae", "factor_vae", "info_vae")
+MAX_DIMENSIONS_LISTED = 12
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A verdict, what was found in whole sentences, and what to try, the likeliest first."""
+    """The state of the latent, findings in full sentences, and settings to try, best first."""
 
-    verdict: Verdict
+    state: State
     findings: tuple[str, ...]
     suggestions: tuple[str, ...]
 
 
-def describe_collapse(
-    table: Mapping[str, ArrayLike], settings: Mapping[str, Any]
-) -> Diagnosis | None:
-    """Say which dimensions are off, whether that is a failure, and which settings to try.
+def describe_collapse(result: EvaluationResult) -> Diagnosis | None:
+    """Return which dimensions are inactive, whether that is a failure, and which settings to try.
 
-    `table` has the columns of `estimators.summary.dimension_table`, as arrays or lists, and
-    `settings` what the model was trained with, by dotted name. A dimension is off where it is not
-    active and tells less than 0.1 nats. What it tells is estimated as -ln(1 - r) / 2, with r the
-    share of the mean in the latent's variance: the information of a Gaussian channel (Cover &
-    Thomas 2006, chapter 9). There is no word of KL where there is no column of it. None where
-    latents have no noise (autoencoders, codes): they are not paid for with KL.
+    `result.dimensions` has the columns of `estimators.latent_statistics.dimension_table`. A
+    dimension is inactive if it is neither active nor has 0.1 nats of information. The information
+    is estimated as -ln(1 - r) / 2, where r is the share of the mean in the latent's variance: the
+    information of a Gaussian channel (Cover & Thomas 2006, chapter 9). Without a column of KL
+    there are no findings about KL. None if latents have no noise (autoencoders, codes), since
+    they have no KL loss.
     """
+    table = result.dimensions
     if "active" not in table or ("ks_statistic" in table and "kl_nats" not in table):
         return None
     found = _Dimensions.of(table)
-    verdict = found.verdict()
+    state = found.state()
     findings = [
-        _headline(verdict, found, settings),
-        _faint(verdict, found),
-        _small(found),
-        _costly(found, settings),
-        _far_from_the_prior(found, settings),
+        _headline(state, found, result.description.settings),
+        _uninformative(state, found),
+        _small_scale(found),
+        _wasted_kl(found, result),
+        _far_from_prior(found, result),
     ]
-    failed = verdict in ("collapsed", "nearly_collapsed")
-    remedies = _suggestions(settings, standard_prior=found.kl is not None) if failed else []
-    return Diagnosis(verdict, tuple(filter(None, findings)), tuple(remedies))
+    failed = state in ("collapsed", "nearly_collapsed")
+    suggestions = _suggestions(result, has_kl=found.kl is not None) if failed else []
+    return Diagnosis(state, tuple(filter(None, findings)), tuple(suggestions))
 
 
 @dataclass(frozen=True)
 class _Dimensions:
     """Columns of the table; information is in nats."""
 
-    active: Chosen
+    active: Mask
     information: NDArray[np.float64]
     kl: NDArray[np.float64] | None
     stddev: NDArray[np.float64]
@@ -85,168 +81,178 @@ class _Dimensions:
         share = np.asarray(table["mean_variance"], float) / stddev**2
         return cls(
             active=np.asarray(table["active"], bool),
-            # Rounding may leave a share of 1.
+            # A share may be rounded to 1.
             information=-0.5 * np.log1p(-share.clip(max=1 - 1e-12)),
             kl=np.asarray(table["kl_nats"], float) if "kl_nats" in table else None,
             stddev=stddev,
         )
 
     @property
-    def informative(self) -> Chosen:
-        return self.information >= WEAK_DIMENSION_NATS
+    def informative(self) -> Mask:
+        return self.information >= INFORMATIVE_NATS
 
     @property
-    def inactive(self) -> Chosen:
+    def inactive(self) -> Mask:
         return ~self.active & ~self.informative
 
-    def verdict(self) -> Verdict:
-        # Many dimensions may tell little each, and much together.
-        if not self.informative.any() and self.information.sum() < INACTIVE_TOTAL_NATS:
+    def state(self) -> State:
+        # Many uninformative dimensions may carry much information in total.
+        if not self.informative.any() and self.information.sum() < NEARLY_COLLAPSED_NATS:
             return "nearly_collapsed" if self.active.any() else "collapsed"
-        return "partly_off" if self.inactive.any() else "all_on"
+        return "partially_active" if self.inactive.any() else "fully_active"
 
 
-def _headline(verdict: Verdict, found: _Dimensions, settings: Mapping[str, Any]) -> str:
-    total, off = len(found.active), int(found.inactive.sum())
-    if verdict == "collapsed":
+def _headline(state: State, found: _Dimensions, settings: Mapping[str, Any]) -> str:
+    total, inactive = len(found.active), int(found.inactive.sum())
+    if state == "collapsed":
         return (
-            f"{_all(total)} off: the posterior is the same for every image, so the latent tells "
-            "the decoder nothing (posterior collapse)."
+            f"{_all(total)} inactive: the posterior is the same for every image, so the decoder "
+            "gets no information from the latent (posterior collapse)."
         )
-    if verdict == "nearly_collapsed":
+    if state == "nearly_collapsed":
         return (
-            f"The latent tells next to nothing: none of its {total} dimensions as much as "
-            f"{WEAK_DIMENSION_NATS} nats (posterior collapse but for traces)."
+            f"The latent carries almost no information: none of its {total} dimensions has "
+            f"{INFORMATIVE_NATS} nats (the posterior has nearly collapsed)."
         )
-    if verdict == "partly_off":
+    if state == "partially_active":
         return (
-            f"Off: {off} of {total} dimensions ({_names(found.inactive)}). The KL loss switches "
-            f"off "
-            "what is not needed, which is no failure: a smaller latent "
-            f"(model.latent_dim: {total - off}) would lose nothing."
+            f"Inactive: {inactive} of {total} dimensions ({_indices(found.inactive)}). This is not "
+            "a failure: the KL loss deactivates dimensions that are not needed, and a smaller "
+            f"latent (model.latent_dim: {total - inactive}) would perform as well."
         )
     return _fully_active(total, found, settings)
 
 
 def _fully_active(total: int, found: _Dimensions, settings: Mapping[str, Any]) -> str:
     if settings.get("train.kl_weight") == 0:
-        return f"{_all(total)} on: with train.kl_weight: 0 there is no charge that would end it."
+        return f"{_all(total)} in use: with train.kl_weight: 0 there is no loss on information."
     least = found.information.min()
-    start = f"{_all(total)} on, the weakest with about {least:.2g} nats of information"
-    if least < WEAK_DIMENSION_NATS:
-        return f"{start}: the latent is about as large as the images need."
+    start = f"{_all(total)} in use, the least informative with about {least:.2g} nats"
+    if least < INFORMATIVE_NATS:
+        return f"{start}: the latent is about as large as needed."
     return (
-        f"{start}: no dimension is to spare, so a larger latent "
-        f"(such as model.latent_dim: {2 * total}) may reach a better bound."
+        f"{start}: none is unneeded, so a larger latent (such as model.latent_dim: {2 * total}) "
+        "may reach a better bound."
     )
 
 
-def _faint(verdict: Verdict, found: _Dimensions) -> str:
-    if verdict == "nearly_collapsed":
+def _uninformative(state: State, found: _Dimensions) -> str:
+    if state == "nearly_collapsed":
         return ""
     return _describe(
         found.active & ~found.informative,
-        f"less than {WEAK_DIMENSION_NATS} nats though active",
-        "The mean moves, but is lost in the noise: the count of active units flatters the latent.",
+        f"active with less than {INFORMATIVE_NATS} nats of information",
+        "The mean varies, but less than the noise: the number of active dimensions overestimates "
+        "the use of the latent.",
     )
 
 
-def _small(found: _Dimensions) -> str:
+def _small_scale(found: _Dimensions) -> str:
     return _describe(
         ~found.active & found.informative,
-        "something of the image without being active",
-        "The mean moves little, but the noise is smaller still: the count of active units "
-        "belittles the latent.",
+        "informative without being active",
+        "The mean varies little, but the noise is smaller still: the number of active dimensions "
+        "underestimates the use of the latent.",
     )
 
 
-def _costly(found: _Dimensions, settings: Mapping[str, Any]) -> str:
+def _wasted_kl(found: _Dimensions, result: EvaluationResult) -> str:
     if found.kl is None:
         return ""
-    chosen = ~found.informative & (found.kl >= UNUSED_KL_NATS)
+    mask = ~found.informative & (found.kl >= WASTED_KL_NATS)
     return _describe(
-        chosen,
-        f"next to nothing at the price of {found.kl[chosen].sum():.2g} nats of KL",
-        f"The posterior hardly depends on the image, but is not the prior: {_uncharged(settings)}.",
+        mask,
+        f"uninformative with {found.kl[mask].sum():.2g} nats of KL loss",
+        f"The posterior hardly depends on the image, but differs from the prior: "
+        f"{_why_not_prior(result)}.",
     )
 
 
-def _describe(chosen: Chosen, what: str, why: str) -> str:
-    """Say what these dimensions tell; nothing where there are none."""
-    count = int(chosen.sum())
-    subject = f"{count} dimensions tell" if count > 1 else "1 dimension tells"
-    return f"{subject} {what}: {_names(chosen)}. {why}" if count else ""
+def _describe(mask: Mask, what: str, why: str) -> str:
+    """Return a sentence about these dimensions, an empty string if there are none."""
+    count = int(mask.sum())
+    dimensions = f"{count} dimensions are" if count > 1 else "1 dimension is"
+    return f"{dimensions} {what}: {_indices(mask)}. {why}" if count else ""
 
 
-def _uncharged(settings: Mapping[str, Any]) -> str:
-    free = settings.get("train.free_bits_nats") or 0
-    capacity = settings.get("objectives.beta_vae.capacity_nats") or 0
+def _why_not_prior(result: EvaluationResult) -> str:
+    settings = result.description.settings
+    capacity_setting = f"objectives.{result.description.objective}.capacity_nats"
+    free, capacity = settings.get("train.free_bits_nats"), settings.get(capacity_setting)
     if free:
-        return f"train.free_bits_nats: {free:g} makes so much of each dimension free"
+        return f"train.free_bits_nats: {free:g} exempts this much of each dimension's KL"
     if capacity:
-        return f"objectives.beta_vae.capacity_nats: {capacity:g} holds the KL up, whatever its use"
-    return "a longer training may bring it there"
+        return f"{capacity_setting}: {capacity:g} sets the total KL, whether it is useful or not"
+    return "longer training may reduce the difference"
 
 
-def _far_from_the_prior(found: _Dimensions, settings: Mapping[str, Any]) -> str:
-    """Speak of the prior N(0, I) alone, and of dimensions that tell something."""
+def _far_from_prior(found: _Dimensions, result: EvaluationResult) -> str:
+    """Compare informative dimensions with the prior if it is N(0, I)."""
     if found.kl is None or not found.informative.any():
         return ""
     low, high = found.stddev[found.informative].min(), found.stddev[found.informative].max()
     if STDDEV_RANGE[0] <= low and high <= STDDEV_RANGE[1]:
         return ""
-    advice = (
-        "; a larger train.kl_weight brings the two together"
-        if settings.get("train.objective") in READ_KL_WEIGHT
-        else ""
-    )
+    weighted = "train.kl_weight" in result.objective_settings
+    advice = "; a larger train.kl_weight reduces the difference" if weighted else ""
     return (
-        f"The latents' standard deviation is {low:.2g} to {high:.2g} in the dimensions that are "
-        f"on, where the prior's is 1: what is drawn from the prior misses them{advice}."
+        f"The standard deviation of latents is {low:.2g} to {high:.2g} in the informative "
+        "dimensions, that of the prior is 1: samples of the prior are distributed differently from "
+        f"latents of images{advice}."
     )
 
 
-def _suggestions(settings: Mapping[str, Any], *, standard_prior: bool) -> list[str]:
-    """List what may wake the latent, as far as it is not done yet."""
-    objective, weight = settings.get("train.objective"), settings.get("train.kl_weight", 1.0)
-    variance, epochs = settings.get("model.gaussian_variance"), settings.get("train.epochs", 100)
-    layers = "model.hidden" if settings.get("model.network") == "mlp" else "model.channels"
-    weighted, free = objective in READ_KL_WEIGHT, objective in READ_FREE_BITS and standard_prior
-    # Whether it applies, and what it is
-    remedies = [
+def _suggestions(result: EvaluationResult, *, has_kl: bool) -> list[str]:
+    """List changes of settings that may prevent the collapse and have not been made yet."""
+    settings, used = result.description.settings, result.objective_settings
+    weight, epochs = settings.get("train.kl_weight", 1.0), settings.get("train.epochs", 100)
+    weighted, free_bits = "train.kl_weight" in used, settings.get("train.free_bits_nats")
+    variance = result.description.model.gaussian_variance
+    # Whether it applies, and the suggestion
+    candidates = [
         (
-            _sets_variance(settings),
-            f"model.gaussian_variance: fitted, in place of {variance}: too large a variance makes "
-            "the generation loss so small that no KL is worth its price",
+            _has_fixed_variance(result),
+            f"model.gaussian_variance: fitted, instead of {variance}: with too large a variance, "
+            "the generation loss is so small that no information is worth its KL loss",
         ),
-        (weighted and weight > 1, f"train.kl_weight: 1, in place of {weight:g}"),
+        (weighted and weight > 1, f"train.kl_weight: 1, instead of {weight:g}"),
         (
-            objective in READ_KL_WARMUP and not settings.get("train.kl_warmup_epochs"),
-            f"train.kl_warmup_epochs: {max(1, epochs // 5)}: the decoder learns to read the "
-            "latent before that costs anything",
+            "train.kl_warmup_epochs" in used and not settings.get("train.kl_warmup_epochs"),
+            f"train.kl_warmup_epochs: {max(1, epochs // 5)}: the decoder learns to use the latent "
+            "before the KL loss has its full weight",
         ),
         (
-            free and not settings.get("train.free_bits_nats"),
-            f"train.free_bits_nats: {WEAK_DIMENSION_NATS}: so much of each dimension costs nothing",
+            # Only the KL from N(0, I) is a sum over dimensions.
+            "train.free_bits_nats" in used and has_kl and not free_bits,
+            f"train.free_bits_nats: {INFORMATIVE_NATS}: exempts this much of each dimension's KL",
         ),
-        (weighted and 0 < weight <= 1, f"train.kl_weight: {weight / 10:g}, in place of {weight:g}"),
-        (True, f"a less powerful decoder (a smaller {layers}), which needs the latent"),
+        (
+            weighted and 0 < weight <= 1,
+            f"train.kl_weight: {weight / 10:g}, instead of {weight:g}",
+        ),
+        (True, f"a less powerful decoder{_smaller(result)}, which has to use the latent"),
     ]
-    return [text for applies, text in remedies if applies]
+    return [text for applies, text in candidates if applies]
 
 
-def _sets_variance(settings: Mapping[str, Any]) -> bool:
-    """Tell whether a Gaussian's variance is set by hand, and used: a discriminator replaces it."""
-    gaussian = settings.get("model.likelihood") == "gaussian"
-    by_hand = settings.get("model.gaussian_variance", "fitted") != "fitted"
-    return gaussian and by_hand and settings.get("train.objective") != "vae_gan"
+def _has_fixed_variance(result: EvaluationResult) -> bool:
+    """Return whether the objective uses a Gaussian likelihood whose variance is not fitted."""
+    model = result.description.model
+    fixed = model.likelihood == "gaussian" and model.gaussian_variance != "fitted"
+    return fixed and not result.has_discriminator
 
 
-def _names(chosen: Chosen) -> str:
-    indices = np.flatnonzero(chosen).tolist()
-    listed = ", ".join(str(index) for index in indices[:NAMED])
-    return f"{listed} and {len(indices) - NAMED} more" if len(indices) > NAMED else listed
+def _smaller(result: EvaluationResult) -> str:
+    setting = result.width_setting
+    return f" (a smaller {setting})" if setting else ""
+
+
+def _indices(mask: Mask) -> str:
+    indices = np.flatnonzero(mask).tolist()
+    listed = ", ".join(str(index) for index in indices[:MAX_DIMENSIONS_LISTED])
+    more = len(indices) - MAX_DIMENSIONS_LISTED
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _all(count: int) -> str:
-    return f"All {count} dimensions are" if count > 1 else "The one dimension is"
+    return f"All {count} dimensions are" if count > 1 else "The only dimension is"

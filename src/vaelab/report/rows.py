@@ -1,78 +1,65 @@
-"""The rows of the page's tables: a number, its error, what real images have, and the verdict."""
+"""The rows of the page's tables: a value, its error, its reference and its interpretation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vaelab.metrics import METRICS, SPACES, Metric
-from vaelab.metrics.spec import SPACE
+from vaelab.metrics import SPACES, SPECS, MetricSpec
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.interpretations import Interpretation, MetricContext, interpret
 from vaelab.report.sections import SUMMARY, SUMMARY_LENGTH, SUMMARY_SPACES
 from vaelab.runtime.formatting import format_number
 
-_BY_KEY = {f"{metric.group}.{metric.name}": metric for metric in METRICS}
-
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table; `explained` says over how many rows its explanation reaches, or 0."""
+    """A line of a table; `rowspan` is that of its description, 0 if a row above has it."""
 
-    metric: Metric
+    metric: MetricSpec
     name: str
     title: str
     value: str
     reference: str
     interpretation: Interpretation
-    explained: int = 1
+    rowspan: int = 1
 
 
-def rows(subject: EvaluationResult, keys: Sequence[str]) -> list[Row]:
-    """Give a row for each number that was measured, one explanation for those of one metric."""
+def rows(result: EvaluationResult, metrics: Sequence[MetricSpec]) -> list[Row]:
+    """Return a row for each number that was measured, with one description for each metric."""
     found: list[Row] = []
-    for key in keys:
-        same = [row for space in _BY_KEY[key].spaces for row in _row(subject, key, space)]
+    for metric in metrics:
+        same = [row for space in metric.spaces for row in _row(result, metric, space)]
         spans = [len(same), *[0] * len(same)]
-        found += [replace(row, explained=n) for row, n in zip(same, spans, strict=False)]
+        found += [replace(row, rowspan=n) for row, n in zip(same, spans, strict=False)]
     return found
 
 
-def summary(subject: EvaluationResult) -> list[Row]:
-    """Give the few rows that matter most, each metric in one space only."""
+def summary(result: EvaluationResult) -> list[Row]:
+    """Return the rows of the summary, each metric in one feature space only."""
     found = []
-    for key in SUMMARY:
-        spaces = SUMMARY_SPACES if SPACE in key else ("",)
-        found += [row for space in spaces for row in _row(subject, key, space)][:1]
+    for metric in (SPECS[name] for name in SUMMARY):
+        spaces = SUMMARY_SPACES if len(metric.spaces) > 1 else metric.spaces
+        found += [row for space in spaces for row in _row(result, metric, space)][:1]
     return found[:SUMMARY_LENGTH]
 
 
-def _row(subject: EvaluationResult, key: str, space: str) -> Iterator[Row]:
-    metric = _BY_KEY[key]
-
-    def named(name: str) -> float | None:
-        return subject.value(f"{metric.group}.{name.replace(SPACE, space)}") if name else None
-
-    value, error, reference = (named(n) for n in (metric.name, metric.error, metric.reference))
+def _row(result: EvaluationResult, metric: MetricSpec, space: str) -> Iterator[Row]:
+    name, reference_name = metric.in_space(space)
+    value, reference = result.value(name), result.value(reference_name)
     if value is None:
         return
-    reading = MetricContext(key, value, subject, reference)
     yield Row(
         metric,
-        key.replace(SPACE, space),
+        name,
         f"{metric.title}, {SPACES[space]}" if space else metric.title,
-        with_error(value, error),
-        "" if reference is None else f"{_whose(metric)} {format_number(reference, 3)}",
-        interpret(reading),
+        with_error(value, result.value(metric.standard_error)),
+        "" if reference is None else f"{metric.reference_of} {format_number(reference, 3)}",
+        interpret(MetricContext(metric, value, result, reference)),
     )
 
 
-def _whose(metric: Metric) -> str:
-    kind = metric.reference.rpartition("_")[2]
-    return {"floor": "training images", "real": "test images", "chance": "chance"}[kind]
-
-
 def with_error(value: float, error: float | None) -> str:
-    """Write a value to the digits that its standard error leaves it, and the error behind it."""
-    if error is None or not error:
+    """Return a value with its standard error, rounded to the error's first digit."""
+    if not error:
         return format_number(value)
     first = f"{error:.1g}"
     decimals = max(0, -int(f"{error:e}".partition("e")[2]))

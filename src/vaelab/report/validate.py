@@ -1,4 +1,4 @@
-"""Whether the files of an evaluation fit one another, the model and the data."""
+"""Checks that the files of an evaluation fit one another, the model and the data."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from vaelab.config import UserError
 from vaelab.report.evaluation_result import EvaluationResult
 
-# A name that is no size of the model or the data stands for one size in all arrays.
+# The shape of each array. A name that is not a size of the model or the data stands for the same
+# size in all arrays.
 SHAPES = {
     "nll": ("scored",),
     "effective_sample_size": ("scored",),
@@ -23,37 +24,37 @@ SHAPES = {
 }
 
 
-def validate(subject: EvaluationResult) -> None:
-    """Refuse arrays of other shapes than the page draws. Raises UserError."""
-    sizes = _known_sizes(subject)
-    means = {} if subject.means is None else {"mean": subject.means}
-    for name, array in {**subject.arrays, **means}.items():
+def validate(result: EvaluationResult) -> None:
+    """Raise UserError for arrays of a wrong shape or type, or with numbers that are not finite."""
+    sizes = _known_sizes(result)
+    means = {} if result.means is None else {"mean": result.means}
+    for name, array in {**result.arrays, **means}.items():
         if name in SHAPES:
             _check(name, array, SHAPES[name], sizes)
-    for name, column in subject.dimensions.items():
+    for name, column in result.dimensions.items():
         _check(f"column {name} of the dimensions", column, ("latent",), sizes)
 
 
-def _known_sizes(subject: EvaluationResult) -> dict[str, int]:
-    channel, height, width = subject.info.image_shape
+def _known_sizes(result: EvaluationResult) -> dict[str, int]:
+    channel, height, width = result.info.image_shape
     sizes = {"channel": channel, "height": height, "width": width}
-    sizes |= {"latent": subject.description.model.latent_dim, "image": subject.info.counts["test"]}
-    return sizes | ({"class": len(subject.classes)} if subject.classes else {})
+    sizes |= {"latent": result.description.model.latent_dim, "image": result.info.counts["test"]}
+    return sizes | ({"class": len(result.classes)} if result.classes else {})
 
 
 def _check(
     name: str, array: NDArray[np.generic], shape: tuple[str, ...], sizes: dict[str, int]
 ) -> None:
-    wanted = [sizes.get(part, part) for part in shape]
+    expected = [sizes.get(axis, axis) for axis in shape]
     if array.ndim == len(shape):
-        wanted = [sizes.setdefault(part, n) for part, n in zip(shape, array.shape, strict=True)]
-    if list(array.shape) != wanted:
-        raise UserError(f"{name} has shape {list(array.shape)} instead of {wanted}")
-    is_picture = "height" in shape
-    if array.dtype != np.uint8 if is_picture else array.dtype.kind not in "biuf":
-        kind = "bytes" if is_picture else "numbers"
+        expected = [sizes.setdefault(axis, n) for axis, n in zip(shape, array.shape, strict=True)]
+    if list(array.shape) != expected:
+        raise UserError(f"{name} has shape {list(array.shape)} instead of {expected}")
+    is_image = "height" in shape
+    if array.dtype != np.uint8 if is_image else array.dtype.kind not in "biuf":
+        kind = "bytes" if is_image else "numbers"
         raise UserError(f"{name} holds {array.dtype} instead of {kind}")
-    if not (is_picture or array.size):
-        raise UserError(f"{name} holds nothing")
+    if not (is_image or array.size):
+        raise UserError(f"{name} is empty")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise UserError(f"{name} holds numbers that are not finite")

@@ -1,4 +1,4 @@
-"""Which figures a report shows, under which section, with the words beside them."""
+"""The figures of a report: the section of each, its caption and its alternative text."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,9 @@ from vaelab.report.figures.structure import structure_figures
 __all__ = ["ReportFigure", "report_figures"]
 
 
-def report_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
-    """Draw what there is to draw, one figure at a time."""
-    yield from likelihood_figures(subject)
-    yield from latent_figures(subject)
-    yield from structure_figures(subject)
-    yield from sample_figures(subject)
+def report_figures(result: EvaluationResult) -> Iterator[ReportFigure]:
+    """Draw all figures that the evaluation has data for, one at a time."""
+    yield from likelihood_figures(result)
+    yield from latent_figures(result)
+    yield from structure_figures(result)
+    yield from sample_figures(result)

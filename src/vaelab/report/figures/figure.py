@@ -1,19 +1,22 @@
-"""A figure and the words beside it."""
+"""A figure with its texts."""
 
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from vaelab.metrics import SectionName
+
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure, what it says in one sentence to those who do not see it, and how to read it.
+    """A figure, its alternative text of one sentence, and a caption that says how to read it.
 
-    A plate keeps its light paper in dark surroundings: its colours stand for values.
+    `keep_light_background` is for figures whose colors stand for values: they are the same on a
+    dark page.
     """
 
     name: str
-    section: str
+    section: SectionName
     figure: Figure
     alternative: str
     caption: str

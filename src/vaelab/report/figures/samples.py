@@ -1,28 +1,34 @@
-"""The figures of samples against real images."""
+"""The figures of samples from the prior, compared with real images."""
 
 from collections.abc import Iterator
 
 from vaelab.figures import report_samples
 from vaelab.figures.report_samples import Against
-from vaelab.metrics import SPACES
+from vaelab.metrics import SPACES, SPECS, MetricSpec
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
 from vaelab.runtime.formatting import format_number
 
-MANIFOLD = ("precision", "recall", "density", "coverage")
+FRECHET_DISTANCE = SPECS["samples.classifier_frechet_distance"]
+MANIFOLD = {
+    "precision": SPECS["samples.classifier_precision"],
+    "recall": SPECS["samples.classifier_recall"],
+    "density": SPECS["samples.classifier_density"],
+    "coverage": SPECS["samples.classifier_coverage"],
+}
 
 
-def sample_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
-    """Draw how far samples are from real images, and samples themselves."""
-    yield from _distances(subject)
-    yield from _images(subject)
+def sample_figures(result: EvaluationResult) -> Iterator[ReportFigure]:
+    """Draw the distances of samples from real images, and samples."""
+    yield from _distances(result)
+    yield from _images(result)
 
 
-def _distances(subject: EvaluationResult) -> Iterator[ReportFigure]:
+def _distances(result: EvaluationResult) -> Iterator[ReportFigure]:
     distances = {
         text: found
         for space, text in SPACES.items()
-        if (found := _against(subject, f"samples.{space}_frechet_distance"))
+        if (found := _against(result, FRECHET_DISTANCE, space))
         and min(found.value, found.floor) > 0
     }
     if distances:
@@ -31,14 +37,14 @@ def _distances(subject: EvaluationResult) -> Iterator[ReportFigure]:
             "samples",
             report_samples.distances_figure(distances),
             ", ".join(
-                f"{text}: {format_number(found.value / found.floor, 2)} times the floor"
+                f"{text}: {format_number(found.value / found.floor, 2)} times"
                 for text, found in distances.items()
             )
-            + ".",
-            "The floor is the distance between training and test images: 1 cannot be beaten but "
-            "by chance. Distances themselves do not compare between spaces, multiples do roughly.",
+            + " the value for training images.",
+            "Relative to the distance between training and test images: values below 1 are due to "
+            "chance. Between feature spaces distances are not comparable, these ratios roughly.",
         )
-    spaces = {text: _shares(subject, space) for space, text in SPACES.items()}
+    spaces = {text: _shares(result, space) for space, text in SPACES.items()}
     full = {text: shares for text, shares in spaces.items() if len(shares) == len(MANIFOLD)}
     if full:
         yield ReportFigure(
@@ -51,45 +57,45 @@ def _distances(subject: EvaluationResult) -> Iterator[ReportFigure]:
                 for text, shares in full.items()
             )
             + ".",
-            "Precision and density ask whether samples are plausible, recall and coverage whether "
-            "every kind of image is among them.",
+            "Precision and density measure whether samples are plausible, recall and coverage "
+            "whether they include every kind of image.",
         )
 
 
-def _shares(subject: EvaluationResult, space: str) -> dict[str, Against]:
-    found = {name: _against(subject, f"samples.{space}_{name}") for name in MANIFOLD}
+def _shares(result: EvaluationResult, space: str) -> dict[str, Against]:
+    found = {name: _against(result, metric, space) for name, metric in MANIFOLD.items()}
     return {name: share for name, share in found.items() if share}
 
 
-def _against(subject: EvaluationResult, name: str) -> Against | None:
-    value, floor = subject.value(name), subject.value(f"{name}_floor")
+def _against(result: EvaluationResult, metric: MetricSpec, space: str) -> Against | None:
+    value, floor = (result.value(name) for name in metric.in_space(space))
     return None if value is None or floor is None else Against(value, floor)
 
 
-def _images(subject: EvaluationResult) -> Iterator[ReportFigure]:
-    arrays = subject.arrays
+def _images(result: EvaluationResult) -> Iterator[ReportFigure]:
+    arrays = result.arrays
     if "class_shares" in arrays and "class_shares_real" in arrays:
-        drawn, real = arrays["class_shares"], arrays["class_shares_real"]
-        names = subject.classes or tuple(map(str, range(len(drawn))))
-        rare, common = (drawn - real).argmin(), (drawn - real).argmax()
+        sampled, real = arrays["class_shares"], arrays["class_shares_real"]
+        names = result.classes or tuple(map(str, range(len(sampled))))
+        rare, common = (sampled - real).argmin(), (sampled - real).argmax()
         yield ReportFigure(
             "classes",
             "samples",
-            report_samples.class_shares_figure(drawn, real, names),
-            f"Most too often: {names[common]}; most too seldom: {names[rare]}.",
-            "As a classifier reads them. A class without a bar is one that the model forgot.",
+            report_samples.class_shares_figure(sampled, real, names),
+            f"Most overrepresented: {names[common]}; most underrepresented: {names[rare]}.",
+            "As predicted by the classifier. The model does not generate classes without a bar.",
         )
     if "samples_shown" in arrays and "nearest_shown" in arrays and len(arrays["samples_shown"]):
         yield ReportFigure(
             "nearest",
             "samples",
             report_samples.nearest_figure(arrays["samples_shown"], arrays["nearest_shown"]),
-            "Pairs of a sample and the training image nearest to it.",
-            f"Equal pairs would be copies. The distance is that of pixels{_drawn_afresh(subject)}.",
+            "Pairs of a sample and its nearest training image.",
+            f"Identical pairs would be copies. Distances are between pixels{_binarized(result)}.",
         )
 
 
-def _drawn_afresh(subject: EvaluationResult) -> str:
-    if subject.info.binarization != "fresh":
+def _binarized(result: EvaluationResult) -> str:
+    if result.info.binarization != "fresh":
         return ""
-    return ", in black and white, which is drawn from the grey image that is shown"
+    return ", which are binarized at random from the gray image that is shown"

@@ -1,4 +1,4 @@
-"""The figures of ways through the latent space, and of what its dimensions hold."""
+"""The figures of interpolations, and of factors and dimensions."""
 
 from collections.abc import Iterator
 
@@ -7,36 +7,36 @@ from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
 
 
-def structure_figures(subject: EvaluationResult) -> Iterator[ReportFigure]:
-    """Draw interpolations, and factors against dimensions where factors are known."""
-    yield from _ways(subject)
-    yield from _factors(subject)
+def structure_figures(result: EvaluationResult) -> Iterator[ReportFigure]:
+    """Draw interpolations and, if factors are known, their relation to the dimensions."""
+    yield from _interpolations(result)
+    yield from _factors(result)
 
 
-def _ways(subject: EvaluationResult) -> Iterator[ReportFigure]:
-    arrays = subject.arrays
+def _interpolations(result: EvaluationResult) -> Iterator[ReportFigure]:
+    arrays = result.arrays
     names = {"linear_interpolation": "line", "spherical_interpolation": "arc"}
-    ways = {text: arrays[name] for name, text in names.items() if name in arrays}
-    if ways and all(len(way) for way in ways.values()):
+    images = {text: arrays[name] for name, text in names.items() if name in arrays}
+    if images and all(len(array) for array in images.values()):
         yield ReportFigure(
-            "ways",
+            "interpolations",
             "structure",
-            report_samples.interpolation_steps_figure(ways),
-            f"Decoded images along {' and '.join(ways)} between pairs of test images.",
-            "Each row leads from one test image to another. A line goes straight, an arc keeps the "
-            "length of latents.",
+            report_samples.interpolation_steps_figure(images),
+            f"Decoded images along {' and '.join(images)} between pairs of test images.",
+            "Each row interpolates between two test images, along a straight line or along an arc "
+            "that preserves the norm of latents.",
         )
 
 
-def _factors(subject: EvaluationResult) -> Iterator[ReportFigure]:
-    arrays = subject.arrays
+def _factors(result: EvaluationResult) -> Iterator[ReportFigure]:
+    arrays = result.arrays
     maps = {}
     if "factor_mutual_information" in arrays:
         maps["mutual information, nats"] = arrays["factor_mutual_information"]
     if "dci_importance" in arrays:
         maps["importance for predicting the factor (DCI)"] = arrays["dci_importance"].T
     if maps:
-        factors = _factor_names(subject, len(next(iter(maps.values()))))
+        factors = _factor_names(result, len(next(iter(maps.values()))))
         best = {name: values.argmax(1) for name, values in maps.items()}
         yield ReportFigure(
             "factors",
@@ -48,15 +48,15 @@ def _factors(subject: EvaluationResult) -> Iterator[ReportFigure]:
                 for name, at in best.items()
             )
             + ".",
-            "One dark cell in a row is a factor with a dimension of its own, one in a column a "
-            "dimension that means one thing.",
+            "A row with a single dark cell is a factor with its own dimension, a column with a "
+            "single dark cell a dimension that represents one factor.",
             keep_light_background=True,
         )
 
 
-def _factor_names(subject: EvaluationResult, count: int) -> tuple[str, ...]:
-    """Name the factors that were measured: `factor_columns`, where some of them do not vary."""
-    names, columns = subject.info.factor_names or (), subject.arrays.get("factor_columns")
+def _factor_names(result: EvaluationResult, count: int) -> tuple[str, ...]:
+    """Return the names of the measured factors: `factor_columns` if some do not vary."""
+    names, columns = result.info.factor_names or (), result.arrays.get("factor_columns")
     chosen = range(len(names)) if columns is None else columns.tolist()
     if len(chosen) == count and max(chosen, default=0) < len(names):
         return tuple(names[column] for column in chosen)

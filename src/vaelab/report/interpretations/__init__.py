@@ -1,22 +1,21 @@
-"""Where a model stands, in a sentence and a mark for each number."""
+"""What the values of metrics mean for a model: a sentence and a rating for each.
 
-from collections.abc import Mapping
+A metric is interpreted by the sentences of its spec. Where these do not suffice, a function in
+this package is registered for it with `interprets`.
+"""
 
-from vaelab.report.interpretations import annealing, bounds, latent, samples, structure
-from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule
+from vaelab.report.interpretations import (  # noqa: F401  registers the functions
+    annealing,
+    bounds,
+    latent,
+    samples,
+    structure,
+)
+from vaelab.report.interpretations.context import (
+    INTERPRETATIONS,
+    Interpretation,
+    MetricContext,
+    interpret,
+)
 
-__all__ = ["RULES", "Interpretation", "MetricContext", "Rule", "interpret"]
-
-RULES: Mapping[str, Rule] = {
-    **bounds.RULES,
-    **annealing.RULES,
-    **latent.RULES,
-    **structure.RULES,
-    **samples.RULES,
-}
-"""By the metric's group.name in the catalogue."""
-
-
-def interpret(reading: MetricContext) -> Interpretation:
-    """Say where the model stands with a number of the catalogue."""
-    return RULES[reading.key](reading)
+__all__ = ["INTERPRETATIONS", "Interpretation", "MetricContext", "interpret"]

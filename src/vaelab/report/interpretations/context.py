@@ -1,15 +1,15 @@
-"""A number as a verdict sees it, and the verdict."""
+"""A metric's value in the context of its evaluation, and its interpretation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vaelab.metrics.thresholds import BANDS, Rating
+from vaelab.metrics import SPECS, MetricSpec, Rating
 from vaelab.report.evaluation_result import EvaluationResult
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """A mark, and a sentence that says where this model stands."""
+    """A rating, and a sentence that says what the value means for this model."""
 
     rating: Rating
     text: str
@@ -17,40 +17,67 @@ class Interpretation:
 
 @dataclass(frozen=True)
 class MetricContext:
-    """A number, and what real images or chance have, where there is such.
+    """A metric, its value, and the same quantity for real images or for chance, if known."""
 
-    `key` is the metric's group.name in the catalogue.
-    """
-
-    key: str
+    metric: MetricSpec
     value: float
     result: EvaluationResult
     reference: float | None = None
 
     def other(self, name: str) -> float | None:
-        """Give another number by group.name."""
+        """Return another number by its full name, None if it was not measured."""
         return self.result.value(name)
 
     def rated(self, text: str, measure: float | None = None) -> Interpretation:
-        """Mark a measure, or else the value, by the metric's band."""
+        """Rate a measure, by default the value, by the metric's thresholds."""
+        assert self.metric.thresholds, f"{self.metric.names[0]} has no thresholds"
         return Interpretation(
-            BANDS[self.key].rating(self.value if measure is None else measure), text
+            self.metric.thresholds.rating(self.value if measure is None else measure), text
         )
 
     def rating_of(self, name: str) -> Rating:
-        """Mark another number, by group.name, by its own band; none where it was not measured."""
-        value = self.other(name)
-        return "none" if value is None else BANDS[name].rating(value)
+        """Rate another number by its own thresholds; "none" if it was not measured."""
+        value, thresholds = self.other(name), SPECS[name].thresholds
+        return "none" if value is None or not thresholds else thresholds.rating(value)
 
     def unrated(self, text: str) -> Interpretation:
-        """Say something without a mark."""
+        """Return a text without a rating."""
         return Interpretation("none", text)
 
 
-Rule = Callable[[MetricContext], Interpretation]
+Interpret = Callable[[MetricContext], Interpretation]
+
+INTERPRETATIONS: dict[str, Interpret] = {}
+"""The functions for metrics whose interpretation depends on more than the value, by full name."""
 
 
-def with_suffix(verdict: Interpretation, good: str, fair: str, poor: str) -> Interpretation:
-    """Add to a verdict what its mark means."""
-    endings = {"good": good, "fair": fair, "poor": poor, "none": ""}
-    return Interpretation(verdict.rating, verdict.text + endings[verdict.rating])
+def interprets(*names: str) -> Callable[[Interpret], Interpret]:
+    """Register a function for metrics, each by one of its full names."""
+
+    def register(function: Interpret) -> Interpret:
+        for name in names:
+            INTERPRETATIONS.update(dict.fromkeys(SPECS[name].names, function))
+        return function
+
+    return register
+
+
+def interpret(context: MetricContext) -> Interpretation:
+    """Return what a value means, by its metric's function or else by the sentences of its spec."""
+    function = INTERPRETATIONS.get(context.metric.names[0], _from_spec)
+    return function(context)
+
+
+def _from_spec(context: MetricContext) -> Interpretation:
+    metric, thresholds = context.metric, context.metric.thresholds
+    rating = thresholds.rating(context.value) if thresholds else "none"
+    general = f"Thresholds: {thresholds}." if thresholds else metric.good
+    text = metric.interpretation.get(rating)
+    return Interpretation(rating, text.format(value=context.value) if text else general)
+
+
+def with_suffix(interpretation: Interpretation, good: str, fair: str, poor: str) -> Interpretation:
+    """Append what the rating means to an interpretation."""
+    suffixes = {"good": good, "fair": fair, "poor": poor, "none": ""}
+    suffix = suffixes[interpretation.rating]
+    return Interpretation(interpretation.rating, interpretation.text + suffix)

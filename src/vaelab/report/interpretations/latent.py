@@ -1,151 +1,137 @@
-"""Verdicts on the latent space as a whole: its use, its information, its distance from p(z)."""
+"""Interpretations of the latent space: its use, its information, its distance from the prior."""
 
 import math
-from collections.abc import Mapping
 
-from vaelab.metrics.thresholds import KS_CHANCE
-from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
+from vaelab.report.interpretations.context import (
+    Interpretation,
+    MetricContext,
+    interprets,
+    with_suffix,
+)
 from vaelab.runtime.formatting import format_number
 
-CAPPED = "The information is near its cap, so this is an upper bound"
-
-FREE = "The prior is not N(0, I), so the dimensions may depend on one another."
-
-
-def _dimensions(reading: MetricContext) -> Interpretation:
-    pixels = math.prod(reading.result.info.image_shape)
-    return reading.unrated(
-        f"{format_number(pixels / reading.value, 3)} pixel values for each dimension."
-    )
+AN_UPPER_BOUND = "An upper bound, because the mutual information is near its upper limit."
+DEPENDENCE_IS_ALLOWED = "The prior is not N(0, I), so dimensions may depend on one another."
+# n samples of N(0, 1) exceed this over the root of n with probability 1/1,000.
+KS_CHANCE = 1.95
 
 
-def _active(reading: MetricContext) -> Interpretation:
-    dimensions = reading.result.description.model.latent_dim
-    text = f"{reading.value:.0f} of {dimensions} dimensions are active"
-    if reading.result.description.posterior == "point":
-        others = " Without noise the others may tell something too."
-        return reading.unrated(f"{text}.{others if reading.value < dimensions else ''}")
-    if reading.value:
-        return reading.rated(f"{text}.", reading.value / dimensions)
-    if reading.result.is_uninformative or reading.rating_of("test.kl_loss_nats") == "poor":
-        return reading.rated(f"{text}: the posterior has collapsed.")
-    return reading.unrated(f"{text}, though latents may tell something on a small scale.")
+@interprets("latent.dimensions")
+def _dimensions(context: MetricContext) -> Interpretation:
+    pixels = math.prod(context.result.info.image_shape)
+    ratio = format_number(pixels / context.value, 3)
+    return context.unrated(f"{ratio} pixel values per dimension.")
 
 
-def _information(reading: MetricContext) -> Interpretation:
-    cap = reading.other("latent.mutual_information_cap_nats")
-    value = format_number(reading.value, 3)
+@interprets("latent.active_units")
+def _active(context: MetricContext) -> Interpretation:
+    dimensions = context.result.description.model.latent_dim
+    text = f"{context.value:.0f} of {dimensions} dimensions are active"
+    if context.result.description.posterior == "point":
+        others = " Latents have no noise, so the others may carry information too."
+        return context.unrated(f"{text}.{others if context.value < dimensions else ''}")
+    if context.value:
+        return context.rated(f"{text}.", context.value / dimensions)
+    if context.result.is_uninformative or context.rating_of("test.kl_loss_nats") == "poor":
+        return context.rated(f"{text}: the posterior has collapsed.")
+    return context.unrated(f"{text}, but latents may carry information on a small scale.")
+
+
+@interprets("latent.mutual_information_nats")
+def _information(context: MetricContext) -> Interpretation:
+    cap = context.other("latent.mutual_information_cap_nats")
+    value = format_number(context.value, 3)
     if cap is None:
-        return reading.rated(f"{value} nats.")
+        return context.rated(f"{value} nats.")
     text = f"{value} of at most {format_number(cap, 3)} nats"
-    if reading.result.information_is_capped:
-        text += ": near its cap, so the marginal KL is an upper bound."
+    if context.result.information_is_capped:
+        text += ": near the upper limit, so the KL of the aggregate posterior is an upper bound."
         return Interpretation("fair", text)
     return with_suffix(
-        reading.rated(text),
-        ": clear of its cap.",
-        ": a latent tells little of its image.",
-        ": a latent tells nothing of its image.",
+        context.rated(text),
+        ": clearly below the upper limit.",
+        ": a latent carries little information about its image.",
+        ": a latent carries no information about its image.",
     )
 
 
-def _cap(reading: MetricContext) -> Interpretation:
-    return reading.unrated(f"The logarithm of {math.exp(reading.value):,.0f} images.")
+@interprets("latent.mutual_information_cap_nats")
+def _cap(context: MetricContext) -> Interpretation:
+    return context.unrated(f"The logarithm of {math.exp(context.value):,.0f} images.")
 
 
-def _marginal(reading: MetricContext) -> Interpretation:
-    if reading.result.information_is_capped:
-        return reading.unrated(f"{CAPPED}.")
+@interprets("latent.marginal_kl_nats")
+def _marginal(context: MetricContext) -> Interpretation:
+    if context.result.information_is_capped:
+        return context.unrated(AN_UPPER_BOUND)
     return with_suffix(
-        reading.rated("The prior lies"),
-        " where the latents lie.",
-        " roughly where the latents lie.",
-        " in places without latents.",
+        context.rated("Latents of images"),
+        " are distributed like the prior.",
+        " are distributed roughly like the prior.",
+        " are not distributed like the prior.",
     )
 
 
-def _total_correlation(reading: MetricContext) -> Interpretation:
-    if reading.result.information_is_capped:
-        return reading.unrated(f"{CAPPED} too.")
-    if not reading.result.has_standard_prior:
-        return reading.unrated(FREE)
+@interprets("latent.total_correlation_nats")
+def _total_correlation(context: MetricContext) -> Interpretation:
+    if context.result.information_is_capped:
+        return context.unrated(AN_UPPER_BOUND)
+    if not context.result.has_standard_prior:
+        return context.unrated(DEPENDENCE_IS_ALLOWED)
     return with_suffix(
-        reading.rated("The dimensions"),
+        context.rated("The dimensions"),
         " are nearly independent.",
-        " depend on one another somewhat.",
-        " depend on one another.",
+        " are weakly dependent.",
+        " are dependent.",
     )
 
 
-def _dimension_wise(reading: MetricContext) -> Interpretation:
-    each = reading.value / reading.result.description.model.latent_dim
-    return reading.rated(f"{format_number(each, 2)} nats for each dimension on average.", each)
+@interprets("latent.dimension_wise_kl_nats")
+def _dimension_wise(context: MetricContext) -> Interpretation:
+    each = context.value / context.result.description.model.latent_dim
+    return context.rated(f"{format_number(each, 2)} nats per dimension on average.", each)
 
 
-def _gaussian(reading: MetricContext) -> Interpretation:
-    if not reading.result.has_standard_prior:
-        return reading.unrated(FREE)
+@interprets("latent.gaussian_total_correlation_nats")
+def _gaussian(context: MetricContext) -> Interpretation:
+    if not context.result.has_standard_prior:
+        return context.unrated(DEPENDENCE_IS_ALLOWED)
     return with_suffix(
-        reading.rated("The dimensions"),
+        context.rated("The dimensions"),
         " are nearly uncorrelated.",
-        " are somewhat correlated.",
+        " are weakly correlated.",
         " are correlated.",
     )
 
 
-def _mmd(reading: MetricContext) -> Interpretation:
-    return with_suffix(
-        reading.rated("Latents and prior are"),
-        " hard to tell apart.",
-        " near each other.",
-        " apart.",
-    )
-
-
-def _ks(reading: MetricContext) -> Interpretation:
-    images = reading.other("dataset.test_images")
+@interprets("latent.ks_statistic_max", "latent.squared_norm_ks_statistic")
+def _ks(context: MetricContext) -> Interpretation:
+    images = context.other("dataset.test_images")
     chance = KS_CHANCE / math.sqrt(images) if images else 0.0
-    if reading.value <= chance:
-        return Interpretation(
-            "good", f"Within what {images:,.0f} draws of the prior have by chance."
-        )
+    if context.value <= chance:
+        text = f"Within what {images:,.0f} samples of the prior have by chance."
+        return Interpretation("good", text)
     return with_suffix(
-        reading.rated(f"Off by {reading.value:.0%} at most"),
+        context.rated(f"The distribution functions differ by up to {context.value:.0%}"),
+        ": very close to the prior.",
         ": close to the prior.",
-        ": not the prior, but near it.",
-        ": not the prior.",
+        ": not close to the prior.",
     )
 
 
-def _mean_norm(reading: MetricContext) -> Interpretation:
-    each = reading.value / math.sqrt(reading.result.description.model.latent_dim)
-    if not reading.result.has_standard_prior:
-        return reading.unrated("The prior is not N(0, I), so the centre is free.")
-    return reading.rated(
-        f"Dimensions are off the centre by {format_number(each, 2)} on average.", each
+@interprets("latent.aggregate_mean_norm")
+def _mean_norm(context: MetricContext) -> Interpretation:
+    each = context.value / math.sqrt(context.result.description.model.latent_dim)
+    if not context.result.has_standard_prior:
+        return context.unrated("The prior is not N(0, I), so the mean may differ from 0.")
+    return context.rated(
+        f"The means of the dimensions differ from 0 by {format_number(each, 2)} on average.", each
     )
 
 
-def _stddev(reading: MetricContext) -> Interpretation:
-    if not reading.result.has_standard_prior:
-        return reading.unrated("The prior is not N(0, I), so the width is free.")
-    factor = max(reading.value, 1 / reading.value) if reading.value > 0 else math.inf
-    return reading.rated(f"{format_number(reading.value, 3)} where the prior has 1.", factor)
-
-
-RULES: Mapping[str, Rule] = {
-    "latent.dimensions": _dimensions,
-    "latent.active_units": _active,
-    "latent.mutual_information_nats": _information,
-    "latent.mutual_information_cap_nats": _cap,
-    "latent.marginal_kl_nats": _marginal,
-    "latent.total_correlation_nats": _total_correlation,
-    "latent.dimension_wise_kl_nats": _dimension_wise,
-    "latent.gaussian_total_correlation_nats": _gaussian,
-    "latent.mmd_squared": _mmd,
-    "latent.ks_statistic_max": _ks,
-    "latent.squared_norm_ks_statistic": _ks,
-    "latent.aggregate_mean_norm": _mean_norm,
-    "latent.aggregate_stddev_min": _stddev,
-    "latent.aggregate_stddev_max": _stddev,
-}
+@interprets("latent.aggregate_stddev_min", "latent.aggregate_stddev_max")
+def _stddev(context: MetricContext) -> Interpretation:
+    if not context.result.has_standard_prior:
+        return context.unrated("The prior is not N(0, I), so it may differ from 1.")
+    factor = max(context.value, 1 / context.value) if context.value > 0 else math.inf
+    return context.rated(f"{format_number(context.value, 3)}; the prior's is 1.", factor)

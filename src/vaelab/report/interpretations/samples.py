@@ -1,145 +1,131 @@
-"""Verdicts on images from the prior against real ones."""
+"""Interpretations of samples from the prior, compared with real images."""
 
 import math
-from collections.abc import Mapping
 
-from vaelab.metrics.thresholds import CROWDED, FAR_FROM_DATA
-from vaelab.report.interpretations.context import Interpretation, MetricContext, Rule, with_suffix
+from vaelab.report.interpretations.context import (
+    Interpretation,
+    MetricContext,
+    interprets,
+    with_suffix,
+)
 from vaelab.runtime.formatting import format_number
 
-
-def _count(reading: MetricContext) -> Interpretation:
-    return reading.unrated("Compared with as many test images.")
-
-
-def _classifier(reading: MetricContext) -> Interpretation:
-    return with_suffix(
-        reading.rated(f"The classifier is right {reading.value:.0%} of the time"),
-        ": its features can be trusted.",
-        ": trust its features in part.",
-        ": do not trust its features.",
-    )
+# Density relative to training images above which samples concentrate around typical images.
+CROWDED = 1.5
+# Standard deviations above 0 beyond which samples are farther from the data than test images.
+FAR_FROM_DATA = 3.0
 
 
-def _frechet(reading: MetricContext) -> Interpretation:
-    floor = reading.reference
+@interprets("samples.classifier_frechet_distance")
+def _frechet(context: MetricContext) -> Interpretation:
+    floor = context.reference
     if floor is None or floor <= 0:
-        return reading.unrated("No floor to compare with.")
-    times = reading.value / floor
-    return reading.rated(
-        f"{format_number(times, 2)} times the floor {format_number(floor, 3)}.", times
-    )
+        return context.unrated("There is no value for training images to compare with.")
+    ratio = context.value / floor
+    text = f"{format_number(ratio, 2)} times the value for training images, "
+    return context.rated(f"{text}{format_number(floor, 3)}.", ratio)
 
 
-def _kernel(reading: MetricContext) -> Interpretation:
-    floor = reading.reference
+@interprets("samples.classifier_kernel_distance")
+def _kernel(context: MetricContext) -> Interpretation:
+    floor = context.reference
     if floor is None:
-        return reading.unrated("No floor to compare with.")
-    side = "below" if reading.value < floor else "above"
-    apart = format_number(abs(reading.value - floor), 2)
-    return reading.unrated(f"{apart} {side} what training images have.")
+        return context.unrated("There is no value for training images to compare with.")
+    side = "below" if context.value < floor else "above"
+    difference = format_number(abs(context.value - floor), 2)
+    return context.unrated(f"{difference} {side} the value for training images.")
 
 
-def _percent(share: float) -> str:
-    return f"{format_number(100 * share, 3)}%"
-
-
-def _share(reading: MetricContext) -> Interpretation:
-    floor = reading.reference
+@interprets("samples.classifier_precision", "samples.pixels_recall", "samples.pixels_coverage")
+def _share(context: MetricContext) -> Interpretation:
+    floor = context.reference
     if not floor:
-        return reading.unrated("No training images to compare with.")
-    share = reading.value / floor
-    return reading.rated(f"{_percent(share)} of what training images reach.", share)
+        return context.unrated("There is no value for training images to compare with.")
+    ratio = context.value / floor
+    percent = format_number(100 * ratio, 3)
+    return context.rated(f"{percent}% of the value for training images.", ratio)
 
 
-def _density(reading: MetricContext) -> Interpretation:
-    floor = reading.reference
-    if floor and reading.value > CROWDED * floor:
-        times = format_number(reading.value / floor, 2)
-        text = f"{times} times what training images reach: samples crowd around typical images."
-        return Interpretation("fair", text)
-    return _share(reading)
+@interprets("samples.classifier_density")
+def _density(context: MetricContext) -> Interpretation:
+    floor = context.reference
+    if floor and context.value > CROWDED * floor:
+        ratio = format_number(context.value / floor, 2)
+        return Interpretation(
+            "fair",
+            f"{ratio} times the value for training images: samples concentrate around typical "
+            "images.",
+        )
+    return _share(context)
 
 
-def _sharpness(reading: MetricContext) -> Interpretation:
-    ratio = reading.value / (reading.reference or 1.0)
-    verdict = reading.rated(
+@interprets("samples.sharpness_ratio")
+def _sharpness(context: MetricContext) -> Interpretation:
+    ratio = context.value / (context.reference or 1.0)
+    rated = context.rated(
         f"{format_number(ratio, 2)} times as sharp as training images",
         max(ratio, 1 / ratio) if ratio > 0 else math.inf,
     )
-    way = "sharper, perhaps by noise" if ratio > 1 else "blurrier"
-    return with_suffix(verdict, ".", f": {way}.", f": much {way}.")
+    kind = "sharper, perhaps because of noise" if ratio > 1 else "blurrier"
+    return with_suffix(rated, ".", f": {kind}.", f": much {kind}.")
 
 
-def _slope(reading: MetricContext) -> Interpretation:
-    real = reading.reference
+@interprets("samples.spectrum_slope")
+def _slope(context: MetricContext) -> Interpretation:
+    real = context.reference
     if real is None:
-        return reading.unrated("No real images to compare with.")
-    steeper = reading.value < real
-    verdict = reading.rated(f"Real images have {format_number(real, 3)}", abs(reading.value - real))
-    way = "smoother" if steeper else "noisier"
-    return with_suffix(verdict, ".", f": samples are {way}.", f": samples are much {way}.")
+        return context.unrated("There is no value for test images to compare with.")
+    difference = abs(context.value - real)
+    rated = context.rated(f"The slope of test images is {format_number(real, 3)}", difference)
+    kind = "smoother" if context.value < real else "noisier"
+    return with_suffix(rated, ".", f": samples are {kind}.", f": samples are much {kind}.")
 
 
-def _classes(reading: MetricContext) -> Interpretation:
-    shares = reading.result.arrays.get("class_shares_real")
+@interprets("samples.classes_drawn")
+def _classes(context: MetricContext) -> Interpretation:
+    shares = context.result.arrays.get("class_shares_real")
     if shares is None:
-        return reading.unrated("How many there are among real images is not known.")
+        return context.unrated("The number among test images is unknown.")
     real = int((shares > 0).sum())
-    text = f"{reading.value:.0f} of {len(shares)} classes appear, {real} among as many real images."
-    return reading.rated(text, reading.value / real)
+    text = f"{context.value:.0f} of {len(shares)} classes; {real} among as many test images."
+    return context.rated(text, context.value / real)
 
 
-def _largest_share(reading: MetricContext) -> Interpretation:
-    real = reading.reference
+@interprets("samples.largest_class_share")
+def _largest_share(context: MetricContext) -> Interpretation:
+    real = context.reference
     if not real:
-        return reading.unrated("No real images to compare with.")
-    times = reading.value / real
+        return context.unrated("There is no value for test images to compare with.")
+    ratio = context.value / real
     return with_suffix(
-        reading.rated(f"{format_number(times, 2)} times the share among real images", times),
+        context.rated(f"{format_number(ratio, 2)} times the share among test images", ratio),
         ".",
-        ": one class is drawn too often.",
-        ": one class crowds out the others.",
+        ": one class is sampled too often.",
+        ": one class dominates the samples.",
     )
 
 
-def _nearest(reading: MetricContext) -> Interpretation:
-    real = reading.reference
+@interprets("samples.nearest_training_distance")
+def _nearest(context: MetricContext) -> Interpretation:
+    real = context.reference
     if not real:
-        return reading.unrated("No test images to compare with.")
-    times = reading.value / real
-    way = "nearer than" if times < 1 else "as far as" if times == 1 else "farther than"
-    return reading.unrated(
-        f"{format_number(times, 2)} times the distance of test images: {way} these."
+        return context.unrated("There is no value for test images to compare with.")
+    ratio = context.value / real
+    side = "closer than" if ratio < 1 else "as far as" if ratio == 1 else "farther than"
+    return context.unrated(
+        f"{format_number(ratio, 2)} times the distance of test images: {side} these."
     )
 
 
-def _copying(reading: MetricContext) -> Interpretation:
-    score = f"z\u00a0=\u00a0{format_number(reading.value, 2)}"
-    if reading.value > FAR_FROM_DATA:
-        text = f"Samples are farther from training images than test images are ({score}): no copies"
-        return Interpretation("fair", f"{text}, but off the data.")
+@interprets("samples.data_copying_z")
+def _copying(context: MetricContext) -> Interpretation:
+    z = f"z\u00a0=\u00a0{format_number(context.value, 2)}"
+    if context.value > FAR_FROM_DATA:
+        text = f"Samples are farther from training images than test images are ({z})"
+        return Interpretation("fair", f"{text}: no copies, but unlike the data.")
     return with_suffix(
-        reading.rated("Samples are"),
-        f" about as near to training images as test images are ({score}): no sign of copying.",
-        f" nearer to training images than test images are ({score}): it may copy, or blur.",
-        f" much nearer to training images than test images are ({score}): it copies, or blurs.",
+        context.rated("Samples are"),
+        f" about as close to training images as test images are ({z}): no sign of copying.",
+        f" closer to training images than test images are ({z}): possibly copies, or blurred images.",
+        f" much closer to training images than test images are ({z}): copies, or blurred images.",
     )
-
-
-RULES: Mapping[str, Rule] = {
-    "samples.count": _count,
-    "samples.classifier_test_accuracy": _classifier,
-    "samples.{space}_frechet_distance": _frechet,
-    "samples.{space}_kernel_distance": _kernel,
-    "samples.{space}_precision": _share,
-    "samples.{space}_recall": _share,
-    "samples.{space}_density": _density,
-    "samples.{space}_coverage": _share,
-    "samples.sharpness_ratio": _sharpness,
-    "samples.spectrum_slope": _slope,
-    "samples.classes_drawn": _classes,
-    "samples.largest_class_share": _largest_share,
-    "samples.nearest_training_distance": _nearest,
-    "samples.data_copying_z": _copying,
-}
