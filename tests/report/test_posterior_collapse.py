@@ -48,7 +48,11 @@ def evaluation(
 ) -> EvaluationResult:
     """The result of a model with this table of dimensions, trained with these settings."""
     objective = settings["train.objective"]
-    model = {key: settings[f"model.{key}"] for key in ModelSettings.model_fields}
+    model = {
+        name.removeprefix("model."): value
+        for name, value in settings.items()
+        if name.startswith("model.")
+    }
     return made_up(
         dimensions={name: np.array(column) for name, column in columns.items()},
         objective_settings=frozenset(f"train.{k}" for k in objective_class(objective).model_fields),

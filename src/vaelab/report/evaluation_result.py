@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vaelab.data.dataset import DatasetInfo
 from vaelab.metrics import SPECS
+from vaelab.models.priors import PriorKind, prior_class
 from vaelab.models.saving import ModelDescription
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -49,9 +50,14 @@ class EvaluationResult:
         return all(self.value(name) is not None for name in names)
 
     @property
+    def prior_kind(self) -> PriorKind:
+        """How the model's prior takes part in training, such as "standard_normal" for N(0, I)."""
+        return prior_class(self.description.model.prior).kind
+
+    @property
     def has_standard_prior(self) -> bool:
         """Whether p(z) = N(0, I)."""
-        return self.description.model.prior == "standard_normal"
+        return self.prior_kind == "standard_normal"
 
     @property
     def has_encoder(self) -> bool:
@@ -62,17 +68,6 @@ class EvaluationResult:
     def has_discriminator(self) -> bool:
         """Whether a discriminator's features replace the likelihood of pixels."""
         return "discriminator" in self.description.networks
-
-    @property
-    def width_setting(self) -> str | None:
-        """The setting with the widths of the network's layers, such as model.hidden, if any."""
-        return "model.hidden" if self.description.model.network == "mlp" else "model.channels"
-
-    @property
-    def widths(self) -> tuple[int, ...] | None:
-        """The widths of the network's layers, if it has such a setting."""
-        model = self.description.model
-        return model.hidden if model.network == "mlp" else model.channels
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from vaelab.config import ModelSettings
+from vaelab.models.networks import build_network
 from vaelab.report.evaluation_result import EvaluationResult
 
 
@@ -15,7 +17,7 @@ def model_summary(result: EvaluationResult) -> Iterator[tuple[str, str]]:
     yield "Images", f"{info.counts['train']:,} for training, {info.counts['test']:,} for testing"
     yield "Objective", description.objective
     yield "Prior", model.prior.replace("_", " ")
-    yield "Network", model.network + _widths(result)
+    yield "Network", model.network + _widths(model)
     if not result.has_discriminator:
         yield "Likelihood", model.likelihood.replace("_", " ")
     yield "Latent size", str(model.latent_dim)
@@ -31,7 +33,9 @@ def model_summary(result: EvaluationResult) -> Iterator[tuple[str, str]]:
         yield "Inception weights", f"SHA-256 {str(weights)[:12]}"
 
 
-def _widths(result: EvaluationResult) -> str:
-    if result.widths is None:
+def _widths(model: ModelSettings) -> str:
+    network = build_network(model)
+    if network.width_field is None:
         return ""
-    return f", {'–'.join(map(str, result.widths)) or 'linear'}"
+    widths = getattr(network, network.width_field)
+    return f", {'–'.join(map(str, widths)) or 'linear'}"

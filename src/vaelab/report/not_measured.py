@@ -35,6 +35,6 @@ def _why_no_bound(result: EvaluationResult) -> str:
 
 
 def _why_not_annealed(result: EvaluationResult) -> str:
-    if result.description.model.prior == "codebook":
+    if result.prior_kind == "codes":
         return "it needs continuous latents, and codes are discrete"
     return "evaluate.annealing_images was 0"

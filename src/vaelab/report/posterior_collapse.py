@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vaelab.models.networks import width_setting
 from vaelab.report.evaluation_result import EvaluationResult
 
 State = Literal["collapsed", "nearly_collapsed", "partially_active", "fully_active"]
@@ -243,7 +244,7 @@ def _has_fixed_variance(result: EvaluationResult) -> bool:
 
 
 def _smaller(result: EvaluationResult) -> str:
-    setting = result.width_setting
+    setting = width_setting(result.description.model.network)
     return f" (a smaller {setting})" if setting else ""
 
 

@@ -126,6 +126,6 @@ def _copying(context: MetricContext) -> Interpretation:
     return with_suffix(
         context.rated("Samples are"),
         f" about as close to training images as test images are ({z}): no sign of copying.",
-        f" closer to training images than test images are ({z}): possibly copies, or blurred images.",
-        f" much closer to training images than test images are ({z}): copies, or blurred images.",
+        f" closer to training images than test images are ({z}): possible copies, or blur.",
+        f" much closer to training images than test images are ({z}): copies, or blur.",
     )
