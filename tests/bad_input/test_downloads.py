@@ -35,7 +35,7 @@ BAD_SERVERS: dict[str, tuple[Callable[[Server], object], str]] = {
     "nothing there": (lambda s: None, "HTTP Error 404: Not Found"),
     "a page": (
         lambda s: s.files.update({PATH: b"<!DOCTYPE html>"}),
-        "refused: no whole gzip file (Not a gzipped file",
+        "refused: not a complete gzip file (Not a gzipped file",
     ),
     "another file": (
         lambda s: s.files.update({PATH: OTHER}),
@@ -43,7 +43,7 @@ BAD_SERVERS: dict[str, tuple[Callable[[Server], object], str]] = {
     ),
     "half a file": (
         lambda s: s.files.update({PATH: OTHER[:20]}),
-        "refused: no whole gzip file (Compressed file ended before",
+        "refused: not a complete gzip file (Compressed file ended before",
     ),
     "a connection that ends": (
         cut_short,
@@ -63,12 +63,12 @@ BAD_MIRRORS = {
     "a word": ("mirror", "data.mirror: String should match pattern"),
     "another protocol": ("ftp://127.0.0.1/", "data.mirror: String should match pattern"),
     "no host": ("http://", "no host given"),
-    "half an address": ("http://[::1", "could not be had: http://[::1/mnist/"),
+    "half an address": ("http://[::1", "could not be downloaded: http://[::1/mnist/"),
     "a port that is a word": ("http://127.0.0.1:port", "nonnumeric port"),
     "a port without a server": ("http://127.0.0.1:1", "Connection refused"),
     "a folder that is not there": ("file:///no/such/folder", "No such file or directory"),
-    "letters of no address": ("http://127.0.0.1:1/\u00e4", "could not be had"),
-    "two lines": ("http://127.0.0.1:1/a\nb", "could not be had"),
+    "letters of no address": ("http://127.0.0.1:1/\u00e4", "could not be downloaded"),
+    "two lines": ("http://127.0.0.1:1/a\nb", "could not be downloaded"),
 }
 
 
@@ -93,7 +93,7 @@ def test_bad_answers_are_told(
     prepare_server(server)
     alone.settings(data={"name": "mnist", "mirror": server.url})
     said = alone.refuses(download.main, fragment)
-    assert said.startswith(f"error: {NAME} could not be had: {server.url}{PATH}: ")
+    assert said.startswith(f"error: {NAME} could not be downloaded: {server.url}{PATH}: ")
     assert f"name a mirror that has mnist/{NAME} in data.mirror or {MIRROR_VARIABLE}" in said
 
 
@@ -123,7 +123,7 @@ def test_members_with_paths_out_of_an_archive_are_not_written(sandbox: Sandbox) 
     (raw / cifar10.ARCHIVE).write_bytes(buffer.getvalue())
     Path("data/raw/source.json").write_text('{"name": "cifar10"}')
     sandbox.settings(data={"name": "cifar10"})
-    sandbox.refuses(prepare.main, "no whole CIFAR-10 archive: it has no batches.meta.txt, data")
+    sandbox.refuses(prepare.main, "not a complete CIFAR-10 archive: it has no batches.meta")
     assert not list(Path().rglob("outside"))
 
 

@@ -72,7 +72,7 @@ def only(count: int) -> Callable[[], None]:
     return leave
 
 
-UNKNOWN = "(in no image format that Pillow knows); mend or remove them"
+UNKNOWN = "(in no image format that Pillow knows); repair or remove them"
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "an empty file": (holding("x.png", b""), "1 of 26 images cannot be read: x.png (an empty"),
     "half an image": (holding("x.png", png(6, 4)[:40]), f"x.png {UNKNOWN}"),

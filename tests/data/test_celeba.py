@@ -132,8 +132,8 @@ def test_a_changed_celeba_file_is_refused(celebrities, mirror, name):
 def test_celeba_without_gdown_says_what_to_do(mirror, fetch_from_mirror, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     expected = (
-        r"img_align_celeba\.zip could not be had: file://.*No such file.*Google Drive, which needs "
-        r"the package gdown: pip install gdown, or name a mirror that has celeba/img_align_celeba"
+        r"img_align_celeba\.zip could not be downloaded: file://.*No such file.*Google Drive, "
+        r"which needs the package gdown: pip install gdown, or name a mirror that has celeba/img_align_celeba"
     )
     with pytest.raises(UserError, match=expected):
         celeba.download(DataSettings(name="celeba"), tmp_path / "raw", fetch_from_mirror("celeba"))

@@ -73,7 +73,7 @@ def cifar(mirror, monkeypatch, tmp_path, files) -> bytes:
 
 def refused(folder: Path, content: bytes, message: str) -> None:
     (folder / cifar10.ARCHIVE).write_bytes(content)
-    whole = rf"{cifar10.ARCHIVE}: no whole CIFAR-10 archive: {message}; download it again"
+    whole = rf"{cifar10.ARCHIVE}: not a complete CIFAR-10 archive: {message}; download it again"
     with pytest.raises(UserError, match=whole):
         cifar10.read(DataSettings(name="cifar10"), folder)
 

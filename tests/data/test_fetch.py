@@ -180,7 +180,7 @@ def test_an_impossible_url_is_an_error(
     monkeypatch: pytest.MonkeyPatch, fetch: Fetcher, target: Path, url: str
 ):
     monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(UserError, match=f"could not be had: {url}: .+Check the network"):
+    with pytest.raises(UserError, match=f"could not be downloaded: {url}: .+Check the network"):
         fetch(target, [url], IS_CONTENT)
 
 

@@ -140,7 +140,7 @@ def test_every_unreadable_image_is_reported(tmp_path):
     (tmp_path / "b" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "b" / "dangling.png").symlink_to(tmp_path / "b" / "gone.png")
     (tmp_path / "b" / "loop.png").symlink_to(tmp_path / "b" / "loop.png")
-    message = refused(tmp_path, "5 of 6 images cannot be read: .*; mend or remove them")
+    message = refused(tmp_path, "5 of 6 images cannot be read: .*; repair or remove them")
     assert "a/empty.jpg (an empty file)" in message
     assert "a/page.gif (in no image format that Pillow knows)" in message
     for name in ("cut", "dangling", "loop"):
@@ -152,7 +152,7 @@ def test_ten_unreadable_images_are_named_and_the_rest_counted(tmp_path):
     put(tmp_path / "zz.png")
     for index in range(23):
         (tmp_path / f"{index:02}.png").write_bytes(b"")
-    message = refused(tmp_path, "23 of 24 images cannot be read: .* and 13 more; mend")
+    message = refused(tmp_path, "23 of 24 images cannot be read: .* and 13 more; repair")
     assert message.count(".png (") == 10
 
 
@@ -227,7 +227,7 @@ def test_images_beside_sub_folders_are_refused(tmp_path):
 
 
 def test_no_folder_and_no_images_are_errors(tmp_path):
-    refused(tmp_path / "gone", "gone is no folder; it should be one that holds images")
+    refused(tmp_path / "gone", "gone is not a folder of images")
     (tmp_path / "notes.txt").write_text("x")
     refused(tmp_path / "notes.txt", "is no folder")
     refused(tmp_path, r"holds no images \(other entries: 1\)")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.data.loader import READ_AHEAD, ImageLoader
+from vaelab.data.loader import PREFETCH, ImageLoader
 from vaelab.runtime import memory
 from vaelab.runtime.random_streams import rng_stream
 
@@ -125,4 +125,4 @@ def test_streaming_reads_a_few_batches_ahead_and_no_more(open_batches, monkeypat
     epoch = opened.shuffled(5, rng_stream(0, "order"), rng_stream(0, "noise"))
     next(epoch)
     epoch.close()
-    assert len(read) <= (1 if opened.bytes is not None else 1 + READ_AHEAD)
+    assert len(read) <= (1 if opened.bytes is not None else 1 + PREFETCH)

@@ -152,7 +152,7 @@ def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path) -> None
     with exclusive_lock(tmp_path / "lock", "vae"):
         (tmp_path / "lock.holder").write_text("not JSON")
         with (
-            pytest.raises(UserError, match="another process is training here already"),
+            pytest.raises(UserError, match="another process is already training here"),
             exclusive_lock(tmp_path / "lock", "gan"),
         ):
             pass

@@ -502,7 +502,7 @@ def test_bfloat16_networks_give_float32_distributions_and_learn() -> None:
 
 
 def test_a_second_trainer_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    told = rf"vae on digits \(process {os.getpid()} on .+\) is training here already"
+    told = rf"vae on digits \(process {os.getpid()} on .+\) is already training here"
     with (
         CheckpointFolder(tmp_path, "vae on digits"),
         pytest.raises(UserError, match=told),

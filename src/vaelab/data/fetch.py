@@ -1,4 +1,4 @@
-"""Get a file from the first of several URLs that works: resumed, retried, verified, atomic."""
+"""Download a file from the first of several URLs that works: resumed, retried, verified, atomic."""
 
 import hashlib
 import http.client
@@ -20,20 +20,20 @@ from vaelab.runtime.files import flush
 
 MIRROR_VARIABLE = "VAELAB_DATA_MIRROR"
 Verify = Callable[[Path], str | None]
-"""Says what is wrong with a file, and what would be right; None for a good one."""
+"""Return what is wrong with a file and what would be right, or None for a good one."""
 
 _RETRIED_STATUS = {408, 416, 425, 429}
 _BLOCK_BYTES = 2**16
 _Response = http.client.HTTPResponse | urllib.response.addinfourl
 
 
-class _GivenUpError(Exception):
-    """A URL was given up."""
+class _DownloadFailedError(Exception):
+    """The download from one URL failed for good."""
 
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Gets a source's files: from `<mirror>/<source>/<file name>` first, then official hosts.
+    """Download a source's files: from `<mirror>/<source>/<file name>` first, then official hosts.
 
     `used` collects the URL that each file came from, by file name.
     """
@@ -47,9 +47,9 @@ class Fetcher:
     timeout_s: float = 30.0
 
     def __call__(self, target: Path, official: Sequence[str], verify: Verify) -> None:
-        """Make `target` a file that `verify` finds good, unless it is one already.
+        """Download `target`, unless it is there and `verify` accepts it.
 
-        Raises UserError that says for each URL why it failed.
+        Raises UserError, with the reason for each URL, if all fail.
         """
         if target.is_file() and verify(target) is None:
             return
@@ -60,7 +60,7 @@ class Fetcher:
         ):
             try:
                 partial = self._download(url, target.name, verify)
-            except _GivenUpError as error:
+            except _DownloadFailedError as error:
                 failures.append(f"{url}: {error}")
                 continue
             _publish(partial, target)
@@ -68,8 +68,8 @@ class Fetcher:
             return
         tried = "; ".join(failures) or "there is no URL to try"
         raise UserError(
-            f"{target.name} could not be had: {tried}. Check the network, or name a mirror that "
-            f"has {self.source}/{target.name} in data.mirror or {MIRROR_VARIABLE}"
+            f"{target.name} could not be downloaded: {tried}. Check the network, or name a "
+            f"mirror that has {self.source}/{target.name} in data.mirror or {MIRROR_VARIABLE}"
         )
 
     def _download(self, url: str, name: str, verify: Verify) -> "_Partial":
@@ -81,11 +81,11 @@ class Fetcher:
                 resumed = _transfer(url, partial, self.timeout_s)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = _explain(error)
-                # a transfer that got further than any before it may go on for as long as it does
+                # a transfer that makes progress may be retried as long as it does
                 idle = idle + 1 if partial.size <= most else 0
                 most = max(most, partial.size)
                 if _is_final(url, error, partial) or idle >= self.attempts:
-                    raise _GivenUpError(reason) from error
+                    raise _DownloadFailedError(reason) from error
                 time.sleep(self.pause_s * 2**idle)
                 continue
             problem = verify(partial.path)
@@ -93,12 +93,12 @@ class Fetcher:
                 return partial
             partial.discard()
             if not resumed:
-                raise _GivenUpError(f"refused: {problem}")
+                raise _DownloadFailedError(f"refused: {problem}")
 
 
 @dataclass(frozen=True)
 class _Partial:
-    """A file that is being downloaded, and the validator of the version that it is of."""
+    """A partly downloaded file, and the HTTP validator of its version."""
 
     path: Path
     validator: Path
@@ -132,9 +132,9 @@ class _Partial:
 
 
 def mirror_urls(environment: Mapping[str, str], setting: str | None) -> tuple[str, ...]:
-    """The mirrors to try: that of the environment first, then `data.mirror`.
+    """Return the mirrors to try: that of the environment first, then `data.mirror`.
 
-    The variable may also be the path of a folder. Raises UserError where it is neither.
+    The variable may also be the path of a folder. Raises UserError for anything else.
     """
     given = environment.get(MIRROR_VARIABLE)
     return tuple(
@@ -143,7 +143,7 @@ def mirror_urls(environment: Mapping[str, str], setting: str | None) -> tuple[st
 
 
 def digest_is(algorithm: str, expected: str) -> Verify:
-    """A file with this digest, such as MD5 or SHA-256."""
+    """Return a check for a file's digest, such as MD5 or SHA-256."""
 
     def verify(path: Path) -> str | None:
         with path.open("rb") as file:
@@ -153,7 +153,7 @@ def digest_is(algorithm: str, expected: str) -> Verify:
 
 
 def wrong_digest(read: Callable[[int], bytes], algorithm: str, expected: str) -> str | None:
-    """What to say about content whose digest is another; None if it is as expected."""
+    """Return what is wrong with the digest of some content, or None."""
     digest = hashlib.new(algorithm.replace("-", ""), usedforsecurity=False)
     size = 0
     while block := read(2**20):
@@ -177,7 +177,7 @@ def _as_url(value: str) -> str:
 
 
 def _transfer(url: str, partial: _Partial, timeout_s: float) -> bool:
-    """Bring a partial file to its end; returns whether what it held before was kept."""
+    """Download the rest of a partial file; return whether its first part was kept."""
     headers = {"User-Agent": "vaelab", "Accept-Encoding": "identity", **partial.resume_headers()}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310  schemes are checked
     with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310

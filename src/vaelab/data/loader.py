@@ -1,7 +1,7 @@
-"""Batches of a split as float images in [0, 1]: on the device as bytes where they fit.
+"""Batches of a split as float images in [0, 1]: uint8 on the device where the split fits.
 
-Where they do not, they are read from the memory-mapped file while the batch before is computed
-with: the same images in the same order, in the memory of a few batches.
+Otherwise batches are prefetched from the memory-mapped file: the same images in the same order, in
+the memory of a few batches.
 """
 
 import itertools
@@ -16,18 +16,18 @@ from torch import Tensor
 
 from vaelab.runtime import memory
 
-# Batches that are read ahead, by as many threads: more than one, since most of it is waiting.
-READ_AHEAD = 4
+# Batches that are prefetched, by as many threads, since most of the time is waiting.
+PREFETCH = 4
 Images = Float[Tensor, "batch channel height width"]
 
 
 class ImageLoader:
     """A split's images, batch by batch.
 
-    `binarize` draws black or white afresh at each access, white with the probability that
-    is the grey value (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of
-    one grey level: x = (level + noise) / levels (Theis et al. 2016, section 3.1).
-    `local_processes` on this machine hold the same images, each in its own memory.
+    `binarize` samples black or white at each access, white with the grey value as probability
+    (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of one grey level:
+    x = (level + noise) / levels (Theis et al. 2016, section 3.1). `local_processes` on this machine
+    hold the same images, each in its own memory.
     """
 
     def __init__(
@@ -53,41 +53,41 @@ class ImageLoader:
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether an image has other pixels at each access."""
+        """Whether an image has different pixels at each access."""
         return self.binarize or self.dequantize_levels is not None
 
     def shuffled(
-        self, batch_size: int, order: torch.Generator, noise: torch.Generator, first: int = 0
+        self, batch_size: int, shuffle_rng: torch.Generator, noise: torch.Generator, first: int = 0
     ) -> Iterator[Images]:
-        """Give every image once, in an order drawn from `order`; the last batch may be short.
+        """Return every image once, in an order from `shuffle_rng`; the last batch may be short.
 
-        The batches before number `first` are left out, and no noise is drawn for them.
+        Batches before index `first` are left out, and no noise is drawn for them.
         """
-        batches = torch.split(self.permutation(order), batch_size)[first:]
+        batches = torch.split(self.permutation(shuffle_rng), batch_size)[first:]
         yield from self.batches_at(batches, itertools.repeat(noise))
 
     def batches_at(
         self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
     ) -> Iterator[Images]:
-        """Give chosen images batch by batch, each with the noise of its turn."""
+        """Return the images at the given indices, batch by batch, each with its own noise."""
         for pixels, noise in zip(self._read(batches), noises, strict=False):
             yield self._prepare(pixels, noise)
 
-    def permutation(self, order: torch.Generator) -> Int64[Tensor, "count"]:
-        """Draw the order in which `shuffled` gives the images."""
-        return torch.randperm(self.count, generator=order, device=order.device)
+    def permutation(self, rng: torch.Generator) -> Int64[Tensor, "count"]:
+        """Draw the order in which `shuffled` returns the images."""
+        return torch.randperm(self.count, generator=rng, device=rng.device)
 
     def sequential(
         self, batch_size: int, noise: torch.Generator, limit: int | None = None
     ) -> Iterator[Images]:
-        """Give the first `limit` images, or all, in the order of the files."""
+        """Return the first `limit` images, or all, in the order of the files."""
         end = min(limit or self.count, self.count)
         for start in range(0, end, batch_size):
             stop = min(start + batch_size, end)
             yield self._prepare(self._slice(start, stop), noise)
 
     def gather(self, indices: Tensor, noise: torch.Generator) -> Images:
-        """Give chosen images."""
+        """Return the images at these indices."""
         return self._prepare(self._rows(indices), noise)
 
     def subsample(
@@ -97,16 +97,16 @@ class ImageLoader:
         limit: int | None = None,
         part: slice = slice(None),
     ) -> Iterator[Images]:
-        """Give about `limit` images, or all, spread evenly over the files: these may be sorted.
+        """Return about `limit` images, or all, evenly spaced in the files, which may be sorted.
 
-        Of the batches that they make, `part` says which are given.
+        `part` selects some of their batches.
         """
         step = max(1, self.count // (limit or self.count))
         for rows in torch.split(torch.arange(0, self.count, step), batch_size)[part]:
             yield self.gather(rows, noise)
 
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
-        """Average about `limit` images, spread evenly over the files, in [0, 1]."""
+        """Return the mean of about `limit` images, evenly spaced in the files, in [0, 1]."""
         step = max(1, self.count // limit)
         mean = self.array[::step].mean(axis=0, dtype=np.float64) / 255
         return torch.from_numpy(mean.astype(np.float32)).to(self.device)
@@ -120,11 +120,11 @@ class ImageLoader:
         if self.bytes is not None:
             yield from map(self._rows, batches)
             return
-        with ThreadPoolExecutor(READ_AHEAD) as readers:
+        with ThreadPoolExecutor(PREFETCH) as readers:
             reading: deque[Future[Tensor]] = deque()
             for indices in batches:
                 reading.append(readers.submit(self._rows, indices))
-                if len(reading) > READ_AHEAD:
+                if len(reading) > PREFETCH:
                     yield reading.popleft().result()
             yield from (pixels.result() for pixels in reading)
 
@@ -132,7 +132,7 @@ class ImageLoader:
         if self.bytes is not None:
             return self.bytes.index_select(0, indices.to(self.device))
         rows = indices.cpu().numpy()
-        # A sorted read of a memory map is a forward one; the batch's own order is restored.
+        # Read a memory map in sorted order, then restore the order of the batch.
         order = np.argsort(rows)
         batch = np.empty((len(rows), *self.array.shape[1:]), np.uint8)
         batch[order] = np.take(self.array, rows[order], axis=0)

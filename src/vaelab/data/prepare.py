@@ -19,7 +19,7 @@ _CHUNK_BYTES = 2**24
 
 
 def prepare(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
-    """Split, binarise and write a source; `folder` appears only when it is whole.
+    """Split, binarize and write a source; `folder` appears only when it is complete.
 
     An older `folder` is replaced. Raises UserError for images that cannot be read or split.
     """
@@ -37,7 +37,7 @@ def prepare(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo
 
 
 def summarize(info: DatasetInfo) -> str:
-    """One line for people: how many images of which shape and classes."""
+    """Return one line: how many images of which shape and classes."""
     counts = ", ".join(f"{count:,} {name}" for name, count in info.counts.items())
     channels, height, width = info.image_shape
     kind = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
@@ -50,7 +50,7 @@ def summarize(info: DatasetInfo) -> str:
 
 def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
     parts = split(source, settings)
-    _refuse_full_disk(folder, sum(len(part) for part in parts.values()), source.train.shape)
+    _check_disk_space(folder, sum(len(part) for part in parts.values()), source.train.shape)
     for name, part in parts.items():
         _write_images(folder / array_file(name, "images"), name, part, settings)
         for kind, values in (("labels", part.images.labels), ("factors", part.images.factors)):
@@ -72,7 +72,7 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
     return info
 
 
-def _refuse_full_disk(folder: Path, count: int, shape: Shape) -> None:
+def _check_disk_space(folder: Path, count: int, shape: Shape) -> None:
     """Writing to a memory map on a full disk would kill the process (SIGBUS)."""
     needed, free = count * math.prod(shape), shutil.disk_usage(folder).free
     if needed > free:

@@ -1,4 +1,4 @@
-"""What every source hands over: images that can be read in any order, a few at a time."""
+"""What every source returns: images that can be read in any order, a few at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class ImageSet:
 class Source:
     """A data set as its source has it; `validation` and `test` are the official ones or None.
 
-    Raises UserError where its parts disagree: no images, two shapes, as many labels as there
-    are no images, a label that is no class.
+    Raises UserError where its parts disagree: no images, two shapes, a wrong number of labels, a
+    label that is not a class.
     """
 
     name: str

@@ -40,7 +40,7 @@ def split(source: Source, settings: DataSettings) -> dict[SplitName, Part]:
         "validation": _official(source.validation) or Part(source.train, np.sort(validation)),
         "test": _official(source.test) or Part(source.train, np.sort(test)),
     }
-    _refuse_empty(source, parts)
+    _check_not_empty(source, parts)
     return parts
 
 
@@ -64,7 +64,7 @@ def _official(images: ImageSet | None) -> Part | None:
     return Part(images, np.arange(images.count, dtype=np.int64))
 
 
-def _refuse_empty(source: Source, parts: dict[SplitName, Part]) -> None:
+def _check_not_empty(source: Source, parts: dict[SplitName, Part]) -> None:
     if any(len(part) == 0 for part in parts.values()):
         counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
         raise UserError(

@@ -1,4 +1,4 @@
-"""Which of several processes this one is: what torchrun says in the environment."""
+"""Rank and world size of this process, from the environment variables that torchrun sets."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from vaelab.config import UserError
 
 @dataclass(frozen=True)
 class DistributedEnv:
-    """A process among `count`, and among the `local_count` of them on this machine."""
+    """The rank of a process among `world_size`, and among `local_world_size` on its machine."""
 
     rank: int = 0
     world_size: int = 1
@@ -21,7 +21,7 @@ SINGLE_PROCESS = DistributedEnv()
 
 
 def from_environ(environment: Mapping[str, str] = os.environ) -> DistributedEnv:
-    """Read RANK, WORLD_SIZE and their local forms; without WORLD_SIZE a process is alone.
+    """Read RANK, WORLD_SIZE and their LOCAL_ variants; without WORLD_SIZE there is one process.
 
     Raises UserError where they contradict each other.
     """
@@ -37,12 +37,17 @@ def from_environ(environment: Mapping[str, str] = os.environ) -> DistributedEnv:
             "them; unset WORLD_SIZE to train in one process"
         )
     if not (rank < count and local < local_count):
-        raise UserError(f"RANK {rank} (locally {local}) is none of {count} (locally {local_count})")
+        raise UserError(
+            f"RANK {rank} (LOCAL_RANK {local}) is out of range for WORLD_SIZE {count} "
+            f"(LOCAL_WORLD_SIZE {local_count})"
+        )
     return DistributedEnv(rank, count, local, local_count)
 
 
 def _number(environment: Mapping[str, str], name: str, least: int) -> int:
     text = environment.get(name, str(least))
     if not text.isdecimal() or int(text) < least:
-        raise UserError(f"{name} in the environment must be a number, {least} or more: {text!r}")
+        raise UserError(
+            f"{name} in the environment must be a whole number, {least} or more; it is {text!r}"
+        )
     return int(text)

@@ -1,4 +1,4 @@
-"""Several processes of one stage on this machine, as `torchrun --standalone` would start them."""
+"""Launch several ranks of one module on this machine, as `torchrun --standalone` does."""
 
 import logging
 import os
@@ -11,12 +11,12 @@ import torch
 from vaelab.config import MachineSettings, UserError
 from vaelab.distributed.rank_messages import LAUNCHED_ENV
 
-HERE = "localhost"
+LOCALHOST = "localhost"
 ELASTIC = "torch.distributed.elastic"
 
 
 def processes_to_start(settings: MachineSettings) -> int:
-    """Give how many processes to start: none where one is enough, or they are there already."""
+    """Return how many processes to launch: 0 if one is enough or torchrun has launched them."""
     if "WORLD_SIZE" in os.environ:
         return 0
     wanted = settings.processes
@@ -25,10 +25,11 @@ def processes_to_start(settings: MachineSettings) -> int:
 
 
 def launch(module: str, count: int) -> None:
-    """Run a module, with this command line's options, in processes that know of each other.
+    """Run a module, with this command line's options, in `count` ranks of one process group.
 
-    The first one that fails ends them all, and this one with its exit code; what there is to say
-    it has said. A signal is passed on to all of them. Raises UserError for one that was killed.
+    The first rank that fails ends all others, and this process with its exit code; that rank has
+    printed the error. A signal is forwarded to all ranks. Raises UserError for a rank that was
+    killed by a signal.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -45,8 +46,8 @@ def launch(module: str, count: int) -> None:
         nproc_per_node=count,
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint=f"{HERE}:0",
-        local_addr=HERE,
+        rdzv_endpoint=f"{LOCALHOST}:0",
+        local_addr=LOCALHOST,
         max_restarts=0,
     )
     try:
@@ -56,6 +57,6 @@ def launch(module: str, count: int) -> None:
         if failure.exitcode > 0:
             sys.exit(failure.exitcode)
         name = signal.Signals(-failure.exitcode).name
-        raise UserError(f"process {rank + 1} of {count} was ended by {name}") from error
+        raise UserError(f"process {rank + 1} of {count} was killed by {name}") from error
     except SignalException as error:
         sys.exit(128 + signal.Signals(error.sigval))

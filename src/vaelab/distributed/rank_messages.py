@@ -1,6 +1,6 @@
-"""What the processes of one training tell each other beside their tensors: torchrun's store.
+"""Messages between the ranks of one training, through torchrun's store.
 
-A process alone has nobody to tell.
+A single process has no store, and exchanges none.
 """
 
 import hashlib
@@ -16,15 +16,15 @@ from vaelab.distributed.environment import from_environ
 
 PEER_EXITED = "another process of this training has ended"
 STOPPED = "stopped"
-# In the environment of processes that the stage itself has started.
+# Set in the environment of processes that this package has launched itself.
 LAUNCHED_ENV = "VAELAB_WATCHED"
 STORE_TIMEOUT = timedelta(seconds=5)
 
 
 def should_print(message: str) -> bool:
-    """Tell whether no other process has printed this line, and note that this one will.
+    """Return whether this rank should print an error: only the first rank that has it does.
 
-    That another process has ended is said only where nobody has said why, and nobody watches.
+    That a peer exited is printed only where no rank has printed why, and no launcher reports it.
     """
     if PEER_EXITED in message and (_count("lines") or LAUNCHED_ENV in os.environ):
         return False
@@ -33,13 +33,13 @@ def should_print(message: str) -> bool:
 
 
 def signal_stop() -> None:
-    """Tell the others that the main process ends here, its checkpoint written."""
+    """Tell the other ranks that rank 0 stops here, after its checkpoint."""
     _add("lines")
     _add(STOPPED)
 
 
 def stop_requested() -> bool:
-    """Tell whether the main process has ended after a checkpoint."""
+    """Return whether rank 0 has stopped after a checkpoint."""
     return _count(STOPPED) > 0
 
 
@@ -53,7 +53,7 @@ def _add(name: str, number: int = 1) -> int:
         restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         return 0 if store is None else int(store.add(f"vaelab/{restarts}/{name}", number))
     except RuntimeError:
-        return 0  # its host is gone
+        return 0  # its host has exited
 
 
 @cache

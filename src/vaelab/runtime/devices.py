@@ -1,4 +1,4 @@
-"""Which device runs the arithmetic."""
+"""The device that PyTorch computes on."""
 
 import os
 
@@ -10,17 +10,17 @@ from vaelab.runtime import memory
 
 
 def choose_device(settings: MachineSettings, env: DistributedEnv = SINGLE_PROCESS) -> torch.device:
-    """Give the device that `machine.device` names; set up the CPU's threads and memory.
+    """Return the device that `machine.device` names; set up CPU threads and memory.
 
-    "auto" is CUDA where there is a GPU, then Apple's MPS, then the CPU. Of several processes on a
-    machine each has a GPU of its own, or its part of the CPU's threads. Raises UserError
-    for a device that this machine does not have.
+    "auto" is CUDA where there is a GPU, then Apple's MPS, then the CPU. Several processes on one
+    machine have a GPU each, or an equal part of the CPU's threads. Raises UserError for a device
+    that this machine does not have.
     """
     memory.tune_malloc()
     if threads := settings.threads or _threads_of_rank(env):
         torch.set_num_threads(threads)
     if settings.deterministic:
-        # cuBLAS reads it when it is first used.
+        # cuBLAS reads this at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     if env.world_size > 1:
@@ -37,7 +37,7 @@ def choose_device(settings: MachineSettings, env: DistributedEnv = SINGLE_PROCES
 
 
 def describe(device: torch.device) -> str:
-    """Name a device for people, such as "cuda:0 (NVIDIA H100)"."""
+    """Return a readable name of a device, such as "cuda:0 (NVIDIA H100)"."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
@@ -45,26 +45,26 @@ def describe(device: torch.device) -> str:
     return str(device)
 
 
-def _device_of_rank(settings: MachineSettings, place: DistributedEnv) -> torch.device:
+def _device_of_rank(settings: MachineSettings, env: DistributedEnv) -> torch.device:
     wanted = _best_available() if settings.device == "auto" else settings.device
     if wanted not in ("cuda", "cpu"):
         raise UserError(
             f"machine.device: {settings.device} is {wanted} here, which several processes cannot "
-            "share; they need cpu, or cuda with a GPU for each"
+            "share; use cpu, or cuda with one GPU per process"
         )
-    if wanted == "cuda" and place.local_rank >= torch.cuda.device_count():
+    if wanted == "cuda" and env.local_rank >= torch.cuda.device_count():
         raise UserError(
-            f"{place.local_world_size} processes on this machine need as many GPUs, and there are "
-            f"{torch.cuda.device_count()}; start fewer, or set machine.device: cpu"
+            f"{env.local_world_size} processes need {env.local_world_size} GPUs, found "
+            f"{torch.cuda.device_count()}; start fewer processes, or set machine.device: cpu"
         )
-    return torch.device("cuda", place.local_rank) if wanted == "cuda" else torch.device("cpu")
+    return torch.device("cuda", env.local_rank) if wanted == "cuda" else torch.device("cpu")
 
 
-def _threads_of_rank(place: DistributedEnv) -> int | None:
-    """Share the cores, unless the user has; the 1 in OMP_NUM_THREADS is torchrun's own."""
-    if place.local_world_size == 1 or os.environ.get("OMP_NUM_THREADS", "1") != "1":
+def _threads_of_rank(env: DistributedEnv) -> int | None:
+    """Divide the cores, unless the user has; torchrun sets OMP_NUM_THREADS to 1 by default."""
+    if env.local_world_size == 1 or os.environ.get("OMP_NUM_THREADS", "1") != "1":
         return None
-    return max(1, len(os.sched_getaffinity(0)) // place.local_world_size)
+    return max(1, len(os.sched_getaffinity(0)) // env.local_world_size)
 
 
 def _best_available() -> str:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are written atomically: complete or absent."""
 
 import glob
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def annotate_oserror(path: Path) -> Iterator[None]:
-    """Let an OSError say which path it is about: that of a full disk does not by itself."""
+    """Add the path to an OSError that has none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -20,9 +20,9 @@ def annotate_oserror(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`; flush it to the disk, then rename it.
+    """Let `write` fill a temporary file beside `path`, flush it to disk, and rename it.
 
-    Raises OSError, with the name of `path`, where that fails; what was there before is intact.
+    Raises OSError, with the name of `path`, where that fails; the previous file stays intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(path)
@@ -38,7 +38,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Remove what processes that were killed while they wrote this file have left beside it."""
+    """Remove temporary files of processes that were killed while they wrote this file."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         import psutil
 
@@ -48,7 +48,7 @@ def _clear_leftovers(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Let a file's content, or a folder's names, reach the disk."""
+    """Flush a file's content, or a folder's entries, to disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -57,11 +57,11 @@ def flush(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, as UTF-8 with plain line ends."""
+    """Write a text file atomically, as UTF-8 with Unix line ends."""
     write_atomically(path, lambda temporary: temporary.write_bytes(text.encode()))
 
 
 def sha256(path: Path) -> str:
-    """Give the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A lock that says who has it."""
+"""A lock file that names its holder."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from vaelab.config import UserError
 
 @contextmanager
 def exclusive_lock(lock: Path, name: str) -> Iterator[None]:
-    """Let no other process in while this one is; the operating system ends it with the process.
+    """Hold a lock that no other process can take; it ends with the process, however that ends.
 
-    Raises UserError that says which process of which name has it.
+    Raises UserError, with the name and process id of the holder, where another process has it.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     holder = lock.with_suffix(".holder")
@@ -25,8 +25,8 @@ def exclusive_lock(lock: Path, name: str) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout as error:
         raise UserError(
-            f"{lock.parent.resolve()}: {_described(holder)} is training here already; "
-            "wait for it or end it"
+            f"{lock.parent.resolve()}: {_described(holder)} is already training here; "
+            "wait until it has finished, or stop it"
         ) from error
     try:
         me = {"name": name, "process": os.getpid(), "host": socket.gethostname()}

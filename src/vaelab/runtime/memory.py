@@ -1,4 +1,4 @@
-"""Memory: what a user can do when it runs out, and how it is kept for the next batch."""
+"""Memory: free bytes, out-of-memory errors, and glibc's allocator."""
 
 import ctypes
 import platform
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from vaelab.config import UserError
 
-# How PyTorch says so, of a device and of a CPU, by RuntimeErrors.
-DEVICE_SAYS, CPU_SAYS = "out of memory", "DefaultCPUAllocator"
+# Texts of PyTorch's RuntimeErrors, for a device and for a CPU.
+DEVICE_ERROR, CPU_ERROR = "out of memory", "DefaultCPUAllocator"
 # glibc's mallopt: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, the latter at its largest value
 GLIBC_OPTIONS = ((-1, 2**30), (-3, 2**25))
-# Where a container finds its limit, and the line of memory.stat beside it that has what is taken
-# (pages of files, which the system takes back, left out): version 2 and version 1.
+# A container's limit, and the line of memory.stat beside it with what is used (without cached
+# pages of files): control groups version 2 and version 1.
 CONTROL_GROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), "anon"),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), "total_rss"),
@@ -23,13 +23,13 @@ CONTROL_GROUPS = (
 
 @contextmanager
 def oom_as_user_error(setting: str, value: int) -> Iterator[None]:
-    """Turn a lack of memory into a UserError that names the setting to lower."""
+    """Turn an out-of-memory error into a UserError that names the setting to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise
-        where = "the device" if DEVICE_SAYS in str(error) else "this machine"
+        where = "the device" if DEVICE_ERROR in str(error) else "this machine"
         reason = " ".join(str(error).split())[:160]
         raise UserError(
             f"{where} ran out of memory with {setting}: {value}; a smaller one, or a smaller "
@@ -38,10 +38,10 @@ def oom_as_user_error(setting: str, value: int) -> Iterator[None]:
 
 
 def tune_malloc() -> None:
-    """Let glibc keep freed memory for the next batch.
+    """Make glibc keep freed memory for the next batch.
 
-    By default it hands a layer's output back to the system and asks for it again, page by page:
-    up to a third of the time that decoding takes on a CPU. Elsewhere nothing is done.
+    By default it returns a layer's output to the system and requests it again page by page, which
+    takes up to a third of the time of decoding on a CPU. Without glibc nothing is done.
     """
     if platform.libc_ver()[0] == "glibc":
         for option, value in GLIBC_OPTIONS:
@@ -49,10 +49,10 @@ def tune_malloc() -> None:
 
 
 def available() -> int:
-    """Give the bytes that this process may still take: of the machine, its group and itself.
+    """Return the bytes that this process can still allocate.
 
-    Where the system sets a limit on a group of processes (a container, a job of a cluster) or on
-    the process (ulimit -d, ulimit -v), the least of them counts.
+    The minimum of the machine's free memory, the limit of its control group (a container, a
+    cluster job) and its own limits (ulimit -d, ulimit -v).
     """
     import psutil
 
@@ -62,18 +62,18 @@ def available() -> int:
 
 
 def _control_group_limit() -> Iterator[tuple[int, int]]:
-    """Read the limits that Linux's control groups set, of both versions, and what is used."""
+    """Return the limits of Linux control groups, of both versions, and what is used."""
     for limit, used in CONTROL_GROUPS:
         try:
             most = int(limit.read_text())
             lines = (limit.parent / "memory.stat").read_text().splitlines()
             yield most, int(dict(line.split() for line in lines)[used])
-        except (OSError, ValueError, KeyError):  # there is no such group, or its limit is "max"
+        except (OSError, ValueError, KeyError):  # no such group, or no limit
             continue
 
 
 def _process_limit() -> Iterator[tuple[int, int]]:
-    """Read the limits on the process's data and on its address space, and what is used."""
+    """Return the limits of the process's data and address space, and what is used."""
     if sys.platform != "linux":
         return
     import resource
@@ -86,6 +86,6 @@ def _process_limit() -> Iterator[tuple[int, int]]:
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception says that memory ran out."""
-    told = DEVICE_SAYS in str(error) or CPU_SAYS in str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)
+    """Return whether an exception means that memory ran out."""
+    named = DEVICE_ERROR in str(error) or CPU_ERROR in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and named)

@@ -1,4 +1,4 @@
-"""Interruptions that wait until what is being done can be left."""
+"""Signals that are deferred until a step is complete."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class DeferredSignals:
-    """Holds back the first SIGINT or SIGTERM; `release` and the context's end let it through.
+    """Defer the first SIGINT or SIGTERM until `release` or the end of the context.
 
-    A second one is not held: whoever insists is not kept waiting. Signals reach the main thread
-    only; in any other nothing is held.
+    A second signal is delivered at once. Python delivers signals to the main thread only; in any
+    other thread nothing is deferred.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class DeferredSignals:
             self.release()
 
     def release(self) -> None:
-        """Do what the signal that was held, if one was, would have done."""
+        """Deliver the deferred signal, if there is one."""
         if self.received is not None:
             number, self.received = self.received, None
             self._restore()

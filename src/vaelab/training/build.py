@@ -1,4 +1,4 @@
-"""From settings to something that trains: the objective, its model and the loop around them."""
+"""Build an objective, its model and its trainer from settings."""
 
 import torch
 
@@ -12,9 +12,9 @@ from vaelab.training.trainer import Trainer
 
 
 def build(settings: Settings, image_shape: Shape) -> tuple[Objective, Model]:
-    """Build an objective and a model with the networks that its players own.
+    """Build an objective and a model with the networks that its optimizers update.
 
-    Raises UserError for settings that do not fit each other.
+    Raises UserError for settings that contradict each other.
     """
     objective = build_objective(settings)
     chosen, seed = objective.resolve_prior(settings.model), settings.train.seed
@@ -29,7 +29,7 @@ def build_trainer(
     device: torch.device,
     group: ProcessGroup = SINGLE_GROUP,
 ) -> Trainer:
-    """Build the loop on the device, over two splits, of one process or of one in a group.
+    """Build the trainer on a device, for one process or one of a group.
 
     Raises UserError as `build` does, and for batches of fewer images than processes.
     """

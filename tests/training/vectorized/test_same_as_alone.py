@@ -33,15 +33,15 @@ def test_the_gradient_of_a_step_is_each_ones_own(
     model = {"likelihood": likelihood, **network}
     settings = [chosen(n, model, kl_weight=w) for n, w in ((3, 0.1), (7, 1.0), (1, 5.0))]
     alone, batch = trainers(settings), VectorizedTrainer(trainers(settings))
-    noises = [trainer.state.noise_rng for trainer in batch.stack.trainers]
+    noises = [trainer.state.noise_rng for trainer in batch.stacked.trainers]
     images, noise = next(iter(batch._batches(lambda trainer, _: trainer.batches(), noises)))
-    values = batch.passes.forward_all(
-        "train", batch.stack.tensors(noise), batch.stack.hyper, images
+    values = batch.forward.forward_all(
+        "train", batch.stacked.tensors(noise), batch.stacked.schedule_tensors, images
     )
     losses = values["loss"].mean(0)
-    gradients = torch.autograd.grad(losses.sum(), list(batch.stack.weights.values()))
+    gradients = torch.autograd.grad(losses.sum(), list(batch.stacked.weights.values()))
     rows = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
-    for entry, row, loss, trainer in zip(batch.stack.members, rows, losses, alone, strict=True):
+    for entry, row, loss, trainer in zip(batch.stacked.members, rows, losses, alone, strict=True):
         own = trainer.scheduled_objective.losses(
             trainer.model, next(trainer.batches()), trainer.state.noise_rng
         )["vae"]
@@ -53,7 +53,7 @@ def test_the_gradient_of_a_step_is_each_ones_own(
 
 def padding_of(batch: VectorizedTrainer, number: int) -> Tensor:
     """The part of an entry's row that is none of its own."""
-    entry = batch.stack.members[number]
+    entry = batch.stacked.members[number]
     padded = torch.ones_like(entry.flat_params.data, dtype=torch.bool)
     padded[entry.param_indices] = False
     return entry.flat_params.data[padded]
@@ -66,7 +66,7 @@ def test_padded_dimensions_stay_exactly_nothing(optimizer: str) -> None:
     batch = VectorizedTrainer(trainers([chosen(n, **options) for n in (2, 9, 5)]))
     for _ in range(3):
         batch._train()
-        for trainer in batch.stack.trainers:
+        for trainer in batch.stacked.trainers:
             trainer.progress.step = 0
     # An encoder's last layer has 2 x 24 weights and 2 biases a dimension, a decoder's first 24.
     for number, missing in enumerate((7, 0, 4)):
@@ -79,8 +79,8 @@ def test_padded_dimensions_stay_exactly_nothing(optimizer: str) -> None:
             )
         )
     )
-    values = batch.passes.forward_all(
-        "validate", batch.stack.tensors(noise), batch.stack.hyperparameters(), images
+    values = batch.forward.forward_all(
+        "validate", batch.stacked.tensors(noise), batch.stacked.hyperparameters(), images
     )
     assert not values["kl_per_dimension_nats"][:, 0, 2:].any(), "0 nats, not nearly"
     assert values["kl_per_dimension_nats"][:, 0, :2].all()

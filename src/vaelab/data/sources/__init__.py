@@ -1,4 +1,4 @@
-"""The sources of images, one file a family, imported only when they are asked for."""
+"""The sources of images, one file per format, imported when they are used."""
 
 import importlib
 import json
@@ -28,7 +28,7 @@ _RECORD = "source.json"
 
 @runtime_checkable
 class Family(Protocol):
-    """What a file of this folder offers."""
+    """The functions that a file of this folder defines."""
 
     def download(self, settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
         """Put the source's verified files into `raw_folder`. Raises UserError."""
@@ -38,7 +38,7 @@ class Family(Protocol):
 
 
 def family(name: SourceName) -> Family:
-    """The file that knows a source."""
+    """Return the module of a source."""
     module = importlib.import_module(f"{__name__}.{_FAMILIES[name]}")
     return cast(Family, module)
 
@@ -46,7 +46,7 @@ def family(name: SourceName) -> Family:
 def download(settings: DataSettings, raw: Path, fetch: Fetcher) -> None:
     """Fill `raw` with the files of one source, in `raw/<name>/`, and record where they came from.
 
-    Files of other sources are removed once these are there; good ones of this source are kept.
+    Files of other sources are removed afterwards; valid ones of this source are kept.
     Raises UserError.
     """
     before = _load_record(raw)

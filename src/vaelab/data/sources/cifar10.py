@@ -37,7 +37,7 @@ def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
 def read(settings: DataSettings, raw_folder: Path) -> Source:
     """The images, with the official test split, straight from the archive.
 
-    Raises UserError where that is not whole.
+    Raises UserError where it is incomplete.
     """
     archive = raw_folder / ARCHIVE
     try:
@@ -46,7 +46,7 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     except (OSError, EOFError, zlib.error, tarfile.TarError, LookupError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{archive}: no whole CIFAR-10 archive: {reason}; download it again"
+            f"{archive}: not a complete CIFAR-10 archive: {reason}; download it again"
         ) from error
     return Source(
         name="cifar10",
@@ -59,7 +59,7 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
 
 
 def _members(archive: Path) -> dict[str, bytes]:
-    """Read the members that are wanted, each of its one size, and pass over all others."""
+    """Read the required members, each of its known size, and skip all others."""
     wanted = {f"{FOLDER}/{name}": name for name in (*TRAIN, *TEST, NAMES)}
     found = {}
     with gzip.open(archive) as stream:
@@ -81,7 +81,7 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
         raise ValueError(f"{name} has {size:,} bytes, which should be {should}")
     file = tar.extractfile(member) if member.isreg() else None
     if file is None:
-        raise ValueError(f"{name} is no file")
+        raise ValueError(f"{name} is not a file")
     return file.read()
 
 

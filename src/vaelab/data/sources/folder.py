@@ -22,7 +22,7 @@ _NAMED = 10
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
 """Formats that Pillow recognises and cannot read."""
 _UNPRINTED = {"Cc", "Cn", "Cs"}
-"""Kinds of characters that no page may hold: control, not assigned, surrogate."""
+"""Unicode categories that a page cannot hold: control, not assigned, surrogate."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
 def _find(folder: Path) -> tuple[list[Path], int]:
     """The image files below a folder, sorted, and how many other entries there are."""
     if not folder.is_dir():
-        raise UserError(
-            f"data.folder: {_shown(folder)} is no folder; it should be one that holds images"
-        )
+        raise UserError(f"data.folder: {_shown(folder)} is not a folder of images")
     formats = Image.registered_extensions()
     readable = {
         ending for ending, name in formats.items() if name in Image.OPEN.keys() - _NOT_DECODED
@@ -122,7 +120,7 @@ def _inspect(folder: Path, files: list[Path]) -> list[_Facts]:
         rest = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise UserError(
             f"data.folder: {folder}: {len(problems)} of {len(files)} images cannot be read: "
-            f"{', '.join(problems[:_NAMED])}{rest}; mend or remove them"
+            f"{', '.join(problems[:_NAMED])}{rest}; repair or remove them"
         )
     return [result for result in results if isinstance(result, _Facts)]
 

@@ -1,4 +1,4 @@
-"""MNIST and its kin, in idx files: https://yann.lecun.com/exdb/mnist/ describes the format."""
+"""MNIST and data sets in its format (idx): https://yann.lecun.com/exdb/mnist/ describes it."""
 
 import gzip
 import shutil
@@ -98,7 +98,7 @@ def _content_is(sha256: str) -> Verify:
             with gzip.open(path) as content:
                 return wrong_digest(content.read, "SHA-256", sha256)
         except (OSError, EOFError, zlib.error) as error:
-            return f"no whole gzip file ({error}); its content should have SHA-256 {sha256}"
+            return f"not a complete gzip file ({error}); its content should have SHA-256 {sha256}"
 
     return verify
 
@@ -118,12 +118,14 @@ def _read_idx(folder: Path, name: str, reader: Callable[[str], Any]) -> np.ndarr
                 shutil.copyfileobj(file, out)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, KeyError) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{folder / name}: no whole gzip file: {reason}; {_AGAIN}") from error
+            raise UserError(
+                f"{folder / name}: not a complete gzip file: {reason}; {_AGAIN}"
+            ) from error
         try:
             array: np.ndarray = reader(str(plain)).numpy()
         except (AssertionError, LookupError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or "its header is none"
-            raise UserError(f"{folder / name}: no valid idx file: {reason}; {_AGAIN}") from error
+            raise UserError(f"{folder / name}: not a valid idx file: {reason}; {_AGAIN}") from error
     return array
 
 

@@ -1,4 +1,4 @@
-"""What a batch of models computes at once, each as its objective says for one model."""
+"""Losses and metrics of many models in one call: vmap over the objective's code for one model."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -16,45 +16,45 @@ Tensors = Mapping[str, Tensor]
 
 
 class VectorizedForward(nn.Module):
-    """One entry's way through a padded model, and all entries' at once."""
+    """An objective evaluated on a padded model with given weights, for one or all members."""
 
     def __init__(self, model: PaddedModel, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
-        # Noise is given; what asks for a generator gets one that nothing is drawn from.
+        # Noise is passed in, so nothing is drawn from this generator.
         self.unused = torch.Generator(model.output_offset.device)
 
     def forward_all(
         self,
         kind: Kind,
-        entries: Tensors,
-        hyper: Tensors,
-        images: Float[Tensor, "*entry batch channel height width"],
+        members: Tensors,
+        schedule: Tensors,
+        images: Float[Tensor, "*member batch channel height width"],
     ) -> dict[str, Tensor]:
-        """Give values [batch, entry] or [batch, entry, dimension] by name; of errors, [entry].
+        """Return values [batch, member] or [batch, member, dimension] by name; errors [member].
 
-        `entries` are the model's tensors [entry, ...] by name, `hyper` the objective's fields
-        [entry]. Images are shared or each entry's own.
+        `members` are the model's tensors [member, ...] by name, `schedule` the objective's fields
+        [member]. Images are shared, or one set per member.
         """
         self.model.train(kind == "train")
         own = images.dim() == 5
         along = 0 if kind == "squared_error" else 1
-        named = {f"model.{name}": tensor for name, tensor in entries.items()}
+        named = {f"model.{name}": tensor for name, tensor in members.items()}
 
-        def of_one(named: Tensors, hyper: Tensors, images: Tensor) -> dict[str, Tensor]:
-            values: dict[str, Tensor] = functional_call(self, dict(named), (kind, hyper, images))
+        def one_member(named: Tensors, schedule: Tensors, images: Tensor) -> dict[str, Tensor]:
+            values: dict[str, Tensor] = functional_call(self, dict(named), (kind, schedule, images))
             return values
 
-        each = vmap(of_one, in_dims=(0, 0, 0 if own else None), out_dims=along)
-        found: dict[str, Tensor] = each(named, dict(hyper), images)
+        all_members = vmap(one_member, in_dims=(0, 0, 0 if own else None), out_dims=along)
+        found: dict[str, Tensor] = all_members(named, dict(schedule), images)
         return found
 
-    def forward(self, kind: Kind, hyper: Tensors, images: Tensor) -> dict[str, Tensor]:
-        """Give one entry's values by name."""
+    def forward(self, kind: Kind, schedule: Tensors, images: Tensor) -> dict[str, Tensor]:
+        """Return one member's values by name."""
         if kind == "squared_error":
             return {kind: self.model.squared_error(images, self.unused)}
-        objective = self.objective.model_copy(update=dict(hyper))
+        objective = self.objective.model_copy(update=dict(schedule))
         if kind == "validate":
             return objective.validate_batch(self.model, images, self.unused)
-        (player,) = objective.losses(self.model, images, self.unused).values()
-        return {"loss": player.loss, **player.terms}
+        (output,) = objective.losses(self.model, images, self.unused).values()
+        return {"loss": output.loss, **output.terms}

@@ -1,4 +1,4 @@
-"""Which trainings can be one batch: those whose models differ in nothing but the latent size."""
+"""Which trainings can be vectorized: those whose models differ only in their latent size."""
 
 import itertools
 import json
@@ -10,33 +10,32 @@ from vaelab.models.networks import Shape
 from vaelab.objectives import build_objective
 
 PRIOR, PRECISION = "standard_normal", "float32"
-# Pixels of an image up to which a network is trained faster together: what is one matrix product is
-# so at any size, while grouped convolutions soon lose to one after another (docs/speed.md).
+# Pixels of an image up to which vectorized training is faster (docs/speed.md): always for matrix
+# products; grouped convolutions are soon slower than one model after another.
 MAX_PIXELS = {"mlp": math.inf, "conv": 12 * 12}
-# In any other objective a padded dimension would have a part.
+# In any other objective a padded dimension would contribute to the loss.
 OBJECTIVES = ("vae", "beta_vae")
-# Settings that each entry has for itself, beside the objective's fields that change over training.
-OWN_MODEL = {"latent_dim", "prior"}
-# Models in a batch: with more, their activations leave a CPU's cache.
+# Settings in which members may differ, besides the scheduled fields of the objective.
+INDIVIDUAL_MODEL_SETTINGS = {"latent_dim", "prior"}
+# With more models in a batch, their activations no longer fit a CPU's cache.
 MAX_MODELS = 16
-SHARED_TRAIN = {"batch_size", "precision", "objective"}
+SHARED_TRAIN_SETTINGS = {"batch_size", "precision", "objective"}
 
 
 def group_compatible(settings: Sequence[Settings], image_shape: Shape) -> list[list[int]]:
-    """Give the numbers of settings that are best trained together, group by group.
+    """Return groups of indices into `settings` that are best trained as one batched model.
 
-    The images that they train on are of a shape [channel, height, width]. What cannot be trained
-    with any other is a group of its own. Large groups are cut into smaller ones of similar latent
-    size, which are padded less.
+    `image_shape` is [channel, height, width]. Settings that fit no other are a group of one. Large
+    groups are split into smaller ones of similar latent size, which need less padding.
     """
     found: dict[str, list[int]] = {}
     for number, chosen in enumerate(settings):
-        name = batch_key(chosen, math.prod(image_shape[1:])) or f"alone {number}"
+        name = batch_key(chosen, math.prod(image_shape[1:])) or f"single {number}"
         found.setdefault(name, []).append(number)
-    return [part for numbers in found.values() for part in _parts(numbers, settings)]
+    return [part for numbers in found.values() for part in _split_large(numbers, settings)]
 
 
-def _parts(numbers: list[int], settings: Sequence[Settings]) -> list[list[int]]:
+def _split_large(numbers: list[int], settings: Sequence[Settings]) -> list[list[int]]:
     if len(numbers) <= MAX_MODELS:
         return [numbers]
     count = math.ceil(len(numbers) / MAX_MODELS)
@@ -46,7 +45,7 @@ def _parts(numbers: list[int], settings: Sequence[Settings]) -> list[list[int]]:
 
 
 def batch_key(settings: Settings, pixels: int) -> str | None:
-    """Name what has to be the same in a batch; None if the settings are not for one."""
+    """Return a key of what members must have in common; None if it cannot be vectorized."""
     model, train = settings.model, settings.train
     if pixels > MAX_PIXELS.get(model.network, 0):
         return None
@@ -56,15 +55,15 @@ def batch_key(settings: Settings, pixels: int) -> str | None:
         objective = build_objective(settings)
         if objective.resolve_prior(model).prior != PRIOR:
             return None
-    except UserError:  # said when it is built
+    except UserError:  # reported when it is built
         return None
     same = {
-        "model": model.model_dump(mode="json", exclude=OWN_MODEL),
-        "train": train.model_dump(mode="json", include=SHARED_TRAIN),
+        "model": model.model_dump(mode="json", exclude=INDIVIDUAL_MODEL_SETTINGS),
+        "train": train.model_dump(mode="json", include=SHARED_TRAIN_SETTINGS),
         "objective": objective.model_dump(
             mode="json", exclude=set(objective.hyperparameters_at(0))
         ),
-        # Free bits would be charged for padded dimensions too.
+        # Free bits would count padded dimensions too.
         "latent_dim": model.latent_dim if train.free_bits_nats else None,
     }
     return json.dumps(same, sort_keys=True)

@@ -1,7 +1,7 @@
-"""One model's place in a batch of models of different latent size: padded to the widest one.
+"""Models of different latent sizes in one batch: each is padded to the largest latent size.
 
-A padded dimension is the prior's own: its weights are 0 and stay 0, its posterior is N(0, 1), which
-costs 0 nats, and its noise is 0, so the decoder never hears of it.
+A padded dimension has weights that are 0 and stay 0, a posterior N(0, 1), whose KL is 0 nats, and
+noise 0, so that it has no effect on the decoder.
 """
 
 import copy
@@ -18,21 +18,22 @@ from vaelab.models.model import Images, Model
 
 @dataclass(frozen=True)
 class PresampledGaussian(DiagonalGaussian):
-    """A posterior whose noise was drawn before: mean and stddev [*batch, latent]."""
+    """A posterior with noise that was sampled before; mean and stddev are [*batch, latent]."""
 
     noise: Float[Tensor, "*samples_batch latent"]
 
     def rsample(
         self, generator: torch.Generator | None = None, samples: int | None = None
     ) -> Float[Tensor, "*samples_batch latent"]:
-        """Give z = mean + stddev * noise, for as many samples as there is noise."""
+        """Return z = mean + stddev * noise, as many samples as there is noise."""
         return self.mean + self.stddev * self.noise
 
 
 class PaddedModel(Model):
-    """The widest model of a batch, with the weights of any: they come in by functional calls.
+    """The model with the largest latent; functional calls pass in the weights of any member.
 
-    `noise` [*samples, batch, latent] and `is_real` [latent] come in the same way, as buffers.
+    They also pass in the buffers `noise` [*samples, batch, latent] and `is_real` [latent], which
+    is false for padded dimensions.
     """
 
     noise: Float[Tensor, "*samples_batch latent"]
@@ -52,9 +53,9 @@ class PaddedModel(Model):
                 module.transposes = True
 
     def encode(self, images: Images) -> PresampledGaussian:
-        """q(z|x), with the noise that was given, and N(0, 1) in padded dimensions."""
+        """Return q(z|x) with the presampled noise, and N(0, 1) in padded dimensions."""
         posterior = super().encode(images)
-        # Exactly 1, and without a gradient: softplus would be a rounding error away.
+        # Exactly 1, without a gradient: softplus would be off by rounding.
         one = torch.ones_like(posterior.mean)
         assert isinstance(posterior, DiagonalGaussian)
         stddev = torch.where(self.is_real, posterior.stddev, one)
@@ -62,10 +63,10 @@ class PaddedModel(Model):
 
 
 class Padding:
-    """How the weights of a model of any latent size lie in a row of the widest.
+    """Where the weights of a model of any latent size are in a row of the largest one's.
 
-    The encoder's last layer gives means, then raw standard deviations; the decoder's first one
-    takes latents. All other layers are the same for all.
+    The encoder's last layer returns means, then raw standard deviations; the decoder's first one
+    takes latents. All other layers have the same shape in all models.
     """
 
     def __init__(self, widest: Model) -> None:
@@ -78,7 +79,7 @@ class Padding:
         self.roles = {name: roles.get(id(parameter)) for name, parameter in named}
 
     def param_indices(self, latent_dim: int) -> Int64[Tensor, "own"]:
-        """Give where in a row the weights of a latent size lie, in the order of its parameters."""
+        """Return the indices in a row of the weights of a latent size, in parameter order."""
         start, parts = 0, []
         for name, shape in self.shapes.items():
             whole = torch.arange(start, start + shape.numel()).view(shape)
@@ -86,8 +87,8 @@ class Padding:
             start += shape.numel()
         return torch.cat(parts)
 
-    def views(self, rows: Float[Tensor, "entry weight"]) -> dict[str, Tensor]:
-        """Give rows as parameters by name, [entry, *shape], in the same memory."""
+    def views(self, rows: Float[Tensor, "member weight"]) -> dict[str, Tensor]:
+        """Return rows as parameters by name, [member, *shape], views of the same memory."""
         parts = torch.split(rows, [shape.numel() for shape in self.shapes.values()], dim=1)
         shaped = zip(self.shapes.items(), parts, strict=True)
         return {name: part.view(-1, *shape) for (name, shape), part in shaped}
@@ -98,14 +99,14 @@ class Padding:
         return whole[:, :latent_dim] if role == "latents" else whole
 
 
-def own_weights(model: nn.Module) -> Float[Tensor, "own"]:
-    """Copy a model's weights into one row."""
+def flatten_params(model: nn.Module) -> Float[Tensor, "own"]:
+    """Return a model's weights copied into one row."""
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
 @torch.no_grad()
-def set_weights(model: nn.Module, row: Float[Tensor, "own"]) -> None:
-    """Take weights back from a row."""
+def unflatten_params(model: nn.Module, row: Float[Tensor, "own"]) -> None:
+    """Copy weights from a row into a model."""
     parameters = list(model.parameters())
     parts = torch.split(row, [parameter.numel() for parameter in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
