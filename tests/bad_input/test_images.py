@@ -105,10 +105,10 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: put("sub/x.png"),
         "holds 25 images itself and 1 in its sub-folders; labelled images should all be",
     ),
-    "no folder": (lambda: shutil.rmtree(FOLDER), "images is no folder; it should be one that"),
+    "no folder": (lambda: shutil.rmtree(FOLDER), "images is not a folder; it should be one that"),
     "a file in its place": (
         file_in_its_place,
-        "images is no folder",
+        "images is not a folder",
     ),
     "an empty folder": (only(0), "images holds no images (other entries: 0)"),
     "a folder without images": (
@@ -193,4 +193,4 @@ def test_links_out_of_the_folder_and_around_in_it_are_ignored(folder: Sandbox) -
 
 def test_a_path_with_a_zero_byte_is_no_folder(folder: Sandbox) -> None:
     folder.settings(data={"name": "folder", "folder": "a\0b"})
-    folder.refuses(prepare.main, r"data.folder: a\x00b is no folder")
+    folder.refuses(prepare.main, r"data.folder: a\x00b is not a folder")

@@ -146,7 +146,7 @@ def test_a_link_in_the_place_of_a_cifar10_batch_is_refused(files, tmp_path):
         entry = tarfile.TarInfo("cifar-10-batches-bin/batches.meta.txt")
         entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(entry)
-    refused(tmp_path, buffer.getvalue(), r"batches\.meta\.txt is no file")
+    refused(tmp_path, buffer.getvalue(), r"batches\.meta\.txt is not a file")
 
 
 def test_a_label_that_is_no_class_of_cifar10_is_refused(files, tmp_path):

@@ -229,7 +229,7 @@ def test_images_beside_sub_folders_are_refused(tmp_path):
 def test_no_folder_and_no_images_are_errors(tmp_path):
     refused(tmp_path / "gone", "gone is not a folder of images")
     (tmp_path / "notes.txt").write_text("x")
-    refused(tmp_path / "notes.txt", "is no folder")
+    refused(tmp_path / "notes.txt", "is not a folder")
     refused(tmp_path, r"holds no images \(other entries: 1\)")
 
 

@@ -206,9 +206,12 @@ def test_the_place_is_read_from_what_torchrun_says() -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE in the environment must be a number, 1 or more: 'two'"),
+        (
+            {"WORLD_SIZE": "two"},
+            "WORLD_SIZE in the environment must be a whole number, 1 or more; it is 'two'",
+        ),
         ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR and MASTER_PORT not set"),
-        ({"WORLD_SIZE": "2", "RANK": "2", **RUN}, "RANK 2 .* is none of 2"),
+        ({"WORLD_SIZE": "2", "RANK": "2", **RUN}, "RANK 2 .* is out of range for WORLD_SIZE 2"),
     ],
 )
 def test_a_place_that_cannot_be_is_refused(said: dict[str, str], message: str) -> None:
@@ -221,7 +224,7 @@ def test_each_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     settings = MachineSettings(threads=1)
     assert choose_device(settings, DistributedEnv(3, 4, 1, 2)) == torch.device("cuda:1")
-    with pytest.raises(UserError, match=r"3 processes on this machine need as many GPUs.* are 2"):
+    with pytest.raises(UserError, match=r"3 processes need 3 GPUs, found 2"):
         choose_device(settings, DistributedEnv(2, 3, 2, 3))
     with pytest.raises(UserError, match=r"machine\.device: cuda:1 is cuda:1 here"):
         choose_device(MachineSettings(device="cuda:1", threads=1), DistributedEnv(0, 2, 0, 2))
