@@ -20,7 +20,6 @@ from benchmarks.mnist import mnist
 from pipeline import cli
 from pipeline.artifacts import build_batches
 from pipeline.tracking import active_run, open_store
-from pipeline.tracking.async_logging import AsyncRun
 from pipeline.tracking.sync import start_training
 from pipeline.train import fit
 from vaelab.config import Settings, parse_settings
@@ -79,7 +78,7 @@ def whole(settings: Settings, data: PreparedData) -> float:
         ):
             start_training(run, training_settings(settings), data.info, describe(loop.device))
             started = time.perf_counter()
-            fit(loop, AsyncRun(run, set()), settings, checkpoints)
+            fit(loop, run, set(), settings, checkpoints)
             return time.perf_counter() - started
 
 

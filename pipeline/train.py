@@ -11,8 +11,7 @@ import torch
 
 from pipeline import cli, paths
 from pipeline.artifacts import build_batches
-from pipeline.tracking import Store, active_run, open_store, warn_on_store_error
-from pipeline.tracking.async_logging import AsyncRun
+from pipeline.tracking import Run, Store, active_run, open_store, warn_on_store_error
 from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.tracking.sync import finish_training, start_training
 from vaelab.config import Settings
@@ -87,7 +86,7 @@ def train_and_record(
                     run, training_settings(settings), data.info, describe(trainer.device)
                 )
                 logged = run.logged_steps("learning_rate")
-            fit(trainer, AsyncRun(run, logged), settings, checkpoints)
+            fit(trainer, run, logged, settings, checkpoints)
             description = describe_model(settings, data.info, trainer)
             save_model(paths.MODEL, trainer.model, description)
             write_history(trainer.progress, description.objective)
@@ -114,7 +113,13 @@ def prepared_trainer(
     return build_trainer(settings, train, validation, device, group)
 
 
-def fit(trainer: Trainer, log: AsyncRun, settings: Settings, checkpoints: CheckpointFolder) -> None:
+def fit(
+    trainer: Trainer,
+    run: Run,
+    logged_epochs: set[int],
+    settings: Settings,
+    checkpoints: CheckpointFolder,
+) -> None:
     """Train from the last checkpoint, if there is one, to the end, with everything recorded."""
     trainer.resume(checkpoints)
     first = trainer.progress.epoch
@@ -123,12 +128,13 @@ def fit(trainer: Trainer, log: AsyncRun, settings: Settings, checkpoints: Checkp
     several = "" if trainer.group.world_size == 1 else f", the first of {count} processes"
     print(f"training {start}on {describe(trainer.device)}{several}", flush=True)
     started = time.perf_counter()
-    with EpochLogger(trainer, log, checkpoints.folder / "images", settings.train) as recorder:
-        progress = trainer.fit(recorder, checkpoints)
-        recorder.keep(paths.TRAIN_IMAGES)
+    images = checkpoints.folder / "images"
+    with EpochLogger(trainer, run, logged_epochs, images, settings.train) as logger:
+        progress = trainer.fit(logger, checkpoints)
+        logger.copy_images(paths.TRAIN_IMAGES)
     seconds = time.perf_counter() - started
-    images = (progress.epoch - first) * len(trainer.train)
-    timing = {"training_seconds": seconds, "training_images_per_second": images / seconds}
+    trained_on = (progress.epoch - first) * len(trainer.train)
+    timing = {"training_seconds": seconds, "training_images_per_second": trained_on / seconds}
     write_json(paths.TIMING, {"timing": timing})
     print(summary(progress, seconds))
 

@@ -1,8 +1,7 @@
-"""A study in MLflow: one parent run, a child run a trial. Training never waits for it."""
+"""The MLflow runs of a study: one parent run, and a child run for each trial."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -13,7 +12,8 @@ from pipeline.study.finalists import METRICS
 from pipeline.study.run_info import RunInfo
 from pipeline.study.storage import FAILURE, study_lock
 from pipeline.study.trial_queue import is_finished
-from pipeline.tracking import BACKFILLED_TAG, Run, Store, shorten
+from pipeline.tracking import BACKFILLED_TAG, Run, Store
+from pipeline.tracking.async_logging import AsyncWriter
 from pipeline.tracking.sync import git_state
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
@@ -30,7 +30,7 @@ STATUS: Mapping[TrialState, Literal["FINISHED", "FAILED", "KILLED"]] = {
 
 
 def parent_run(store: Store, study: Study, settings: Settings, info: DatasetInfo) -> Run:
-    """Give the study's one parent run, made by whoever comes first."""
+    """Return the parent run of a study; the first worker creates it."""
     with study_lock():
         noted = study.user_attrs.get(PARENT)
         if noted and store.has_run(noted):
@@ -47,105 +47,91 @@ def parent_run(store: Store, study: Study, settings: Settings, info: DatasetInfo
 
 
 class StudyRuns:
-    """Writes trials to MLflow, in a thread of its own; a store that goes away is said once."""
+    """Writes the trials of a study to MLflow, in the background."""
 
     def __init__(self, store: Store, parent: Run, study: str) -> None:
         self.store, self.parent, self.study = store, parent, study
-        self.lost = False
-        self._queue = ThreadPoolExecutor(max_workers=1)
+        self.writer = AsyncWriter()
 
-    def start(self, described: RunInfo) -> "TrialRun":
-        """Begin the run of a trial."""
-        return TrialRun(self, described)
+    def start(self, info: RunInfo) -> "TrialRun":
+        """Start the run of a trial."""
+        return TrialRun(self, info)
 
     def reconcile(self, ended: Iterable[tuple[RunInfo, FrozenTrial]]) -> None:
-        """See to it that trials which have ended have a run that says so.
+        """Make sure that each ended trial has a run with its final status and results.
 
-        A worker that was killed leaves runs open, or trials without one, and so does one that
-        lost the store; their results are in the study's storage.
+        A worker that was killed, or that lost the store, leaves runs open and trials without a
+        run; their results are in the study's storage.
         """
-        self.submit(partial(self._reconcile, ended))
-
-    def create(self, described: RunInfo, tags: Mapping[str, Any]) -> Run:
-        """Create the run of a trial, with its settings."""
-        tags = {TRIAL_TAG: self.key_of(described), **tags}
-        run = self.store.create_run(described.name, tags, self.parent.run_id)
-        run.log_params(described.settings)
-        return run
-
-    def key_of(self, described: RunInfo) -> str:
-        """Give the key of a trial among those of all studies."""
-        return f"{self.study}/{described.key}"
-
-    def submit(self, work: Callable[[], object]) -> None:
-        """Do something with the store soon; once it failed, nothing more is tried."""
-        self._queue.submit(self._attempt, work)
+        self.writer.submit(partial(self._reconcile, ended))
 
     def close(self) -> None:
-        """Wait until all is written."""
-        self._queue.shutdown(wait=True)
+        """Wait until everything is written."""
+        self.writer.close()
 
-    def _attempt(self, work: Callable[[], object]) -> None:
-        if self.lost:
-            return
-        try:
-            work()
-        except Exception as error:  # whatever it is, the study is worth more
-            self.lost = True
-            print(f"warning: MLflow no longer answers ({shorten(error)}); the study goes on")
+    def create(self, info: RunInfo, tags: Mapping[str, Any]) -> Run:
+        """Create the run of a trial, with its settings."""
+        tags = {TRIAL_TAG: self.key_of(info), **tags}
+        run = self.store.create_run(info.name, tags, self.parent.run_id)
+        run.log_params(info.settings)
+        return run
+
+    def key_of(self, info: RunInfo) -> str:
+        """Return the key of a trial, unique among all studies."""
+        return f"{self.study}/{info.key}"
 
     def _reconcile(self, ended: Iterable[tuple[RunInfo, FrozenTrial]]) -> None:
         with study_lock():
-            there = self.store.children(self.parent.run_id, TRIAL_TAG)
-            for described, trial in ended:
-                for run, status in there.get(self.key_of(described), []):
+            existing = self.store.children(self.parent.run_id, TRIAL_TAG)
+            for info, trial in ended:
+                for run, status in existing.get(self.key_of(info), []):
                     if status == "RUNNING":
                         if not run.has_params():
-                            run.log_params(described.settings)
+                            run.log_params(info.settings)
                         _end(run, trial)
-                if self.key_of(described) not in there and is_finished(trial):
-                    _end(self.create(described, {BACKFILLED_TAG: "true"}), trial)
+                if self.key_of(info) not in existing and is_finished(trial):
+                    _end(self.create(info, {BACKFILLED_TAG: "true"}), trial)
 
 
 class TrialRun:
-    """The run of one trial; its curve is sent every few seconds."""
+    """The run of one trial. Its metrics are sent every few seconds, many epochs in one call."""
 
-    def __init__(self, runs: StudyRuns, described: RunInfo) -> None:
-        self.runs = runs
+    def __init__(self, runs: StudyRuns, info: RunInfo) -> None:
+        self.runs, self.info = runs, info
         self.run: Run | None = None
         self.rows: list[tuple[int, Mapping[str, float]]] = []
-        self.sent = time.monotonic()
-        runs.submit(partial(self._start, described))
+        self.flushed = time.monotonic()
+        runs.writer.submit(self._start)
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add a point to each curve."""
+        """Log an epoch's metrics, soon."""
         self.rows.append((epoch, metrics))
-        if time.monotonic() - self.sent > FLUSH_SECONDS:
-            self._flush()
+        if time.monotonic() - self.flushed > FLUSH_SECONDS:
+            self.flushed = time.monotonic()
+            self.runs.writer.submit(self._send)
 
     def end(self, trial: FrozenTrial) -> None:
-        """Say how it ended, and with which results."""
-        self._flush()
-        self.runs.submit(partial(self._end, trial))
+        """Log the remaining epochs and the results, and set the final status."""
+        self.runs.writer.submit(partial(self._end, trial))
 
-    def _flush(self) -> None:
-        rows, self.rows, self.sent = self.rows, [], time.monotonic()
-        self.runs.submit(partial(self._send, rows))
+    def _start(self) -> None:
+        self.run = self.runs.create(self.info, {STATE_TAG: "running"})
 
-    def _send(self, rows: list[tuple[int, Mapping[str, float]]]) -> None:
-        if self.run:
-            self.run.log_history(rows)
-
-    def _start(self, described: RunInfo) -> None:
-        self.run = self.runs.create(described, {STATE_TAG: "running"})
+    def _send(self) -> None:
+        """Send all rows so far; they are kept until the store has taken them."""
+        count = len(self.rows)
+        if self.run and count:
+            self.run.log_history(self.rows[:count])
+            del self.rows[:count]
 
     def _end(self, trial: FrozenTrial) -> None:
+        self._send()
         if self.run:
             _end(self.run, trial)
 
 
 def _end(run: Run, trial: FrozenTrial) -> None:
-    """Write what a trial came to, as its storage has it, and end its run."""
+    """Log a trial's results and state as its storage has them, and end its run."""
     if not is_finished(trial):  # its worker died, or was interrupted
         run.log_tags({STATE_TAG: "interrupted"})
         run.end("KILLED")

@@ -1,58 +1,48 @@
-"""A run that is written to in the background, so that training does not wait for its store."""
+"""Writes to MLflow from a background thread, so that training does not wait for the store."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
+from pipeline.tracking.failures import shorten
 
-from pipeline.tracking import Run, shorten
-
-# A store that went away is asked again after so long.
+# After a failed write, so long passes before the next one is tried.
 PAUSE_SECONDS = 15.0
 
 
-class AsyncRun:
-    """Logs epochs in a thread of its own.
+class AsyncWriter:
+    """Runs writes to MLflow in the order of their submission, in one background thread.
 
-    A store that goes away costs no training, and what it misses is in the files; it is asked
-    again now and then. `logged` has the epochs that need not be sent.
+    After a failed write, all writes of the next `pause_seconds` are skipped; then the store is
+    tried again. What was skipped is completed later, from the files or from the study's storage.
     """
 
-    def __init__(self, run: Run, logged: set[int], pause_seconds: float = PAUSE_SECONDS) -> None:
-        self.run = run
-        self.logged = logged
+    def __init__(self, pause_seconds: float = PAUSE_SECONDS) -> None:
         self.pause_seconds = pause_seconds
-        self.lost = False
-        self._asked = 0.0
-        self._queue = ThreadPoolExecutor(max_workers=1)
+        self.unavailable = False
+        self._failed_at = 0.0
+        self._executor = ThreadPoolExecutor(max_workers=1)
 
-    def log_epoch(
-        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
-    ) -> None:
-        """Log an epoch's metrics in one batch, and its pictures, soon; none is logged twice."""
-        if epoch not in self.logged:
-            self._queue.submit(self._attempt, epoch, metrics, images)
+    def submit(self, write: Callable[[], object]) -> None:
+        """Run a write soon, unless the store is unavailable by then."""
+        self._executor.submit(self._attempt, write)
 
     def close(self) -> None:
-        """Wait until all is logged."""
-        self._queue.shutdown(wait=True)
+        """Wait until all submitted writes are done or skipped."""
+        self._executor.shutdown(wait=True)
 
-    def _attempt(
-        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
-    ) -> None:
-        if self.lost and time.monotonic() < self._asked + self.pause_seconds:
+    def _attempt(self, write: Callable[[], object]) -> None:
+        if self.unavailable and time.monotonic() < self._failed_at + self.pause_seconds:
             return
         try:
-            self.run.log_metrics(metrics, epoch)
-            for key, image in images.items():
-                self.run.log_image(image, key, epoch)
-            self._say(lost=False, message="answers again")
-        except Exception as error:  # whatever it is, training is worth more
-            self._asked = time.monotonic()
-            self._say(lost=True, message=f"no longer answers ({shorten(error)}); training goes on")
+            write()
+        except Exception as error:  # no failure of the store may stop a training
+            self._failed_at = time.monotonic()
+            self._set_unavailable(True, f"not available ({shorten(error)}); training continues")
+        else:
+            self._set_unavailable(False, "available again")
 
-    def _say(self, *, lost: bool, message: str) -> None:
-        if lost != self.lost:
-            print(f"warning: MLflow {message}", flush=True)
-        self.lost = lost
+    def _set_unavailable(self, unavailable: bool, message: str) -> None:
+        if unavailable != self.unavailable:
+            print(f"warning: MLflow is {message}", flush=True)
+        self.unavailable = unavailable

@@ -1,7 +1,8 @@
-"""What each epoch of a training leaves: pictures on disk, and a batch of metrics in MLflow."""
+"""Record each epoch of a training: images on disk, and metrics and images in MLflow."""
 
 import shutil
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -9,7 +10,8 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from pipeline.tracking.async_logging import AsyncRun
+from pipeline.tracking import Run
+from pipeline.tracking.async_logging import AsyncWriter
 from vaelab.config import TrainSettings
 from vaelab.figures.image_tiles import progress_pairs, progress_samples
 from vaelab.inference import decoding
@@ -18,55 +20,62 @@ from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
-# Images in a picture: as many as 32 of 64 x 64 pixels take up, and from 8 to 32.
-PIXELS = 32 * 64 * 64
-LINES = 10
+# Images in a figure: 8 to 32, within the pixels of 32 images of 64 x 64.
+MAX_PIXELS = 32 * 64 * 64
+PRINTED_LINES = 10
 
 
 class EpochLogger:
-    """Called with each epoch's report; pictures show the same latents and images every time."""
+    """Called with each epoch's report. All images show the same latents and the same originals.
+
+    `logged_epochs` are already in the run; they are not logged again.
+    """
 
     def __init__(
-        self, trainer: Trainer, background: AsyncRun, folder: Path, settings: TrainSettings
+        self,
+        trainer: Trainer,
+        run: Run,
+        logged_epochs: set[int],
+        folder: Path,
+        settings: TrainSettings,
     ) -> None:
         self.model, self.settings, self.folder = trainer.model, settings, folder
-        self.background = background
+        self.run, self.logged_epochs, self.writer = run, logged_epochs, AsyncWriter()
         noise = rng_stream(settings.seed, "pictures", trainer.device)
         height, width = self.model.image_shape[1:]
-        pictured = min(32, max(8, PIXELS // (height * width)))
-        self.originals = next(trainer.validation.sequential(pictured, noise))
-        self.pictured = pictured
+        self.count = min(32, max(8, MAX_PIXELS // (height * width)))
+        self.originals = next(trainer.validation.sequential(self.count, noise))
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.background.close()
+        self.writer.close()
 
     def __call__(self, report: EpochReport) -> None:
-        """Draw, write and log an epoch."""
+        """Write the images of an epoch, log it, and print its metrics."""
         due = report.epoch % self.settings.images_every_epochs == 0
-        images = self._draw() if due or report.epoch == self.settings.epochs else {}
+        images = self._images() if due or report.epoch == self.settings.epochs else {}
         for key, image in images.items():
             path = self.folder / f"{key}_{report.epoch:04d}.png"
-            picture = Image.fromarray(image)
-            write_atomically(path, partial(picture.save, format="PNG"))
-        self.background.log_epoch(report.epoch, report.metrics, images)
+            write_atomically(path, partial(Image.fromarray(image).save, format="PNG"))
+        if report.epoch not in self.logged_epochs:
+            self.writer.submit(partial(log_epoch, self.run, report.epoch, report.metrics, images))
         if not sys.stderr.isatty():
-            self._say(report)
+            self._print(report)
 
-    def keep(self, folder: Path) -> None:
-        """Copy the pictures to where the pipeline wants them; an interruption may still come."""
+    def copy_images(self, folder: Path) -> None:
+        """Copy all images to the stage's output; the originals stay until the checkpoints go."""
         shutil.rmtree(folder, ignore_errors=True)
         with annotate_oserror(folder):
             shutil.copytree(self.folder, folder)
 
-    def _draw(self) -> dict[str, np.ndarray]:
+    def _images(self) -> dict[str, np.ndarray]:
         self.model.eval()
-        # The same noise each time, through a prior that may have learned since.
+        # The same noise each time, passed through the prior as it is now.
         noise = rng_stream(self.settings.seed, "pictures/prior", self.originals.device)
-        samples = decoding.prior_samples(self.model, self.pictured, noise)
+        samples = decoding.prior_samples(self.model, self.count, noise)
         images = {"samples": progress_samples(samples.cpu().numpy())}
         if self.model.has("encoder"):
             decoded = decoding.reconstructions(self.model, self.originals)
@@ -74,10 +83,19 @@ class EpochLogger:
             images["reconstructions"] = progress_pairs(*pair)
         return images
 
-    def _say(self, report: EpochReport) -> None:
-        """Print now and then where no progress bar is shown."""
-        every = max(1, self.settings.epochs // LINES)
+    def _print(self, report: EpochReport) -> None:
+        """Print about ten epochs of a training; a terminal has the progress bar instead."""
+        every = max(1, self.settings.epochs // PRINTED_LINES)
         if report.epoch == 1 or report.epoch % every == 0:
             shown = {k: v for k, v in report.metrics.items() if k.startswith("validation.")}
             numbers = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
             print(f"epoch {report.epoch}/{self.settings.epochs}: {numbers}", flush=True)
+
+
+def log_epoch(
+    run: Run, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
+) -> None:
+    """Log an epoch's metrics in one call, then its images."""
+    run.log_metrics(metrics, epoch)
+    for key, image in images.items():
+        run.log_image(image, key, epoch)

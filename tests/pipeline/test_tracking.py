@@ -5,17 +5,22 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
-from pipeline.tracking.async_logging import AsyncRun
+from pipeline.tracking.async_logging import AsyncWriter
+from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.train import unfinished_run
 from tests import ROOT
-from vaelab.config import TrackingSettings, UserError
+from vaelab.config import TrackingSettings, TrainSettings, UserError
+from vaelab.training.progress import EpochReport
 
 pytestmark = pytest.mark.pipeline
 
@@ -78,39 +83,55 @@ def test_simultaneous_first_uses_of_one_store_all_work(tmp_path: Path) -> None:
     assert {out.strip() for out, _ in results} == {"experiment 1"}, results
 
 
-class GoneRun:
-    """A run whose store is away when it is asked for an epoch of `away`."""
+class Writes:
+    """Writes that fail while the store is away; `attempted` has the numbers of those tried."""
 
-    def __init__(self, away: set[int]) -> None:
-        self.away, self.asked = away, list[int]()
+    def __init__(self, failing: set[int]) -> None:
+        self.failing, self.attempted = failing, list[int]()
 
-    def log_metrics(self, metrics: object, step: int) -> None:
-        self.asked.append(step)
-        if step in self.away:
+    def write(self, number: int) -> None:
+        self.attempted.append(number)
+        if number in self.failing:
             raise MlflowException("connection refused")
 
 
-def test_a_store_that_goes_away_is_not_asked_at_every_epoch(
+def test_after_a_failed_write_the_store_is_not_tried_for_a_while(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = GoneRun({2})
-    background = AsyncRun(run, {1})  # type: ignore[arg-type]
-    for epoch in (1, 2, 3, 4):
-        background.log_epoch(epoch, {"train.loss": 1.0}, {})
-    background.close()
-    assert run.asked == [2], "epoch 1 is there already; after 2 there is a pause"
-    assert "MLflow no longer answers (connection refused)" in capsys.readouterr().out
+    writes, writer = Writes({1}), AsyncWriter()
+    for number in (0, 1, 2, 3):
+        writer.submit(partial(writes.write, number))
+    writer.close()
+    assert writes.attempted == [0, 1]
+    assert writer.unavailable
+    printed = capsys.readouterr().out
+    assert printed == (
+        "warning: MLflow is not available (connection refused); training continues\n"
+    )
 
 
 def test_a_store_that_comes_back_is_written_to_again(capsys: pytest.CaptureFixture[str]) -> None:
-    run = GoneRun({1, 2})
-    background = AsyncRun(run, set(), pause_seconds=0)  # type: ignore[arg-type]
-    for epoch in (1, 2, 3, 4):
-        background.log_epoch(epoch, {"train.loss": 1.0}, {})
-    background.close()
-    assert run.asked == [1, 2, 3, 4]
-    said = capsys.readouterr().out
-    assert said.count("no longer answers") == said.count("answers again") == 1
+    writes, writer = Writes({1, 2}), AsyncWriter(pause_seconds=0)
+    for number in (1, 2, 3, 4):
+        writer.submit(partial(writes.write, number))
+    writer.close()
+    assert writes.attempted == [1, 2, 3, 4]
+    printed = capsys.readouterr().out
+    assert printed.count("is not available") == printed.count("available again") == 1
+
+
+def test_epochs_that_a_resumed_run_has_are_not_logged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EpochLogger, "_images", lambda self: {})
+    steps = list[int]()
+    run = Mock(log_metrics=lambda metrics, step: steps.append(step))
+    trainer = Mock(**{"model.image_shape": (1, 8, 8), "device": torch.device("cpu")})
+    trainer.validation.sequential.return_value = iter([None])
+    with EpochLogger(trainer, run, {1, 2}, tmp_path, TrainSettings()) as logger:
+        for epoch in (1, 2, 3, 4):
+            logger(EpochReport(epoch, {"train.loss": 1.0}))
+    assert steps == [3, 4]
 
 
 def test_an_unreachable_server_is_done_without_where_that_is_wanted(

@@ -13,6 +13,7 @@ from optuna import Study
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
+from pipeline.study import runs as runs_module
 from pipeline.study.finalists import FINALIST_PARAMS, METRICS, finalists_name
 from pipeline.study.run_info import describe_trial, ended_runs
 from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run
@@ -108,7 +109,7 @@ def settle(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run
     """Let a worker settle the runs; give those of trials by key, of which none may be doubled."""
     worker.reconcile(ended_runs(study, settings))
     worker.close()
-    assert not worker.lost
+    assert not worker.writer.unavailable
     runs = worker.store.client.search_runs([worker.store.experiment_id])
     trials = [run for run in runs if TRIAL_TAG in run.data.tags]
     found = {run.data.tags[TRIAL_TAG].removeprefix("small/"): run for run in trials}
@@ -208,3 +209,29 @@ def test_two_values_are_told_apart(store: Store, settings: Settings) -> None:
     study.add_trial(create_trial(**DRAWN, values=[1.0, 2.0]))
     runs = settle(begin(store, study, settings), study, settings)
     assert runs["0"].data.metrics == {"value_0": 1.0, "value_1": 2.0}
+
+
+def test_the_metrics_of_a_trial_are_complete_when_the_store_comes_back(
+    store: Store, study: Study, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_module, "FLUSH_SECONDS", 0.0)
+    worker = StudyRuns(store, store.create_run("small", {}), "small")
+    worker.writer.pause_seconds = 0
+    log, failures = TrackedRun.log_history, iter([True, False, False, False])
+
+    def fail_once(self: TrackedRun, rows: Any) -> None:
+        if next(failures):
+            raise OSError("connection refused")
+        log(self, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrackedRun, "log_history", fail_once)
+        trial_run = worker.start(describe_trial(settings, 0, study.trials[0].params))
+        for epoch in (1, 2):
+            trial_run.log_epoch(epoch, {"train.loss": float(epoch)})
+        trial_run.end(study.trials[0])
+        worker.close()
+    assert trial_run.run is not None
+    history = store.client.get_metric_history(trial_run.run.run_id, "train.loss")
+    assert [(entry.step, entry.value) for entry in history] == [(1, 1.0), (2, 2.0)]
+    assert store.client.get_run(trial_run.run.run_id).info.status == "FINISHED"
