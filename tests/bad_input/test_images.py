@@ -105,7 +105,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: put("sub/x.png"),
         "holds 25 images itself and 1 in its sub-folders; labelled images should all be",
     ),
-    "no folder": (lambda: shutil.rmtree(FOLDER), "images is not a folder; it should be one that"),
+    "no folder": (lambda: shutil.rmtree(FOLDER), "images is not a folder of images"),
     "a file in its place": (
         file_in_its_place,
         "images is not a folder",

@@ -133,7 +133,8 @@ def test_celeba_without_gdown_says_what_to_do(mirror, fetch_from_mirror, tmp_pat
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     expected = (
         r"img_align_celeba\.zip could not be downloaded: file://.*No such file.*Google Drive, "
-        r"which needs the package gdown: pip install gdown, or name a mirror that has celeba/img_align_celeba"
+        r"which needs the package gdown: pip install gdown, or name a mirror that has "
+        r"celeba/img_align_celeba"
     )
     with pytest.raises(UserError, match=expected):
         celeba.download(DataSettings(name="celeba"), tmp_path / "raw", fetch_from_mirror("celeba"))
