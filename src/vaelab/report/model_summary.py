@@ -21,7 +21,7 @@ def model_summary(result: EvaluationResult) -> Iterator[tuple[str, str]]:
     if not result.has_discriminator:
         yield "Likelihood", model.likelihood.replace("_", " ")
     yield "Latent size", str(model.latent_dim)
-    if "train.kl_weight" in result.objective_settings:
+    if "train.kl_weight" in result.objective_settings & settings.keys():
         yield "KL weight", str(settings["train.kl_weight"])
     if "train.epochs" in settings:
         yield "Epochs", str(settings["train.epochs"])
