@@ -30,7 +30,7 @@ def test_params_yaml_names_every_setting_with_its_default() -> None:
 
 
 def test_own_settings_in_params_yaml_have_their_defaults() -> None:
-    """Those of an objective that somebody adds need not stand there."""
+    """Settings of an objective that is added need not be listed."""
     written = load_settings(ROOT / "params.yaml").objectives
     assert {"beta_vae", "iwae", "gan"} <= set(written)
     for name, settings in written.items():
@@ -137,7 +137,7 @@ def test_a_bad_setting_is_refused_in_one_line(content: object, message: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_every_wrong_setting_is_named_at_once() -> None:
+def test_all_wrong_settings_are_named_in_one_message() -> None:
     with pytest.raises(UserError, match=r"model.latent_dim.*; train.epochs"):
         parse_settings({"train": {"epochs": 0}, "model": {"latent_dim": 0}})
 
@@ -151,7 +151,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         (b"train: !!python/object:os.system {}", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_settings_file_is_refused(
+def test_a_file_that_is_not_valid_yaml_is_refused(
     tmp_path: Path, text: bytes, message: str
 ) -> None:
     path = tmp_path / "params.yaml"
@@ -308,7 +308,7 @@ def test_own_settings_of_what_is_chosen_can_be_searched(
 
 
 def test_own_settings_of_networks_and_priors_are_left_out_where_there_are_none() -> None:
-    """Descriptions of models and fingerprints of studies are those from before there were any."""
+    """Then saved descriptions of models and fingerprints of studies do not change."""
     plain = Settings().model.model_dump()
     assert not {"networks", "priors"} & plain.keys()
     changed = with_changes(Settings(), {"model.networks.mlp.x": 3, "model.priors.flow.y": 0.5})
@@ -320,7 +320,7 @@ def test_own_settings_of_networks_and_priors_are_left_out_where_there_are_none()
     assert parse_settings(changed.model_dump()) == changed
 
 
-def test_a_changed_setting_is_checked_and_the_others_stay() -> None:
+def test_with_changes_checks_changed_settings_and_keeps_the_others() -> None:
     before = parse_settings({"train": {"epochs": 7}, "model": {"hidden": [3]}})
     after = with_changes(before, {"train.kl_weight": 4, "model.hidden": (2, 2)})
     assert (after.train.kl_weight, after.train.epochs, after.model.hidden) == (4.0, 7, (2, 2))

@@ -1,4 +1,4 @@
-"""The cross-entropy against its definition, and its derivative against PyTorch's own."""
+"""The Bernoulli log-likelihood against its definition, and its derivative against PyTorch's."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ LOGITS = torch.cat([torch.linspace(-100, 100, 401), torch.tensor([0.0, 1e-6, -1e
 
 
 def both(images: float) -> tuple[Tensor, Tensor]:
-    """Give ours, and x l - ln(1 + e^l) in double precision."""
+    """Return our value, and x l - ln(1 + e^l) in double precision."""
     exact = LOGITS.double()
     expected = images * exact - torch.logaddexp(exact, torch.zeros(()))
     return bernoulli_log_prob(torch.full_like(LOGITS, images), LOGITS), expected
@@ -35,14 +35,14 @@ def test_its_derivative_is_the_pixel_less_its_probability(images):
     assert torch.allclose(gradient, images - LOGITS.sigmoid(), atol=1e-7)
 
 
-def test_samples_of_logits_are_compared_with_the_same_images():
+def test_logits_with_a_leading_dimension_share_the_images():
     images, logits = torch.rand(3, 4), torch.randn(5, 3, 4, requires_grad=True)
     value = bernoulli_log_prob(images, logits)
     assert value.shape == (5, 3, 4)
     assert torch.allclose(slope(value, logits), images - logits.detach().sigmoid(), atol=1e-6)
 
 
-def test_logits_of_one_image_are_compared_with_many():
+def test_one_images_logits_broadcast_over_many_images():
     images, logits = torch.rand(5, 4), torch.randn(4, requires_grad=True)
     expected = (images - logits.detach().sigmoid()).sum(0)
     assert torch.allclose(slope(bernoulli_log_prob(images, logits), logits), expected, atol=1e-6)
@@ -53,7 +53,7 @@ def test_images_have_a_derivative_too():
     assert torch.allclose(slope(bernoulli_log_prob(images, logits), images), logits)
 
 
-def test_many_models_at_once():
+def test_it_can_be_vectorized_over_models():
     images, logits = torch.rand(3, 4), torch.randn(5, 3, 4, requires_grad=True)
     value = torch.vmap(bernoulli_log_prob, in_dims=(None, 0))(images, logits)
     assert torch.equal(value, bernoulli_log_prob(images, logits))

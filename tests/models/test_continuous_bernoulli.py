@@ -23,7 +23,7 @@ LOGITS = [0.0, 1e-8, -1e-3, 0.1, 0.299, -0.299, 0.301, -0.301, 1.0, -5.0, 16.0, 
 
 
 def continuous_density(logit: float, x: float) -> float:
-    # p^x (1 - p)^(1 - x), up to its normaliser, is e^(l x); the larger end is made 1
+    # p^x (1 - p)^(1 - x), up to its normalizer, is e^(l x); the larger end is made 1
     return math.exp(logit * x - max(logit, 0.0))
 
 
@@ -68,7 +68,7 @@ def test_continuous_bernoulli_log_prob_is_torchs():
     torch.testing.assert_close(log_prob, expected.flatten(-3).sum(-1), rtol=0, atol=16 * 2e-9)
 
 
-def test_continuous_bernoulli_normaliser_near_one_half():
+def test_continuous_bernoulli_normalizer_near_one_half():
     assert ContinuousBernoulli(one_pixel(0)).log_normalizer().exp().item() == pytest.approx(2)
     for epsilon in (1e-3, 1e-2, -0.03):
         p = 0.5 + epsilon

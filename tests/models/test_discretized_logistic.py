@@ -1,4 +1,4 @@
-"""The discretised logistic against scipy's distribution function and its own sum."""
+"""The discretized logistic against scipy's distribution function and its own sum."""
 
 import math
 

@@ -27,27 +27,27 @@ def test_the_logit_is_a_linear_function_of_the_features(network, spectral_norm):
     model = build_model(chosen, (2, 8, 6), ["decoder", "discriminator"]).eval()
     images = rand(5, 2, 8, 6)
     found = model.discriminate(images)
-    judge = model.networks["discriminator"]
-    assert isinstance(judge, Discriminator)
+    discriminator = model.networks["discriminator"]
+    assert isinstance(discriminator, Discriminator)
     assert found.logits.isfinite().all()
-    torch.testing.assert_close(found.features, judge.body(images))
-    torch.testing.assert_close(found.logits, judge.head(found.features)[:, 0])
+    torch.testing.assert_close(found.features, discriminator.body(images))
+    torch.testing.assert_close(found.logits, discriminator.head(found.features)[:, 0])
     assert found.features.shape[1] > 1
-    assert isinstance(judge.head, nn.Linear)
+    assert isinstance(discriminator.head, nn.Linear)
     leading = model.discriminate(images.reshape(5, 1, 2, 8, 6))
     assert leading.logits.shape == (5, 1)
     torch.testing.assert_close(leading.features[:, 0], found.features)
 
 
-def largest_singular_values(judge: nn.Module) -> Tensor:
-    layers = [part for part in judge.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+def largest_singular_values(discriminator: nn.Module) -> Tensor:
+    layers = [part for part in discriminator.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     return torch.stack(
         [torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2) for layer in layers]
     )
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])
-def test_the_norms_of_layers_stay_at_1_however_long_it_learns(network):
+def test_spectral_norms_stay_at_1_during_training(network):
     def after_training(spectral_norm: bool) -> Tensor:
         model = {"network": network, "channels": [4], "spectral_norm": spectral_norm}
         loop = trainer(settings("gan", model=model, epochs=25, learning_rate=0.02))

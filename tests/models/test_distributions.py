@@ -89,7 +89,7 @@ def test_rsample_has_the_stated_moments_and_shape():
     assert q.rsample(rng_stream(0, "test")).shape == (4, 3, 5)
 
 
-def test_rsample_repeats_with_its_generator_alone():
+def test_rsample_depends_on_its_generator_only():
     q = posterior()
     first = q.rsample(rng_stream(3, "noise"))
     torch.rand(7)
@@ -107,7 +107,7 @@ def test_bernoulli_is_torchs_on_binary_pixels():
     torch.testing.assert_close(Bernoulli(logits).log_prob(images), expected.flatten(-3).sum(-1))
 
 
-def test_bernoulli_is_the_cross_entropy_on_grey_pixels():
+def test_bernoulli_is_the_cross_entropy_on_gray_pixels():
     # 0.3 ln 0.9 + 0.7 ln 0.1
     logits = one_pixel(math.log(9), torch.float64)
     log_prob = Bernoulli(logits).log_prob(one_pixel(0.3, torch.float64)).item()
@@ -116,16 +116,16 @@ def test_bernoulli_is_the_cross_entropy_on_grey_pixels():
 
 def test_bernoulli_keeps_its_precision_and_gradient_in_float32_at_any_logit():
     logits = torch.tensor([-1e4, -90.0, -17.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 17.0, 90.0, 1e4])
-    for grey in (0.0, 0.3, 1.0):
+    for gray in (0.0, 0.3, 1.0):
         leaf = logits[:, None, None, None].requires_grad_()
-        log_prob = Bernoulli(leaf).log_prob(torch.full_like(leaf, grey))
+        log_prob = Bernoulli(leaf).log_prob(torch.full_like(leaf, gray))
         (gradient,) = torch.autograd.grad(log_prob.sum(), leaf)
         wide = logits.double()
         # x l - ln(1 + e^l), of slope x - S(l); float32 rounds by 2^-24 of a term
-        expected = grey * wide - torch.nn.functional.softplus(wide)
+        expected = gray * wide - torch.nn.functional.softplus(wide)
         rounding = 2**-23 * (1 + wide.abs())
         assert ((log_prob.double() - expected).abs() <= rounding).all()
-        slope = grey - wide.sigmoid()
+        slope = gray - wide.sigmoid()
         assert ((gradient.flatten().double() - slope).abs() <= 2**-22).all()
 
 
@@ -146,7 +146,7 @@ def test_gaussian_pixels_are_scipys():
     np.testing.assert_allclose(log_prob.numpy(), expected.sum((-3, -2, -1)), rtol=1e-12)
 
 
-def test_gaussian_pixels_are_drawn_with_their_variance():
+def test_gaussian_pixels_are_sampled_with_their_variance():
     mean = randn(1, 1, 2, 2).float().expand(5_000, 1, 2, 2)
     drawn = Gaussian(mean, torch.tensor(0.3)).sample(rng_stream(0, "test"))
     assert_mean(drawn, mean[0])
@@ -174,7 +174,7 @@ def test_profiled_gaussian_is_the_best_fixed_variance():
         assert Gaussian(mean, factor * variance).log_prob(images).sum() < best
 
 
-def test_profiled_gaussian_survives_a_perfect_fit():
+def test_profiled_gaussian_is_finite_for_a_perfect_fit():
     mean = rand(2, 1, 3, 3).requires_grad_()
     loss = -ProfiledGaussian(mean).log_prob(mean.detach()).sum()
     (gradient,) = torch.autograd.grad(loss, mean)

@@ -1,4 +1,4 @@
-"""Likelihoods: what the settings mean, and that the loss is in nats of a normalised one."""
+"""Likelihoods: the meaning of each setting, and losses in nats of a normalized distribution."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_each_name_is_its_distribution(name, distribution, outputs):
     assert likelihood.fitted == (name == "gaussian")
 
 
-def test_logistic_reads_location_and_scale_of_each_channel():
+def test_logistic_has_a_location_and_a_scale_for_each_channel():
     outputs = torch.zeros(1, 6, 1, 1)
     outputs[0, 1], outputs[0, 4] = 2.0, -30.0
     pixels = build(likelihood="discretized_logistic")(outputs)
@@ -71,7 +71,7 @@ def test_gaussian_mean_is_set():
     assert gaussian(gaussian_mean="sigmoid")(outputs).mean.equal(outputs.sigmoid())
 
 
-def test_a_stated_variance_holds_in_training_and_evaluation():
+def test_a_set_variance_is_used_in_training_and_evaluation():
     likelihood = gaussian(gaussian_variance=0.3)
     for training in (True, False):
         pixels = likelihood.train(training)(torch.zeros(1, *SHAPE))
@@ -159,13 +159,13 @@ def test_half_the_squared_error_at_a_weight_is_a_variance():
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "discretized_logistic"])
 @pytest.mark.parametrize("gaussian_mean", ["sigmoid", "linear"])
-def test_outputs_of_zero_beside_the_start_mean_the_mean_image(likelihood, gaussian_mean):
+def test_initial_outputs_have_the_mean_image_as_their_mean(likelihood, gaussian_mean):
     settings = ModelSettings(likelihood=likelihood, gaussian_mean=gaussian_mean)
     built = build_likelihood(settings, 12)
     mean_image = torch.linspace(0.02, 0.98, 12).reshape(3, 2, 2)
     torch.testing.assert_close(built(built.initial_outputs(mean_image)[None]).mean[0], mean_image)
 
 
-def test_the_start_is_finite_where_pixels_are_always_black_or_white():
+def test_initial_outputs_are_finite_where_pixels_are_always_black_or_white():
     built = build_likelihood(ModelSettings(likelihood="bernoulli"), 2)
     assert built.initial_outputs(torch.tensor([[[0.0, 1.0]]])).isfinite().all()

@@ -32,7 +32,7 @@ def gradient_norm(model: Model, images: Tensor, kl_weight: float) -> float:
     return max(g.abs().max().item() for g in torch.autograd.grad(loss, parameters))
 
 
-def test_the_oracles_data_has_the_eigenvalues_it_says():
+def test_the_oracles_data_has_the_stated_eigenvalues():
     values, _ = spectrum(data_with_eigenvalues(EIGENVALUES, 40))
     torch.testing.assert_close(values, torch.tensor(EIGENVALUES).double(), rtol=1e-5, atol=0)
 
@@ -54,7 +54,7 @@ def test_bound_is_tight_at_the_probabilistic_pca_solution():
 
 
 @pytest.mark.parametrize(("kl_weight", "alive"), [(0.5, 4), (1.0, 4), (3.0, 3), (8.0, 2)])
-def test_a_weight_fills_a_linear_vae_by_reverse_water_filling(kl_weight, alive):
+def test_the_kl_weight_sets_the_active_dimensions_by_reverse_water_filling(kl_weight, alive):
     variance, latents = 0.4, 4
     data = data_with_eigenvalues(EIGENVALUES, 40)
     model, images = linear_vae_optimum(data, latents, variance, kl_weight), data[:, None, None]
@@ -77,7 +77,7 @@ def test_a_weight_fills_a_linear_vae_by_reverse_water_filling(kl_weight, alive):
     torch.testing.assert_close(stddev, torch.ones(4).double(), rtol=0, atol=1e-5)
 
 
-def test_minimising_finds_the_closed_form():
+def test_minimizing_finds_the_closed_form():
     data, latents, variance, kl_weight = data_with_eigenvalues(EIGENVALUES, 40), 3, 0.4, 6.0
     images = data[:, None, None]
     optimum = linear_vae_optimum(data, latents, variance, kl_weight)

@@ -1,4 +1,4 @@
-"""The ends of convolutional networks compute what PyTorch's own layers do, weight for weight."""
+"""Flattening and unflattening layers equal PyTorch's own layers with the same weights."""
 
 import pytest
 import torch
@@ -14,21 +14,21 @@ def features(request):
     return torch.randn(7, *SHAPE).to(memory_format=request.param).requires_grad_()
 
 
-def test_features_to_numbers_is_flatten_and_linear(features):
+def test_flatten_head_is_flatten_and_linear(features):
     ours = nn.Sequential(*flatten_head(SHAPE, 6))
     theirs = nn.Sequential(nn.Flatten(), nn.Linear(60, 6))
     theirs.load_state_dict(ours.state_dict())
     same(ours, theirs, features)
 
 
-def test_latents_to_features_is_linear_and_unflatten():
+def test_unflatten_stem_is_linear_and_unflatten():
     ours = nn.Sequential(*unflatten_stem(6, SHAPE))
     theirs = nn.Sequential(nn.Linear(6, 60), nn.Unflatten(1, SHAPE))
     theirs.load_state_dict(ours.state_dict())
     same(ours, theirs, torch.randn(7, 6, requires_grad=True))
 
 
-def test_features_are_made_with_channels_last():
+def test_features_are_in_channels_last_format():
     made = nn.Sequential(*unflatten_stem(6, SHAPE))(torch.randn(7, 6))
     assert made.is_contiguous(memory_format=torch.channels_last)
 

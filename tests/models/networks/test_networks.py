@@ -24,7 +24,7 @@ def build(network: str, shape: tuple[int, int, int], seed: int = 0, **settings: 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("network", FAMILIES)
-def test_any_shape_goes_in_and_comes_out(network, shape):
+def test_images_of_any_shape_are_encoded_and_decoded(network, shape):
     model = build(network, shape, likelihood="discretized_logistic")
     images = rand(2, *shape)
     posterior = gaussian_posterior(model, images)
@@ -47,7 +47,7 @@ def test_level_sizes_halve_and_round_up():
 
 
 @pytest.mark.parametrize("network", FAMILIES)
-def test_an_image_does_not_see_its_neighbours(network):
+def test_an_image_does_not_depend_on_others_of_the_batch(network):
     for training in (True, False):
         model = build(network, (2, 9, 6), likelihood="bernoulli").train(training)
         images = rand(3, 2, 9, 6).requires_grad_()
@@ -81,7 +81,7 @@ def test_building_leaves_the_global_random_state_alone():
 
 
 @pytest.mark.parametrize("network", FAMILIES)
-def test_samples_may_lead(network):
+def test_leading_dimensions_are_kept(network):
     model = build(network, (1, 5, 7), likelihood="bernoulli")
     latents = torch.randn(4, 2, 3, generator=rng_stream(0, "latents"))
     pixels = model.decode(latents)
@@ -92,7 +92,7 @@ def test_samples_may_lead(network):
 
 
 def transposed(upsample: SubPixelConvTranspose2d) -> nn.ConvTranspose2d:
-    """What it stands for, with its parameters."""
+    """Return the equivalent transposed convolution, with the same parameters."""
     inputs, outputs, kernel, _ = upsample.weight.shape
     rows, columns = upsample.output_padding
     plain = nn.ConvTranspose2d(inputs, outputs, kernel, 2, kernel // 2, (rows, columns))
@@ -110,7 +110,7 @@ def test_upsampling_is_the_transposed_convolution(outputs, kernel, size, output_
     results = []
     for module in (upsample, transposed(upsample)):
         image = module(features)
-        # A weight a pixel: gradients tell the pixels apart.
+        # A different weight for each pixel, so that gradients differ between pixels
         loss = (image * randn(*image.shape, seed=1, dtype=torch.float64)).sum()
         results.append((image, *torch.autograd.grad(loss, [features, *module.parameters()])))
     assert results[0][0].shape[2:] == tuple(
@@ -121,7 +121,7 @@ def test_upsampling_is_the_transposed_convolution(outputs, kernel, size, output_
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 5, 7), (3, 9, 4)], ids=str)
-def test_stored_weights_mean_the_same_in_transposed_convolutions(shape):
+def test_saved_weights_work_in_transposed_convolutions(shape):
     model = build("conv", shape, likelihood="bernoulli")
     latents = torch.randn(5, 3, generator=rng_stream(0, "latents"))
     found = model.decode(latents).mean
@@ -161,7 +161,7 @@ def test_standard_deviations_stay_positive_and_kl_finite(raw):
         torch.testing.assert_close(posterior.stddev, torch.ones(1, 3))
 
 
-def test_low_precision_is_of_the_networks_alone():
+def test_low_precision_is_for_networks_only():
     model = build("conv", (1, 8, 8), likelihood="bernoulli")
     images = rand(2, 1, 8, 8)
     exact = gaussian_posterior(model, images)
@@ -183,7 +183,7 @@ def test_the_prior_is_standard_normal():
     assert (drawn.var(0) - 1).abs().max() < 6 * (2 / 5_000) ** 0.5
 
 
-def test_only_the_networks_asked_for_are_built():
+def test_only_the_named_networks_are_built():
     model = build_model(ModelSettings(network="mlp"), (1, 2, 2), ["decoder", "discriminator"])
     assert [model.has(name) for name in ("encoder", "decoder", "discriminator")] == [
         False,

@@ -68,7 +68,7 @@ def test_a_mixture_starts_as_the_unit_gaussian_and_needs_two_images_a_component(
 
 
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
-def test_a_dead_dimension_does_no_harm(seed):
+def test_a_constant_dimension_gives_finite_densities(seed):
     points = clusters(200)
     points[:, 1] = 0.5
     subject = mixture(2)
@@ -108,7 +108,7 @@ def codebook() -> Codebook:
     return built
 
 
-def test_codes_are_counted_at_each_place_one_more_than_there_are():
+def test_codes_are_counted_at_each_position_plus_one():
     subject = codebook()
     chosen = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 2, 3], [0, 1, 3]])
     latents = subject.entries.detach()[chosen].flatten(-2)
@@ -121,7 +121,7 @@ def test_codes_are_counted_at_each_place_one_more_than_there_are():
 
 
 @torch.no_grad()
-def test_codes_are_drawn_by_their_frequencies_and_probabilities_sum_to_1():
+def test_codes_are_sampled_by_their_frequencies_and_probabilities_sum_to_1():
     subject = codebook()
     subject.log_frequencies.copy_(torch.softmax(randn(3, 4), 1).log())
     drawn = subject.sample(20_000, rng_stream(0, "prior"), unencoded)

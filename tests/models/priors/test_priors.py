@@ -1,4 +1,4 @@
-"""Learned priors: densities against slow ones, samples against densities."""
+"""Priors: densities against slow oracles, samples against densities."""
 
 import math
 from itertools import product
@@ -22,13 +22,13 @@ CONTINUOUS = [name for name in prior_names() if prior_class(name).kind != "codes
 
 
 def encode(images: Tensor) -> Posterior:
-    """Two pixels are the mean, two the standard deviation."""
+    """Return a posterior with two pixels as mean and two as standard deviation."""
     flat = images.flatten(1)
     return DiagonalGaussian(4 * flat[:, :2] - 2, 0.3 + flat[:, 2:])
 
 
 def unencoded(images: Tensor) -> Posterior:
-    raise AssertionError("this prior is made of no images")
+    raise AssertionError("this prior uses no encoder")
 
 
 def scrambled(module: nn.Module, scale: float) -> None:
@@ -39,14 +39,14 @@ def scrambled(module: nn.Module, scale: float) -> None:
 
 
 def clusters(count: int = 4000) -> Tensor:
-    """Three in ten points around (2, 1), the others around (-1, 0), along slanted ellipses."""
+    """Return points [count, 2], three in ten around (2, 1), the others around (-1, 0)."""
     left = torch.tensor([-1.0, 0.0]) + randn(count, 2) @ torch.tensor([[0.5, 0.0], [0.3, 0.2]])
     right = torch.tensor([2.0, 1.0]) + 0.3 * randn(count, 2, seed=1)
     return torch.where((torch.arange(count) % 10 < 3)[:, None], right, left)
 
 
 def prior(name: str, **settings: object) -> Prior:
-    """A prior in 2-D, far from where it starts."""
+    """Return a two-dimensional prior with other than its initial parameters."""
     chosen = {"latent_dim": 2, "pseudo_inputs": 4, "flow_layers": 4, "flow_width": 8} | settings
     built = build_prior(ModelSettings.model_validate({"prior": name} | chosen), SHAPE)
     if isinstance(built, Flow):
@@ -62,7 +62,7 @@ def prior(name: str, **settings: object) -> Prior:
 
 
 def grid(points: int = 401, edge: float = 12.0) -> tuple[Tensor, float]:
-    """Midpoints that cover a square, [points^2, 2], and the area of each."""
+    """Return midpoints that cover a square, [points^2, 2], and the area of each."""
     step = 2 * edge / points
     line = -edge + step * (torch.arange(points) + 0.5)
     return torch.cartesian_prod(line, line), step**2
@@ -87,7 +87,7 @@ def test_densities_integrate_to_1_and_samples_follow_them(name):
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 @torch.no_grad()
-def test_any_dimensions_may_lead(name):
+def test_leading_dimensions_are_kept(name):
     subject = prior(name)
     latents = randn(3, 5, 2)
     found = subject.log_prob(latents, encode)
@@ -98,7 +98,7 @@ def test_any_dimensions_may_lead(name):
 
 @pytest.mark.parametrize("name", prior_names())
 @torch.no_grad()
-def test_the_generator_alone_draws(name):
+def test_samples_depend_on_the_generator_only(name):
     subject = prior(name)
     first = subject.sample(5, rng_stream(1, "prior"), encode)
     torch.manual_seed(3)
@@ -132,14 +132,14 @@ def test_a_vamp_prior_is_the_mean_of_its_posteriors_densities():
         assert found[i].item() == pytest.approx(math.log(total / 4), abs=1e-5)
 
 
-def test_pseudo_inputs_start_from_images_and_every_pixel_of_them_may_move():
+def test_pseudo_inputs_start_from_images_and_every_pixel_has_a_gradient():
     subject = prior("vamp", pseudo_inputs=5)
     assert isinstance(subject, Vamp)
     images = rand(3, *SHAPE)
     subject.initialize_from(images)
     assert torch.equal(subject.pseudo_inputs.data, images[[0, 1, 2, 0, 1]])
     with torch.no_grad():
-        # Beyond black and white: held there, they would have no gradient back.
+        # Outside of [0, 1], where clamped pixels would have no gradient
         subject.pseudo_inputs.mul_(4).sub_(2)
     (gradient,) = torch.autograd.grad(
         subject.log_prob(randn(6, 2), encode).sum(), subject.pseudo_inputs
@@ -151,7 +151,7 @@ def test_pseudo_inputs_start_from_images_and_every_pixel_of_them_may_move():
 
 
 @pytest.mark.parametrize(("size", "layers"), [(2, 1), (3, 2), (5, 6), (1, 2)])
-def test_a_flow_goes_back_to_where_it_came_from(size, layers):
+def test_a_flow_inverts_its_samples_to_their_noise(size, layers):
     subject = prior("flow", latent_dim=size, flow_layers=layers)
     assert isinstance(subject, Flow)
     drawn = subject.sample(50, rng_stream(0, "prior"), unencoded)
@@ -194,17 +194,17 @@ def test_a_fresh_flow_is_the_unit_gaussian():
     assert torch.equal(drawn, torch.randn(6, 3, generator=rng_stream(0, "prior")))
 
 
-def test_every_dimension_of_a_flow_is_moved_by_another():
+def test_every_dimension_of_a_flow_is_transformed():
     subject = prior("flow", latent_dim=4, flow_layers=2)
     assert isinstance(subject, Flow)
-    moved = sum(1 - coupling.mask for coupling in subject.couplings)  # type: ignore[operator, misc]
-    assert torch.equal(torch.as_tensor(moved), torch.ones(4))
+    transformed = sum(1 - coupling.mask for coupling in subject.couplings)  # type: ignore[operator, misc]
+    assert torch.equal(torch.as_tensor(transformed), torch.ones(4))
 
 
 # A model around its prior
 
 
-def test_a_point_is_where_it_is():
+def test_a_point_mass_samples_its_point():
     point = PointMass(randn(3, 2))
     assert torch.equal(point.rsample(rng_stream(0, "noise"), 4), point.mean.expand(4, 3, 2))
     assert torch.equal(point.log_prob(point.mean), torch.zeros(3))
@@ -215,7 +215,7 @@ def with_prior(name: str, **settings: object) -> Model:
     return build_model(ModelSettings.model_validate(small), SHAPE)
 
 
-def test_the_kl_is_exact_for_the_unit_gaussian_and_has_the_same_mean_by_one_draw():
+def test_the_kl_is_exact_for_the_unit_gaussian_and_its_estimate_has_the_same_mean():
     plain, flow = with_prior("standard_normal"), with_prior("flow")
     assert plain.has_standard_prior
     assert not flow.has_standard_prior
@@ -223,13 +223,13 @@ def test_the_kl_is_exact_for_the_unit_gaussian_and_has_the_same_mean_by_one_draw
     latents = posterior.rsample(rng_stream(0, "noise"))
     exact = plain.kl(posterior, latents)
     torch.testing.assert_close(exact, posterior.kl())
-    # A fresh flow is N(0, I) too, but known by its density alone.
+    # A new flow is N(0, I) too, but has no closed form.
     sampled = flow.kl(posterior, latents)
     assert_mean((sampled - exact).detach().reshape(8000, 3), 0.0)
 
 
 def kl_gradients(name: str, mean: float, stddev: float, count: int) -> Tensor:
-    """Each draw's gradient of its KL by the posterior's mean and standard deviation."""
+    """Return the gradient of each sample's KL by the posterior's mean and standard deviation."""
     means = torch.full((count, 2), mean, requires_grad=True)
     stddevs = torch.full((count, 2), stddev, requires_grad=True)
     posterior = DiagonalGaussian(means, stddevs)
@@ -237,10 +237,10 @@ def kl_gradients(name: str, mean: float, stddev: float, count: int) -> Tensor:
     return torch.stack(torch.autograd.grad(kl.sum(), [means, stddevs]), dim=1)
 
 
-def test_a_draws_kl_has_the_exact_gradient_on_average_and_no_noise_at_the_prior():
+def test_the_sampled_kl_has_the_exact_gradient_on_average_and_no_noise_at_the_prior():
     # d/dm = m, d/ds = s - 1/s: Kingma & Welling 2014, appendix B
     exact = kl_gradients("standard_normal", 0.7, 0.5, 1)[0]
     torch.testing.assert_close(exact, torch.tensor([[0.7, 0.7], [-1.5, -1.5]]))
     assert_mean(kl_gradients("flow", 0.7, 0.5, 20_000) - exact, 0.0)
-    # Through the draw alone: d/dz (ln q - ln p) is 0 everywhere where q = p.
+    # Through the sample only: d/dz (ln q - ln p) is 0 everywhere where q = p.
     assert kl_gradients("flow", 0.0, 1.0, 50).abs().max() < 1e-5
