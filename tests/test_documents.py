@@ -150,9 +150,11 @@ def test_traced_functions_exist() -> None:
 
 
 def definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> set[str]:
-    """Return the names of functions, classes and methods."""
+    """Return the names of functions, classes, methods and constants."""
     found: set[str] = set()
     for node in tree.body:
+        if isinstance(node, ast.Assign):
+            found |= {prefix + name.id for name in node.targets if isinstance(name, ast.Name)}
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found.add(prefix + node.name)
         if isinstance(node, ast.ClassDef):
