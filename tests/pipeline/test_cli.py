@@ -85,6 +85,12 @@ def test_the_library_names_no_command_and_no_tool_of_the_pipeline() -> None:
                 assert not found, f"{path}:{node.lineno} names {found and found.group()!r}"
 
 
+def test_every_folder_of_modules_is_a_package_and_so_is_installed() -> None:
+    for top in (ROOT / "src/vaelab", ROOT / "pipeline"):
+        for path in top.rglob("*.py"):
+            assert (path.parent / "__init__.py").is_file(), path
+
+
 def test_a_traceback_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     printed = printed_error(UserError("wrong"), capsys, traceback=True)
     assert printed.startswith("Traceback")
