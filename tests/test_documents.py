@@ -149,6 +149,16 @@ def test_traced_functions_exist() -> None:
     assert not missing
 
 
+def test_the_tree_of_folders_is_complete() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    folders = {
+        path.parent.name
+        for folder in (ROOT / "src/vaelab", ROOT / "pipeline")
+        for path in folder.glob("*/__init__.py")
+    }
+    assert not {name for name in folders if not re.search(rf"^  {name}/ ", text, re.M)}
+
+
 def definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> set[str]:
     """Return the names of functions, classes, methods and constants."""
     found: set[str] = set()
