@@ -7,6 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from vaelab.config import UserError
 
@@ -17,7 +19,7 @@ def update_yaml(text: str, changes: Mapping[str, Any]) -> str:
     A missing setting becomes the first of its section, a missing section the last of the file.
     Raises UserError where anything else would change, such as another use of an alias.
     """
-    yaml, stream = _round_trip_yaml(), StringIO()
+    yaml, stream = round_trip_yaml(), StringIO()
     document = yaml.load(text.replace("\r\n", "\n"))
     comments, document = (text, CommentedMap()) if document is None else ("", document)
     for name, value in changes.items():
@@ -40,13 +42,22 @@ def unified_diff(before: str, after: str, name: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _round_trip_yaml() -> YAML:
+class _Representer(RoundTripRepresenter):
+    """Writes null as `null`, where ruamel.yaml leaves the value out."""
+
+    def represent_null(self, value: None) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_null)
+
+
+def round_trip_yaml() -> YAML:
+    """Return a reader and writer under which today's params.yaml stays as it is, byte for byte."""
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 2**31  # wraps no line
-    yaml.representer.add_representer(
-        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
     return yaml
 
 

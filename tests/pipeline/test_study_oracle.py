@@ -1,4 +1,4 @@
-"""A whole study of a linear model, whose best weight and latent size are known in closed form."""
+"""A study of a linear model, whose best weight and latent size are known in closed form."""
 
 import math
 from pathlib import Path
@@ -29,7 +29,7 @@ def draw(count: int, rng: np.random.Generator, mixing: np.ndarray) -> np.ndarray
 
 @pytest.fixture
 def train_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """Write the data as the prepare stage does, and give the training split."""
+    """Write the data as the prepare stage does, and return the training split."""
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -88,7 +88,7 @@ def settings() -> Settings:
 def closed_form(images: np.ndarray) -> float:
     """The weight that is best for SSE + weight KL: 2 s2_ML, the mean of the last eigenvalues.
 
-    Lucas et al. 2019; maximising -(D/2)(ln(2 pi SSE / D) + 1) - KL gives weight = s2_ML / s2_0,
+    Lucas et al. 2019; maximizing -(D/2)(ln(2 pi SSE / D) + 1) - KL gives weight = s2_ML / s2_0,
     and SSE + weight KL is the bound of a Gaussian of variance s2_0 = 1/2, twice over.
     """
     rows = images.reshape(len(images), -1) / 255
@@ -99,14 +99,14 @@ def closed_form(images: np.ndarray) -> float:
 def test_the_study_finds_the_weight_and_the_latent_size(train_images: np.ndarray) -> None:
     launch = Launch(settings())
     launch.run_worker(math.inf)
-    outcome = summarize(launch.study, launch.runner)
-    assert outcome is not None
-    assert outcome.smallest is not None
+    summary = summarize(launch.study, launch.runner)
+    assert summary is not None
+    assert summary.smallest is not None
     expected = closed_form(train_images)
-    best = outcome.settings_of(outcome.best.trial)
+    best = summary.settings_of(summary.best.trial)
     assert best["train.kl_weight"] == pytest.approx(expected, rel=0.25)
     assert best["model.latent_dim"] in (3, 4)
-    assert outcome.settings_of(outcome.smallest.trial)["model.latent_dim"] in (3, 4)
-    metrics = outcome.best.trial.user_attrs["metrics"]
+    assert summary.settings_of(summary.smallest.trial)["model.latent_dim"] in (3, 4)
+    metrics = summary.best.trial.user_attrs["metrics"]
     assert metrics["closed_form_kl_weight"] == pytest.approx(expected, rel=0.1)
-    assert outcome.test is not None
+    assert summary.test is not None

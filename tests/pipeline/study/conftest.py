@@ -1,5 +1,6 @@
 """What the tests of studies share: a folder and a database each, and a tiny prepared data set."""
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from mlflow.tracking import MlflowClient
 from optuna import Study
 from optuna.storages import RDBStorage
 from optuna.trial import Trial
@@ -55,29 +57,29 @@ def prepare(folder: Path, test_seed: int = 0) -> None:
 
 
 def change_directory(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Let everything that a study leaves lie in a folder, whatever the surroundings say."""
+    """Make a folder the current one and the place of all files of a study."""
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "DVC_EXP_NAME"):
         patch.delenv(name, raising=False)
     patch.chdir(folder)
 
 
 def sequentially(objective: Callable[[Trial], float | Sequence[float]]) -> RunBatch:
-    """Run the trials of a batch in turn, each to what it gives or raises."""
+    """Return a batch function that runs one trial after another."""
 
     def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
         for trial in trials:
             try:
-                came_to: TrialResult = objective(trial)
+                result: TrialResult = objective(trial)
             except Exception as error:
-                came_to = error
-            yield trial, came_to
+                result = error
+            yield trial, result
 
     return batch
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the test's own, which is the current one."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new folder, which is the current one."""
     change_directory(tmp_path, monkeypatch)
     return tmp_path
 
@@ -91,12 +93,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
 
 
 @pytest.fixture(scope="session")
+def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db and an optuna.db to copy: creating their tables takes seconds."""
+    folder = tmp_path_factory.mktemp("stores")
+    with pytest.MonkeyPatch.context() as patch:
+        change_directory(folder, patch)
+        open_storage(TuneSettings()).engine.dispose()
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments(max_results=1)
+    return folder
+
+
+def copy_stores(empty_stores: Path, folder: Path) -> None:
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(empty_stores / name, folder)
+
+
+@pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RDBStorage]:
-    """One database for the studies of all tests: to make its tables takes a second."""
+    """One database for the studies of all tests: creating its tables takes a second."""
     folder = tmp_path_factory.mktemp("optuna")
     with pytest.MonkeyPatch.context() as patch:
         change_directory(folder, patch)
-        # A trial gives one sign of life, as it begins, and is dead if that was a day ago.
+        # Heartbeats are so rare that a trial has one, as it begins, and is stale after a day.
         storage = open_storage(TuneSettings(heartbeat_seconds=4 * 3600))
     event.listen(storage.engine, "connect", _wait_for_no_disk)
     yield storage
@@ -108,11 +126,11 @@ def _wait_for_no_disk(connection: sqlite3.Connection, _: object) -> None:
 
 
 @pytest.fixture
-def join(workplace: Path, database: RDBStorage) -> Join:
-    """Opens the test's own study as one more worker does, who remembers nothing of it."""
+def join(workdir: Path, database: RDBStorage) -> Join:
+    """Opens the test's study as one more worker would."""
 
     def open_study(**options: object) -> Study:
-        given: dict[str, object] = {"study_name": str(workplace), "load_if_exists": True, **options}
+        given: dict[str, object] = {"study_name": str(workdir), "load_if_exists": True, **options}
         return optuna.create_study(storage=database, **given)  # type: ignore[arg-type]
 
     return open_study

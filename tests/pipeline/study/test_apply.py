@@ -23,14 +23,14 @@ from vaelab.config import UserError
     ],
 )
 def test_a_winner_that_is_missing_is_a_users_error(
-    choice: str, message: str, workplace: Path
+    choice: str, message: str, workdir: Path
 ) -> None:
-    shutil.copy(ROOT / "params.yaml", workplace)
-    before = (workplace / "params.yaml").read_bytes()
+    shutil.copy(ROOT / "params.yaml", workdir)
+    before = (workdir / "params.yaml").read_bytes()
     with pytest.raises(UserError, match=re.escape(message)) as caught:
         apply_winner(Path("params.yaml"), choice)
     assert "\n" not in str(caught.value)
-    assert (workplace / "params.yaml").read_bytes() == before
+    assert (workdir / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,16 @@ def test_a_winner_that_is_missing_is_a_users_error(
     ],
 )
 def test_a_winner_that_does_not_fit_is_a_users_error(
-    text: str, message: str, workplace: Path
+    text: str, message: str, workdir: Path
 ) -> None:
-    shutil.copy(ROOT / "params.yaml", workplace)
-    before = (workplace / "params.yaml").read_bytes()
+    shutil.copy(ROOT / "params.yaml", workdir)
+    before = (workdir / "params.yaml").read_bytes()
     paths.TUNE.mkdir(parents=True)
     (paths.TUNE / "best.yaml").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
         apply_winner(Path("params.yaml"), "best")
     assert "\n" not in str(caught.value)
-    assert (workplace / "params.yaml").read_bytes() == before
+    assert (workdir / "params.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_a_winner_that_does_not_fit_is_a_users_error(
     ],
 )
 def test_a_file_that_cannot_be_edited_is_a_users_error(
-    text: str, message: str, workplace: Path
+    text: str, message: str, workdir: Path
 ) -> None:
-    params = workplace / "params.yaml"
+    params = workdir / "params.yaml"
     params.write_text(text)
     paths.TUNE.mkdir(parents=True)
     (paths.TUNE / "best.yaml").write_text("model: {latent_dim: 3}\ntrain: {seed: 2}\n")

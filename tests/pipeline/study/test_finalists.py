@@ -1,4 +1,4 @@
-"""The best few trials, trained again with other seeds: which, how often, and what they tell."""
+"""The best few trials, trained again with other seeds: which, how often, and how they compare."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ TRIALS = [(8, 90.0), (4, 92.0), (8, 89.0), (2, 97.0), (4, 91.0), (16, 89.5)]
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder(workplace: object) -> None:
+def _in_a_folder(workdir: object) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -84,7 +84,7 @@ def tune(**changes: Any) -> TuneSettings:
 
 
 def train(finalists: Study, values: dict[tuple[int, int], list[float]]) -> None:
-    """Give each training of a finalist, by its pair, the values of its groups of images."""
+    """Run the finalists' trainings; `values` has each one's groups, by trial and seed."""
 
     def objective(trial: optuna.Trial) -> float:
         pair = trial.suggest_int("trial", 0, 2**31 - 1), trial.suggest_int("seed", 0, 2**31 - 1)
@@ -219,7 +219,7 @@ def test_without_new_seeds_nothing_is_trained_and_the_search_decides() -> None:
     assert compare_finalists(study, None, settings) == entries
 
 
-# --- what they tell
+# --- the comparison
 
 
 def trained(
@@ -240,7 +240,7 @@ def trained(
 
 def drawn_groups(*means: tuple[int, float], seeds: int = 3) -> dict[tuple[int, int], list[float]]:
     rng = np.random.default_rng(4)
-    images = rng.normal(size=12)  # what all models find hard, or easy
+    images = rng.normal(size=12)  # images that are hard or easy for all models
     return {
         (number, seed): (mean + images + rng.normal(0, 0.3) + rng.normal(0, 0.2, 12)).tolist()
         for number, mean in means
@@ -254,7 +254,7 @@ def test_means_errors_and_differences_are_those_of_the_new_trainings() -> None:
     values = {n: [np.mean(groups[n, seed]) for seed in (1, 2, 3)] for n in (2, 5, 4)}
     order = sorted(values, key=lambda number: np.mean(values[number]))
     assert [entry.trial.number for entry in entries] == order
-    assert order[-1] == 2, "the best of the search is the worst in truth"
+    assert order[-1] == 2, "the best of the search is the worst with new seeds"
     best = entries[0]
     for entry in entries:
         own = values[entry.trial.number]
@@ -280,14 +280,14 @@ def test_means_errors_and_differences_are_those_of_the_new_trainings() -> None:
         assert entry.difference_error == pytest.approx(expected)
 
 
-def test_what_all_models_find_hard_is_no_error_of_a_difference() -> None:
+def test_images_that_are_hard_for_all_models_are_no_error_of_a_difference() -> None:
     plain = drawn_groups((2, 89.0), (5, 90.0))
     hard = {pair: (np.array(g) + 40 * np.arange(12)).tolist() for pair, g in plain.items()}
     errors = [trained(groups)[1][1].difference_error for groups in (plain, hard)]
     assert errors[0] == pytest.approx(errors[1])
 
 
-def test_values_that_are_no_means_over_images_differ_by_their_seeds_alone() -> None:
+def test_values_that_are_not_means_over_images_have_only_the_variance_over_seeds() -> None:
     study, settings = searched(), tune(finalists=2, seeds=2)
     finalists, _ = open_finalists(study, settings)
     values = {(2, 1): 1.0, (2, 2): 3.0, (5, 1): 10.0, (5, 2): 14.0}

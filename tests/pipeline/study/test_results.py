@@ -35,8 +35,9 @@ from pipeline.study.storage import FAILURE
 from pipeline.study.summary import TEST_METRICS, StudySummary
 from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.yaml_edit import round_trip_yaml
 from tests import ROOT
-from tests.pipeline.study.conftest import change_directory, prepare
+from tests.pipeline.study.conftest import change_directory, copy_stores, prepare
 from vaelab.config import load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.models.model import Model
@@ -77,7 +78,7 @@ INTERRUPTED, AGAIN, PRUNED, FAILED = 2, 3, 4, 5
 
 def write_params(path: Path) -> None:
     """Write the repository's own params.yaml, comments and all, set small."""
-    yaml = YAML()
+    yaml = round_trip_yaml()
     content = yaml.load(ROOT / "params.yaml")
     for section, values in CHANGES.items():
         content[section].update(values)
@@ -124,12 +125,13 @@ def mlflow_runs() -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Finished]:
     """Run the study: interrupted in its third trial, then in the first finalist, then ended."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         change_directory(folder, patch)
         prepare(folder / paths.PREPARED)
+        copy_stores(empty_stores, folder)
         write_params(folder / "params.yaml")
         reads = inject(patch)
         output, test_reads, states = [], [], []
@@ -309,7 +311,7 @@ def test_the_report_shows_every_figure_that_is_there(finished: Finished, launch:
     shown = re.findall(r"^!\[(.*)\]\((.*)\)$", (folder / "report.md").read_text(), re.M)
     assert [f"{name}.png" for name, _ in shown] == [file for _, file in shown]
     assert {file for _, file in shown} == {path.name for path in folder.glob("*.png")}
-    # Two complete trials say nothing about the importance of three settings.
+    # Two complete trials are too few for the importance of three settings.
     assert {name for name, _ in shown} == FIGURES - ({"importance"} if launch == 1 else set())
 
 

@@ -1,4 +1,4 @@
-"""Samplers and pruners by name: seeds, ranges, grids, and when a trial is given up."""
+"""Samplers and pruners by name: seeds, ranges, grids, and when a trial is pruned."""
 
 import itertools
 import math
@@ -44,7 +44,7 @@ def tuned(space: Mapping[str, Any] = MIXED, **changes: Any) -> TuneSettings:
 
 
 def open_study(storage: InMemoryStorage, tune: TuneSettings, name: str = "study") -> Study:
-    """Take part in a study as a worker that starts now."""
+    """Open a study as a new worker does."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna.create_study(
         storage=storage,
@@ -57,7 +57,7 @@ def open_study(storage: InMemoryStorage, tune: TuneSettings, name: str = "study"
 
 
 def draws(*studies: Study, tune: TuneSettings, each: int) -> None:
-    """Let the workers do a trial each in turn."""
+    """Run one trial of each worker in turn, `each` times."""
     for study in studies * each:
         study.optimize(lambda trial: len(str(suggest(trial, tune))), n_trials=1)
 
@@ -72,8 +72,8 @@ def points(study: Study, tune: TuneSettings) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_start_up_points_are_those_of_one_uninterrupted_run(sampler: str) -> None:
     tune = tuned(sampler=sampler)
-    whole = open_study(InMemoryStorage(), tune)
-    draws(whole, tune=tune, each=8)
+    single = open_study(InMemoryStorage(), tune)
+    draws(single, tune=tune, each=8)
 
     shared = InMemoryStorage()
     draws(open_study(shared, tune), open_study(shared, tune), tune=tune, each=4)
@@ -82,7 +82,7 @@ def test_start_up_points_are_those_of_one_uninterrupted_run(sampler: str) -> Non
     draws(open_study(interrupted, tune), tune=tune, each=3)
     draws(open_study(interrupted, tune), tune=tune, each=5)
 
-    expected = points(whole, tune)
+    expected = points(single, tune)
     assert len(expected) == len(set(expected)) == 8
     assert points(open_study(shared, tune), tune) == expected
     assert points(open_study(interrupted, tune), tune) == expected
@@ -212,7 +212,7 @@ def test_floats_have_four_digits_but_at_the_ends_of_their_range(
         assert decode_params(stored, tune) == {"train.kl_weight": trained}, "the same later on"
 
 
-def test_a_parameter_that_is_no_longer_searched_is_given_as_it_is() -> None:
+def test_a_parameter_that_is_no_longer_searched_stays_as_it_is() -> None:
     tune = tuned({"train.kl_weight": MIXED["train.kl_weight"]})
     assert decode_params({"model.latent_dim": 7, "train.kl_weight": 0.123456}, tune) == {
         "model.latent_dim": 7,
@@ -296,7 +296,7 @@ def test_a_grid_is_visited_once_by_two_workers(pruner: str) -> None:
 
 
 def first_pruned_epochs(pruner: BasePruner, epochs: int, trials: int = 30) -> list[int]:
-    """Give the epochs at which trials that are far behind five good ones are given up."""
+    """Return the epochs at which trials that are far behind the first half are pruned."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(pruner=pruner, study_name="pruned")
     ends: list[int] = []
@@ -327,7 +327,7 @@ def first_pruned_epochs(pruner: BasePruner, epochs: int, trials: int = 30) -> li
         ({"pruning_after": 0.5, "epochs": 10}, {}, 5),
     ],
 )
-def test_no_trial_is_given_up_before_it_could_start(
+def test_no_trial_is_pruned_before_its_warm_up_ends(
     pruner: str, changes: dict[str, Any], train: dict[str, Any], first: int
 ) -> None:
     tune = tuned(pruner=pruner, **changes)
@@ -335,11 +335,11 @@ def test_no_trial_is_given_up_before_it_could_start(
     assert isinstance(built, MedianPruner if pruner == "median" else HyperbandPruner)
     epochs = tune.epochs or 20
     ends = first_pruned_epochs(built, epochs)
-    assert ends, "those behind are given up"
+    assert ends, "trials far behind are pruned"
     assert min(ends) == first
 
 
-def test_the_median_pruner_waits_for_some_trials() -> None:
+def test_the_median_pruner_needs_some_trials() -> None:
     built = build_pruner(tuned(pruner="median", startup_trials=3), TrainSettings())
     assert isinstance(built, MedianPruner)
     assert (built._n_startup_trials, built._percentile) == (3, 50.0)

@@ -120,7 +120,7 @@ def stop_heartbeats(study: Study) -> None:
 # --- the total
 
 
-def test_a_worker_alone_does_them_all_and_no_more(join: Join) -> None:
+def test_a_single_worker_runs_all_trials_and_no_more(join: Join) -> None:
     study = join()
     ended = work(study, 3)
     assert numbers(ended) == [0, 1, 2]
@@ -129,7 +129,7 @@ def test_a_worker_alone_does_them_all_and_no_more(join: Join) -> None:
     assert_all_is_done(study, 3)
 
 
-def test_several_workers_do_them_all_and_no_more(join: Join) -> None:
+def test_several_workers_run_all_trials_and_no_more(join: Join) -> None:
     studies = [join() for _ in range(4)]
 
     def slow(trial: Trial) -> float:
@@ -199,7 +199,7 @@ def test_a_worker_waits_for_the_trials_of_others(join: Join) -> None:
 # --- batches
 
 
-def test_batches_do_them_all_and_no_more(join: Join) -> None:
+def test_batches_run_all_trials_and_no_more(join: Join) -> None:
     study, sizes = join(), []
     study.enqueue_trial({"x": 0.5})
 
@@ -215,7 +215,7 @@ def test_batches_do_them_all_and_no_more(join: Join) -> None:
     assert_all_is_done(study, 10)
 
 
-def test_several_workers_with_batches_do_them_all_and_no_more(join: Join) -> None:
+def test_several_workers_with_batches_run_all_trials_and_no_more(join: Join) -> None:
     studies = [join() for _ in range(3)]
     ended = concurrently(
         *(lambda s=study: work(s, 11, stale_seconds=60, at_once=3) for study in studies)
@@ -243,7 +243,7 @@ def test_each_trial_of_a_batch_has_its_own_end(join: Join) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, UserError, ZeroDivisionError])
-def test_what_ends_a_batch_puts_all_back_that_have_not_ended(
+def test_an_error_of_a_batch_requeues_its_running_trials(
     join: Join, error: type[BaseException]
 ) -> None:
     def batch(trials: Sequence[Trial]) -> Iterator[tuple[Trial, TrialResult]]:
@@ -262,7 +262,7 @@ def test_what_ends_a_batch_puts_all_back_that_have_not_ended(
     assert_all_is_done(study, 5)
 
 
-def test_a_defect_of_one_trial_puts_the_others_back(join: Join) -> None:
+def test_a_defect_of_one_trial_requeues_the_others(join: Join) -> None:
     def objective(trial: Trial) -> float:
         x = draw(trial)
         return x / 0 if trial.number == 1 else x
@@ -333,7 +333,7 @@ def beating(study: Study) -> list[int]:
     "error",
     [NonFiniteLossError("epoch 3: the loss\nis not finite"), torch.OutOfMemoryError("8 GiB")],
 )
-def test_a_trial_that_its_settings_fail_counts_and_says_why(join: Join, error: Exception) -> None:
+def test_a_trial_whose_settings_fail_counts(join: Join, error: Exception) -> None:
     def objective(trial: Trial) -> float:
         x = draw(trial)
         if trial.number == 1:
@@ -388,7 +388,7 @@ def test_a_defect_ends_the_worker_and_its_trial_is_none_of_the_total(join: Join)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_trial_is_put_back(join: Join, interruption: type[BaseException]) -> None:
+def test_an_interrupted_trial_is_requeued(join: Join, interruption: type[BaseException]) -> None:
     def objective(trial: Trial) -> float:
         x = draw(trial)
         if trial.number == 1:
@@ -515,7 +515,7 @@ def test_two_workers_that_find_a_dead_one_at_once_queue_it_again_once(
         def slow(*given: Any) -> Any:
             found = function(*given)
             with contextlib.suppress(threading.BrokenBarrierError):
-                side_by_side.wait(2)
+                side_by_side.wait(1)
             return found
 
         return slow
@@ -600,11 +600,11 @@ def test_a_trial_whose_worker_died_after_it_had_failed_is_not_run_again(join: Jo
 # --- results that come too late
 
 
-def give(trial: Trial, x: float) -> float:
+def return_value(trial: Trial, x: float) -> float:
     return 1000 + x
 
 
-def note(trial: Trial, x: float) -> float:
+def set_attribute(trial: Trial, x: float) -> float:
     trial.set_user_attr("metrics", {"nll_nats": 1000 + x})
     return 1000 + x
 
@@ -622,8 +622,8 @@ def prune(trial: Trial, x: float) -> float:
     raise optuna.TrialPruned
 
 
-@pytest.mark.parametrize("late", [give, note, report, fail, prune])
-def test_what_comes_after_a_trial_was_requeued_is_dropped(
+@pytest.mark.parametrize("late", [return_value, set_attribute, report, fail, prune])
+def test_a_result_after_a_trial_was_requeued_is_dropped(
     join: Join, late: Callable[[Trial, float], float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, other = join(), join()
@@ -667,7 +667,7 @@ def test_an_interruption_does_not_queue_a_trial_that_others_have_queued(
 
 
 def test_two_machines_that_take_the_last_trial_at_once_finish_one(
-    join: Join, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    join: Join, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_saw_room = threading.Barrier(2)
     find_room = TrialQueue._room
@@ -684,7 +684,7 @@ def test_two_machines_that_take_the_last_trial_at_once_finish_one(
     def machine(study: Study, name: str) -> list[FrozenTrial]:
         ended: list[FrozenTrial] = []
         worker = TrialQueue(study, 1, stale_seconds=60)
-        worker.lock = FileLock(workplace / f"{name}.lock")
+        worker.lock = FileLock(workdir / f"{name}.lock")
 
         def objective(trial: Trial) -> float:
             ran.append(trial.number)

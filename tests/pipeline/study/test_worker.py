@@ -1,4 +1,4 @@
-"""What a worker makes of settings that contradict one another, and of a model half saved."""
+"""A worker: contradictory settings, a half-saved model, batches of trials."""
 
 import math
 from collections import Counter
@@ -15,7 +15,7 @@ from pipeline.study.finalists import METRICS, finalists_name
 from pipeline.study.storage import FAILURE
 from pipeline.study.trial_queue import finished_trials
 from pipeline.tune import Launch
-from tests.pipeline.study.conftest import change_directory, prepare
+from tests.pipeline.study.conftest import change_directory, copy_stores, prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.models.saving import CONFIG
 from vaelab.training.vectorized import VectorizedTrainer
@@ -38,14 +38,22 @@ def settings(space: dict[str, object], trials: int, **tune: object) -> Settings:
     )
 
 
-@pytest.mark.parametrize("together", [1, 3])
-def test_impossible_combinations_fail_and_the_study_goes_on(workplace: Path, together: int) -> None:
-    prepare(workplace / paths.PREPARED)
+@pytest.fixture
+def study_folder(workdir: Path, empty_stores: Path) -> Path:
+    """A new folder with prepared data and stores, which is the current one."""
+    prepare(workdir / paths.PREPARED)
+    copy_stores(empty_stores, workdir)
+    return workdir
+
+
+@pytest.mark.usefixtures("study_folder")
+@pytest.mark.parametrize("batch", [1, 3])
+def test_invalid_combinations_fail_and_the_study_goes_on(batch: int) -> None:
     space: dict[str, object] = {
         "train.optimizer": {"type": "categorical", "choices": ["adam", "adamw"]},
         "train.weight_decay": {"type": "categorical", "choices": [0.0, 0.1]},
     }
-    launch = Launch(settings(space, 4, trials_together=together))
+    launch = Launch(settings(space, 4, trials_together=batch))
     launch.run_worker(math.inf)
     trials = finished_trials(launch.study)
     failed = [trial for trial in trials if FAILURE in trial.user_attrs]
@@ -60,14 +68,14 @@ def test_impossible_combinations_fail_and_the_study_goes_on(workplace: Path, tog
     assert run.data.params["train.weight_decay"] == "0.1"
 
 
-def test_a_model_that_was_half_saved_is_trained_again(workplace: Path) -> None:
-    prepare(workplace / paths.PREPARED)
+@pytest.mark.usefixtures("study_folder")
+def test_a_model_that_was_half_saved_is_trained_again() -> None:
     chosen = settings({"model.latent_dim": {"type": "int", "low": 1, "high": 2}}, 2)
-    laboratory = Launch(chosen).runner
-    before, _ = laboratory.train(chosen)
+    runner = Launch(chosen).runner
+    before, _ = runner.train(chosen)
     (config,) = paths.study_models().glob(f"*/{CONFIG}")
     config.unlink()
-    after = laboratory.load_or_retrain(chosen)
+    after = runner.load_or_retrain(chosen)
     assert config.is_file()
     weights = zip(before.state_dict().values(), after.state_dict().values(), strict=True)
     assert all(one.equal(other) for one, other in weights)
@@ -81,18 +89,19 @@ SPACE: dict[str, object] = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder for the studies of several tests: a new MLflow store takes seconds."""
-    folder = tmp_path_factory.mktemp("together")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[None]:
+    """A folder for the studies of several tests."""
+    folder = tmp_path_factory.mktemp("batched")
     prepare(folder / paths.PREPARED)
+    copy_stores(empty_stores, folder)
     with pytest.MonkeyPatch.context() as patch:
         change_directory(folder, patch)
         yield
 
 
-def study_of(name: str, together: int, **tune: object) -> Study:
-    """Do a whole study of 6 trials at random."""
-    options: dict[str, object] = {"sampler": "random", "study": name, "trials_together": together}
+def study_of(name: str, batch: int, **tune: object) -> Study:
+    """Run a study of 6 trials that are sampled at random."""
+    options: dict[str, object] = {"sampler": "random", "study": name, "trials_together": batch}
     chosen = settings(SPACE, 6, **{**options, **tune})
     train = chosen.train.model_copy(update={"epochs": 6, "batch_size": 50})
     launch = Launch(chosen.model_copy(update={"train": train}))
@@ -103,28 +112,28 @@ def study_of(name: str, together: int, **tune: object) -> Study:
 UNPRUNED: dict[str, object] = {"pruner": "none", "finalists": 1, "seeds": 2}
 
 
-@pytest.mark.usefixtures("place")
-def test_trials_together_come_to_what_they_come_to_one_after_another() -> None:
-    in_turn = study_of("in turn", 1, **UNPRUNED)
-    study = study_of("together", 4, **UNPRUNED)
-    assert [trial.params for trial in study.trials] == [trial.params for trial in in_turn.trials]
+@pytest.mark.usefixtures("shared_folder")
+def test_batched_trials_have_the_results_of_separate_ones() -> None:
+    separate = study_of("separate", 1, **UNPRUNED)
+    study = study_of("batched", 4, **UNPRUNED)
+    assert [trial.params for trial in study.trials] == [trial.params for trial in separate.trials]
     assert len({trial.params["model.latent_dim"] for trial in study.trials[:4]}) > 1
-    for one, other in zip(study.trials, in_turn.trials, strict=True):
+    for one, other in zip(study.trials, separate.trials, strict=True):
         assert one.state == other.state == TrialState.COMPLETE
         assert one.values == pytest.approx(other.values, rel=1e-3, abs=1e-3)
         assert one.user_attrs[METRICS] == pytest.approx(other.user_attrs[METRICS], 1e-3, 1e-3)
         assert one.intermediate_values == pytest.approx(other.intermediate_values, 1e-3, 1e-3)
     finalists, expected = (
         optuna.load_study(study_name=finalists_name(part), storage=part._storage).trials
-        for part in (study, in_turn)
+        for part in (study, separate)
     )
     assert [trial.params for trial in finalists] == [trial.params for trial in expected]
     for one, other in zip(finalists, expected, strict=True):
         assert one.values == pytest.approx(other.values, rel=1e-3, abs=1e-3)
 
 
-@pytest.mark.usefixtures("place")
-def test_trials_together_are_pruned_each_by_itself() -> None:
+@pytest.mark.usefixtures("shared_folder")
+def test_batched_trials_are_pruned_separately() -> None:
     tune: dict[str, object] = {"startup_trials": 3, "pruning_after": 0.1}
     study = study_of("pruned", 3, pruner="median", **tune)
     states = Counter(trial.state for trial in study.trials)
@@ -132,13 +141,13 @@ def test_trials_together_are_pruned_each_by_itself() -> None:
     assert sum(states.values()) == 6
     assert all(trial.state == TrialState.COMPLETE for trial in study.trials[:3])
     for trial in study.trials:
-        whole = trial.state == TrialState.COMPLETE
-        assert (trial.last_step == 6) == whole
+        complete = trial.state == TrialState.COMPLETE
+        assert (trial.last_step == 6) == complete
         assert list(trial.intermediate_values) == list(range(1, (trial.last_step or 0) + 1))
 
 
-@pytest.mark.usefixtures("place")
-def test_a_lack_of_memory_for_so_many_is_one_line_and_loses_nothing(
+@pytest.mark.usefixtures("shared_folder")
+def test_a_batch_that_is_too_large_for_memory_is_a_users_error_and_loses_no_trial(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def too_large(self: VectorizedTrainer) -> None:
