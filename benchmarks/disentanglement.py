@@ -22,7 +22,7 @@ from vaelab.config import DataSettings, Settings, parse_settings
 from vaelab.data.loader import ImageLoader
 from vaelab.data.sources import sprites
 from vaelab.estimators.disentanglement import disentanglement_metrics
-from vaelab.estimators.over_seeds import mean_and_standard_error
+from vaelab.estimators.statistics import mean_and_standard_error
 from vaelab.inference.attributes import encode_rows, subsample_rows
 from vaelab.models.model import Model
 from vaelab.training.build import build_trainer

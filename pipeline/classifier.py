@@ -10,7 +10,7 @@ from pipeline import cli, paths
 from pipeline.artifacts import build_batches
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
-from vaelab.evaluation.classifier import accuracy, enough_epochs, save_classifier, train_classifier
+from vaelab.evaluation.classifier import accuracy, min_epochs, save_classifier, train_classifier
 from vaelab.runtime.devices import choose_device
 
 # Not the settings': the same features compare the models of every seed.
@@ -43,7 +43,7 @@ def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device
     if labels is None or names is None or test_labels is None or len(np.unique(labels)) < 2:
         return False
     images, test = (build_batches(data, split, False, device) for split in ("train", "test"))
-    epochs = enough_epochs(len(images), epochs)
+    epochs = min_epochs(len(images), epochs)
     classifier = train_classifier(
         images, labels, len(names), epochs=epochs, seed=SEED, device=device
     )

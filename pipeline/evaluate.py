@@ -68,7 +68,7 @@ def write_latents(latents: LatentPosteriors | None) -> None:
     write_arrays(paths.TEST_LATENTS, arrays)
     columns = {
         name: (column.astype(int) if column.dtype == bool else column).tolist()
-        for name, column in (latents.dimensions if latents else {}).items()
+        for name, column in (latents.dimension_table if latents else {}).items()
     }
     rows = [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)

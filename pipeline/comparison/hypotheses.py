@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scipy.stats import t
 
-from vaelab.estimators.over_seeds import mean_and_standard_error
+from vaelab.estimators.statistics import mean_and_standard_error
 
 # How sure a difference has to be before it decides.
 CONFIDENCE = 0.95

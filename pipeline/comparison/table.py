@@ -10,7 +10,7 @@ from pipeline.comparison.results import Results
 from pipeline.comparison.runs import log_comparison
 from pipeline.comparison.variants import Plan
 from vaelab.config import UserError
-from vaelab.estimators.over_seeds import mean_and_standard_error
+from vaelab.estimators.statistics import mean_and_standard_error
 from vaelab.figures.comparison import VariantImages, comparison_figure
 from vaelab.figures.image_tiles import Images
 from vaelab.runtime.files import write_text

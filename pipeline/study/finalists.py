@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.study.storage import study_directions, study_lock
 from pipeline.study.trial_queue import counts_toward_total, finished_trials
 from vaelab.config import TuneSettings
-from vaelab.estimators.over_seeds import mean_and_standard_error
+from vaelab.estimators.statistics import mean_and_standard_error
 
 LATENT = "model.latent_dim"
 # A finalist's training: its trial's number in the search, and what is added to the seed.

@@ -219,7 +219,7 @@ def test_mmd_of_points():
     # Two points infinitely far apart: seven kernels of 1 within each, of 0 between them.
     far = mmd_squared(torch.zeros(3, 2), torch.full((4, 2), 1e9)).item()
     assert far == pytest.approx(14, abs=1e-6)
-    with pytest.raises(ValueError, match="2 points or more, not 1 and 4"):
+    with pytest.raises(ValueError, match="at least 2 points a sample, got 1 and 4"):
         mmd_squared(torch.zeros(1, 2), torch.zeros(4, 2))
 
 

@@ -11,17 +11,17 @@ from torch import Tensor
 from tests.oracles import assert_mean, layer, linear_model, randn, set_linear
 from vaelab.estimators import ais, hmc
 from vaelab.estimators.ais import (
+    AnnealingPath,
     CorrelatedGaussian,
-    Path,
-    fitted_start,
     forward_log_weights,
     lower_bound,
     reverse_log_weights,
     sigmoidal_schedule,
-    tuned_step_sizes,
+    tune_step_sizes,
     upper_bound,
+    with_fitted_initial,
 )
-from vaelab.estimators.hmc import Hamiltonian, adapt_step_size, point
+from vaelab.estimators.hmc import HamiltonianMonteCarlo, adapt_step_size, evaluate_terms
 from vaelab.estimators.importance import log_importance_weights
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
@@ -52,9 +52,9 @@ def moves(
 ) -> tuple[Tensor, Tensor]:
     """Where n transitions lead, and the last one's probabilities of acceptance."""
     noise, weights = rng_stream(1, "test"), torch.ones(len(terms))
-    here = point(start, terms)
+    here = evaluate_terms(start, terms)
     for _ in range(n):
-        here, probabilities = Hamiltonian(terms, scale).transition(
+        here, probabilities = HamiltonianMonteCarlo(terms, scale).transition(
             here, weights, torch.full((start.shape[1],), step), noise
         )
     return here.latents, probabilities
@@ -102,14 +102,16 @@ def test_a_density_that_is_no_gaussian_stays_what_it_is_and_transitions_are_reve
 
 def test_terms_are_weighted():
     draws = math.sqrt(1 / 3) * randn(20_000, 1, 1)
-    here = point(draws, [lambda z: -(z[..., 0] ** 2), minus_quarter_power])
+    here = evaluate_terms(draws, [lambda z: -(z[..., 0] ** 2), minus_quarter_power])
     weights = torch.tensor([1.5, 0.0])
-    kernel = Hamiltonian([lambda z: -(z[..., 0] ** 2), minus_quarter_power], torch.ones(1, 1))
+    kernel = HamiltonianMonteCarlo(
+        [lambda z: -(z[..., 0] ** 2), minus_quarter_power], torch.ones(1, 1)
+    )
     noise = rng_stream(1, "test")
     for _ in range(2):
         here, _ = kernel.transition(here, weights, torch.full((1,), 0.8), noise)
     assert_mean(here.latents[:, 0, 0] ** 2, 1 / 3)
-    expected = point(here.latents, kernel.terms)
+    expected = evaluate_terms(here.latents, kernel.terms)
     torch.testing.assert_close(here.values, expected.values)
     torch.testing.assert_close(here.gradients, expected.gradients)
     torch.testing.assert_close(here.gradients[1], -(here.latents**3))
@@ -118,9 +120,12 @@ def test_terms_are_weighted():
 def test_leapfrog_of_an_oscillator_is_a_power_of_its_matrix():
     step, wide = 0.7, torch.float64
     start, momenta = randn(5, 1, 1, dtype=wide), randn(5, 1, 1, seed=1, dtype=wide)
-    kernel = Hamiltonian([lambda z: -0.5 * z[..., 0] ** 2], torch.ones(1, 1, dtype=wide))
+    kernel = HamiltonianMonteCarlo([lambda z: -0.5 * z[..., 0] ** 2], torch.ones(1, 1, dtype=wide))
     end, last = kernel.leapfrog(
-        point(start, kernel.terms), momenta, ONE.double(), torch.full((1,), step, dtype=wide)
+        evaluate_terms(start, kernel.terms),
+        momenta,
+        ONE.double(),
+        torch.full((1,), step, dtype=wide),
     )
     # One step of z'' = -z, from (z, r): half a kick, a drift, half a kick
     once = torch.tensor(
@@ -136,12 +141,12 @@ def test_leapfrog_goes_back_the_same_way_and_preserves_volume(scale):
     def uneven(latents: Tensor) -> Tensor:
         return -(latents[..., 0] ** 4) - (latents[..., 1] - latents[..., 0] ** 2).cosh()
 
-    kernel = Hamiltonian([uneven], scale.double())
+    kernel = HamiltonianMonteCarlo([uneven], scale.double())
     weights, step = ONE.double(), torch.full((1,), 0.2).double()
 
     def lead(phase: Tensor) -> Tensor:
         latents, momenta = phase[:, None, :2], phase[:, None, 2:]
-        end, last = kernel.leapfrog(point(latents, kernel.terms), momenta, weights, step)
+        end, last = kernel.leapfrog(evaluate_terms(latents, kernel.terms), momenta, weights, step)
         return torch.cat([end.latents, last], dim=-1)[:, 0]
 
     turn = torch.tensor([1.0, 1, -1, -1]).double()
@@ -158,11 +163,15 @@ def test_each_image_has_its_own_scale_and_step_size():
     """The same density in other units, and the same noise: the same way in other units."""
     units = torch.tensor([1.0, 0.01])
     start = randn(50, 1, 1).expand(50, 2, 1) * units[:, None]
-    kernel = Hamiltonian([lambda z: -0.5 * (z[..., 0] / units) ** 2], units[:, None])
+    kernel = HamiltonianMonteCarlo([lambda z: -0.5 * (z[..., 0] / units) ** 2], units[:, None])
     momenta = randn(50, 1, 1, seed=1).expand(50, 2, 1)
-    end, _ = kernel.leapfrog(point(start, kernel.terms), momenta, ONE, torch.full((2,), 0.5))
+    end, _ = kernel.leapfrog(
+        evaluate_terms(start, kernel.terms), momenta, ONE, torch.full((2,), 0.5)
+    )
     torch.testing.assert_close(end.latents[:, 1], 0.01 * end.latents[:, 0])
-    longer, _ = kernel.leapfrog(point(start, kernel.terms), momenta, ONE, torch.tensor([0.5, 0.1]))
+    longer, _ = kernel.leapfrog(
+        evaluate_terms(start, kernel.terms), momenta, ONE, torch.tensor([0.5, 0.1])
+    )
     torch.testing.assert_close(longer.latents[:, 0], end.latents[:, 0])
     assert (longer.latents[:, 1] - end.latents[:, 1]).abs().max() > 1e-3
 
@@ -179,8 +188,8 @@ def test_where_the_density_is_not_finite_no_chain_goes():
 
 @pytest.mark.parametrize("width", [1e-3, 1.0, 50.0])
 def test_step_sizes_reach_the_acceptance_that_is_asked_for(width):
-    kernel = Hamiltonian([lambda z: -0.5 * ((z / width) ** 2).sum(-1)], torch.ones(2, 10))
-    here, sizes = point(width * randn(50, 2, 10), kernel.terms), torch.full((2,), 0.25)
+    kernel = HamiltonianMonteCarlo([lambda z: -0.5 * ((z / width) ** 2).sum(-1)], torch.ones(2, 10))
+    here, sizes = evaluate_terms(width * randn(50, 2, 10), kernel.terms), torch.full((2,), 0.25)
     noise, found = rng_stream(0, "test"), []
     for _ in range(120):
         here, probabilities = kernel.transition(here, ONE, sizes, noise)
@@ -253,30 +262,32 @@ def standard(images: int, latents: int = LATENTS) -> DiagonalGaussian:
     return DiagonalGaussian(torch.zeros(images, latents), torch.ones(images, latents))
 
 
-def path(model: Model, images: Tensor, initial: DiagonalGaussian | CorrelatedGaussian) -> Path:
+def path(
+    model: Model, images: Tensor, initial: DiagonalGaussian | CorrelatedGaussian
+) -> AnnealingPath:
     def log_joint(latents: Tensor) -> Tensor:
         return model.decode(latents).log_prob(images) + model.log_prior(latents)
 
     scale = initial.stddev if isinstance(initial, DiagonalGaussian) else initial.factor
-    return Path(initial, log_joint, scale)
+    return AnnealingPath(initial, log_joint, scale)
 
 
 def steps_of(temperatures: int, images: int, size: float = 0.4) -> Tensor:
     return torch.full((temperatures, images), size)
 
 
-def weigh(way: Path, temperatures: int, chains: int = 3) -> Tensor:
+def weigh(way: AnnealingPath, temperatures: int, chains: int = 3) -> Tensor:
     steps = steps_of(temperatures, len(way.scale))
     schedule = sigmoidal_schedule(temperatures)
     return forward_log_weights(way, schedule, steps, chains, rng_stream(0, "test"))
 
 
 def both_bounds(
-    way: Path, latents: Tensor, temperatures: int, chains: int = 16
+    way: AnnealingPath, latents: Tensor, temperatures: int, chains: int = 16
 ) -> tuple[Tensor, Tensor]:
     """The whole recipe: step sizes of other chains, then there and back."""
     noise, schedule = rng_stream(8, "test"), sigmoidal_schedule(temperatures)
-    steps = tuned_step_sizes(way, schedule, 4, noise)
+    steps = tune_step_sizes(way, schedule, 4, noise)
     forward = forward_log_weights(way, schedule, steps, chains, noise)
     reverse = reverse_log_weights(way, schedule, steps, latents, chains, noise)
     return lower_bound(forward), upper_bound(reverse)
@@ -376,7 +387,7 @@ def test_the_schedule_is_a_logistic_function_from_zero_to_one():
 
 
 def test_no_temperature_is_refused():
-    with pytest.raises(ValueError, match="needs 1 temperature or more, not 0"):
+    with pytest.raises(ValueError, match="needs at least 1 temperature, got 0"):
         sigmoidal_schedule(0)
 
 
@@ -387,7 +398,7 @@ def test_the_fitted_start_is_near_the_posterior():
     model = subject()
     images, _ = simulate(model, 4)
     bad = path(model, images, gaussian(4, 2.0, 0.2))
-    fitted = fitted_start(bad, sigmoidal_schedule(20), 100, rng_stream(0, "test"))
+    fitted = with_fitted_initial(bad, sigmoidal_schedule(20), 100, rng_stream(0, "test"))
     assert isinstance(fitted.initial, CorrelatedGaussian)
     assert fitted.scale is fitted.initial.factor
     exact = exact_posterior(model, images)
@@ -410,11 +421,11 @@ def test_correlations_are_shrunk_as_by_as_many_points_as_dimensions():
 
 
 def test_many_dimensions_start_without_correlations(monkeypatch):
-    monkeypatch.setattr(ais, "CORRELATED_DIMENSIONS", 1)
+    monkeypatch.setattr(ais, "MAX_CORRELATED_DIMENSIONS", 1)
     model = subject()
     images, latents = simulate(model, 30)
     bad = path(model, images, gaussian(30, 2.0, 0.2))
-    fitted = fitted_start(bad, sigmoidal_schedule(20), 8, rng_stream(0, "test"))
+    fitted = with_fitted_initial(bad, sigmoidal_schedule(20), 8, rng_stream(0, "test"))
     assert isinstance(fitted.initial, DiagonalGaussian)
     assert fitted.scale is fitted.initial.stddev
     lower, upper = both_bounds(fitted, latents, 20)
@@ -426,7 +437,7 @@ def test_the_fitted_start_closes_the_gap_with_few_temperatures():
     images, latents = simulate(model, 40)
     bad = path(model, images, gaussian(40, 2.0, 0.2))
     lower, upper = both_bounds(bad, latents, 10)
-    fitted = fitted_start(bad, sigmoidal_schedule(10), 4, rng_stream(0, "test"))
+    fitted = with_fitted_initial(bad, sigmoidal_schedule(10), 4, rng_stream(0, "test"))
     nearer, over = both_bounds(fitted, latents, 10)
     assert (upper - lower).mean() > 1
     assert (over - nearer).mean() < 0.1
@@ -439,8 +450,8 @@ def test_step_sizes_are_of_each_temperature_and_image():
     def log_joint(latents: Tensor) -> Tensor:
         return -0.5 * ((latents / widths[:, None]) ** 2).sum(-1)
 
-    way = Path(standard(2, 8), log_joint, torch.ones(2, 8))
-    steps = tuned_step_sizes(way, sigmoidal_schedule(100), 8, rng_stream(0, "test"))
+    way = AnnealingPath(standard(2, 8), log_joint, torch.ones(2, 8))
+    steps = tune_step_sizes(way, sigmoidal_schedule(100), 8, rng_stream(0, "test"))
     assert steps.shape == (100, 2)
     # Both start at N(0, I); the second ends twenty times as narrow.
     assert steps[10, 1] / steps[10, 0] > 0.3
@@ -462,6 +473,6 @@ def test_progress_is_told_of_every_chain():
     model, told = subject(), list[int]()
     images, _ = simulate(model, 3)
     way = path(model, images, standard(3))
-    watched = Path(way.initial, way.log_joint, way.scale, told.append)
+    watched = AnnealingPath(way.initial, way.log_joint, way.scale, told.append)
     weigh(watched, 5, chains=4)
     assert told == [12] * 5

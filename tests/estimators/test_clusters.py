@@ -135,5 +135,5 @@ def test_the_seed_alone_decides():
 
 def test_labels_of_one_class_are_refused():
     points = np.zeros((3, 1), np.float32)
-    with pytest.raises(ValueError, match="two classes or more; the labels have fewer"):
+    with pytest.raises(ValueError, match="needs test labels of at least two classes"):
         agreement(points, points, np.zeros(3, np.int64))

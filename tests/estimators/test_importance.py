@@ -179,7 +179,7 @@ def test_streaming_is_the_sum_over_all_weights_at_once(at_a_time, samples):
         replayed,
         samples,
         rng_stream(0, "unused"),
-        decoded_numbers=at_a_time * images.numel(),
+        decoded_pixels=at_a_time * images.numel(),
         progress=decoded.append,
     )
     latents = posterior.mean + posterior.stddev * noise
@@ -214,14 +214,14 @@ def test_chunks_hold_the_budget_or_one_sample_of_each_image(count, samples, budg
         gaussian(count, 0.0, 1.0),
         samples,
         rng_stream(0, "test"),
-        decoded_numbers=budget,
+        decoded_pixels=budget,
         progress=decoded.append,
     )
     assert decoded == expected
 
 
 def test_no_samples_are_refused():
-    with pytest.raises(ValueError, match="needs 1 sample or more, not 0"):
+    with pytest.raises(ValueError, match="needs at least 1 sample, got 0"):
         estimate(0.0, 1.0, 0.0, 0, 2)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.oracles import layer, linear_model, rand, randn, set_linear
-from vaelab.estimators.interpolation import largest_step
+from vaelab.estimators.interpolation import largest_step_ratio
 from vaelab.inference import decoding
 from vaelab.models.model import Model
 
@@ -28,7 +28,7 @@ def way(path: decoding.Path, first: Tensor, second: Tensor) -> Tensor:
 
 
 def test_a_linear_decoder_makes_a_straight_way_even():
-    found = largest_step(way("linear", randn(5, 3, seed=1), randn(5, 3, seed=2)))
+    found = largest_step_ratio(way("linear", randn(5, 3, seed=1), randn(5, 3, seed=2)))
     torch.testing.assert_close(found, torch.ones(5).double(), rtol=0, atol=1e-4)
 
 
@@ -39,7 +39,7 @@ def test_an_arc_between_equal_norms_is_even_where_the_decoder_keeps_distances():
         layer(model, "decoder").weight.copy_(0.1 * turn)
     first, second = torch.nn.functional.normalize(randn(2, 5, 3, seed=1), dim=-1)
     latents = decoding.interpolate(first, second, STEPS, "spherical")
-    found = largest_step(decoding.decode_means(model, latents))
+    found = largest_step_ratio(decoding.decode_means(model, latents))
     torch.testing.assert_close(found, torch.ones(5).double(), rtol=0, atol=1e-4)
 
 
@@ -54,14 +54,14 @@ def test_an_arc_between_unequal_norms_has_the_steps_of_its_formula():
     expected = max(steps) / (sum(steps) / len(steps))
     first, second = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0.0, 3, 0]])
     assert expected > 1.1
-    found = largest_step(way("spherical", first, second)).item()
+    found = largest_step_ratio(way("spherical", first, second)).item()
     assert found == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 2, 5)])
 def test_the_ratio_is_that_of_a_loop(shape):
     images = rand(4, 6, *shape)
-    for found, frames in zip(largest_step(images).tolist(), images.double(), strict=True):
+    for found, frames in zip(largest_step_ratio(images).tolist(), images.double(), strict=True):
         steps = [((b - a) ** 2).sum().sqrt().item() for a, b in pairwise(frames)]
         assert found == pytest.approx(5 * max(steps) / sum(steps), rel=1e-12)
 
@@ -70,18 +70,18 @@ def test_one_jump_is_as_uneven_as_a_way_can_be():
     images = torch.zeros(2, STEPS, 1, 3, 3)
     images[0, 4:] = 1
     images[1, -1, 0, 1, 1] = 0.1
-    assert largest_step(images).tolist() == pytest.approx([STEPS - 1, STEPS - 1])
+    assert largest_step_ratio(images).tolist() == pytest.approx([STEPS - 1, STEPS - 1])
     # There and back: two steps of equal size
     images[0, 5:] = 0
-    assert largest_step(images)[0].item() == pytest.approx((STEPS - 1) / 2)
+    assert largest_step_ratio(images)[0].item() == pytest.approx((STEPS - 1) / 2)
 
 
 def test_a_way_on_which_nothing_changes_is_even():
     images = rand(1, 1, 1, 3, 3).expand(1, STEPS, 1, 3, 3)
-    assert largest_step(images).tolist() == [1]
-    assert largest_step(rand(3, 2, 1, 3, 3)).tolist() == [1, 1, 1]
+    assert largest_step_ratio(images).tolist() == [1]
+    assert largest_step_ratio(rand(3, 2, 1, 3, 3)).tolist() == [1, 1, 1]
 
 
 def test_a_way_of_one_image_is_refused():
-    with pytest.raises(ValueError, match="2 images or more, not 1"):
-        largest_step(rand(2, 1, 1, 3, 3))
+    with pytest.raises(ValueError, match="at least 2 images, got 1"):
+        largest_step_ratio(rand(2, 1, 1, 3, 3))

@@ -76,7 +76,7 @@ def test_images_drawn_at_each_access_are_compared_as_they_were_drawn():
 
 
 def test_no_training_images_are_refused():
-    with pytest.raises(ValueError, match="no training images"):
+    with pytest.raises(ValueError, match="the training split is empty"):
         find(rand(2, 1, 2, 2), pixels(0, (1, 2, 2)))
 
 
@@ -158,5 +158,5 @@ def test_paler_images_look_like_copies_and_noisy_ones_like_a_miss():
 
 def test_z_of_equal_distances_and_of_none():
     assert data_copying_z(torch.full((3,), 0.5), torch.full((4,), 0.5)) == 0
-    with pytest.raises(ValueError, match="both sets, not 0 of test and 2 of generated"):
+    with pytest.raises(ValueError, match="both sets, got 0 of test and 2 of generated"):
         data_copying_z(torch.zeros(0), torch.zeros(2))

@@ -19,7 +19,7 @@ def labelled(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarra
 def accuracies(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: np.ndarray):
     return (
         linear_probe_accuracy(train, labels, test, truth),
-        knn_accuracy(train, labels, test, truth, neighbours=10),
+        knn_accuracy(train, labels, test, truth, neighbors=10),
     )
 
 
@@ -60,8 +60,8 @@ def test_probes_learn_from_train_alone():
 
 def test_neighbours_are_no_more_than_there_are():
     train, labels = np.array([[0.0], [0.1], [5.0]], np.float32), np.array([1, 1, 2])
-    assert knn_accuracy(train, labels, train, np.array([1, 1, 1]), neighbours=10) == 1.0
-    assert knn_accuracy(train, labels, train, labels, neighbours=1) == 1.0
+    assert knn_accuracy(train, labels, train, np.array([1, 1, 1]), neighbors=10) == 1.0
+    assert knn_accuracy(train, labels, train, labels, neighbors=1) == 1.0
 
 
 def test_labels_of_one_class_are_refused():

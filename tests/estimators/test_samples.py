@@ -25,15 +25,21 @@ Ball = tuple[list[float], float]
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    return samples.frechet_distance(PointSet.of(first, 1), PointSet.of(second, 1)).item()
+    return samples.frechet_distance(
+        PointSet.from_features(first, 1), PointSet.from_features(second, 1)
+    ).item()
 
 
 def kernel_distance(first: Tensor, second: Tensor) -> float:
-    return samples.compare(PointSet.of(first, 1), PointSet.of(second, 1)).kernel_distance
+    return samples.compare_sets(
+        PointSet.from_features(first, 1), PointSet.from_features(second, 1)
+    ).kernel_distance
 
 
 def compared(real: Tensor, generated: Tensor, k: int = 5, block: int = 250) -> SetComparison:
-    return samples.compare(PointSet.of(generated, k, block), PointSet.of(real, k, block), block)
+    return samples.compare_sets(
+        PointSet.from_features(generated, k, block), PointSet.from_features(real, k, block), block
+    )
 
 
 def balls_of(found: SetComparison) -> dict[str, float]:
@@ -158,11 +164,13 @@ def test_kernel_distance_is_unbiased_and_sees_a_shift():
     assert moved.min() > same.max()
 
 
-@pytest.mark.parametrize("neighbours", [1, 5])
-def test_a_set_has_more_points_than_neighbours(neighbours):
-    assert len(PointSet.of(randn(neighbours + 1, 2), neighbours).points) == neighbours + 1
-    with pytest.raises(ValueError, match=f"{neighbours + 1} points or more, not {neighbours}"):
-        PointSet.of(randn(neighbours, 2), neighbours)
+@pytest.mark.parametrize("neighbors", [1, 5])
+def test_a_set_has_more_points_than_neighbors(neighbors):
+    assert len(PointSet.from_features(randn(neighbors + 1, 2), neighbors).points) == neighbors + 1
+    with pytest.raises(
+        ValueError, match=f"at least {neighbors + 1} points for .*, got {neighbors}"
+    ):
+        PointSet.from_features(randn(neighbors, 2), neighbors)
 
 
 def balls_by_loops(real: Points, generated: Points, k: int) -> dict[str, float]:
@@ -228,7 +236,7 @@ def test_balls_of_the_real_points_themselves(points):
     real = points.double()
     found = compared(real, shuffled(real))
     assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-    # The centre and k neighbours, of which the last lies on the surface
+    # The centre and k neighbors, of which the last lies on the surface
     assert found.density == pytest.approx(6 / 5)
 
 
@@ -309,7 +317,7 @@ def test_sharpness_ratio_is_of_medians():
 
 
 def test_sharpness_refuses_what_it_cannot_measure():
-    with pytest.raises(ValueError, match="3x3 pixels or more, not 2x9"):
+    with pytest.raises(ValueError, match="at least 3x3 pixels, got 2x9"):
         sharpness(rand(1, 1, 2, 9))
     assert samples.sharpness_ratio(rand(2), torch.tensor([0.0, 0.0, 1.0])) is None
 
@@ -401,7 +409,7 @@ def test_class_shares_of_a_fair_choice():
 
 @pytest.mark.parametrize("wrong", [[0, 3], [-1, 2]])
 def test_class_shares_refuses_other_classes(wrong):
-    with pytest.raises(ValueError, match=rf"from 0 to 2, not from {wrong[0]} to {wrong[1]}"):
+    with pytest.raises(ValueError, match=rf"from 0 to 2, got {wrong[0]} to {wrong[1]}"):
         class_shares(torch.tensor(wrong), 3)
-    with pytest.raises(ValueError, match="no predicted classes"):
+    with pytest.raises(ValueError, match="at least one prediction"):
         class_shares(torch.tensor([], dtype=torch.int64), 3)

@@ -249,8 +249,8 @@ def test_a_generator_stands_on_the_scale_of_a_model_with_its_variance():
     expected = own.bounds(digits(5), latents)
     assert expected.shape == (2, 5)
     torch.testing.assert_close(noisy.bounds(digits(5), latents), expected)
-    drawn = noisy.condition_on(latents).sample(rng_stream(2, "test"))
-    torch.testing.assert_close(drawn, own.condition_on(latents).sample(rng_stream(2, "test")))
+    drawn = noisy.conditional(latents).sample(rng_stream(2, "test"))
+    torch.testing.assert_close(drawn, own.conditional(latents).sample(rng_stream(2, "test")))
 
 
 # What there is
@@ -335,10 +335,10 @@ def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
 
     monkeypatch.setattr(Model, "decode", watched)
     # Three images of 64 pixels, sixty chains each
-    monkeypatch.setattr(ais_metrics, "DIFFERENTIATED_NUMBERS", 3 * 60 * 64)
+    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_NUMBERS", 3 * 60 * 64)
     torch.testing.assert_close(bounds(subject, images), expected, rtol=0, atol=0.15)
     assert max(sizes) == 3 * 60
-    monkeypatch.setattr(ais_metrics, "DIFFERENTIATED_NUMBERS", 1)
+    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_NUMBERS", 1)
     sizes.clear()
     AisEvaluator(subject, None, chosen(), rng_stream(0, "test")).bounds(images[:2])
     assert max(sizes) == 4

@@ -27,9 +27,9 @@ from vaelab.evaluation.classifier import (
     Classifier,
     accuracy,
     build_classifier,
-    enough_epochs,
-    features_of,
+    features_and_classes,
     load_classifier,
+    min_epochs,
     save_classifier,
     train_classifier,
 )
@@ -96,7 +96,7 @@ def test_one_seed_gives_the_same_weights_on_images_that_are_drawn():
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 9, 17), (3, 64, 64), (1, 1, 1)])
 def test_every_image_shape_has_its_features_and_classes(shape):
     classifier, images = build_classifier(shape, 7), rand(5, *shape)
-    features, predicted = features_of(classifier, images, batch=2)
+    features, predicted = features_and_classes(classifier, images, batch=2)
     assert features.shape == (5, FEATURES)
     assert features.is_inference()
     assert torch.equal(predicted, classifier(images).argmax(1))
@@ -108,7 +108,7 @@ def test_every_image_shape_has_its_features_and_classes(shape):
 def test_trained_features_all_say_something():
     images, _ = digits(0, 1_300)
     pixels = torch.from_numpy(images.array).float() / 255
-    features, _ = features_of(trained(epochs=5), pixels)
+    features, _ = features_and_classes(trained(epochs=5), pixels)
     assert features.std(0).min() > 0.01
 
 
@@ -116,7 +116,7 @@ def test_accuracy_is_the_share_of_right_answers():
     classifier = build_classifier((1, 8, 8), 10)
     images, _ = digits(0, 700)
     pixels = torch.from_numpy(images.array).float() / 255
-    _, predicted = features_of(classifier, pixels)
+    _, predicted = features_and_classes(classifier, pixels)
     answers = predicted.numpy().copy()
     assert accuracy(classifier, images, answers) == 1
     answers[:70] = (answers[:70] + 1) % 10
@@ -200,7 +200,7 @@ def test_a_damaged_description_is_refused(saved, old, new, message):
     [(57_000, 3, 3), (57_000, 1, 2), (1_366, 3, 46), (1_366, 50, 50), (100, 3, 500)],
 )
 def test_few_images_are_gone_through_until_500_steps_are_made(images, epochs, expected):
-    assert enough_epochs(images, epochs) == expected
+    assert min_epochs(images, epochs) == expected
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_images_that_are_drawn_at_each_access_are_so_for_the_classifier(prepared
         seen.append(images.gather(torch.arange(20), torch.Generator()))
         return 1.0
 
-    monkeypatch.setattr(stage, "enough_epochs", lambda images, epochs: epochs)
+    monkeypatch.setattr(stage, "min_epochs", lambda images, epochs: epochs)
     monkeypatch.setattr(stage, "accuracy", accuracy_of_few)
     assert stage.train_on(replace(prepared, info=info), Path("folder"), 1, CPU)
     assert set(np.unique(seen[0])) == {0, 1}

@@ -151,7 +151,7 @@ def test_probes_are_fitted_on_at_most_so_many_images(monkeypatch):
         fitted.append((train, labels))
         return 0.5
 
-    monkeypatch.setattr("vaelab.evaluation.training_latents.TRAIN_IMAGES", 40)
+    monkeypatch.setattr("vaelab.evaluation.training_latents.MAX_TRAIN_IMAGES", 40)
     monkeypatch.setattr("vaelab.estimators.probes.linear_probe_accuracy", remember)
     subject = model()
     run(subject, batch_size=16)

@@ -112,7 +112,7 @@ def test_metrics_are_averages_of_what_each_image_shows():
     means = torch.cat([posterior.mean for posterior in posteriors]).detach().numpy()
     np.testing.assert_allclose(found.latents.means, means, rtol=1e-4, atol=1e-5)
     variances = means.astype(np.float64).var(0)
-    table = found.latents.dimensions
+    table = found.latents.dimension_table
     np.testing.assert_allclose(table["mean_variance"], variances, rtol=1e-4)
     assert table["kl_nats"].sum() == pytest.approx(kl, rel=1e-6)
     assert table["active"].tolist() == (variances > 0.01).tolist()

@@ -55,8 +55,8 @@ def absent(found: Evaluation) -> tuple[set[str], set[str]]:
 
 def columns(found: Evaluation) -> set[str]:
     assert found.latents is not None
-    assert {len(column) for column in found.latents.dimensions.values()} == {4}
-    return set(found.latents.dimensions)
+    assert {len(column) for column in found.latents.dimension_table.values()} == {4}
+    return set(found.latents.dimension_table)
 
 
 ALWAYS = {"dimension", "mean_variance", "aggregate_mean", "aggregate_stddev"}
@@ -118,7 +118,7 @@ def test_points_have_no_standard_deviation():
         assert (found.latents.stddevs == 0).all()
         means = subject.encode(images()).mean.detach().numpy()
         np.testing.assert_allclose(found.latents.means, means, rtol=1e-4, atol=1e-5)
-        deviations = found.latents.dimensions["aggregate_stddev"]
+        deviations = found.latents.dimension_table["aggregate_stddev"]
         np.testing.assert_allclose(deviations, means.astype(np.float64).std(0), rtol=1e-4)
         pixels = subject.decode(torch.from_numpy(means))
         squared = (pixels.mean - images()).square().mean().item()

@@ -135,8 +135,11 @@ def halves() -> Tensor:
     """Kernel distances of pixels between disjoint sets of 400 digits each, which have one law."""
     pixels = PixelSpace().features(as_images(PIXELS))
     orders = (np.random.default_rng(i).permutation(len(pixels))[:800] for i in range(40))
-    pairs = ((PointSet.of(pixels[x[:400]]), PointSet.of(pixels[x[400:]])) for x in orders)
-    return torch.tensor([samples.compare(x, y).kernel_distance for x, y in pairs])
+    pairs = (
+        (PointSet.from_features(pixels[x[:400]]), PointSet.from_features(pixels[x[400:]]))
+        for x in orders
+    )
+    return torch.tensor([samples.compare_sets(x, y).kernel_distance for x, y in pairs])
 
 
 def test_the_kernel_distance_of_real_images_to_real_ones_is_zero_but_for_chance(
@@ -204,7 +207,7 @@ def test_equal_sets_are_at_distance_zero(classifier: Classifier) -> None:
     one, other = (
         image_sets.extract_features(torch.split(x, 70), spaces) for x in (images, images.flip(0))
     )
-    found = image_sets.compare(one, other)
+    found = image_sets.compare_image_sets(one, other)
     for space in ("classifier", "pixels"):
         assert found[f"{space}_frechet_distance"] == pytest.approx(0, abs=1e-8)
         assert found[f"{space}_precision"] == found[f"{space}_recall"] == 1
@@ -233,7 +236,7 @@ def test_a_generator_of_one_digit_draws_one_class(classifier: Classifier) -> Non
 def test_one_image_is_enough_for_a_class_to_be_drawn() -> None:
     seen = image_sets.extract_features([as_images(PIXELS[:50])], [PixelSpace()])
     shares = torch.tensor([0.01, 0.0, 0.99], dtype=torch.float64)
-    found = image_sets.describe(replace(seen, class_shares=shares))
+    found = image_sets.describe_image_set(replace(seen, class_shares=shares))
     assert (found["classes_drawn"], found["largest_class_share"]) == (2, 0.99)
 
 
@@ -311,9 +314,9 @@ def test_fewer_than_six_images_are_not_compared(splits: tuple[int, int]) -> None
 
 
 def test_only_so_many_images_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_sets, "FIRST", 30)
+    monkeypatch.setattr(image_sets, "MAX_KEPT", 30)
     seen = image_sets.extract_features(torch.split(as_images(PIXELS[:100]), 20), [PixelSpace()])
-    assert torch.equal(seen.first, as_images(PIXELS[:30]))
+    assert torch.equal(seen.kept, as_images(PIXELS[:30]))
     assert len(seen.points["pixels"].points) == 100
 
 
@@ -321,7 +324,7 @@ def test_images_that_are_compared_first_are_not_the_first_in_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A folder's images are sorted by class: the first of them would be of one."""
-    monkeypatch.setattr(image_sets, "FIRST", 40)
+    monkeypatch.setattr(image_sets, "MAX_KEPT", 40)
     dark, bright = np.zeros((400, 1, 4, 4), np.uint8), np.full((400, 1, 4, 4), 200, np.uint8)
     sorted_images = np.concatenate([dark, bright]) + rand(800, 1, 4, 4).mul(50).byte().numpy()
     # As near to half of the images as can be, and far from the others.

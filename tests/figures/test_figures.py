@@ -61,7 +61,7 @@ def test_arrange_pairs_puts_each_second_below_its_first():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
     images = pictures(6, channels, 4, 5).reshape(2, 3, channels, 4, 5)
-    canvas = image_tiles.tile(images, scale=2, gap=3, row_breaks=(1,), column_breaks=(2,))
+    canvas = image_tiles.tile_images(images, scale=2, gap=3, row_breaks=(1,), column_breaks=(2,))
     # A tile is 8 x 10 pixels; a gap 3, with a break 3 + 9.
     assert canvas.shape == (8 + 12 + 8, 10 + 3 + 10 + 12 + 10, 3)
     assert canvas.dtype == np.uint8
@@ -76,7 +76,7 @@ def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
 
 
 def test_blank_images_are_white():
-    assert (image_tiles.tile(flat(np.full((1, 1), np.nan, np.float32))) == 255).all()
+    assert (image_tiles.tile_images(flat(np.full((1, 1), np.nan, np.float32))) == 255).all()
 
 
 @pytest.mark.parametrize(("side", "tile_side"), [(8, 32), (28, 56), (32, 32), (64, 64)])

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 
 from tests.figures.test_figures import texts
 from vaelab.figures import attributes, latents, report, report_latents, report_samples
-from vaelab.figures.report_samples import Against
+from vaelab.figures.report_samples import ValueAndFloor
 from vaelab.figures.style import BLUE, STONE
 
 NOISE = np.random.default_rng(0)
@@ -144,7 +144,7 @@ def test_factor_maps_have_a_row_a_factor():
 
 
 def test_distances_are_multiples_of_their_floors():
-    found = {"pixels": Against(6.0, 2.0), "components": Against(0.5, 1.0)}
+    found = {"pixels": ValueAndFloor(6.0, 2.0), "components": ValueAndFloor(0.5, 1.0)}
     (axes,) = report_samples.distances_figure(found).axes
     assert dots(axes) == [[3, 0], [0.5, 1]]
     assert [text.get_text() for text in axes.texts] == ["3×", "0.5×"]
@@ -153,8 +153,8 @@ def test_distances_are_multiples_of_their_floors():
 
 
 def test_floors_stand_beside_the_shares_of_samples():
-    shares = {"precision": Against(0.8, 0.9), "density": Against(2.5, 1.1)}
-    (axes,) = report_samples.manifold_figure({"pixels": shares}).axes
+    shares = {"precision": ValueAndFloor(0.8, 0.9), "density": ValueAndFloor(2.5, 1.1)}
+    (axes,) = report_samples.precision_recall_figure({"pixels": shares}).axes
     assert [bar.get_width() for bar in bars(axes)] == [0.8, 2.5]
     (floors,) = axes.collections
     at = [segment[0, 0] for segment in floors.get_segments()]  # type: ignore[attr-defined]
@@ -241,11 +241,13 @@ def figures() -> Iterator[tuple[str, Figure]]:
             yield f"factors {latent}, {factors}", drawing
     spaces = ("classifier features", "pixels", "principal components", "Inception features")
     for count, ratio in itertools.product((1, 4), (0.3, 4e4)):
-        found = {space: Against(ratio * (k + 1), 1.0) for k, space in enumerate(spaces[:count])}
+        found = {
+            space: ValueAndFloor(ratio * (k + 1), 1.0) for k, space in enumerate(spaces[:count])
+        }
         yield f"distances {count}, {ratio}", report_samples.distances_figure(found)
-        shares = {name: Against(ratio, 0.9) for name in ("precision", "recall", "density")}
+        shares = {name: ValueAndFloor(ratio, 0.9) for name in ("precision", "recall", "density")}
         every = dict.fromkeys(spaces[:count], shares)
-        yield f"shares {count}, {ratio}", report_samples.manifold_figure(every)
+        yield f"shares {count}, {ratio}", report_samples.precision_recall_figure(every)
     for classes in (2, 26, 200):
         shares_of = np.full(classes, 1 / classes)
         for short in (True, False):

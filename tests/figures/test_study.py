@@ -19,7 +19,7 @@ from matplotlib.tri import TriContourSet
 
 from tests.figures.test_figures import texts
 from vaelab.figures import pareto_front, study, style
-from vaelab.figures.study_table import Parameter, StudyTable, usual_span
+from vaelab.figures.study_table import Parameter, StudyTable, typical_span
 from vaelab.figures.trial_plots import SHADES
 
 WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -147,7 +147,7 @@ def test_an_awful_trial_leaves_the_heights_useful(sign):
     ],
 )
 def test_the_usual_span_ends_where_trials_are_far_worse_than_the_better_half(losses, span):
-    assert usual_span(np.array(losses)) == span
+    assert typical_span(np.array(losses)) == span
 
 
 # --- importances
@@ -393,7 +393,7 @@ def test_tables_that_show_nothing_are_refused():
 )
 def test_ticks_are_round_and_inside(values, log, expected):
     parameter = Parameter("p", values, log)
-    at, names = parameter.ticks(parameter.places())
+    at, names = parameter.ticks(parameter.positions())
     assert names == expected
     written = [float(name.replace(",", "")) for name in names]
     np.testing.assert_allclose(at, np.log10(written) if log else written)

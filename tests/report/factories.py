@@ -105,7 +105,7 @@ def real(name: str) -> EvaluationResult:
         active_unit_threshold=0.01,
         objective_settings=frozenset({"train.kl_weight"}),
         arrays=found.arrays,
-        dimensions=found.latents.dimensions if found.latents else {},
+        dimensions=found.latents.dimension_table if found.latents else {},
         means=found.latents.means if found.latents else None,
         labels=LABELS[300:600],
     )

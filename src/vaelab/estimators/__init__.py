@@ -1,6 +1,6 @@
 """Estimators: pure functions of tensors and distributions. Information is in nats.
 
-scikit-learn and scipy.stats take a second to import, so whoever asks for them imports them then.
+scikit-learn and scipy.stats take a second to import, so functions import them where needed.
 """
 
 from jaxtyping import Float, Float64
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def as_float64(values: Float[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
-    """Widen to float64; on the CPU where the device, as Apple's MPS, has none."""
+    """Convert to float64; on the CPU where the device (Apple's MPS) has no float64."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def mean_over_images(values: Float[Tensor, "images"]) -> float:
-    """Average by image count, in float64."""
+    """Return the mean over images, computed in float64."""
     return as_float64(values).mean().item()

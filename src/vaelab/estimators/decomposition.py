@@ -1,4 +1,4 @@
-"""The rate of a VAE in parts: what the latent tells of the image, and how it misses the prior.
+"""The rate of a VAE in parts: information about the image, total correlation, dimension-wise KL.
 
 Chen et al. 2018, equation 2: the mean KL(q(z|x) || N(0, I)) over images is the index-code mutual
 information, plus the total correlation of the aggregate posterior q(z), plus the KL of each of
@@ -16,19 +16,19 @@ from vaelab.estimators import as_float64
 from vaelab.estimators.aggregate import log_aggregate_posterior
 from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian
 
-# Pairs of a latent and a posterior that are in memory at a time: few enough to stay in a core's
-# cache, and for PyTorch to start no threads, whose meetings would cost more than the arithmetic.
+# Pairs of a latent and a posterior in memory at a time: few enough to fit a core's cache and for
+# PyTorch to start no threads, whose synchronization would cost more than the arithmetic.
 PAIRS = 2**15
-# Densities of one dimension that are computed at most: about 2 ns each on one core.
+# Limit on the one-dimensional densities that are computed: about 2 ns each on one core.
 MAX_DENSITIES = 10**10
 
 
 @dataclass(frozen=True)
 class RateDecomposition:
-    """The parts in nats, and the standard error of each over the latents that were drawn.
+    """The parts in nats, and the standard error of each over the sampled latents.
 
-    `dimension_wise_kl` is the KL of each dimension of q(z) from N(0, 1). The errors know nothing
-    of other images than the posterior's; they are NaN for a single latent.
+    `dimension_wise_kl` is the KL of each dimension of q(z) from N(0, 1). The errors do not cover
+    the choice of images; they are NaN for a single latent.
     """
 
     mutual_information: Float64[Tensor, ""]
@@ -42,27 +42,27 @@ class RateDecomposition:
 def decompose_rate(
     posterior: DiagonalGaussian, latents: Float[Tensor, "images latent"], pairs: int = PAIRS
 ) -> RateDecomposition:
-    """Split the rate at one latent of each image, drawn from its posterior [images, latent].
+    """Decompose the rate, from one sample of each image's posterior [images, latent].
 
-    Chen et al. 2018, equation 2; the information alone: Hoffman & Johnson 2016. q(z) is the whole
-    mixture of these N posteriors, of which the parts are without bias, so that each may fall below
-    0 by chance. Of the law that the images come from they are biased, because each latent's own
-    posterior is one of only N: the information is too low and never above ln N, the KL of each
-    dimension a little too high, and what the sum of these lacks is in the total correlation. For
+    Chen et al. 2018, equation 2; the information alone: Hoffman & Johnson 2016. q(z) is the
+    mixture of all N posteriors, for which the estimates are unbiased, so each may fall below 0 by
+    chance. For the distribution that the images come from they are biased, because each latent's
+    own posterior is one of only N: the information is too low and never above ln N, the KL of
+    each dimension a little too high, and the total correlation too high by the difference. For
     independent dimensions that is less than 0.1 nats where the information is half of ln N or
-    less, about 1 nat where it is ln N, and beyond that the information less ln N, whatever the
-    code. `gaussian_total_correlation` has no such limit.
+    less, about 1 nat where it is ln N, and beyond that the information minus ln N.
+    `gaussian_total_correlation` has no such limit.
 
-    Where images^2 x latent is above `MOST_DENSITIES`, only some latents are used, spread evenly.
-    At most `pairs` densities of one dimension are in memory at a time.
+    Where images^2 x latent is above `MAX_DENSITIES`, an evenly spaced subset of the latents is
+    used. At most `pairs` densities of one dimension are in memory at a time.
     """
-    wide = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
-    step = math.ceil(len(latents) * wide.mean.numel() / MAX_DENSITIES)
-    own = DiagonalGaussian(wide.mean[::step], wide.stddev[::step])
+    mixture = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
+    step = math.ceil(len(latents) * mixture.mean.numel() / MAX_DENSITIES)
+    conditional = DiagonalGaussian(mixture.mean[::step], mixture.stddev[::step])
     z = as_float64(latents)[::step]
-    joint, marginals = log_aggregate_posterior(z, wide), log_marginals(z, wide, pairs)
+    joint, marginals = log_aggregate_posterior(z, mixture), log_marginals(z, mixture, pairs)
     # ln q(z|x) - ln q(z), ln q(z) - sum_j ln q(z_j), ln q(z_j) - ln N(z_j; 0, 1)
-    information = own.log_prob(z) - joint
+    information = conditional.log_prob(z) - joint
     correlation = joint - marginals.sum(-1)
     dimension_wise = marginals + 0.5 * (z**2 + LOG_TWO_PI)
     terms = (information, correlation, dimension_wise)
@@ -72,7 +72,9 @@ def decompose_rate(
 def log_marginals(
     latents: Float[Tensor, "points latent"], posterior: DiagonalGaussian, pairs: int = PAIRS
 ) -> Float64[Tensor, "points latent"]:
-    """ln q(z_j) in nats for each dimension j of each latent, from N posteriors [images, latent].
+    """Compute ln q(z_j) in nats for each dimension j of each latent.
+
+    q(z_j) is the mixture of N posteriors [images, latent].
 
     Exact for this mixture: rounding is about 1e-14; -inf farther than 38 standard deviations from
     all posteriors. At most `pairs` densities, or those of one latent, are in memory at a time.
@@ -103,12 +105,12 @@ def _log_mixture(
 
 
 def gaussian_total_correlation(posterior: DiagonalGaussian) -> Float64[Tensor, ""]:
-    """Total correlation in nats of the Gaussian with q(z)'s covariance S: no draws, no cap.
+    """Compute the total correlation in nats of the Gaussian with q(z)'s covariance S.
 
-    Half of (sum of ln S_jj - ln det S), with S exact for the posteriors [images, latent] by the
-    law of total variance. It sees linear dependence alone: 0 says that dimensions are
-    uncorrelated, and is the whole truth only where q(z) is a Gaussian. For N images of a law with
-    independent dimensions it is too high by up to d (d - 1) / 4N.
+    Half of (sum of ln S_jj - ln det S), without sampling noise and without a cap; S is exact for
+    the posteriors [images, latent] by the law of total variance. It measures linear dependence
+    only: 0 means uncorrelated dimensions, and independent ones only where q(z) is Gaussian. For N
+    images from a distribution with independent dimensions it is too high by up to d (d - 1) / 4N.
     """
     mean, stddev = as_float64(posterior.mean), as_float64(posterior.stddev)
     noise = stddev.square().mean(0)
@@ -120,10 +122,10 @@ def gaussian_total_correlation(posterior: DiagonalGaussian) -> Float64[Tensor, "
 
 
 def _log_det_of_identity_and(matrix: Float64[Tensor, "rows columns"]) -> Float64[Tensor, ""]:
-    """Give ln det(I + A^T A), which is ln det(I + A A^T)."""
+    """Compute ln det(I + A^T A), which is ln det(I + A A^T)."""
     tall = matrix if len(matrix) >= matrix.shape[1] else matrix.T
     identity = torch.eye(tall.shape[1], dtype=tall.dtype, device=tall.device)
-    # R^T R = I + A^T A for the R of A above I: no product of A with itself is rounded.
+    # R^T R = I + A^T A for the R of A above I: A^T A, which rounds, is not formed.
     factor: Tensor = torch.linalg.qr(torch.cat([tall, identity]), mode="r").R
     return 2 * factor.diagonal().abs().log().sum()
 

@@ -1,7 +1,8 @@
 """Hamiltonian Monte Carlo for many densities at once: Duane et al. 1987; Neal 2011.
 
-Each chain of each image has a density of its own: exp of a weighted sum of terms, such as the two
-ends of an annealing path. What a term is at a point is kept, so that other weights cost nothing.
+Each image has its own density: exp of a weighted sum of terms, such as the initial and the final
+density of an annealing path. A chain's state stores the value and gradient of each term, so that
+changing the weights needs no new evaluation.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,18 +12,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# Steps of the integrator in a transition; the Metropolis correction follows the last.
+# Leapfrog steps a transition, followed by one Metropolis correction.
 LEAPFROG_STEPS = 3
-# Share of proposals accepted: the best one in many dimensions (Beskos et al. 2013)
+# Optimal acceptance rate in many dimensions: Beskos et al. 2013
 TARGET_ACCEPTANCE = 0.65
-FIRST_STEP_SIZE = 0.25
-# A transition's steps are this share of the step size, or more, at random: else a chain may come
-# round to where it was (Mackenzie 1989).
-SHORTEST_SHARE = 0.5
+INITIAL_STEP_SIZE = 0.25
+# Each transition scales the step size by a random factor between this and 1, because a fixed
+# trajectory length can be periodic (Mackenzie 1989).
+MIN_STEP_FRACTION = 0.5
 _ADAPTATION_RATE = 0.5
 
 Latents = Float[Tensor, "chains images latent"]
-OfChains = Float[Tensor, "chains images"]
+PerChain = Float[Tensor, "chains images"]
 Weights = Float[Tensor, "terms"]
 StepSizes = Float[Tensor, "images"]
 Scale = Float[Tensor, "images latent"] | Float[Tensor, "images latent latent"]
@@ -31,41 +32,41 @@ Term = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where chains are, with the value and the gradient of every term there."""
+class ChainState:
+    """The chains' latents, with the value and the gradient of every term there."""
 
     latents: Latents
     values: Float[Tensor, "terms chains images"]
     gradients: Float[Tensor, "terms chains images latent"]
 
-    def log_density(self, weights: Weights) -> OfChains:
-        """Sum the weighted terms: a log density in nats, but for a constant."""
+    def log_density(self, weights: Weights) -> PerChain:
+        """Compute the weighted sum of terms: the log density in nats, up to a constant."""
         return torch.einsum("t,tci->ci", weights, self.values)
 
     def gradient(self, weights: Weights) -> Latents:
-        """Give the gradient of `log_density` by the latents."""
+        """Compute the gradient of `log_density` with respect to the latents."""
         return torch.einsum("t,tcid->cid", weights, self.gradients)
 
 
-def point(latents: Latents, terms: Sequence[Term]) -> Point:
-    """Evaluate terms and differentiate them by the latents alone: parameters get no gradient.
+def evaluate_terms(latents: Latents, terms: Sequence[Term]) -> ChainState:
+    """Evaluate terms and their gradients with respect to the latents; parameters get no gradient.
 
-    Works where the caller has switched gradients off, but in inference mode only if the terms
-    hold no tensor that was made in it: autograd refuses those.
+    Works under `no_grad`, and in inference mode as long as the terms use no tensor that was
+    created in inference mode, which autograd rejects.
     """
     with torch.inference_mode(False), torch.enable_grad():
         leaf = latents.detach().clone().requires_grad_()
         values = [term(leaf) for term in terms]
         gradients = [torch.autograd.grad(value.sum(), leaf)[0] for value in values]
-        return Point(leaf.detach(), torch.stack(values).detach(), torch.stack(gradients))
+        return ChainState(leaf.detach(), torch.stack(values).detach(), torch.stack(gradients))
 
 
 @dataclass(frozen=True)
-class Hamiltonian:
+class HamiltonianMonteCarlo:
     """Transitions that leave the density exp(sum of weighted terms) invariant.
 
-    `scale` stretches the steps of each image's chains, by a number for each dimension or by a
-    lower triangular matrix A: in the coordinates A^-1 z the mass is 1. Chains move fastest where
+    `scale` preconditions the steps of each image's chains, by a number for each dimension or by a
+    lower triangular matrix A: in the coordinates A^-1 z the mass is 1. Mixing is fastest where
     A A^T is the density's covariance.
     """
 
@@ -73,64 +74,69 @@ class Hamiltonian:
     scale: Scale
 
     def transition(
-        self, start: Point, weights: Weights, step_sizes: StepSizes, generator: torch.Generator
-    ) -> tuple[Point, OfChains]:
-        """Move every chain once; give where they are, and the probabilities of acceptance.
+        self, start: ChainState, weights: Weights, step_sizes: StepSizes, generator: torch.Generator
+    ) -> tuple[ChainState, PerChain]:
+        """Make one transition of every chain; return the new state and acceptance probabilities.
 
-        Reversible as long as step sizes do not depend on the chains that they move. A proposal
-        at which the density is not finite is refused.
+        Reversible as long as step sizes do not depend on the state of these chains. A proposal
+        at which the density is not finite is rejected.
         """
         shape, device = start.latents.shape, start.latents.device
         momenta = torch.randn(shape, generator=generator, device=device)
         uniform = torch.rand((2, *shape[:2]), generator=generator, device=device)
-        shares = SHORTEST_SHARE + (1 - SHORTEST_SHARE) * uniform[0]
-        end, last = self.leapfrog(start, momenta, weights, shares * step_sizes)
+        fractions = MIN_STEP_FRACTION + (1 - MIN_STEP_FRACTION) * uniform[0]
+        end, end_momenta = self.leapfrog(start, momenta, weights, fractions * step_sizes)
         # min(1, exp(H(start) - H(end))), H = -ln f(z) + |r|^2 / 2
-        kinetic = 0.5 * (momenta.square().sum(-1) - last.square().sum(-1))
+        kinetic = 0.5 * (momenta.square().sum(-1) - end_momenta.square().sum(-1))
         density = end.log_density(weights)
-        gain = density - start.log_density(weights) + kinetic
-        probabilities = gain.exp().clamp_max(1).nan_to_num(0) * density.isfinite()
-        return _choose(uniform[1] < probabilities, end, start), probabilities
+        log_ratio = density - start.log_density(weights) + kinetic
+        probabilities = log_ratio.exp().clamp_max(1).nan_to_num(0) * density.isfinite()
+        return _select(uniform[1] < probabilities, end, start), probabilities
 
     def leapfrog(
         self,
-        start: Point,
+        start: ChainState,
         momenta: Latents,
         weights: Weights,
         step_sizes: Float[Tensor, "*any images"],
-    ) -> tuple[Point, Latents]:
-        """Follow Hamilton's equations by the leapfrog method: Neal 2011, section 2.3.
+    ) -> tuple[ChainState, Latents]:
+        """Integrate Hamilton's equations by the leapfrog method: Neal 2011, section 2.3.
 
-        Volume is preserved, and the end with its momenta turned round leads back to the start.
+        Preserves volume and is reversible: from the end with negated momenta it returns to the
+        start.
         """
-        step, here = step_sizes[..., None], start
+        step, state = step_sizes[..., None], start
         for _ in range(LEAPFROG_STEPS):
-            momenta = momenta + 0.5 * step * self._force(here, weights)
-            here = point(here.latents + step * _stretch(self.scale, momenta), self.terms)
-            momenta = momenta + 0.5 * step * self._force(here, weights)
-        return here, momenta
+            momenta = momenta + 0.5 * step * self._force(state, weights)
+            state = evaluate_terms(
+                state.latents + step * _apply_scale(self.scale, momenta), self.terms
+            )
+            momenta = momenta + 0.5 * step * self._force(state, weights)
+        return state, momenta
 
-    def _force(self, here: Point, weights: Weights) -> Latents:
-        """Give A^T times the gradient of the log density: its gradient by A^-1 z."""
+    def _force(self, state: ChainState, weights: Weights) -> Latents:
+        """Compute A^T times the gradient of the log density: its gradient by A^-1 z."""
         transposed = self.scale.mT if self.scale.dim() == 3 else self.scale
-        return _stretch(transposed, here.gradient(weights))
+        return _apply_scale(transposed, state.gradient(weights))
 
 
-def adapt_step_size(step_sizes: StepSizes, acceptance: OfChains) -> StepSizes:
-    """Give step sizes that are nearer to `TARGET_ACCEPTANCE`, each image's by its own chains.
+def adapt_step_size(step_sizes: StepSizes, acceptance: PerChain) -> StepSizes:
+    """Return step sizes adapted towards `TARGET_ACCEPTANCE`, each image's from its own chains.
 
-    Robbins & Monro 1951, at a constant rate: a density that changes is followed.
+    Robbins & Monro 1951, at a constant rate, so that a changing density is tracked.
     """
     excess = acceptance.mean(0) - TARGET_ACCEPTANCE
     return step_sizes * (_ADAPTATION_RATE * excess).exp()
 
 
-def _stretch(scale: Scale, vectors: Latents) -> Latents:
+def _apply_scale(scale: Scale, vectors: Latents) -> Latents:
     return scale * vectors if scale.dim() == 2 else torch.einsum("ide,cie->cid", scale, vectors)
 
 
-def _choose(accepted: Bool[Tensor, "chains images"], end: Point, start: Point) -> Point:
-    return Point(
+def _select(
+    accepted: Bool[Tensor, "chains images"], end: ChainState, start: ChainState
+) -> ChainState:
+    return ChainState(
         torch.where(accepted[..., None], end.latents, start.latents),
         torch.where(accepted, end.values, start.values),
         torch.where(accepted[..., None], end.gradients, start.gradients),

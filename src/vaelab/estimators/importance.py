@@ -20,15 +20,15 @@ from vaelab.models.model import Model
 
 Images = Float[Tensor, "batch channel height width"]
 
-# Numbers (images x channels x height x width) decoded at a time, 4 bytes each. With more, a CPU's
-# allocator hands the layers' memory back after each chunk, and a third of the time goes to faults.
-DECODED_NUMBERS = 2**22
-DECODED_NUMBERS_CPU = 2**20
+# Pixels (images x channels x height x width) decoded at a time, 4 bytes each. With more, a CPU's
+# allocator returns the layers' memory after each chunk, and a third of the time is page faults.
+DECODED_PIXELS = 2**22
+DECODED_PIXELS_CPU = 2**20
 
 
 @dataclass(frozen=True)
 class ImportanceEstimate:
-    """What K weighted samples say about ln p(x) of each image.
+    """Estimates of ln p(x) of each image from K weighted samples.
 
     `log_likelihood` is ln of the mean weight, in nats: a lower bound in expectation, which
     rises with K and whose gap tends to Var(w / p(x)) / (2 K). `log_likelihood_at_half` is the
@@ -43,7 +43,7 @@ class ImportanceEstimate:
 def log_importance_weights(
     model: Model, images: Images, posterior: Posterior, latents: Float[Tensor, "*any latent"]
 ) -> Float64[Tensor, "samples batch"]:
-    """Give ln w in nats for latents [samples, batch, latent] drawn from the images' posterior.
+    """Compute ln w in nats for latents [samples, batch, latent] sampled from the posterior.
 
     Burda et al. 2016, equation 8.
     """
@@ -62,33 +62,33 @@ def importance_weighted_log_likelihood(
     samples: int,
     generator: torch.Generator,
     *,
-    decoded_numbers: int | None = None,
+    decoded_pixels: int | None = None,
     progress: Callable[[int], object] = lambda decoded_images: None,
 ) -> ImportanceEstimate:
-    """Estimate ln p(x) in nats from K = `samples` draws of q(z|x): Burda et al. 2016, equation 8.
+    """Estimate ln p(x) in nats from K = `samples` samples of q(z|x): Burda et al. 2016, eq. 8.
 
-    Memory does not grow with K: samples are decoded in chunks, of at most `decoded_numbers`
-    numbers (None: as suits the device) or one sample of each image, and only two running sums
-    are kept. `progress` is told how many images each chunk decoded. Raises ValueError for fewer
-    than one sample.
+    Memory does not grow with K: samples are decoded in chunks, of at most `decoded_pixels`
+    pixels (None: a default for the device) or one sample of each image, and only two running
+    sums are kept. `progress` is called with the number of images that each chunk decoded. Raises
+    ValueError for fewer than one sample.
     """
     if samples < 1:
-        raise ValueError(f"importance sampling needs 1 sample or more, not {samples}")
+        raise ValueError(f"importance sampling needs at least 1 sample, got {samples}")
     sums = _LogSums(images)
-    if decoded_numbers is None:
+    if decoded_pixels is None:
         on_cpu = images.device.type == "cpu"
-        decoded_numbers = DECODED_NUMBERS_CPU if on_cpu else DECODED_NUMBERS
-    largest = max(1, decoded_numbers // images.numel())
+        decoded_pixels = DECODED_PIXELS_CPU if on_cpu else DECODED_PIXELS
+    chunk = max(1, decoded_pixels // images.numel())
 
-    def draw(total: int) -> None:
-        for start in range(0, total, largest):
-            latents = posterior.rsample(generator, min(largest, total - start))
+    def add_samples(count: int) -> None:
+        for start in range(0, count, chunk):
+            latents = posterior.rsample(generator, min(chunk, count - start))
             sums.add(log_importance_weights(model, images, posterior, latents))
             progress(len(latents) * len(images))
 
-    draw(samples // 2)
+    add_samples(samples // 2)
     at_half = sums.log_mean() if sums.count else None
-    draw(samples - samples // 2)
+    add_samples(samples - samples // 2)
     return ImportanceEstimate(sums.log_mean(), sums.effective_sample_size(), at_half)
 
 
@@ -96,8 +96,8 @@ class _LogSums:
     """Running ln sum w and ln sum w^2 of each image, in float64."""
 
     def __init__(self, images: Images) -> None:
-        nothing = as_float64(torch.full((len(images),), -math.inf, device=images.device))
-        self.log_sum, self.log_sum_of_squares, self.count = nothing, nothing, 0
+        empty = as_float64(torch.full((len(images),), -math.inf, device=images.device))
+        self.log_sum, self.log_sum_of_squares, self.count = empty, empty, 0
 
     def add(self, log_weights: Float64[Tensor, "samples batch"]) -> None:
         self.log_sum = torch.logaddexp(self.log_sum, log_weights.logsumexp(0))
@@ -114,9 +114,9 @@ class _LogSums:
 
 
 def bits_per_dim(nll_nats: float, likelihood: Likelihood, pixels: int, levels: int) -> float | None:
-    """Bits for each of P pixels of an 8-bit image: Theis et al. 2016, section 3.1.
+    """Compute bits for each of P pixels of an 8-bit image: Theis et al. 2016, section 3.1.
 
-    A density on [0, 1] is 1/256 of one on 0..255 a pixel; the discretised logistic gives
+    A density on [0, 1] is 1/256 of one on 0..255 a pixel; the discretized logistic has
     probabilities already. None where pixels are not 8-bit or the likelihood is for binary ones.
     """
     if levels != 256:

@@ -1,4 +1,4 @@
-"""The latent space of a split in numbers: a table by dimension, and metrics."""
+"""Statistics of the latents of a split: a table by dimension, and metrics."""
 
 import math
 from collections.abc import Mapping
@@ -30,15 +30,16 @@ def dimension_table(
     *,
     standard_prior: bool = True,
 ) -> dict[str, NDArray[Any]]:
-    """Measure each dimension, from the posterior [images, latent] and one latent of each image.
+    """Compute a table by dimension, from the posterior [images, latent] and a sample of each image.
 
     Columns of length `latent`: dimension, mean_variance (of the posterior mean over images),
     aggregate_mean, aggregate_stddev; kl_nats (mean over images) for a Gaussian posterior and
-    ks_statistic, both only where the prior is N(0, I); active, where a prior fixes the scale.
+    ks_statistic, both only where the prior is N(0, I); active, where the prior or noise fixes the
+    scale.
     """
     mean, stddev = aggregate.aggregate_moments(posterior)
     variances = aggregate.mean_variances(posterior)
-    noisy = isinstance(posterior, DiagonalGaussian)
+    gaussian = isinstance(posterior, DiagonalGaussian)
     table: dict[str, NDArray[Any]] = {"dimension": np.arange(latents.shape[1])}
     if isinstance(posterior, DiagonalGaussian) and standard_prior:
         table["kl_nats"] = to_numpy(as_float64(posterior.kl_per_dimension()).mean(0))
@@ -47,13 +48,13 @@ def dimension_table(
     table["aggregate_stddev"] = to_numpy(stddev)
     if standard_prior:
         table["ks_statistic"] = aggregate.ks_statistics(to_numpy(latents))
-    if standard_prior or noisy:
+    if standard_prior or gaussian:
         table["active"] = to_numpy(variances > active_unit_threshold)
     return table
 
 
 def dimension_metrics(table: Table) -> dict[str, float | int]:
-    """Reduce the table over dimensions, as far as it goes."""
+    """Compute metrics over all dimensions from the columns that the table has."""
     metrics: dict[str, float | int] = {
         "aggregate_mean_norm": float(np.linalg.norm(table["aggregate_mean"])),
         "aggregate_stddev_min": float(table["aggregate_stddev"].min()),
@@ -74,18 +75,18 @@ def information_metrics(
     *,
     standard_prior: bool = True,
 ) -> dict[str, float]:
-    """Split the rate (KL loss) of at most `max_pairs_images` images, in nats.
+    """Decompose the rate (KL loss) of at most `max_pairs_images` images, in nats.
 
     rate = mutual information + marginal KL: Hoffman & Johnson 2016. Where the prior is N(0, I),
-    marginal KL = total correlation + dimension-wise KL, up to the noise of the draws: Chen et al.
-    2018. Where the information nears its cap ln N, it is too low, and the marginal KL and the
-    total correlation are too high by about as much. The Gaussian total correlation is that of all
-    images, and has no cap.
+    marginal KL = total correlation + dimension-wise KL, up to sampling noise: Chen et al.
+    2018. Where the information is near its cap ln N, it is too low, and the marginal KL and the
+    total correlation are too high by about as much. The Gaussian total correlation uses all
+    images and has no cap.
     """
     rows = sample_rows(len(latents), settings.max_pairs_images, settings.seed, "pairs")
     rows = rows.to(latents.device)
-    some = DiagonalGaussian(posterior.mean[rows], posterior.stddev[rows])
-    parts = decompose_rate(some, latents[rows])
+    sampled = DiagonalGaussian(posterior.mean[rows], posterior.stddev[rows])
+    parts = decompose_rate(sampled, latents[rows])
     information = parts.mutual_information.item()
     metrics = {
         "mutual_information_nats": information,
@@ -101,30 +102,32 @@ def information_metrics(
 
 
 def prior_metrics(
-    latents: Latents, prior: Float[Tensor, "draws latent"] | None, settings: EvaluateSettings
+    latents: Latents, prior: Float[Tensor, "samples latent"] | None, settings: EvaluateSettings
 ) -> dict[str, float]:
-    """Compare a sample of the aggregate posterior with the prior as a whole.
+    """Compare a sample of the aggregate posterior with the prior, over all dimensions jointly.
 
-    `prior` has `MMD_POINTS` draws of a prior other than N(0, I), for which None stands.
+    `prior` has `MMD_POINTS` samples of a prior other than N(0, I); None stands for N(0, I).
     """
     metrics: dict[str, float] = {}
     if prior is None:
         distance = aggregate.squared_norm_ks_statistic(to_numpy(latents))
         metrics["squared_norm_ks_statistic"] = distance
-    most = min(MMD_POINTS, settings.max_pairs_images)
-    rows = sample_rows(len(latents), most, settings.seed, "mmd")
+    limit = min(MMD_POINTS, settings.max_pairs_images)
+    rows = sample_rows(len(latents), limit, settings.seed, "mmd")
     if len(rows) > 1:
-        some = latents[rows.to(latents.device)]
+        points = latents[rows.to(latents.device)]
         noise = rng_stream(settings.seed, "evaluation/prior")
-        drawn = torch.randn(some.shape, generator=noise) if prior is None else prior[: len(some)]
-        metrics["mmd_squared"] = aggregate.mmd_squared(some, drawn.to(some.device)).item()
+        others = (
+            torch.randn(points.shape, generator=noise) if prior is None else prior[: len(points)]
+        )
+        metrics["mmd_squared"] = aggregate.mmd_squared(points, others.to(points.device)).item()
     return metrics
 
 
-def sample_rows(count: int, most: int, seed: int, name: str) -> Int64[Tensor, "chosen"]:
+def sample_rows(count: int, limit: int, seed: int, name: str) -> Int64[Tensor, "chosen"]:
     """Choose at most `most` of `count` images by the seed, in ascending order."""
     order = torch.randperm(count, generator=rng_stream(seed, f"evaluation/{name}"))
-    return order[:most].sort().values
+    return order[:limit].sort().values
 
 
 def to_numpy(values: Shaped[Tensor, "*shape"]) -> NDArray[Any]:

@@ -1,18 +1,18 @@
-"""How much of the labels simple classifiers read from the latents; fitted on train only."""
+"""Accuracy of simple classifiers of the latents, fitted on train only."""
 
 import numpy as np
 from jaxtyping import Float, Int64
 
-Latents = Float[np.ndarray, "count latent"]
-OtherLatents = Float[np.ndarray, "others latent"]
-Labels = Int64[np.ndarray, "count"]
-OtherLabels = Int64[np.ndarray, "others"]
+TrainLatents = Float[np.ndarray, "count latent"]
+TestLatents = Float[np.ndarray, "others latent"]
+TrainLabels = Int64[np.ndarray, "count"]
+TestLabels = Int64[np.ndarray, "others"]
 
 
 def linear_probe_accuracy(
-    train: Latents, train_labels: Labels, test: OtherLatents, test_labels: OtherLabels
+    train: TrainLatents, train_labels: TrainLabels, test: TestLatents, test_labels: TestLabels
 ) -> float:
-    """Accuracy on test of multinomial logistic regression on standardised latents.
+    """Compute the test accuracy of multinomial logistic regression on standardized latents.
 
     Alain & Bengio 2016. Raises ValueError where train has fewer than two classes.
     """
@@ -20,25 +20,25 @@ def linear_probe_accuracy(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # L-BFGS stops at its tolerance, far below this many steps.
+    # L-BFGS converges far below this many steps.
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000))
     classifier.fit(train.astype(np.float64), train_labels)
     return float(classifier.score(test.astype(np.float64), test_labels))
 
 
 def knn_accuracy(
-    train: Latents,
-    train_labels: Labels,
-    test: OtherLatents,
-    test_labels: OtherLabels,
-    neighbours: int,
+    train: TrainLatents,
+    train_labels: TrainLabels,
+    test: TestLatents,
+    test_labels: TestLabels,
+    neighbors: int,
 ) -> float:
-    """Accuracy on test of a vote among the nearest train latents, by Euclidean distance.
+    """Compute the test accuracy of k nearest neighbors in train, by Euclidean distance.
 
-    At most as many neighbours vote as train has points.
+    At most as many neighbors vote as train has points.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    classifier = KNeighborsClassifier(min(neighbours, len(train)), algorithm="brute")
+    classifier = KNeighborsClassifier(min(neighbors, len(train)), algorithm="brute")
     classifier.fit(train, train_labels)
     return float(classifier.score(test, test_labels))

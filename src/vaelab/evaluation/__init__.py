@@ -83,10 +83,10 @@ def _encoded(
     # The latents are the same with one sample an image.
     few = settings if "test" in groups else settings.model_copy(update={"importance_samples": 1})
     with torch.inference_mode():
-        scores = bounds.score(model, data.test, few, device)
+        scores = bounds.score_test_images(model, data.test, few, device)
         if "test" in groups:
             bits = bounds.bits(scores, model, data.levels)
-            metrics["test"] = {**bounds.average(scores, few), **bits}
+            metrics["test"] = {**bounds.average_scores(scores, few), **bits}
         codes, described = latent.describe_latents(model, scores, settings, device)
         metrics["latent"] |= described
         _check_finite(metrics)

@@ -21,17 +21,23 @@ from vaelab.data.loader import ImageLoader
 from vaelab.estimators import mean_over_images
 from vaelab.estimators.ais import (
     FITTED_TRANSITIONS,
+    AnnealingPath,
     InitialDistribution,
-    Path,
-    fitted_start,
     forward_log_weights,
     lower_bound,
     reverse_log_weights,
     sigmoidal_schedule,
-    tuned_step_sizes,
+    tune_step_sizes,
     upper_bound,
+    with_fitted_initial,
 )
-from vaelab.estimators.hmc import FIRST_STEP_SIZE, Hamiltonian, Scale, adapt_step_size, point
+from vaelab.estimators.hmc import (
+    INITIAL_STEP_SIZE,
+    HamiltonianMonteCarlo,
+    Scale,
+    adapt_step_size,
+    evaluate_terms,
+)
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.models.distributions import DiagonalGaussian, Gaussian, PixelDistribution
@@ -44,13 +50,13 @@ PRELIMINARY_CHAINS = 4
 FITTED_STARTS = 2
 # Numbers (chains x images x channels x height x width) that are differentiated at a time; an
 # image's chains are not parted.
-DIFFERENTIATED_NUMBERS = 2**20
+MAX_DIFFERENTIATED_NUMBERS = 2**20
 # Training images that the variance of a generator's noise is fitted to: fewer of large images
-FITTING_IMAGES, FEWEST_FITTING_IMAGES = 100, 16
+FITTING_IMAGES, MIN_FITTING_IMAGES = 100, 16
 # Of the fit: transitions between two variances, variances at most, and the change that ends it
 FITTING_TRANSITIONS = 10
 FITTING_ROUNDS = 20
-SETTLED = 0.01
+FITTING_TOLERANCE = 0.01
 # Around the point that an encoder gives, as a share of the prior's standard deviation
 POINT_WIDTH = 0.1
 
@@ -94,7 +100,7 @@ class AisEvaluator:
     noise: torch.Generator
     progress: Callable[[int], object] = lambda chains: None
 
-    def condition_on(self, latents: Tensor) -> PixelDistribution:
+    def conditional(self, latents: Tensor) -> PixelDistribution:
         """p(x|z) for latents [*batch, latent]."""
         decoded = self.model.decode(latents)
         if self.variance is None:
@@ -106,7 +112,7 @@ class AisEvaluator:
     ) -> Float64[Tensor, "bounds images"]:
         """Bound ln p(x) in nats from below and, given the latents that made images, from above."""
         numbers = images[0].numel() * self.settings.annealing_chains
-        size, parts = max(1, DIFFERENTIATED_NUMBERS // numbers), []
+        size, parts = max(1, MAX_DIFFERENTIATED_NUMBERS // numbers), []
         for start in range(0, len(images), size):
             some = slice(start, start + size)
             parts.append(self._bounds(images[some], None if latents is None else latents[some]))
@@ -116,10 +122,10 @@ class AisEvaluator:
         chains, noise = self.settings.annealing_chains, self.noise
         schedule = sigmoidal_schedule(self.settings.annealing_temperatures)
         initial, scale = initial_distribution(self.model, images)
-        path = Path(initial, lambda z: self._log_joint(images, z), scale, self.progress)
+        path = AnnealingPath(initial, lambda z: self._log_joint(images, z), scale, self.progress)
         for _ in range(FITTED_STARTS):
-            path = fitted_start(path, schedule, PRELIMINARY_CHAINS, noise)
-        steps = tuned_step_sizes(path, schedule, PRELIMINARY_CHAINS, noise)
+            path = with_fitted_initial(path, schedule, PRELIMINARY_CHAINS, noise)
+        steps = tune_step_sizes(path, schedule, PRELIMINARY_CHAINS, noise)
         lower = lower_bound(forward_log_weights(path, schedule, steps, chains, noise))
         if latents is None:
             return lower[None]
@@ -127,11 +133,11 @@ class AisEvaluator:
         return torch.stack([lower, upper_bound(reverse)])
 
     def _log_joint(self, images: Images, latents: Tensor) -> Tensor:
-        return self.condition_on(latents).log_prob(images) + self.model.log_prior(latents)
+        return self.conditional(latents).log_prob(images) + self.model.log_prior(latents)
 
 
 @dataclass(frozen=True)
-class PriorDraws:
+class PriorInitial:
     """A model's prior as the initial distribution of a number of images."""
 
     model: Model
@@ -157,7 +163,7 @@ def initial_distribution(model: Model, images: Images) -> tuple[InitialDistribut
     drawn = model.prior(1_000, rng_stream(0, "evaluation/prior-stddev", images.device))
     stddev = drawn.std(0).clamp_min(1e-6).expand(len(images), -1)
     if not model.has("encoder"):
-        return PriorDraws(model, len(images)), stddev
+        return PriorInitial(model, len(images)), stddev
     around = DiagonalGaussian(model.encode(images).mean, POINT_WIDTH * stddev)
     return around, around.stddev
 
@@ -171,8 +177,8 @@ def fitted_variance(
     an image, which goes on from one variance to the next until these settle. The first is the
     error of what `initial_distribution` draws, too large, so that the chains are annealed as well.
     """
-    fitting = DIFFERENTIATED_NUMBERS // math.prod(model.image_shape)
-    fitting = min(FITTING_IMAGES, max(FEWEST_FITTING_IMAGES, fitting))
+    fitting = MAX_DIFFERENTIATED_NUMBERS // math.prod(model.image_shape)
+    fitting = min(FITTING_IMAGES, max(MIN_FITTING_IMAGES, fitting))
     rows = sample_rows(len(train), fitting, settings.seed, "annealing-variance")
     noise = rng_stream(settings.seed, "evaluation/annealing-variance", device)
     images = train.gather(rows, noise)
@@ -181,14 +187,14 @@ def fitted_variance(
     def mean_squares(latents: Tensor) -> Tensor:
         return (model.decode(latents).mean - images).square().flatten(-3).mean(-1)
 
-    hamiltonian = Hamiltonian((model.log_prior, mean_squares), scale)
-    here = point(initial.rsample(noise, 1), hamiltonian.terms)
-    sizes = torch.full_like(scale[..., 0], FIRST_STEP_SIZE)
+    hamiltonian = HamiltonianMonteCarlo((model.log_prior, mean_squares), scale)
+    here = evaluate_terms(initial.rsample(noise, 1), hamiltonian.terms)
+    sizes = torch.full_like(scale[..., 0], INITIAL_STEP_SIZE)
     errors = [mean_over_images(here.values[1, 0])]
     variance = 0.0
     for _ in range(FITTING_ROUNDS):
         before, variance = variance, max(statistics.fmean(errors), 1e-6)
-        if abs(before / variance - 1) < SETTLED:
+        if abs(before / variance - 1) < FITTING_TOLERANCE:
             break
         # ln p(z) - SSE / (2 s2)
         weights = torch.tensor([1, -images[0].numel() / (2 * variance)], device=device)
@@ -203,7 +209,7 @@ def fitted_variance(
 def _simulated_image_metrics(annealed: AisEvaluator) -> dict[str, float | int]:
     settings, noise = annealed.settings, annealed.noise
     latents = annealed.model.prior(settings.annealing_images, noise)
-    images = annealed.condition_on(latents).sample(noise)
+    images = annealed.conditional(latents).sample(noise)
     lower, upper = (mean_over_images(bound) for bound in annealed.bounds(images, latents))
     metrics = {
         "simulated_images": len(images),

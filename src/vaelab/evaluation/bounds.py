@@ -22,7 +22,7 @@ from vaelab.runtime.random_streams import rng_stream
 Scores = Mapping[str, Tensor]
 
 
-def score(
+def score_test_images(
     model: Model, test: ImageLoader, settings: EvaluateSettings, device: torch.device
 ) -> Scores:
     """Give every test image's values, [images] or [images, latent], by name."""
@@ -71,7 +71,7 @@ def _score_batch(
     return scores
 
 
-def average(scores: Scores, settings: EvaluateSettings) -> dict[str, float | int]:
+def average_scores(scores: Scores, settings: EvaluateSettings) -> dict[str, float | int]:
     """Average the scores: the group `test`, but for bits."""
     metrics: dict[str, float | int] = {"mean_squared_error": mean(scores["mean_squared_error"])}
     if "generation_loss" in scores:

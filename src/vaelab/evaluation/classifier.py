@@ -29,7 +29,7 @@ BATCH = 128
 EVALUATION_BATCH = 500
 LEARNING_RATE = 2e-3
 # Few images are shown more often: 500 steps teach it 97 % of the digits, 33 three quarters.
-LEAST_STEPS = 500
+MIN_STEPS = 500
 
 Images = Float[Tensor, "batch channel height width"]
 Labels = Int64[np.ndarray, "count"]
@@ -82,9 +82,9 @@ def build_classifier(image_shape: Shape, classes: int, seed: int = 0) -> Classif
     return classifier.to(memory_format=torch.channels_last)
 
 
-def enough_epochs(images: int, epochs: int) -> int:
+def min_epochs(images: int, epochs: int) -> int:
     """Give the epochs asked for, or as many as it takes so many images to make 500 steps."""
-    return max(epochs, math.ceil(LEAST_STEPS / math.ceil(images / BATCH)))
+    return max(epochs, math.ceil(MIN_STEPS / math.ceil(images / BATCH)))
 
 
 def train_classifier(
@@ -141,12 +141,12 @@ def accuracy(classifier: Classifier, images: ImageLoader, labels: Labels) -> flo
     targets = _targets(images, labels, classifier.classes)
     noise = rng_stream(0, "classifier.accuracy", images.device)
     batches = images.sequential(EVALUATION_BATCH, noise)
-    predicted = torch.cat([features_of(classifier, batch)[1].cpu() for batch in batches])
+    predicted = torch.cat([features_and_classes(classifier, batch)[1].cpu() for batch in batches])
     return (predicted == targets).double().mean().item()
 
 
 @torch.inference_mode()
-def features_of(
+def features_and_classes(
     classifier: Classifier,
     images: Float[Tensor, "count channel height width"],
     batch: int = EVALUATION_BATCH,

@@ -7,7 +7,7 @@ from vaelab.evaluation.training_latents import TrainingLatents
 from vaelab.evaluation.types import EvaluationData, LatentPosteriors
 
 # Images at most of which the factors are read: the protocol of Locatello et al. 2019.
-TEST_IMAGES = 10_000
+MAX_TEST_IMAGES = 10_000
 
 
 def factor_report(
@@ -20,7 +20,7 @@ def factor_report(
     if data.train_factors is None or data.test_factors is None:
         return None
     rows = latent_statistics.sample_rows(
-        len(codes.means), TEST_IMAGES, settings.seed, "factors"
+        len(codes.means), MAX_TEST_IMAGES, settings.seed, "factors"
     ).numpy()
     known = data.train_factors[training.rows], data.test_factors[rows]
     return disentanglement_metrics(

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from vaelab.config import UserError
 from vaelab.estimators import as_float64
-from vaelab.evaluation.classifier import Classifier, features_of
+from vaelab.evaluation.classifier import Classifier, features_and_classes
 from vaelab.runtime.files import sha256
 
 Images = Float[Tensor, "count channel height width"]
@@ -31,11 +31,11 @@ Batches = Iterable[Float[Tensor, "_ channel height width"]]
 Features = Float[Tensor, "count feature"]
 
 # Images that have more numbers (channels x height x width) than this are averaged down to fewer.
-PIXEL_FEATURES = 1_024
+MAX_PIXEL_FEATURES = 1_024
 
-COMPONENTS = 64
+MAX_COMPONENTS = 64
 # A component that spreads less than this share of the first one is held to be rounding.
-LEAST_SPREAD = 1e-3
+MIN_SPREAD = 1e-3
 # Images that are all the same have singular values below this one, by rounding.
 ROUNDING = 1e-9
 
@@ -64,7 +64,7 @@ class ClassifierSpace:
 
     def features(self, images: Images) -> Features:
         """Give the layer before the classes, each feature above -1."""
-        return features_of(self.classifier, images)[0]
+        return features_and_classes(self.classifier, images)[0]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class PixelSpace:
         _, channels, height, width = images.shape
         for side in range(1, max(height, width) + 1):
             size = (math.ceil(height / side), math.ceil(width / side))
-            if channels * math.prod(size) <= PIXEL_FEATURES:
+            if channels * math.prod(size) <= MAX_PIXEL_FEATURES:
                 break
         return functional.adaptive_avg_pool2d(images, size).flatten(1)
 
@@ -111,9 +111,9 @@ class PCASpace:
         # The factor R of centred pixels = Q R has their singular values and axes.
         factor = torch.linalg.qr(pixels - mean, mode="r").R
         values, axes = torch.linalg.svd(factor, full_matrices=False)[1:]
-        kept = values[:COMPONENTS] > max(LEAST_SPREAD * values[0].item(), ROUNDING)
-        deviations = values[:COMPONENTS][kept] / math.sqrt(len(pixels) - 1)
-        return cls(mean, axes[:COMPONENTS][kept].T / deviations)
+        kept = values[:MAX_COMPONENTS] > max(MIN_SPREAD * values[0].item(), ROUNDING)
+        deviations = values[:MAX_COMPONENTS][kept] / math.sqrt(len(pixels) - 1)
+        return cls(mean, axes[:MAX_COMPONENTS][kept].T / deviations)
 
     def features(self, images: Images) -> Features:
         """Give the components, in standard deviations of the training images."""

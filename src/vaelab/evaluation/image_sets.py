@@ -15,7 +15,7 @@ Images = Float[Tensor, "count channel height width"]
 # k of the balls of precision, recall, density and coverage.
 NEIGHBOURS = 5
 # So many images at most are kept.
-FIRST = 1_000
+MAX_KEPT = 1_000
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ImageSet:
     """
 
     points: Mapping[str, samples.PointSet]
-    first: Images
+    kept: Images
     power: Float64[Tensor, "height width"]
     sharpness: Float[Tensor, "images"] | None = None
     predicted: Int64[Tensor, "images"] | None = None
@@ -38,7 +38,7 @@ def extract_features(
     batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = None
 ) -> ImageSet:
     """Look at six images or more, each once, and keep the first: 1,000, or `keep` of them."""
-    most = FIRST if keep is None else keep
+    most = MAX_KEPT if keep is None else keep
     parts: list[dict[str, Tensor]] = []
     count = 0
     for images in batches:
@@ -49,8 +49,8 @@ def extract_features(
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     predicted, shares = _classes(whole, spaces)
     return ImageSet(
-        points={s.name: samples.PointSet.of(whole[s.name], NEIGHBOURS) for s in spaces},
-        first=whole["first"],
+        points={s.name: samples.PointSet.from_features(whole[s.name], NEIGHBOURS) for s in spaces},
+        kept=whole["first"],
         power=whole["power"].sum(0) / count,
         sharpness=whole.get("sharpness"),
         predicted=predicted,
@@ -77,12 +77,12 @@ def _classes(
     return None, None
 
 
-def compare(generated: ImageSet, real: ImageSet) -> dict[str, float]:
+def compare_image_sets(generated: ImageSet, real: ImageSet) -> dict[str, float]:
     """Compare generated images with real ones in every space, and their sharpness."""
     found = {
         f"{space}_{name}": value
         for space, points in generated.points.items()
-        for name, value in vars(samples.compare(points, real.points[space])).items()
+        for name, value in vars(samples.compare_sets(points, real.points[space])).items()
     }
     if generated.sharpness is None or real.sharpness is None:
         return found
@@ -90,7 +90,7 @@ def compare(generated: ImageSet, real: ImageSet) -> dict[str, float]:
     return found if ratio is None else found | {"sharpness_ratio": ratio}
 
 
-def describe(images: ImageSet) -> dict[str, float | int]:
+def describe_image_set(images: ImageSet) -> dict[str, float | int]:
     """Give the slope of a set's power spectrum, and how its images spread over the classes."""
     slope, shares = samples.spectrum_slope(images.power), images.class_shares
     found: dict[str, float | int] = {} if slope is None else {"spectrum_slope": slope}

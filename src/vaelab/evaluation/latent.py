@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vaelab.config import EvaluateSettings
 from vaelab.estimators import latent_statistics, probes
 from vaelab.estimators.clusters import kmeans_agreement
-from vaelab.estimators.interpolation import largest_step
+from vaelab.estimators.interpolation import largest_step_ratio
 from vaelab.evaluation.bounds import Scores
 from vaelab.evaluation.training_latents import TrainingLatents
 from vaelab.evaluation.types import EvaluationData, LatentPosteriors
@@ -21,7 +21,7 @@ from vaelab.runtime.random_streams import rng_stream
 PATHS: tuple[Path, ...] = ("linear", "spherical")
 # Images on the way between two, both included; every other one is shown, of the first four ways,
 # and so many ways are decoded at a time.
-WAY_STEPS, SHOWN_EVERY, WAYS_SHOWN = 19, 2, 4
+PATH_STEPS, SHOWN_STRIDE, SHOWN_PATHS = 19, 2, 4
 
 
 def describe_latents(
@@ -106,11 +106,11 @@ def interpolation_metrics(
     pictures: dict[str, NDArray[np.uint8]] = {}
     for path in PATHS:
         steps = []
-        ends = torch.split(first, WAYS_SHOWN), torch.split(second, WAYS_SHOWN)
+        ends = torch.split(first, SHOWN_PATHS), torch.split(second, SHOWN_PATHS)
         for start, end in zip(*ends, strict=True):
-            way = decode_means(model, interpolate(start, end, WAY_STEPS, path))
-            steps.append(largest_step(way))
-            shown = (way[:, ::SHOWN_EVERY] * 255).round().byte()
+            way = decode_means(model, interpolate(start, end, PATH_STEPS, path))
+            steps.append(largest_step_ratio(way))
+            shown = (way[:, ::SHOWN_STRIDE] * 255).round().byte()
             pictures.setdefault(f"{path}_interpolation", latent_statistics.to_numpy(shown))
         metrics[f"{path}_interpolation_largest_step"] = torch.cat(steps).mean().item()
     return metrics, pictures

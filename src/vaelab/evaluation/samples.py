@@ -28,7 +28,13 @@ from vaelab.evaluation.feature_spaces import (
     PCASpace,
     PixelSpace,
 )
-from vaelab.evaluation.image_sets import NEIGHBOURS, ImageSet, compare, describe, extract_features
+from vaelab.evaluation.image_sets import (
+    NEIGHBOURS,
+    ImageSet,
+    compare_image_sets,
+    describe_image_set,
+    extract_features,
+)
 from vaelab.evaluation.types import EvaluationData
 from vaelab.inference import decoding
 from vaelab.models.model import Model
@@ -38,11 +44,11 @@ Images = Float[Tensor, "count channel height width"]
 Rows = Int64[Tensor, "chosen"]
 Metrics = dict[str, float | int | str]
 
-SHOWN = 36
+SHOWN_SAMPLES = 36
 # What is said of test images, beside what compares them.
-WITH_REAL = ("spectrum_slope", "largest_class_share")
+REAL_IMAGE_METRICS = ("spectrum_slope", "largest_class_share")
 # Training images at most to which principal components are fitted.
-FITTED = 10_000
+MAX_FITTED_IMAGES = 10_000
 
 
 def sample_metrics(
@@ -62,22 +68,32 @@ def sample_metrics(
     count = min(settings.samples, len(data.test), len(data.train))
     if count <= NEIGHBOURS:
         return {}, {}
-    train, test = (_as_stored(images) for images in (data.train, data.test))
-    test_rows = _shuffled(len(test), settings.seed, "test")[:count]
-    train_rows = _shuffled(len(train), settings.seed, "train")
+    train, test = (_without_dequantization(images) for images in (data.train, data.test))
+    test_rows = _shuffled_rows(len(test), settings.seed, "test")[:count]
+    train_rows = _shuffled_rows(len(train), settings.seed, "train")
     # Fitted to images that the floor does not have, where there are as many of them.
     others = train_rows[count:] if len(train) >= 2 * count else train_rows
     with torch.inference_mode():
-        fitted = batches_of(train, others[:FITTED], settings, "fitted")
+        fitted = gather_batches(train, others[:MAX_FITTED_IMAGES], settings, "fitted")
         spaces = feature_spaces(fitted, classifier, settings, device)
         drawn = extract_features(sample_images(model, data, count, settings, device), spaces)
-        real = extract_features(batches_of(test, test_rows, settings, "test"), spaces)
+        real = extract_features(gather_batches(test, test_rows, settings, "test"), spaces)
         floor = extract_features(
-            batches_of(train, train_rows[:count], settings, "train"), spaces, keep=0
+            gather_batches(train, train_rows[:count], settings, "train"), spaces, keep=0
         )
-        metrics: Metrics = {"count": count, **compare(drawn, real), **describe(drawn)}
-        metrics |= {f"{name}_floor": value for name, value in compare(floor, real).items()}
-        metrics |= {f"{name}_real": v for name, v in describe(real).items() if name in WITH_REAL}
+        metrics: Metrics = {
+            "count": count,
+            **compare_image_sets(drawn, real),
+            **describe_image_set(drawn),
+        }
+        metrics |= {
+            f"{name}_floor": value for name, value in compare_image_sets(floor, real).items()
+        }
+        metrics |= {
+            f"{name}_real": v
+            for name, v in describe_image_set(real).items()
+            if name in REAL_IMAGE_METRICS
+        }
         distances, pictures = _nearest(drawn, real, train, settings)
     metrics |= distances | _provenance(spaces, real, data, test_rows)
     return metrics, pictures | _shares(drawn, real)
@@ -132,7 +148,7 @@ def sample_images(
         yield images
 
 
-def batches_of(
+def gather_batches(
     images: ImageLoader, rows: Rows, settings: EvaluateSettings, name: str
 ) -> Iterator[Images]:
     """Give chosen images, batch by batch; `name` is that of the noise, where there is any."""
@@ -140,12 +156,12 @@ def batches_of(
     return (images.gather(some, noise) for some in torch.split(rows, settings.batch_size))
 
 
-def _shuffled(images: int, seed: int, name: str) -> Rows:
+def _shuffled_rows(images: int, seed: int, name: str) -> Rows:
     """Order a split's images at random: in their files they may be sorted."""
     return torch.randperm(images, generator=rng_stream(seed, f"evaluation/samples/{name}-rows"))
 
 
-def _as_stored(images: ImageLoader) -> ImageLoader:
+def _without_dequantization(images: ImageLoader) -> ImageLoader:
     """Give the same images without the noise that hides their grey levels."""
     stored = copy.copy(images)
     stored.dequantize_levels = None
@@ -162,14 +178,14 @@ def _nearest(
         noise = rng_stream(settings.seed, "evaluation/samples/nearest", train.device)
         return nearest_images(images, train, noise, settings.batch_size)
 
-    ours, theirs = nearest(drawn.first), nearest(real.first)
+    ours, theirs = nearest(drawn.kept), nearest(real.kept)
     metrics = {
         "nearest_training_distance": ours.distances.quantile(0.5).item(),
         "nearest_training_distance_real": theirs.distances.quantile(0.5).item(),
         "data_copying_z": data_copying_z(theirs.distances, ours.distances),
     }
-    shown = (drawn.first[:SHOWN] * 255).round().byte()
-    behind = train.array[ours.indices[:SHOWN].cpu().numpy()]
+    shown = (drawn.kept[:SHOWN_SAMPLES] * 255).round().byte()
+    behind = train.array[ours.indices[:SHOWN_SAMPLES].cpu().numpy()]
     return metrics, {"samples_shown": latent_statistics.to_numpy(shown), "nearest_shown": behind}
 
 

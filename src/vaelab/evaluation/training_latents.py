@@ -13,7 +13,7 @@ from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
 # Chosen by the seed, at most so many images.
-TRAIN_IMAGES = 10_000
+MAX_TRAIN_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def encode_training_images(
     model: Model, train: ImageLoader, settings: EvaluateSettings
 ) -> TrainingLatents:
     """Encode training images chosen by the seed."""
-    rows = latent_statistics.sample_rows(len(train), TRAIN_IMAGES, settings.seed, "probe")
+    rows = latent_statistics.sample_rows(len(train), MAX_TRAIN_IMAGES, settings.seed, "probe")
     pixels = rng_stream(settings.seed, "evaluation/train-pixels", train.device)
     batches = torch.split(rows, settings.batch_size)
     means = torch.cat([model.encode(train.gather(some, pixels)).mean for some in batches])

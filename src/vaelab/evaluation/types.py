@@ -40,7 +40,7 @@ class LatentPosteriors:
 
     means: NDArray[np.float32]
     stddevs: NDArray[np.float32]
-    dimensions: dict[str, NDArray[Any]]
+    dimension_table: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

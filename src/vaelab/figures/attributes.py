@@ -7,15 +7,15 @@ from matplotlib.figure import Figure
 
 from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import ImageGrid
-from vaelab.figures.style import as_written
+from vaelab.figures.style import escape_mathtext
 
 _LONGEST_NAME = 20
 
 
 def class_arithmetic_figure(
-    pictures: ImageGrid,
-    own: Sequence[str],
-    asked: Sequence[str],
+    images: ImageGrid,
+    source: Sequence[str],
+    target: Sequence[str],
     title: str = "Test images, their class's mean latent exchanged for another's",
 ) -> Figure:
     """Draw row i of the pictures as a column: image, reconstruction, the image as each class.
@@ -24,18 +24,18 @@ def class_arithmetic_figure(
     asked ones are rows because a row has room for a long name.
     """
     return image_grid(
-        np.moveaxis(pictures, 1, 0),
+        np.moveaxis(images, 1, 0),
         title,
-        row_labels=["image", "decoded", *(f"as {_short(name)}" for name in asked)],
-        column_labels=[_short(name) for name in own],
+        row_labels=["image", "decoded", *(f"as {_shorten(name)}" for name in target)],
+        column_labels=[_shorten(name) for name in source],
         row_breaks=(1, 2),
         column_title="class of the image",
     )
 
 
 def attribute_arithmetic_figure(
-    given: ImageGrid,
-    taken: ImageGrid,
+    added: ImageGrid,
+    removed: ImageGrid,
     steps: Sequence[float],
     names: Sequence[str],
     effect_sizes: Sequence[float],
@@ -47,12 +47,12 @@ def attribute_arithmetic_figure(
     of `steps`, multiples of the attribute's direction. `effect_sizes` are Cohen's d.
     """
     gains, losses = ([_signed(sign * step) for step in steps] for sign in (1, -1))
-    half = given.shape[1]
+    half = added.shape[1]
     return image_grid(
-        np.concatenate([given, taken], axis=1),
+        np.concatenate([added, removed], axis=1),
         title,
         row_labels=[
-            f"{_short(name)}   effect {size:z.1f}".replace("-", "−")
+            f"{_shorten(name)}   effect {size:z.1f}".replace("-", "−")
             for name, size in zip(names, effect_sizes, strict=True)
         ],
         column_labels=["image", *gains, "image", *losses],
@@ -61,10 +61,10 @@ def attribute_arithmetic_figure(
     )
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     words = name.replace("_", " ")
     long = len(words) > _LONGEST_NAME
-    return as_written(f"{words[: _LONGEST_NAME - 1].rstrip()}…" if long else words)
+    return escape_mathtext(f"{words[: _LONGEST_NAME - 1].rstrip()}…" if long else words)
 
 
 def _signed(step: float) -> str:

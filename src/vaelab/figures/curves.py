@@ -17,8 +17,8 @@ from vaelab.figures.style import (
     SLATE,
     STONE,
     dimension_name,
+    evenly_spaced,
     new_figure,
-    spread_over,
     style,
 )
 
@@ -217,7 +217,7 @@ def _draw_kl_map(
     )
     axes.grid(False)
     _count_epochs(axes, epochs)
-    shown = spread_over(len(names), 24)
+    shown = evenly_spaced(len(names), 24)
     axes.set_yticks(shown, [names[j] for j in shown])
     axes.set_ylabel("latent dimension, most KL at the end first")
     axes.figure.colorbar(
@@ -226,6 +226,6 @@ def _draw_kl_map(
 
 
 def _name_dimensions(axes: Axes, names: Sequence[str]) -> None:
-    shown = spread_over(len(names), 24)
+    shown = evenly_spaced(len(names), 24)
     axes.set_xticks(shown, [names[j] for j in shown])
     axes.grid(False, axis="x")

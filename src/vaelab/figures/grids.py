@@ -15,10 +15,10 @@ from vaelab.figures.image_tiles import (
     Images,
     arrange,
     arrange_pairs,
-    starts,
-    tile,
+    tile_images,
+    tile_offsets,
 )
-from vaelab.figures.style import WIDTH, dimension_name, new_figure, spread_over, style
+from vaelab.figures.style import WIDTH, dimension_name, evenly_spaced, new_figure, style
 
 _LETTER, _LINE = 0.07, 0.16  # inches, of a label
 _LARGEST_TILE, _LARGEST_HEIGHT = 0.95, 7.5  # inches, of a tile and of all tiles
@@ -52,18 +52,18 @@ def image_grid(
     inch = min((WIDTH - left) / across, _LARGEST_HEIGHT / down, _LARGEST_TILE / max(height, width))
     scale = max(1, min(round(inch * _CANVAS_DPI), _CANVAS_SIDE // round(max(across, down))))
     pixel_gap = round(space * scale)
-    canvas = tile(
+    canvas = tile_images(
         images, scale=scale, gap=pixel_gap, row_breaks=row_breaks, column_breaks=column_breaks
     )
     with style():
         figure = new_figure(title, inch * down + below + 0.4, max(inch * across + left, 4.5))
         axes = _show(figure, canvas, inch * across, column_title, row_title)
-        shown = spread_over(len(row_labels), int(inch * down / _LINE))
-        tops = starts(rows, height * scale, pixel_gap, row_breaks)
+        shown = evenly_spaced(len(row_labels), int(inch * down / _LINE))
+        tops = tile_offsets(rows, height * scale, pixel_gap, row_breaks)
         axes.set_yticks(_middles(tops, height * scale, shown), [row_labels[i] for i in shown])
         letters = _LETTER * (_longest(column_labels) + 0.5)
-        shown = spread_over(len(column_labels), int(inch * across / letters))
-        lefts = starts(columns, width * scale, pixel_gap, column_breaks)
+        shown = evenly_spaced(len(column_labels), int(inch * across / letters))
+        lefts = tile_offsets(columns, width * scale, pixel_gap, column_breaks)
         axes.set_xticks(_middles(lefts, width * scale, shown), [column_labels[i] for i in shown])
     return figure
 
@@ -131,8 +131,8 @@ def manifold_figure(
     dimensions: Sequence[int],
     quantiles: Float[np.ndarray, "columns"],
     latent_dim: int,
-    why: str = "the dimensions with the most KL",
-    rest: str = "0",
+    selection: str = "the dimensions with the most KL",
+    other_dimensions: str = "0",
 ) -> Figure:
     """Draw the plane that `rendering.manifold` decodes, with the latents' values beside it.
 
@@ -141,7 +141,7 @@ def manifold_figure(
     names = [dimension_name(j) for j in dimensions]
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
     if latent_dim > len(dimensions):
-        title += f": {why}; the others are {rest}"
+        title += f": {selection}; the others are {other_dimensions}"
     labels = [_signed(value) for value in quantiles.tolist()]
     return image_grid(
         images,

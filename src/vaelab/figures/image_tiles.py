@@ -23,19 +23,19 @@ def arrange(images: Images, columns: int) -> ImageGrid:
     return grid.reshape(rows, columns, *images.shape[1:])
 
 
-def arrange_pairs(first: Images, second: Images, columns: int) -> ImageGrid:
+def arrange_pairs(upper: Images, lower: Images, columns: int) -> ImageGrid:
     """Fill rows as `arrange` does, each row of `second` under its row of `first`."""
-    upper, lower = arrange(first, columns), arrange(second, columns)
+    upper, lower = arrange(upper, columns), arrange(lower, columns)
     return np.stack([upper, lower], axis=1).reshape(-1, *upper.shape[1:])
 
 
-def starts(count: int, size: int, gap: int, breaks: Sequence[int] = ()) -> list[int]:
+def tile_offsets(count: int, size: int, gap: int, breaks: Sequence[int] = ()) -> list[int]:
     """Give the first pixel of each of `count` tiles; a break before a tile widens its gap."""
     wider = [sum(index >= place for place in breaks) for index in range(count)]
     return [index * (size + gap) + BREAK * gap * wider[index] for index in range(count)]
 
 
-def tile(
+def tile_images(
     images: ImageGrid,
     *,
     scale: int = 1,
@@ -46,8 +46,8 @@ def tile(
     """Lay image [i, j] at row i, column j of a white canvas, each pixel as scale x scale."""
     pixels = _to_bytes(images).repeat(scale, axis=2).repeat(scale, axis=3)
     rows, columns, height, width, _ = pixels.shape
-    tops = starts(rows, height, gap, row_breaks)
-    lefts = starts(columns, width, gap, column_breaks)
+    tops = tile_offsets(rows, height, gap, row_breaks)
+    lefts = tile_offsets(columns, width, gap, column_breaks)
     canvas = np.full((tops[-1] + height, lefts[-1] + width, 3), 255, np.uint8)
     for i, top in enumerate(tops):
         for j, left in enumerate(lefts):
@@ -57,13 +57,13 @@ def tile(
 
 def progress_samples(images: Images, columns: int = 8) -> Canvas:
     """Lay out samples for a look during training; a tile has at least 32 pixels a side."""
-    return tile(arrange(images, columns), scale=_scale(images))
+    return tile_images(arrange(images, columns), scale=_scale(images))
 
 
 def progress_pairs(originals: Images, reconstructions: Images, columns: int = 8) -> Canvas:
     """Lay out reconstructions below their originals for a look during training."""
     grid = arrange_pairs(originals, reconstructions, columns)
-    return tile(grid, scale=_scale(originals), row_breaks=range(2, len(grid), 2))
+    return tile_images(grid, scale=_scale(originals), row_breaks=range(2, len(grid), 2))
 
 
 def _scale(images: Images) -> int:

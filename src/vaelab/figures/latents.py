@@ -19,10 +19,10 @@ from vaelab.figures.style import (
     NATS,
     SLATE,
     WIDTH,
-    as_written,
     dimension_name,
+    escape_mathtext,
+    evenly_spaced,
     new_figure,
-    spread_over,
     style,
 )
 
@@ -140,7 +140,7 @@ def _strips(means: Means, labels: Labels | None, seed: int) -> tuple[Points, tup
 
 
 def _name_strips(axes: Axes, names: Sequence[str]) -> None:
-    shown = spread_over(len(names), 40)
+    shown = evenly_spaced(len(names), 40)
     axes.set_yticks(shown, [names[k] for k in shown])
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
     axes.grid(False, axis="y")
@@ -151,7 +151,7 @@ def _class_names(labels: Labels | None, given: Sequence[str] | None) -> list[str
     if labels is None:
         return []
     names = given or [str(k) for k in range(int(labels.max()) + 1)]
-    return [as_written(_shorten(name)) for name in names]
+    return [escape_mathtext(_shorten(name)) for name in names]
 
 
 def _shorten(name: str) -> str:

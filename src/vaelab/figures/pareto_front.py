@@ -16,12 +16,12 @@ from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import ImageGrid
 from vaelab.figures.study_table import (
     STEPS,
-    Chosen,
     Column,
     Parameter,
     Span,
+    TrialMask,
     tick_texts,
-    usual_span,
+    typical_span,
     widen,
 )
 from vaelab.figures.style import BLUE, INK, MIST, SLATE, new_figure, style
@@ -33,15 +33,15 @@ Points = Float[np.ndarray, "points 2"]  # rate and distortion
 _LONGEST_LABEL = 44
 _BLANK = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 _EQUAL = "equal negative ELBO, nats"
-_BEYOND = "{} beyond the frame, up to rate {} and distortion {}"
+_CLIPPED = "{} beyond the frame, up to rate {} and distortion {}"
 
 
 def rate_distortion_figure(
     rate_nats: Column,
     distortion_nats: Column,
     kl_weight: Column | None,
-    on_front: Chosen,
-    chosen: Sequence[int],
+    on_front: TrialMask,
+    labeled: Sequence[int],
     title: str = "What each trial pays in KL loss for less generation loss",
 ) -> Figure:
     """Draw distortion over rate, and lines on which their sum, the negative ELBO, is the same.
@@ -54,10 +54,10 @@ def rate_distortion_figure(
     there = np.isfinite(points).all(axis=1)
     if not there.any():
         raise ValueError(f"none of {len(there)} trials has a finite rate and distortion")
-    if not there[list(chosen)].all():
-        raise ValueError(f"not all chosen trials have a finite rate and distortion: {chosen}")
-    if len(chosen) > len(string.ascii_uppercase):
-        raise ValueError(f"{len(chosen)} chosen trials are more than there are letters")
+    if not there[list(labeled)].all():
+        raise ValueError(f"not all chosen trials have a finite rate and distortion: {labeled}")
+    if len(labeled) > len(string.ascii_uppercase):
+        raise ValueError(f"{len(labeled)} chosen trials are more than there are letters")
     front = on_front & there
     with style():
         figure = new_figure(title, 4.8)
@@ -68,13 +68,13 @@ def rate_distortion_figure(
             weights = Parameter("KL weight", tuple(kl_weight.tolist()), log=True)
             colors = add_parameter_bar(figure, weights)
         kept = front.copy()
-        kept[list(chosen)] = True
+        kept[list(labeled)] = True
         _set_frame(axes, points[there], points[kept])
         _draw_equal_bounds(axes)
         _draw_trials(axes, points, there & ~front, front, colors)
         best = points[np.where(there, points.sum(axis=1), np.inf).argmin()]
         draw_star(axes, best, f"lowest negative ELBO: {format_number(best.sum())}")
-        _name_points(axes, points[list(chosen)])
+        _name_points(axes, points[list(labeled)])
         add_legend(figure)
     return figure
 
@@ -98,12 +98,12 @@ def _set_frame(axes: Axes, points: Points, kept: Float[np.ndarray, "kept 2"]) ->
     axes.set_xlim(left - 0.1 * across, right + 0.1 * across)
     axes.set_ylim(bottom - 0.16 * up, top + 0.08 * up)
     if len(beyond):
-        text = _BEYOND.format(len(beyond), *map(format_number, beyond.max(axis=0)))
+        text = _CLIPPED.format(len(beyond), *map(format_number, beyond.max(axis=0)))
         axes.set_title(text, loc="right", fontsize=8, color=SLATE)
 
 
 def _span(losses: Float[np.ndarray, "points"], kept: Float[np.ndarray, "kept"]) -> Span:
-    low, high = usual_span(losses)
+    low, high = typical_span(losses)
     return low, max([high, *kept.tolist()])
 
 
@@ -124,7 +124,9 @@ def _draw_equal_bounds(axes: Axes) -> None:
     axes.grid(False)
 
 
-def _draw_trials(axes: Axes, points: Points, others: Chosen, front: Chosen, colors: Colors) -> None:
+def _draw_trials(
+    axes: Axes, points: Points, others: TrialMask, front: TrialMask, colors: Colors
+) -> None:
     along = points[front][np.argsort(points[front, 0])]
     if len(along):
         axes.plot(*along.T, color=INK, linewidth=1.0, zorder=1.5)

@@ -21,7 +21,7 @@ Values = Float[NDArray[np.floating], "values"]
 
 def nll_figure(nll_nats: Values) -> Figure:
     """Draw a histogram of test images' negative log-likelihoods; rare ones lie at its ends."""
-    low, high = _usual(nll_nats)
+    low, high = _typical_range(nll_nats)
     bins = np.linspace(low, high, _bins(nll_nats) + 1)
     with style():
         figure = new_figure("Negative log-likelihood of each test image", 2.6, HALF)
@@ -112,7 +112,7 @@ def rate_split_figure(parts: Mapping[str, float], rate: float, cap: float) -> Fi
     return figure
 
 
-def _usual(values: Values) -> tuple[float, float]:
+def _typical_range(values: Values) -> tuple[float, float]:
     """Give the ends between which nearly all values lie."""
     low, high = (float(end) for end in np.quantile(values, [0.002, 0.998]))
     margin = 0.05 * (high - low) or 0.5

@@ -22,10 +22,10 @@ from vaelab.figures.style import (
     ORANGE,
     SLATE,
     STONE,
-    as_written,
     dimension_name,
+    escape_mathtext,
+    evenly_spaced,
     new_figure,
-    spread_over,
     style,
 )
 
@@ -87,7 +87,7 @@ def moments_figure(means: Column, stddevs: Column) -> Figure:
         axes.vlines(places, means - stddevs, means + stddevs, color=BLUE, linewidth=_width(places))
         look = {"ms": 5, "mec": "white", "mew": 0.8}
         axes.plot(places, means, "o", color=BLUE, label="q(z): mean ± stddev", **look)
-        shown = spread_over(len(places), 24)
+        shown = evenly_spaced(len(places), 24)
         axes.set_xticks(shown, [dimension_name(j) for j in shown])
         axes.grid(False, axis="x")
         axes.set_xlim(-0.8, len(places) - 0.2)
@@ -112,9 +112,9 @@ def _draw_map(axes: Axes, values: FactorMap, factors: Sequence[str]) -> None:
     top = float(values.max()) or 1.0
     cells = axes.pcolormesh(values, cmap=NATS, vmin=0, vmax=top, edgecolors="white", linewidth=0.6)
     axes.invert_yaxis()
-    shown = spread_over(len(factors), 40)
-    axes.set_yticks([k + 0.5 for k in shown], [as_written(factors[k]) for k in shown])
-    shown = spread_over(values.shape[1], 24)
+    shown = evenly_spaced(len(factors), 40)
+    axes.set_yticks([k + 0.5 for k in shown], [escape_mathtext(factors[k]) for k in shown])
+    shown = evenly_spaced(values.shape[1], 24)
     axes.set_xticks([j + 0.5 for j in shown], [dimension_name(j) for j in shown])
     axes.tick_params(length=0)
     axes.grid(False)

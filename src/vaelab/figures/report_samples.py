@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import arrange_pairs
 from vaelab.figures.report import HALF
-from vaelab.figures.style import BLUE, INK, STONE, as_written, new_figure, spread_over, style
+from vaelab.figures.style import BLUE, INK, STONE, escape_mathtext, evenly_spaced, new_figure, style
 from vaelab.runtime.formatting import format_number
 
 Shares = Float[NDArray[np.floating], "classes"]
@@ -28,14 +28,14 @@ _LETTERS = 90  # of class names beside one another
 
 
 @dataclass(frozen=True)
-class Against:
+class ValueAndFloor:
     """A number of the samples, and what training images have."""
 
     value: float
     floor: float
 
 
-def distances_figure(distances: Mapping[str, Against]) -> Figure:
+def distances_figure(distances: Mapping[str, ValueAndFloor]) -> Figure:
     """Draw each space's Fréchet distance as a multiple of its floor, on a logarithmic axis."""
     names = list(distances)
     ratios = np.array([found.value / found.floor for found in distances.values()])
@@ -57,7 +57,7 @@ def distances_figure(distances: Mapping[str, Against]) -> Figure:
     return figure
 
 
-def manifold_figure(spaces: Mapping[str, Mapping[str, Against]]) -> Figure:
+def precision_recall_figure(spaces: Mapping[str, Mapping[str, ValueAndFloor]]) -> Figure:
     """Draw precision, recall, density and coverage as bars, a panel a space, floors as ticks."""
     with style():
         figure = new_figure("Plausible and diverse: samples against training images", 2.3)
@@ -70,7 +70,7 @@ def manifold_figure(spaces: Mapping[str, Mapping[str, Against]]) -> Figure:
     return figure
 
 
-def _draw_shares(axes: Axes, shares: Mapping[str, Against]) -> None:
+def _draw_shares(axes: Axes, shares: Mapping[str, ValueAndFloor]) -> None:
     places = np.arange(len(shares))
     floors = np.array([share.floor for share in shares.values()])
     values = np.array([share.value for share in shares.values()])
@@ -82,17 +82,17 @@ def _draw_shares(axes: Axes, shares: Mapping[str, Against]) -> None:
     axes.grid(False, axis="y")
 
 
-def class_shares_figure(drawn: Shares, real: Shares, names: Sequence[str]) -> Figure:
+def class_shares_figure(samples: Shares, real: Shares, names: Sequence[str]) -> Figure:
     """Draw how often each class is among samples and among real images."""
-    places = np.arange(len(drawn))
+    places = np.arange(len(samples))
     with style():
         figure = new_figure("Classes of samples and of real images", 2.7)
         axes = figure.add_subplot(ylabel="share of images")
-        axes.bar(places - 0.2, drawn, 0.4, color=BLUE, label="samples")
+        axes.bar(places - 0.2, samples, 0.4, color=BLUE, label="samples")
         axes.bar(places + 0.2, real, 0.4, color=STONE, label="real images")
-        shown = spread_over(len(names), 40)
+        shown = evenly_spaced(len(names), 40)
         texts = [_short(names[k]) for k in shown]
-        axes.set_xticks(shown, [as_written(text) for text in texts])
+        axes.set_xticks(shown, [escape_mathtext(text) for text in texts])
         if sum(len(text) + 2 for text in texts) > _LETTERS:
             axes.tick_params(axis="x", rotation=90)
         axes.grid(False, axis="x")
@@ -110,10 +110,10 @@ def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
 
 
-def interpolation_steps_figure(ways: Mapping[str, StepDistances]) -> Figure:
+def interpolation_steps_figure(paths: Mapping[str, StepDistances]) -> Figure:
     """Draw decoded ways between pairs of images, those of one pair below one another."""
-    kinds = list(ways)
-    stacked = np.stack([_unit(way[:_PAIRS]) for way in ways.values()], axis=1)
+    kinds = list(paths)
+    stacked = np.stack([_unit(way[:_PAIRS]) for way in paths.values()], axis=1)
     grid = stacked.reshape(-1, *stacked.shape[2:])
     return image_grid(
         grid,

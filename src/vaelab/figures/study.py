@@ -20,7 +20,7 @@ from vaelab.figures.trial_plots import (
     add_parameter_bar,
     draw_dots,
     draw_star,
-    note_beyond,
+    note_clipped,
     set_frame,
 )
 from vaelab.runtime.formatting import format_number, wrap
@@ -32,12 +32,14 @@ def history_figure(table: StudyTable) -> Figure:
     """Draw each trial's value in their order, and the best complete one so far."""
     complete, span = table.complete(), table.span()
     numbers, values = np.array(table.numbers, np.float64), table.column()
-    pruned = table.pick("pruned") & np.isfinite(values)
+    pruned = table.in_state("pruned") & np.isfinite(values)
     lost = numbers[~complete & ~pruned]
     better = np.fmin if table.minimize else np.fmax
     so_far = better.accumulate(np.where(complete, values, np.nan))
     with style():
-        figure = new_figure(f"The best of {len(numbers)} trials: {table.name_best(complete)}", 3.4)
+        figure = new_figure(
+            f"The best of {len(numbers)} trials: {table.describe_best(complete)}", 3.4
+        )
         axes = figure.add_subplot(xlabel="trial", ylabel=wrap(table.measure, 40))
         axes.plot(
             numbers, so_far, color=ORANGE, drawstyle="steps-post", zorder=1, label="best so far"
@@ -57,7 +59,7 @@ def history_figure(table: StudyTable) -> Figure:
             axes.set_xlim(numbers[0] - 1, numbers[0] + 1)
         axes.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=STEPS))
         set_frame(axes, span)
-        note_beyond(axes, values[complete | pruned], span)
+        note_clipped(axes, values[complete | pruned], span)
         best = table.best(complete)
         draw_star(axes, (numbers[best], values[best]), "best")
         add_legend(figure)
@@ -92,7 +94,7 @@ def slice_figure(table: StudyTable) -> Figure:
     if not count:
         raise ValueError("the study has no parameters to draw")
     rows, columns = -(-count // 3), min(count, 3)
-    title = f"Each setting by itself; the best: {table.name_best(complete)}"
+    title = f"Each setting by itself; the best: {table.describe_best(complete)}"
     with style():
         figure = new_figure(title, 2.4 * rows + 0.8)
         figure.supylabel(wrap(table.measure, 40), color=SLATE, fontsize=8.5)
@@ -101,7 +103,7 @@ def slice_figure(table: StudyTable) -> Figure:
         for place, (axes, parameter) in enumerate(zip(panels, table.parameters, strict=True)):
             _draw_slice(axes, table, parameter, colors[complete])
             axes.tick_params(labelleft=place % columns == 0)
-        note_beyond(panels[columns - 1], table.column()[complete], table.span())
+        note_clipped(panels[columns - 1], table.column()[complete], table.span())
         add_legend(figure)
     return figure
 
@@ -112,8 +114,8 @@ def contour_figure(table: StudyTable, x: str, y: str) -> Figure:
     Where they span no surface, and where a parameter has categories, coloured dots show it.
     """
     across, up = table.parameter(x), table.parameter(y)
-    points, values = np.stack([across.places(), up.places()], 1), table.column()
-    complete, pruned = table.complete(across, up), table.pick("pruned")
+    points, values = np.stack([across.positions(), up.positions()], 1), table.column()
+    complete, pruned = table.complete(across, up), table.in_state("pruned")
     pruned &= np.isfinite(points).all(axis=1)
     order = np.argsort(np.where(complete, table.losses(), np.inf))[: complete.sum()]
     shades, shown = shade_in_steps(table), np.clip(values[order], *table.span())
@@ -132,7 +134,7 @@ def contour_figure(table: StudyTable, x: str, y: str) -> Figure:
             if len(rows):
                 look: Any = {"color": colors, "edgecolors": edge, "label": label}
                 axes.scatter(points[rows, 0], points[rows, 1], s=22, linewidths=0.8, **look)
-        draw_star(axes, points[order[0]], f"best: {table.name_best(complete)}")
+        draw_star(axes, points[order[0]], f"best: {table.describe_best(complete)}")
         axes.set_xticks(*across.ticks(points[complete | pruned, 0]))
         axes.set_yticks(*up.ticks(points[complete | pruned, 1]))
         figure.colorbar(shades, ax=axes, label=wrap(table.measure, 50), aspect=40)
@@ -156,15 +158,17 @@ def parallel_figure(table: StudyTable) -> Figure:
         )
         axes.spines[:].set_visible(False)
         axes.grid(False)
-        columns = [_draw_axis(axes, k, p, p.places()[complete]) for k, p in enumerate(parameters)]
+        columns = [
+            _draw_axis(axes, k, p, p.positions()[complete]) for k, p in enumerate(parameters)
+        ]
         across = np.broadcast_to(np.arange(len(parameters)), (len(order), len(parameters)))
         lines = np.stack([across, np.stack(columns, axis=1)], axis=2)[order]
         cmap = SHADES.reversed() if table.minimize else SHADES
         colors = cmap(Normalize(*span)(values[complete][order]))
         axes.add_collection(LineCollection(list(lines), colors=colors, linewidths=1.0))
-        label = f"best: {table.name_best(complete)}"
+        label = f"best: {table.describe_best(complete)}"
         axes.plot(*lines[-1].T, color=ORANGE, linewidth=2.6, label=label, zorder=3)
-        note_beyond(axes, values[complete], span)
+        note_clipped(axes, values[complete], span)
         add_legend(figure)
     return figure
 
@@ -177,8 +181,8 @@ def weight_figure(
     Raises ValueError if the closed form has no place on the weight's axis.
     """
     parameter = table.parameter(weight)
-    complete, places, values = table.complete(parameter), parameter.places(), table.column()
-    expected = Parameter(weight, (closed_form,), parameter.log).places()[0]
+    complete, places, values = table.complete(parameter), parameter.positions(), table.column()
+    expected = Parameter(weight, (closed_form,), parameter.log).positions()[0]
     if not np.isfinite(expected):
         raise ValueError(f"{weight} in closed form is {closed_form}, no place on its axis")
     best = table.best(complete)
@@ -195,23 +199,23 @@ def weight_figure(
             label = f"{name}: {format_number(10**place if parameter.log else place, 2)}"
             axes.axvline(place, color=color, linestyle=line, linewidth=1.3, zorder=1, label=label)
         draw_dots(axes, places[complete], values[complete], table.span(), colors[complete])
-        draw_star(axes, (places[best], values[best]), f"best: {table.name_best(complete)}")
+        draw_star(axes, (places[best], values[best]), f"best: {table.describe_best(complete)}")
         axes.set_xticks(*parameter.ticks(np.append(places[complete], expected)))
         set_frame(axes, table.span())
-        note_beyond(axes, values[complete], table.span())
+        note_clipped(axes, values[complete], table.span())
         add_legend(figure)
     return figure
 
 
 def _draw_slice(axes: Axes, table: StudyTable, parameter: Parameter, colors: Colors) -> None:
     complete, best = table.complete(), table.best(table.complete())
-    places, values = parameter.places(), table.column()
+    places, values = parameter.positions(), table.column()
     draw_dots(axes, places[complete], values[complete], table.span(), colors)
     draw_star(axes, (places[best], values[best]), "best")
     set_frame(axes, table.span())
     axes.set_xticks(*parameter.ticks(places[complete]))
     if names := parameter.categories:
-        axes.set_xlim(*parameter.ends(places))
+        axes.set_xlim(*parameter.limits(places))
         if len(names) * max(map(len, names)) > 72 // min(len(table.parameters), 3):
             axes.tick_params(axis="x", rotation=30)
             for label in axes.get_xticklabels():
@@ -222,7 +226,7 @@ def _draw_slice(axes: Axes, table: StudyTable, parameter: Parameter, colors: Col
 
 def _draw_axis(axes: Axes, place: int, parameter: Parameter, places: Column) -> Column:
     """Draw an axis of parallel coordinates; give the heights of the trials on it."""
-    low, high = parameter.ends(places)
+    low, high = parameter.limits(places)
     axes.vlines(place, 0, 1, color=SLATE, linewidth=0.9, zorder=2)
     box: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
     look: Any = {"fontsize": 8, "color": SLATE, "zorder": 4, "bbox": box}

@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from vaelab.figures.style import spread_over
+from vaelab.figures.style import evenly_spaced
 from vaelab.runtime.formatting import format_number, wrap
 
 State = Literal["complete", "pruned", "failed"]
 Column = Float[np.ndarray, "trials"]
-Chosen = Bool[np.ndarray, "trials"]
+TrialMask = Bool[np.ndarray, "trials"]
 Values = Float[np.ndarray, "points"]
 Span = tuple[float, float]
 
@@ -36,25 +36,25 @@ class Parameter:
             return []
         return sorted({str(value) for value in self.values if value is not None})
 
-    def places(self) -> Column:
+    def positions(self) -> Column:
         """Give each trial's place on an axis: log10 if `log`, a category's index, NaN for none."""
         index = {name: float(k) for k, name in enumerate(self.categories)}
         values = [np.nan if v is None else index[str(v)] if index else v for v in self.values]
         places = np.array(values, np.float64)
         return np.log10(np.where(places > 0, places, np.nan)) if self.log and not index else places
 
-    def ends(self, places: Values) -> Span:
+    def limits(self, positions: Values) -> Span:
         """Give the ends of an axis, or of a colour bar, that shows `places`."""
-        names, there = self.categories, places[np.isfinite(places)]
+        names, there = self.categories, positions[np.isfinite(positions)]
         if names or not len(there):
             return -0.5, max(len(names), 1) - 0.5
         return widen((float(there.min()), float(there.max())))
 
-    def ticks(self, places: Values) -> tuple[list[float], list[str]]:
+    def ticks(self, positions: Values) -> tuple[list[float], list[str]]:
         """Choose the ticks of an axis that shows `places`: where they stand and what they say."""
-        names, there = self.categories, places[np.isfinite(places)]
+        names, there = self.categories, positions[np.isfinite(positions)]
         if names or not len(there):
-            shown = spread_over(len(names), 12)
+            shown = evenly_spaced(len(names), 12)
             return [float(k) for k in shown], [wrap(names[k], 14) for k in shown]
         low, high = float(there.min()), float(there.max())
         if self.log:
@@ -84,20 +84,20 @@ class StudyTable:
             raise ValueError(f"no parameter {name!r} among: {', '.join(found) or 'none'}")
         return found[name]
 
-    def complete(self, *parameters: Parameter) -> Chosen:
+    def complete(self, *parameters: Parameter) -> TrialMask:
         """Tell which trials are complete, finite and have `parameters`.
 
         Raises ValueError if none is.
         """
-        columns = [self.column(), *(p.places() for p in parameters)]
-        chosen = np.isfinite(columns).all(axis=0) & self.pick("complete")
+        columns = [self.column(), *(p.positions() for p in parameters)]
+        chosen = np.isfinite(columns).all(axis=0) & self.in_state("complete")
         if not chosen.any():
             names = " and ".join(p.name for p in parameters)
             which = f"has {names}" if names else f"among {len(self.numbers)}"
             raise ValueError(f"no complete trial {which}")
         return chosen
 
-    def pick(self, state: State) -> Chosen:
+    def in_state(self, state: State) -> TrialMask:
         """Tell which trials are in this state."""
         return np.array([found == state for found in self.states], np.bool_)
 
@@ -109,18 +109,18 @@ class StudyTable:
         """Give the values so that less is better."""
         return self.column() if self.minimize else -self.column()
 
-    def best(self, chosen: Chosen) -> int:
+    def best(self, chosen: TrialMask) -> int:
         """Give the row of the best among the chosen trials."""
         return int(np.where(chosen, self.losses(), np.inf).argmin())
 
-    def name_best(self, chosen: Chosen) -> str:
+    def describe_best(self, chosen: TrialMask) -> str:
         """Say what the best among the chosen trials reached, and which one it is."""
         row = self.best(chosen)
         return f"{format_number(self.values[row])} in trial {self.numbers[row]}"
 
     def span(self) -> Span:
         """Give the range of the complete trials without those far worse than most."""
-        low, high = widen(usual_span(self.losses()[self.complete()]))
+        low, high = widen(typical_span(self.losses()[self.complete()]))
         return (low, high) if self.minimize else (-high, -low)
 
 
@@ -132,7 +132,7 @@ def tick_texts(values: Sequence[float] | Values) -> list[str]:
     return formatter.format_ticks(list(values))
 
 
-def usual_span(losses: Values) -> Span:
+def typical_span(losses: Values) -> Span:
     """Give the range of the losses without those far worse than the better half."""
     ordered = np.sort(losses)
     low, usual = ordered[0], ordered[(len(ordered) - 1) // 2]
@@ -159,5 +159,5 @@ def _log_ticks(low: float, high: float) -> list[float]:
         found = [step * 10.0**decade for decade in decades for step in steps]
         found = [value for value in found if low * (1 - 1e-6) <= value <= high * (1 + 1e-6)]
         if len(found) > 2:
-            return [found[k] for k in spread_over(len(found), 5)]
+            return [found[k] for k in evenly_spaced(len(found), 5)]
     return _ticks(low, high)

@@ -85,7 +85,7 @@ def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
-def as_written(name: str) -> str:
+def escape_mathtext(name: str) -> str:
     """Give a name from outside as a label that matplotlib takes for no formula."""
     return name.replace("$", r"\$")
 
@@ -95,7 +95,7 @@ def dimension_name(index: int) -> str:
     return "z" + str(index).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def spread_over(count: int, shown: int) -> range:
+def evenly_spaced(count: int, shown: int) -> range:
     """Choose at most `shown` of `count` places, at equal distances and centred."""
     stride = max(1, math.ceil(count / max(shown, 1)))
     return range((count - 1) % stride // 2, count, stride)

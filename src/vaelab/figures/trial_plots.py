@@ -46,7 +46,7 @@ def set_frame(axes: Axes, span: Span) -> None:
     axes.set_ylim(low - margin, high + margin)
 
 
-def note_beyond(axes: Axes, values: Values, span: Span) -> None:
+def note_clipped(axes: Axes, values: Values, span: Span) -> None:
     """Say how many values leave the frame, and how far."""
     above, below = values[values > span[1]], values[values < span[0]]
     notes = (
@@ -70,9 +70,9 @@ def add_legend(figure: Figure) -> None:
 
 def add_parameter_bar(figure: Figure, parameter: Parameter) -> Colors:
     """Give each trial the colour of its parameter, and the figure a bar that explains it."""
-    places, names = parameter.places(), parameter.categories
+    places, names = parameter.positions(), parameter.categories
     shades = ScalarMappable(
-        Normalize(*parameter.ends(places)), SHADES.resampled(len(names)) if names else SHADES
+        Normalize(*parameter.limits(places)), SHADES.resampled(len(names)) if names else SHADES
     )
     bar = figure.colorbar(shades, ax=figure.axes, label=wrap(parameter.name, 40), aspect=40)
     at, texts = parameter.ticks(places)

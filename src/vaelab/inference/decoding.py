@@ -25,7 +25,7 @@ Path = Literal["spherical", "linear"]
 class LatentFrame:
     """Where latents lie, for models whose prior is not N(0, I): z = centre + scale * coordinate."""
 
-    centre: Float[Tensor, "latent"]
+    center: Float[Tensor, "latent"]
     scale: Float[Tensor, "latent"]
 
 
@@ -108,13 +108,13 @@ def top_kl_dimensions(kl_per_dimension_nats: Float[Tensor, "latent"], count: int
 
 
 def traversal_latents(
-    centre: Float[Tensor, "latent"], dimensions: Sequence[int], steps: int, radius: float
+    center: Float[Tensor, "latent"], dimensions: Sequence[int], steps: int, radius: float
 ) -> LatentGrid:
     """Set one dimension a row to values from -radius to radius, the others as in `centre`.
 
     The values are latent coordinates, so they count the prior's standard deviations.
     """
-    latents = centre.repeat(len(dimensions), steps, 1)
+    latents = center.repeat(len(dimensions), steps, 1)
     for row, dimension in enumerate(dimensions):
         latents[row, :, dimension] = torch.linspace(-radius, radius, steps)
     return latents
@@ -139,7 +139,7 @@ def traversals(
 
 
 def _in_frame(latents: LatentGrid, frame: LatentFrame | None) -> LatentGrid:
-    return latents if frame is None else frame.centre + frame.scale * latents
+    return latents if frame is None else frame.center + frame.scale * latents
 
 
 def gaussian_quantiles(size: int) -> Float[Tensor, "size"]:

@@ -65,9 +65,9 @@ def test_scores_of_known_importances(importance, expected):
 
 
 def test_scores_need_two():
-    with pytest.raises(ValueError, match="two factors and two latent dimensions"):
+    with pytest.raises(ValueError, match="at least two factors and two latent dimensions"):
         disentanglement(np.ones((3, 1)))
-    with pytest.raises(ValueError, match="two factors and two latent dimensions"):
+    with pytest.raises(ValueError, match="at least two factors and two latent dimensions"):
         completeness(np.ones((1, 3)))
 
 

@@ -155,7 +155,7 @@ def test_an_outlier_lowers_the_gap():
 
 
 def test_gaps_refuse_what_has_none():
-    with pytest.raises(ValueError, match="two latent dimensions or more"):
+    with pytest.raises(ValueError, match="at least two latent dimensions"):
         gap(noise(10, 1), drawn(10, 3))
     with pytest.raises(ValueError, match="a factor of one value has no entropy"):
         gap(noise(10, 2), np.zeros((10, 1), np.int64))

@@ -241,5 +241,5 @@ def test_codes_all_constant(value):
 def test_codes_that_are_not_finite_are_refused(wrong, split):
     codes = [codes.copy() for codes in MIXED]
     codes[split][7, 1] = wrong
-    with pytest.raises(ValueError, match="codes must be finite"):
+    with pytest.raises(ValueError, match="latents must be finite"):
         report(codes[0], codes[1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.estimators.representations import drawn, duplicated, grid, noise, perfect, turned
-from vaelab.estimators.disentanglement.sap import sap_score, single_code_accuracies
+from vaelab.estimators.disentanglement.sap import sap_score, single_dimension_accuracies
 
 SIZES = (2, 4, 5)
 FACTORS = grid(*SIZES, repeats=3)
@@ -18,7 +18,7 @@ def score(codes: np.ndarray) -> float:
 
 def test_accuracies_of_a_perfect_code():
     codes = perfect(FACTORS)[:, [2, 0, 1]]
-    found = single_code_accuracies(codes, FACTORS, codes, FACTORS)
+    found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
     # Factor k is in dimension (k + 1) % 3; by the others, on a whole grid, one value is guessed.
     expected = [[1 / 2, 1, 1 / 2], [1 / 4, 1 / 4, 1], [1, 1 / 5, 1 / 5]]
     assert found == pytest.approx(np.array(expected))
@@ -38,7 +38,7 @@ def test_score_falls_as_a_pair_is_turned():
     factors = grid(2, 2, repeats=3)
     codes = turned(perfect(factors))
     # v1 - v2 and v1 + v2 both tell v1 three times in four.
-    found = single_code_accuracies(codes, factors, codes, factors)
+    found = single_dimension_accuracies(codes, factors, codes, factors)
     assert found == pytest.approx(np.full((2, 2), 0.75))
 
 
@@ -46,7 +46,7 @@ def test_score_of_one_dimension_for_two_factors():
     codes = perfect(FACTORS)
     codes[:, 0] = FACTORS[:, 0] * 100 + FACTORS[:, 2]
     codes[:, 2] = 0
-    found = single_code_accuracies(codes, FACTORS, codes, FACTORS)
+    found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
     assert found[0].tolist() == [1, 0.5, 0.5]
     # 4 thresholds between 10 runs of values: each half of the first has its own.
     assert 1 / 5 < found[2, 0] < 1
@@ -56,7 +56,7 @@ def test_score_of_one_dimension_for_two_factors():
 def test_middle_values_are_read(values):
     factors = grid(values, repeats=6)
     codes = np.concatenate([perfect(factors), 0 * perfect(factors)], 1)
-    found = single_code_accuracies(codes, factors, codes, factors)
+    found = single_dimension_accuracies(codes, factors, codes, factors)
     assert found == pytest.approx(np.array([[1, 1 / values]]))
 
 
@@ -83,7 +83,7 @@ def test_a_two_valued_attribute_is_read_by_one_threshold(share):
     train, test = (rng.uniform(size=(300, 1)) < share).astype(np.int64), np.arange(200)[:, None] % 2
     codes = train * [1, -2, 0] + rng.normal(size=(300, 3))
     others = test * [1, -2, 0] + rng.normal(size=(200, 3))
-    found = single_code_accuracies(codes, train, others, test)[0]
+    found = single_dimension_accuracies(codes, train, others, test)[0]
     for j in range(3):
         guess = guesses_by_trying(codes[:, j], train[:, 0], others[:, j])
         # As many of each value in test: the balanced accuracy is the share of right guesses.
@@ -96,14 +96,14 @@ def test_accuracy_weighs_values_the_same():
     test = np.repeat([0, 1], [90, 10])[:, None]
     # In test 1 of 10 images of value 1 looks like it, and all of value 0 look right.
     looks = np.where(np.arange(100) == 99, 1.0, 0.0)[:, None]
-    found = single_code_accuracies(train.astype(np.float64), train, looks, test)
+    found = single_dimension_accuracies(train.astype(np.float64), train, looks, test)
     assert found == pytest.approx(np.array([[(1 + 0.1) / 2]]))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
 def test_a_constant_code_guesses(value):
     codes = np.full((len(FACTORS), 2), value)
-    found = single_code_accuracies(codes, FACTORS, codes, FACTORS)
+    found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
     assert found == pytest.approx(np.array([[1 / v] * 2 for v in SIZES]))
     assert score(codes) == 0
 
@@ -111,7 +111,7 @@ def test_a_constant_code_guesses(value):
 def test_score_of_noise_is_about_0():
     train, test = drawn(2_000, *SIZES, seed=1), drawn(2_000, *SIZES, seed=2)
     codes = noise(2_000, 6, seed=1), noise(2_000, 6, seed=2)
-    accuracies = single_code_accuracies(codes[0], train, codes[1], test)
+    accuracies = single_dimension_accuracies(codes[0], train, codes[1], test)
     for v, found in zip(SIZES, accuracies, strict=True):
         error = np.sqrt(1 / v * (1 - 1 / v) / 2_000)
         assert abs(found - 1 / v).max() < 6 * error
@@ -121,16 +121,16 @@ def test_score_of_noise_is_about_0():
 def test_thresholds_are_fitted_on_train():
     wrong = (FACTORS + 1) % SIZES
     codes = perfect(FACTORS)
-    found = single_code_accuracies(codes, FACTORS, codes, wrong)
+    found = single_dimension_accuracies(codes, FACTORS, codes, wrong)
     assert np.diag(found).tolist() == [0, 0, 0]
 
 
 def test_a_value_that_train_lacks_is_never_right():
     train, test = grid(3, repeats=4), grid(4, repeats=4)
-    found = single_code_accuracies(1.0 * train, train, 1.0 * test, test)
+    found = single_dimension_accuracies(1.0 * train, train, 1.0 * test, test)
     assert found == pytest.approx(np.array([[3 / 4]]))
 
 
 def test_score_needs_two_dimensions():
-    with pytest.raises(ValueError, match="two latent dimensions or more"):
+    with pytest.raises(ValueError, match="at least two latent dimensions"):
         score(perfect(FACTORS)[:, :1])

@@ -9,7 +9,7 @@ from pipeline.comparison.hypotheses import (
     hypothesis_result,
     hypothesis_results,
 )
-from vaelab.estimators.over_seeds import mean_and_standard_error
+from vaelab.estimators.statistics import mean_and_standard_error
 
 CLAIM = Hypothesis("a is lower than b", "group.metric", "a", "b")
 

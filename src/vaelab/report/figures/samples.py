@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vaelab.figures import report_samples
-from vaelab.figures.report_samples import Against
+from vaelab.figures.report_samples import ValueAndFloor
 from vaelab.metrics import SPACES, SPECS, MetricSpec
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
@@ -50,7 +50,7 @@ def _distances(result: EvaluationResult) -> Iterator[ReportFigure]:
         yield ReportFigure(
             "manifold",
             "samples",
-            report_samples.manifold_figure(full),
+            report_samples.precision_recall_figure(full),
             "; ".join(
                 f"{text}: "
                 + ", ".join(f"{name} {format_number(s.value, 2)}" for name, s in shares.items())
@@ -62,14 +62,14 @@ def _distances(result: EvaluationResult) -> Iterator[ReportFigure]:
         )
 
 
-def _shares(result: EvaluationResult, space: str) -> dict[str, Against]:
+def _shares(result: EvaluationResult, space: str) -> dict[str, ValueAndFloor]:
     found = {name: _against(result, metric, space) for name, metric in MANIFOLD.items()}
     return {name: share for name, share in found.items() if share}
 
 
-def _against(result: EvaluationResult, metric: MetricSpec, space: str) -> Against | None:
+def _against(result: EvaluationResult, metric: MetricSpec, space: str) -> ValueAndFloor | None:
     value, floor = (result.value(name) for name in metric.in_space(space))
-    return None if value is None or floor is None else Against(value, floor)
+    return None if value is None or floor is None else ValueAndFloor(value, floor)
 
 
 def _images(result: EvaluationResult) -> Iterator[ReportFigure]:
