@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro compare tune bench dashboard ui test docs chaos audit check format clean help
+.PHONY: repro compare tune bench dashboard ui test test-slow docs chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,9 +38,14 @@ dashboard: $(INSTALLED)  ## watch the study at http://127.0.0.1:8080 (PORT=... f
 ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for another port)
 	$(ENVIRONMENT) python -m pipeline.tracking.ui --port $(or $(PORT),5000)
 
-test: $(INSTALLED)  ## the whole test suite, on up to four cores
-	$(ENVIRONMENT) python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-		--no-loadscope-reorder --durations 25 --durations-min 5
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	--no-loadscope-reorder --durations 25 --durations-min 5
+
+test: $(INSTALLED)  ## the tests to run after each change, on up to four cores
+	$(ENVIRONMENT) $(PYTEST)
+
+test-slow: $(INSTALLED)  ## the tests marked slow: studies, experiments and outages for real
+	$(ENVIRONMENT) $(PYTEST) -m slow
 
 docs: $(INSTALLED)  ## these pages and the API reference, into docs/_build/html
 	$(ENVIRONMENT) sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pipeline.conftest import Copy, make_copy
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.slow
 
 PARAMS = """
 data: {name: digits, folder: data/images}

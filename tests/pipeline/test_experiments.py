@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.pipeline.conftest import make_copy
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.slow
 
 
 def test_queued_experiments_by_two_workers_all_reach_the_main_store(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.pipeline.conftest import Copy, make_copy
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 60
 
 
@@ -29,7 +31,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-@pytest.mark.pipeline
 def test_a_stopped_training_of_two_goes_on_in_one(place: Copy) -> None:
     """SIGTERM to the stage reaches both; the main one writes a checkpoint, in the same folder."""
     output = place.path / "said"
@@ -61,7 +62,6 @@ def test_a_stopped_training_of_two_goes_on_in_one(place: Copy) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.pipeline
 def test_a_store_that_is_not_there_is_one_line_and_ends_all(place: Copy) -> None:
     place.set_params(machine__processes=2)
     away = "http://127.0.0.1:9"

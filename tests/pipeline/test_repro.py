@@ -19,8 +19,6 @@ from vaelab.data.dataset import PreparedData
 from vaelab.inference.decoding import decode_means, reconstructions
 from vaelab.models.saving import load_model, weights_sha256
 
-pytestmark = pytest.mark.pipeline
-
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Copy:

@@ -12,7 +12,7 @@ from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
 from vaelab.runtime.files import sha256, write_text
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.slow
 
 SIDE, LATENTS, NOISE = 3, 3, 0.1
 PIXELS = SIDE * SIDE

@@ -22,8 +22,6 @@ from tests import ROOT
 from vaelab.config import TrackingSettings, TrainSettings, UserError
 from vaelab.training.progress import EpochReport
 
-pytestmark = pytest.mark.pipeline
-
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +60,7 @@ def test_a_server_that_does_not_answer_is_found_out_in_seconds() -> None:
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_simultaneous_first_uses_of_one_store_all_work(tmp_path: Path) -> None:
     script = (
         "from pipeline import tracking\n"

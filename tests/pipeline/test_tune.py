@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tests.pipeline import postgresql
 from tests.pipeline.conftest import Copy, make_copy
 
-pytestmark = pytest.mark.pipeline
+pytestmark = pytest.mark.slow
 
 # Trials of about half a second, of which the start-up ones are random.
 SMALL_STUDY: dict[str, Any] = {

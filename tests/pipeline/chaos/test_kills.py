@@ -16,7 +16,7 @@ LONG = [
 ]
 
 
-@pytest.mark.pipeline
+@pytest.mark.slow
 def test_a_training_killed_twice_is_the_same_training(tmp_path: Path) -> None:
     """The short form: training alone."""
     copy = make_copy(tmp_path, train__epochs=60)

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-@pytest.mark.pipeline
+@pytest.mark.slow
 def test_a_server_that_dies_while_training_misses_nothing(folder: Path, server: Server) -> None:
     """The short form: training alone, and a server that comes back when it is over."""
     copy = make_copy(folder, **settings(EPOCHS_OF_THE_SHORT_FORM))

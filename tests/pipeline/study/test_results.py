@@ -44,8 +44,6 @@ from vaelab.models.model import Model
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
-pytestmark = pytest.mark.pipeline
-
 EPOCHS, TRIALS, SEEDS = 4, 6, 2
 LATENT, WEIGHT, HIDDEN = "model.latent_dim", "train.kl_weight", "model.hidden"
 CHANGES: dict[str, dict[str, Any]] = {

@@ -25,8 +25,6 @@ from tests.pipeline.study.conftest import change_directory
 from vaelab.config import Settings, TrackingSettings, load_settings
 from vaelab.data.dataset import PreparedData
 
-pytestmark = pytest.mark.pipeline
-
 WEIGHT = "train.kl_weight"
 DRAWN: dict[str, Any] = {
     "params": {WEIGHT: 0.5},

@@ -20,8 +20,6 @@ from vaelab.config import Settings, UserError, parse_settings
 from vaelab.models.saving import CONFIG
 from vaelab.training.vectorized import VectorizedTrainer
 
-pytestmark = pytest.mark.pipeline
-
 
 def settings(space: dict[str, object], trials: int, **tune: object) -> Settings:
     return parse_settings(
