@@ -1,4 +1,4 @@
-"""The code of docs/extending.md, run in a copy of the repository: each file where the page says."""
+"""The code of docs/extending.md, run in a copy of the repository without any other change."""
 
 import os
 import re
@@ -7,24 +7,40 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline import paths
 from tests import ROOT
+from tests.bad_input.sandbox import COUNT, write_model, write_prepared
+from vaelab.runtime.serialization import write_arrays, write_csv
 
 PAGE = (ROOT / "docs/extending.md").read_text()
+BLOCKS = re.findall(
+    r"(?:^`([\w.]+)` in (?:`([\w/]+)`|[\w' ]+):\n\n)?^```(python|diff)\n(.*?)^```",
+    PAGE,
+    re.M | re.S,
+)
 FILES = {
-    f"{folder}/{name}": code
-    for name, folder, code in re.findall(
-        r"^`(\w+\.py)` in `([\w/]+)`:\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE
-    )
+    f"{folder}/{name}": code for name, folder, kind, code in BLOCKS if name and kind == "python"
 }
-SCRIPTS = re.findall(r"(?<!`:)\n\n```python\n(.*?)```", PAGE, re.DOTALL)
+DIFFS = {str(Path(folder, name)): code for name, folder, kind, code in BLOCKS if kind == "diff"}
+SCRIPT = "\n".join(code for name, _, kind, code in BLOCKS if not name and kind == "python")
 CHECKS = """
-from vaelab.config import ModelSettings, UserError, objective_names
-from vaelab.objectives import objective_class
-from vaelab.training.fingerprint import training_settings
-from vaelab.models.model import build_model, with_own_settings
+import sys
 
+from pipeline import encode, render
+from pipeline.artifacts import TrainedArtifacts
+from tests.test_structure import test_a_stage_depends_on_every_file_that_its_script_imports
+from vaelab.config import ModelSettings, UserError, objective_names
+from vaelab.evaluation import EvaluationData, evaluate
+from vaelab.metrics import lookup
+from vaelab.models.model import build_model, with_own_settings
+from vaelab.objectives import objective_class
+from vaelab.runtime.serialization import read_arrays
+from vaelab.training.fingerprint import training_settings
+
+# The objective, the network and the prior
 assert "denoising_autoencoder" in objective_names()
 assert "laplace" in objective_class("iwae").priors()
 assert "laplace" not in objective_class("gan").priors()
@@ -50,34 +66,85 @@ for part, name, own, message in (
         assert f"model.{part}.{name}.{message}" in str(error), error
     else:
         raise AssertionError(message)
+
+# The metric
+data = EvaluationData(name="digits", levels=256, train=train, test=validation)
+small = settings.evaluate.model_copy(update={"importance_samples": 2})
+measured = evaluate(trainer.model.eval(), data, small, cpu, groups={"test"}).metrics["test"]
+assert 5 < measured["psnr_decibels"] < 40
+assert lookup("psnr_decibels").direction == "higher"
+
+# The figure
+artifacts = TrainedArtifacts.load(settings.machine)
+assert "latent_norms" in (name for name, _ in render.figures(artifacts, settings.render))
+
+# The stage
+sys.argv = ["encode"]
+encode.main()
+assert read_arrays(encode.LATENTS)["mean"].shape == (6, 2)
+test_a_stage_depends_on_every_file_that_its_script_imports("encode")
 """  # noqa: E501
 
 
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository's code with the page's files."""
-    folder = tmp_path_factory.mktemp("extended")
-    skipped = shutil.ignore_patterns("__pycache__")
+def apply_diff(text: str, diff: str) -> str:
+    """Return the text with each part of a diff, between lines of @@, applied where it fits."""
+    for part in re.split(r"^@@.*\n", diff, flags=re.M):
+        lines = part.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line[0] in " -")
+        after = "".join(line[1:] for line in lines if line[0] in " +")
+        assert text.count(before) == 1, f"this does not fit, or fits more than once:\n{before}"
+        text = text.replace(before, after)
+    return text
+
+
+@pytest.fixture
+def extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the repository's code with the page's changes, a model and its data."""
     for name in ("src", "pipeline"):
-        shutil.copytree(ROOT / name, folder / name, ignore=skipped)
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tests").mkdir()
+    for name in ("dvc.yaml", "tests/__init__.py", "tests/test_structure.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
     for path, code in FILES.items():
-        assert not (folder / path).exists(), f"{path} is not a new file"
-        (folder / path).write_text(code)
-    return folder
-
-
-def test_the_page_shows_a_file_of_each_kind() -> None:
-    folders = {str(Path(path).parent) for path in FILES}
-    assert {"src/vaelab/objectives", "src/vaelab/models/networks", "src/vaelab/models/priors"} <= (
-        folders
+        assert not (tmp_path / path).exists(), f"{path} is not a new file"
+        (tmp_path / path).write_text(code)
+    for path, diff in DIFFS.items():
+        (tmp_path / path).write_text(apply_diff((tmp_path / path).read_text(), diff))
+    monkeypatch.chdir(tmp_path)
+    paths.PARAMS.write_text("# the defaults\n")
+    write_prepared()
+    write_model()
+    latents = np.ones((COUNT, 2))
+    write_arrays(paths.TEST_LATENTS, {"mean": latents, "stddev": latents})
+    dimensions = dict.fromkeys(
+        ("mean_variance", "aggregate_mean", "aggregate_stddev", "kl_nats"), 1.0
     )
+    write_csv(paths.LATENT_DIMENSIONS, [{"dimension": index, **dimensions} for index in range(2)])
+    return tmp_path
 
 
-def test_the_code_of_the_page_runs(copied: Path) -> None:
+def test_the_page_shows_code_for_each_kind_of_addition() -> None:
+    assert {str(Path(path).parent) for path in FILES} == {
+        "src/vaelab/objectives",
+        "src/vaelab/models/networks",
+        "src/vaelab/models/priors",
+        "src/vaelab/estimators",
+        "src/vaelab/figures",
+        "pipeline",
+    }
+    assert set(DIFFS) == {
+        "src/vaelab/evaluation/bounds.py",
+        "src/vaelab/metrics/bounds.py",
+        "pipeline/render.py",
+        "dvc.yaml",
+    }
+
+
+def test_the_code_of_the_page_runs(extended: Path) -> None:
     found = subprocess.run(
-        [sys.executable, "-c", "\n".join([*SCRIPTS, CHECKS])],
-        cwd=copied,
-        env={**os.environ, "PYTHONPATH": str(copied / "src")},
+        [sys.executable, "-c", SCRIPT + CHECKS],
+        cwd=extended,
+        env={**os.environ, "PYTHONPATH": f"{extended / 'src'}{os.pathsep}{extended}"},
         capture_output=True,
         text=True,
     )
