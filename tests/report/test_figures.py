@@ -34,36 +34,36 @@ TABLE = {
 }
 
 
-def drawn(result: EvaluationResult) -> dict[str, ReportFigure]:
+def figures(result: EvaluationResult) -> dict[str, ReportFigure]:
     return {figure.name: figure for figure in report_figures(result)}
 
 
 def test_the_ladder_has_the_bounds_with_half_the_samples_and_with_all():
-    found = drawn(made_up(BOUND, SIMULATED))["ladder"]
+    found = figures(made_up(BOUND, SIMULATED))["ladder"]
     assert found.section == "bound"
     assert found.alternative == (
         "300 test images: negative ELBO −3, NLL, K = 50 −4.5, NLL, K = 100 −5; "
         "16 images sampled from the model: annealed, upper 2.5, annealed, lower 2.25."
     )
-    assert "ladder" not in drawn(made_up({"test.nll_nats": -5.0, "test.neg_elbo_nats": -5.0}))
+    assert "ladder" not in figures(made_up({"test.nll_nats": -5.0, "test.neg_elbo_nats": -5.0}))
 
 
 def test_the_kl_loss_is_decomposed_into_the_measured_terms():
     split = {"latent.total_correlation_nats": 1.5, "latent.dimension_wise_kl_nats": 0.5}
-    three = drawn(made_up(TERMS, split, {"test.kl_loss_nats": 5.25}))["rate"]
+    three = figures(made_up(TERMS, split, {"test.kl_loss_nats": 5.25}))["rate"]
     assert three.alternative == (
         "mutual information 3 nats, total correlation 1.5 nats, dimension-wise KL 0.5 nats."
     )
     assert "5.25 nats" in three.figure.get_suptitle()
     # Without a standard prior, and without a bound.
     correlation = {"latent.total_correlation_nats": 1.5}
-    two = drawn(made_up(TERMS, correlation))["rate"]
+    two = figures(made_up(TERMS, correlation))["rate"]
     assert two.alternative == "mutual information 3 nats, KL of the aggregate posterior 2 nats."
     assert "5 nats" in two.figure.get_suptitle()
 
 
 def test_dimensions_are_drawn_from_their_table():
-    found = drawn(made_up(dimensions=TABLE))
+    found = figures(made_up(dimensions=TABLE))
     assert {name: figure.section for name, figure in found.items()} == {
         "moments": "latent",
         "collapse": "collapse",
@@ -73,28 +73,28 @@ def test_dimensions_are_drawn_from_their_table():
     assert found["collapse"].alternative == "From 2 nats down to 0.12; not active: 1."
     assert "1 of 2 above 0.01." in found["variances"].alternative
     flow = description(model=ModelSettings(latent_dim=2, prior="flow"))
-    assert "moments" not in drawn(made_up(dimensions=TABLE, description=flow))
+    assert "moments" not in figures(made_up(dimensions=TABLE, description=flow))
 
 
 def test_the_scatter_plot_has_the_latent_means():
     means = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], np.float32)
-    found = drawn(made_up(means=means, labels=np.array([0, 1, 1])))["scatter"]
+    found = figures(made_up(means=means, labels=np.array([0, 1, 1])))["scatter"]
     assert found.alternative == (
         "Scatter plot of 3 latent means of 2 classes: their means are 1.5 apart."
     )
-    assert "scatter" not in drawn(made_up(means=means[:1]))
+    assert "scatter" not in figures(made_up(means=means[:1]))
 
 
 def test_the_alternative_text_of_a_scatter_plot():
     means = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 0.5], [9.0, -4.0]], np.float32)
     labels, names = np.array([0, 0, 1, 2]), info(class_names=("cat", "dog", "owl"))
-    named = drawn(made_up(means=means, labels=labels, info=names))["scatter"]
+    named = figures(made_up(means=means, labels=labels, info=names))["scatter"]
     assert named.alternative == (
         "Scatter plot of 4 latent means of 3 classes: the means of cat and dog are closest, those "
         "of cat and owl farthest apart."
     )
     for none in (None, np.zeros(4, np.int64)):
-        plain = drawn(made_up(means=means, labels=none, info=info(class_names=None)))["scatter"]
+        plain = figures(made_up(means=means, labels=none, info=info(class_names=None)))["scatter"]
         assert plain.alternative == (
             "Scatter plot of 4 latent means; their largest variance is in z0, from 0 to 9."
         )
@@ -103,8 +103,10 @@ def test_the_alternative_text_of_a_scatter_plot():
 def test_random_binarization_is_mentioned_in_the_caption():
     shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
     fresh = made_up(arrays=shown, info=info(binarization="fresh"))
-    assert "at random from the gray image that is shown." in drawn(fresh)["nearest"].caption
-    assert drawn(made_up(arrays=shown))["nearest"].caption.endswith("Distances are between pixels.")
+    assert "at random from the gray image that is shown." in figures(fresh)["nearest"].caption
+    assert figures(made_up(arrays=shown))["nearest"].caption.endswith(
+        "Distances are between pixels."
+    )
 
 
 def test_the_classes_with_the_largest_differences_are_named():
@@ -112,12 +114,12 @@ def test_the_classes_with_the_largest_differences_are_named():
     arrays = {"class_shares": shares, "class_shares_real": real_shares}
     named = made_up(info=info(class_names=("cat", "dog", "owl")), arrays=arrays)
     assert (
-        drawn(named)["classes"].alternative
+        figures(named)["classes"].alternative
         == "Most overrepresented: cat; most underrepresented: owl."
     )
     unnamed = made_up(info=info(class_names=None), arrays=arrays)
     assert (
-        drawn(unnamed)["classes"].alternative
+        figures(unnamed)["classes"].alternative
         == "Most overrepresented: 0; most underrepresented: 2."
     )
 
@@ -130,7 +132,7 @@ def test_feature_spaces_with_reference_values_are_compared():
         "samples.classifier_frechet_distance": 3.0,
         "samples.classifier_frechet_distance_floor": 0.0,
     }
-    assert drawn(made_up(numbers))["distances"].alternative == (
+    assert figures(made_up(numbers))["distances"].alternative == (
         "pixels: 2 times the value for training images."
     )
     shares = {
@@ -138,17 +140,17 @@ def test_feature_spaces_with_reference_values_are_compared():
         for name, value in (("precision", 0.9), ("recall", 0.5), ("density", 1.1))
         for suffix in ("", "_floor")
     }
-    assert "manifold" not in drawn(made_up(shares)), "one of four is missing"
+    assert "manifold" not in figures(made_up(shares)), "one of four is missing"
     complete = made_up(shares, {"samples.pca_coverage": 0.75, "samples.pca_coverage_floor": 1.0})
-    assert drawn(complete)["manifold"].alternative == (
+    assert figures(complete)["manifold"].alternative == (
         "principal components: precision 0.9, recall 0.5, density 1.1, coverage 0.75."
     )
 
 
 def test_effective_sample_sizes_of_one_sample_are_not_drawn():
     arrays = {"effective_sample_size": np.ones(9)}
-    assert drawn(made_up({"test.nll_importance_samples": 1}, arrays=arrays)) == {}
-    found = drawn(made_up({"test.nll_importance_samples": 4}, arrays=arrays))
+    assert figures(made_up({"test.nll_importance_samples": 1}, arrays=arrays)) == {}
+    found = figures(made_up({"test.nll_importance_samples": 4}, arrays=arrays))
     assert found["effective_samples"].alternative == (
         "Histogram: between 1 and 1 of 4 samples, 1 on average."
     )

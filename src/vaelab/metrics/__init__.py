@@ -1,7 +1,7 @@
 """The metrics: one `MetricSpec` for each, in the files of this package.
 
-A new metric is a function that computes it, called by `vaelab.evaluation`, and a spec here. The
-report, the glossary and the search for hyperparameters take all they need from the spec.
+A new metric is a function, which `vaelab.evaluation` calls, and a spec here. The report, the
+glossary and the search for hyperparameters take all they need from the spec.
 """
 
 from collections.abc import Iterator, Mapping

@@ -53,7 +53,7 @@ class MetricSpec:
 
     `names` has its full name, group.name; for a metric of feature spaces one name for each of
     `SPACES`. `references` has the names of the same quantity for real images or for chance, one
-    for each of `names` or none, and `reference_of` says what they are measured on.
+    for each of `names` or none; `reference_of` is what they are measured on.
     `standard_error` is a full name too. `unit` is empty for a pure number. `computed_by` is the
     function, as module.function. `interpretation` has a sentence for each rating, in which
     `{value}` stands for the value. The report uses it unless `vaelab.report.interpretations` has
@@ -78,7 +78,7 @@ class MetricSpec:
 
     @property
     def group(self) -> str:
-        """The group of metrics.json that holds the metric."""
+        """The group of metrics.json that the metric belongs to."""
         return self.names[0].partition(".")[0]
 
     @property

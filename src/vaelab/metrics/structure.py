@@ -80,7 +80,7 @@ METRICS = (
         unit="times the mean step",
         direction="lower",
         section="structure",
-        computed_by="vaelab.estimators.interpolation.largest_step",
+        computed_by="vaelab.estimators.interpolation.largest_step_ratio",
         what="Largest change between neighboring images of an interpolation over the mean change, "
         "averaged over pairs of test images: along the straight line between two latents.",
         good="Near 1: every step changes the image by the same amount.",
@@ -94,7 +94,7 @@ METRICS = (
         unit="times the mean step",
         direction="lower",
         section="structure",
-        computed_by="vaelab.estimators.interpolation.largest_step",
+        computed_by="vaelab.estimators.interpolation.largest_step_ratio",
         what="Largest change between neighboring images of an interpolation over the mean change, "
         "averaged over pairs of test images: along the arc between two latents.",
         good="Near 1: every step changes the image by the same amount.",

@@ -9,7 +9,7 @@ from vaelab.metrics import SectionName
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure, its alternative text of one sentence, and a caption that says how to read it.
+    """A figure, its alternative text of one sentence, and a caption that explains how to read it.
 
     `keep_light_background` is for figures whose colors stand for values: they are the same on a
     dark page.

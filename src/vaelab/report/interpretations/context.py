@@ -9,7 +9,7 @@ from vaelab.report.evaluation_result import EvaluationResult
 
 @dataclass(frozen=True)
 class Interpretation:
-    """A rating, and a sentence that says what the value means for this model."""
+    """A rating, and a sentence about what the value means for this model."""
 
     rating: Rating
     text: str
