@@ -40,8 +40,8 @@ def main() -> None:
         nargs="?",
         const="best",
         choices=apply.CHOICES,
-        help="only write the settings of a completed study into params.yaml: the best ones, or "
-        "those of the smallest latent size within one standard error of the best",
+        help="only write the best settings in results/tune into params.yaml, or those of the "
+        "smallest latent size within one standard error of the best",
     )
     parser.add_argument("--worker", type=float, metavar="DEADLINE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

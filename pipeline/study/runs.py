@@ -32,9 +32,9 @@ STATUS: Mapping[TrialState, Literal["FINISHED", "FAILED", "KILLED"]] = {
 def parent_run(store: Store, study: Study, settings: Settings, info: DatasetInfo) -> Run:
     """Return the parent run of a study; the first worker creates it."""
     with study_lock():
-        noted = study.user_attrs.get(PARENT)
-        if noted and store.has_run(noted):
-            run = Run(store.client, noted)
+        run_id = study.user_attrs.get(PARENT)
+        if run_id and store.has_run(run_id):
+            run = Run(store.client, run_id)
             run.reopen()
         else:
             tags = {"vaelab.study": study.study_name, **git_state()}
@@ -137,8 +137,8 @@ def _end(run: Run, trial: FrozenTrial) -> None:
         run.end("KILLED")
         return
     values = trial.values or []
-    named = {"value" if len(values) == 1 else f"value_{i}": v for i, v in enumerate(values)}
-    run.log_results(named | trial.user_attrs.get(METRICS, {}))
+    results = {"value" if len(values) == 1 else f"value_{i}": v for i, v in enumerate(values)}
+    run.log_results(results | trial.user_attrs.get(METRICS, {}))
     failure = {FAILURE: trial.user_attrs[FAILURE]} if FAILURE in trial.user_attrs else {}
     run.log_tags({STATE_TAG: trial.state.name.lower()} | failure)
     run.end(STATUS[trial.state])

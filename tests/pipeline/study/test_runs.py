@@ -1,4 +1,4 @@
-"""Runs of trials whose worker did not live to end them."""
+"""MLflow runs of a study, and of trials whose worker was killed before it ended them."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -21,7 +21,7 @@ from pipeline.study.storage import FAILURE
 from pipeline.tracking import BACKFILLED_TAG, Store, open_store
 from pipeline.tracking import Run as TrackedRun
 from tests import ROOT
-from tests.pipeline.study.conftest import change_directory
+from tests.pipeline.study.conftest import change_directory, copy_stores
 from vaelab.config import Settings, TrackingSettings, load_settings
 from vaelab.data.dataset import PreparedData
 
@@ -38,7 +38,7 @@ ENDS: tuple[dict[str, Any], ...] = (
     {"state": TrialState.FAIL},
     {"state": TrialState.RUNNING},
 )
-SAID = {
+ENDED_AS = {
     "0": ("FINISHED", "complete"),
     "1": ("KILLED", "pruned"),
     "2": ("FAILED", "fail"),
@@ -53,11 +53,13 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a store for all tests: to make its tables takes seconds."""
+def folder(tmp_path_factory: pytest.TempPathFactory, empty_stores: Path) -> Iterator[Path]:
+    """A folder with a store for all tests, which is the current one."""
+    folder = tmp_path_factory.mktemp("store")
+    copy_stores(empty_stores, folder)
     with pytest.MonkeyPatch.context() as patch:
-        change_directory(tmp_path_factory.mktemp("store"), patch)
-        yield Path.cwd()
+        change_directory(folder, patch)
+        yield folder
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def study() -> Study:
     return study
 
 
-def test_a_parent_run_that_was_cut_short_is_gone_on_with(
+def test_a_parent_run_that_was_cut_short_is_completed(
     store: Store,
     study: Study,
     settings: Settings,
@@ -93,8 +95,8 @@ def test_a_parent_run_that_was_cut_short_is_gone_on_with(
     assert len(run.inputs.dataset_inputs) == 1
 
 
-def begin(store: Store, study: Study, settings: Settings) -> StudyRuns:
-    """Begin the runs of all trials, and end none, as a worker does that is killed; give another."""
+def start_runs(store: Store, study: Study, settings: Settings) -> StudyRuns:
+    """Start the runs of all trials, and end none, as a killed worker does; return a new worker."""
     parent = store.create_run("small", {})
     worker = StudyRuns(store, parent, "small")
     for trial in study.trials:
@@ -103,8 +105,8 @@ def begin(store: Store, study: Study, settings: Settings) -> StudyRuns:
     return StudyRuns(store, parent, "small")
 
 
-def settle(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run]:
-    """Let a worker settle the runs; give those of trials by key, of which none may be doubled."""
+def reconcile(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run]:
+    """Let a worker reconcile the runs; return the trials' runs, of which each key has one."""
     worker.reconcile(ended_runs(study, settings))
     worker.close()
     assert not worker.writer.unavailable
@@ -115,15 +117,15 @@ def settle(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run
     return found
 
 
-def said(runs: Mapping[str, Run]) -> dict[str, tuple[str, str]]:
+def statuses(runs: Mapping[str, Run]) -> dict[str, tuple[str, str]]:
     return {key: (run.info.status, run.data.tags[STATE_TAG]) for key, run in runs.items()}
 
 
 def test_runs_left_open_end_as_their_trials_did(
     store: Store, study: Study, settings: Settings
 ) -> None:
-    runs = settle(begin(store, study, settings), study, settings)
-    assert said(runs) == SAID
+    runs = reconcile(start_runs(store, study, settings), study, settings)
+    assert statuses(runs) == ENDED_AS
     assert runs["0"].data.metrics == {"value": -3.0, "kl_loss_nats": 7.0}
     assert runs["2"].data.tags[FAILURE] == "too large"
 
@@ -133,17 +135,17 @@ def test_a_run_that_was_cut_short_gets_its_settings(
 ) -> None:
     parent = store.create_run("small", {})
     store.create_run("trial 0", {TRIAL_TAG: "small/0"}, parent.run_id)
-    run = settle(StudyRuns(store, parent, "small"), study, settings)["0"]
+    run = reconcile(StudyRuns(store, parent, "small"), study, settings)["0"]
     assert run.data.params[WEIGHT] == "0.5"
-    assert said({"0": run})["0"] == SAID["0"]
+    assert statuses({"0": run})["0"] == ENDED_AS["0"]
 
 
 def test_finished_trials_without_a_run_get_one(
     store: Store, study: Study, settings: Settings
 ) -> None:
     worker = StudyRuns(store, store.create_run("small", {}), "small")
-    runs = settle(worker, study, settings)
-    assert said(runs) == {key: SAID[key] for key in "012"}
+    runs = reconcile(worker, study, settings)
+    assert statuses(runs) == {key: ENDED_AS[key] for key in "012"}
     assert runs["0"].data.metrics == {"value": -3.0, "kl_loss_nats": 7.0}
     assert runs["0"].data.params[WEIGHT] == "0.5"
     assert runs["0"].data.params["train.epochs"] == str(
@@ -153,10 +155,10 @@ def test_finished_trials_without_a_run_get_one(
     assert runs["0"].info.run_name == "trial 0"
 
 
-def test_what_is_settled_stays_as_it_is(store: Store, study: Study, settings: Settings) -> None:
-    worker = begin(store, study, settings)
-    before = settle(worker, study, settings)
-    after = settle(StudyRuns(store, worker.parent, "small"), study, settings)
+def test_reconciled_runs_stay_as_they_are(store: Store, study: Study, settings: Settings) -> None:
+    worker = start_runs(store, study, settings)
+    before = reconcile(worker, study, settings)
+    after = reconcile(StudyRuns(store, worker.parent, "small"), study, settings)
     assert {k: r.to_dictionary() for k, r in before.items()} == {
         k: r.to_dictionary() for k, r in after.items()
     }
@@ -168,14 +170,14 @@ def test_runs_of_another_study_are_left_alone(
     other = StudyRuns(store, store.create_run("other", {}), "other")
     other.start(describe_trial(settings, 0, {WEIGHT: 0.5}))
     other.close()
-    runs = settle(begin(store, study, settings), study, settings)
-    assert said({"it": runs["other/0"]}) == {"it": ("RUNNING", "running")}
+    runs = reconcile(start_runs(store, study, settings), study, settings)
+    assert statuses({"it": runs["other/0"]}) == {"it": ("RUNNING", "running")}
 
 
 def test_a_study_may_have_more_runs_than_a_page_of_the_store(
     store: Store, study: Study, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker = begin(store, study, settings)
+    worker = start_runs(store, study, settings)
     by_twos = partial(store.client.search_runs, max_results=2)
     monkeypatch.setattr(store.client, "search_runs", by_twos)
     found = store.children(worker.parent.run_id, TRIAL_TAG)
@@ -194,7 +196,7 @@ def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings:
             value=-2.5,
         )
     )
-    runs = settle(begin(store, study, settings), study, settings)
+    runs = reconcile(start_runs(store, study, settings), study, settings)
     run = runs["finalist 0"]
     assert run.info.run_name == f"finalist 0, seed {settings.train.seed + 2}"
     assert run.data.params["train.seed"] == str(settings.train.seed + 2)
@@ -202,10 +204,10 @@ def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings:
     assert run.data.metrics == {"value": -2.5}
 
 
-def test_two_values_are_told_apart(store: Store, settings: Settings) -> None:
+def test_two_values_have_different_names(store: Store, settings: Settings) -> None:
     study = optuna.create_study(study_name="small", directions=["minimize", "minimize"])
     study.add_trial(create_trial(**DRAWN, values=[1.0, 2.0]))
-    runs = settle(begin(store, study, settings), study, settings)
+    runs = reconcile(start_runs(store, study, settings), study, settings)
     assert runs["0"].data.metrics == {"value_0": 1.0, "value_1": 2.0}
 
 
