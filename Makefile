@@ -27,7 +27,7 @@ tune: $(INSTALLED)  ## a study of the settings in tune.search_space (WORKERS=4; 
 	$(ENVIRONMENT) python -m pipeline.tune $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(filter-out 0,$(APPLY)),--apply $(filter best smallest,$(APPLY)))
 
-BENCHMARKS := training overhead startup together large_data cost
+BENCHMARKS := training overhead startup vectorized large_data cost
 
 bench: $(INSTALLED)  ## speed beside other tools and beside the machine's limit (docs/speed.md)
 	for name in $(BENCHMARKS); do $(ENVIRONMENT) python -m benchmarks.$$name || exit; done

@@ -73,7 +73,7 @@ def score(job: tuple[str, int, int, int]) -> tuple[np.ndarray, float]:
 
 
 def settings(member: str, seed: int, epochs: int) -> Settings:
-    """Give a member's settings: all but objective and prior are the same."""
+    """Return a member's settings: all but objective and prior are the same."""
     objective, _, prior = member.partition("-")
     model = {
         "network": "mlp",

@@ -125,7 +125,7 @@ def epoch_of(loop: Trainer) -> Callable[[], object]:
 
 
 def measure(curve: Curve) -> Mapping[int, float]:
-    """Give the least seconds at each value, and print them."""
+    """Return the least seconds at each value, and print them."""
     works = {value: curve.work(value) for value in curve.values}
     seconds = {value: math.inf for value in curve.values}
     for _ in range(ROUNDS):
@@ -140,7 +140,7 @@ def measure(curve: Curve) -> Mapping[int, float]:
 
 
 def exponent(seconds: Mapping[int, float], before: int, value: int) -> float:
-    """Give the power of the value with which cost grew between two."""
+    """Return the power of the value with which cost grew between two."""
     return math.log(seconds[value] / seconds[before]) / math.log(value / before)
 
 

@@ -96,7 +96,7 @@ def drawn(images: int) -> Splits:
 
 
 def settings(member: str, seed: int, epochs: int, weight: float) -> Settings:
-    """Give a member's settings: all but the objective is the same."""
+    """Return a member's settings: all but the objective is the same."""
     model = {
         "network": "conv",
         "channels": (8, 16, 32),

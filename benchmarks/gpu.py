@@ -114,7 +114,7 @@ def split(data: PreparedData, name: str, images: int | None, device: torch.devic
 
 
 def launch_seconds(loop: Trainer) -> float:
-    """Give what starting the kernels of a step takes, at the rate of empty ones; 0 on a CPU."""
+    """Return what starting the kernels of a step takes, at the rate of empty ones; 0 on a CPU."""
     if loop.device.type != "cuda":
         return 0.0
     steps = loop.steps_of_epoch()

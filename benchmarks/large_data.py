@@ -121,7 +121,7 @@ def train(file: Path, steps: int | None) -> None:
 
 
 def own_megabytes() -> float:
-    """Give the memory that is the process's own: no pages of files."""
+    """Return the memory that is the process's own: no pages of files."""
     taken = psutil.Process().memory_info()
     return float(taken.rss - taken.shared) / 1e6
 

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def settings(network: str) -> Settings:
-    """Give the settings: pythae's default widths, or vaelab's default filters."""
+    """Return the settings: pythae's default widths, or vaelab's default filters."""
     model = {"network": network, "hidden": (512,), "latent_dim": 20, "likelihood": "bernoulli"}
     return parse_settings({"model": model, "train": {"objective": "vae", "epochs": 3}})
 
@@ -124,7 +124,7 @@ def compare(
 
 
 def run_vaelab(model: Model, images: Tensor, samples: int, seed: int) -> tuple[np.ndarray, float]:
-    """Give the log-likelihood of each image, and the seconds."""
+    """Return the log-likelihood of each image, and the seconds."""
     noise = rng_stream(seed, "likelihood")
     with torch.inference_mode():
         model.decode(model.encode(images[:BATCH]).mean)
@@ -145,7 +145,7 @@ def run_pythae(
     seed: int,
     arguments: argparse.Namespace,
 ) -> tuple[np.ndarray, float]:
-    """Give the log-likelihoods of as many images as its share of the seconds allows."""
+    """Return the log-likelihoods of as many images as its share of the seconds allows."""
     state = {name.removeprefix("networks."): value for name, value in model.state_dict().items()}
     arrays = {name: value.contiguous().numpy() for name, value in state.items()}
     arrays |= {"offset": model.output_offset.numpy(), "images": images.numpy()}

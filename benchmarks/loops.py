@@ -19,7 +19,7 @@ class PlainVae(nn.Module):
         self.encoder, self.decoder = NETWORKS[network](latents)
 
     def loss(self, images: Tensor) -> Tensor:
-        """Give the negative evidence lower bound, in nats, summed over images."""
+        """Return the negative evidence lower bound, in nats, summed over images."""
         mean, log_variance = self.encoder(images).chunk(2, 1)
         latents = mean + torch.randn_like(mean) * torch.exp(log_variance / 2)
         pixels = torch.sigmoid(self.decoder(latents))
@@ -73,14 +73,14 @@ class _Mnist(MNIST):
 
 def _epoch(network: str, batches: Iterable[Tensor], *, waits: bool) -> float:
     model = PlainVae(network)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     total = 0.0
     started = time.perf_counter()
     for batch in batches:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = model.loss(batch)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         if waits:
             total += loss.item()
     return time.perf_counter() - started

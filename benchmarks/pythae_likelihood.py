@@ -32,7 +32,7 @@ class Encoder(BaseEncoder):
         self.layers = layers
 
     def forward(self, images: Tensor) -> ModelOutput:
-        """Give the mean and the logarithm of the variance."""
+        """Return the mean and the logarithm of the variance."""
         mean, raw = self.layers(images).chunk(2, dim=1)
         stddev = functional.softplus(raw + math.log(math.e - 1)).clamp_min(1e-6)
         return ModelOutput(embedding=mean, log_covariance=2 * stddev.log())
@@ -47,7 +47,7 @@ class Decoder(BaseDecoder):
         self.register_buffer("offset", offset)
 
     def forward(self, latents: Tensor) -> ModelOutput:
-        """Give the probability of a white pixel."""
+        """Return the probability of a white pixel."""
         return ModelOutput(reconstruction=torch.sigmoid(self.layers(latents) + self.offset))
 
 

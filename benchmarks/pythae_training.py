@@ -33,7 +33,7 @@ class Encoder(BaseEncoder):
         self.layers = layers
 
     def forward(self, images: Tensor) -> ModelOutput:
-        """Give both."""
+        """Return both."""
         mean, log_variance = self.layers(images).chunk(2, dim=1)
         return ModelOutput(embedding=mean, log_covariance=log_variance)
 
@@ -46,7 +46,7 @@ class Decoder(BaseDecoder):
         self.layers = layers
 
     def forward(self, latents: Tensor) -> ModelOutput:
-        """Give the probability of a white pixel."""
+        """Return the probability of a white pixel."""
         return ModelOutput(reconstruction=torch.sigmoid(self.layers(latents)))
 
 

@@ -13,7 +13,7 @@ from vaelab.runtime.random_streams import rng_stream
 
 
 def product_rate(device: torch.device | str = "cpu") -> float:
-    """Give the operations a second of a float32 matrix product, at its best of 20."""
+    """Return the operations a second of a float32 matrix product, at its best of 20."""
     left, right = torch.rand(4096, 512, device=device), torch.rand(512, 784, device=device)
     seconds = []
     for _ in range(20):
@@ -37,6 +37,6 @@ def training_flops(objective: Objective, model: Model, images: Tensor) -> float:
     noise = rng_stream(0, "noise", images.device)
     with FlopCounterMode(display=False) as counter:
         losses = objective.losses(model, images, noise)
-        for player in losses.values():
-            player.loss.mean().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        for output in losses.values():
+            output.loss.mean().backward(retain_graph=True)  # type: ignore[no-untyped-call]
     return counter.get_total_flops() / len(images)

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def begun(clone: Path, script: str) -> tuple[float, ...]:
-    """Give a script's seconds until it is imported and until its work begins, and CPU seconds."""
+    """Return a script's seconds until it is imported and until its work begins, and CPU seconds."""
     command = [sys.executable, "-c", CHILD, script, WORK[script]]
     started = time.time()
     found = subprocess.run(

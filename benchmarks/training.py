@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def settings(network: str, size: int, precision: str) -> Settings:
-    """Give the settings that train the networks of `benchmarks.loops` for an epoch."""
+    """Return the settings that train the networks of `benchmarks.loops` for an epoch."""
     model = {"network": network, "hidden": (400,), "latent_dim": 20, "likelihood": "bernoulli"}
     train = {"epochs": 1, "batch_size": size, "precision": precision}
     return parse_settings({"model": model, "train": train})
@@ -96,7 +96,7 @@ Contender = Callable[[ImageLoader, ImageLoader], float]
 
 
 def others(network: str, size: int, threads: int) -> dict[str, Contender]:
-    """Give the other tools' epochs, by name: each takes images and gives its seconds."""
+    """Return the other tools' epochs, by name: each takes images and gives its seconds."""
     return {
         "plain loop": lambda images, _: over_slices(network, floats(images), size),
         "example": lambda images, _: over_loader(network, floats(images), size),
@@ -123,19 +123,19 @@ def pythae(network: str, images: Tensor, size: int, threads: int) -> float:
 
 
 def floats(images: ImageLoader) -> Tensor:
-    """Give all images as floats in [0, 1]."""
+    """Return all images as floats in [0, 1]."""
     return torch.from_numpy(images.array).float() / 255
 
 
 def take_turns(
     contenders: Mapping[str, Contender], images: ImageLoader, validation: ImageLoader
 ) -> Rates:
-    """Give each contender's images a second."""
+    """Return each contender's images a second."""
     return {name: len(images) / train(images, validation) for name, train in contenders.items()}
 
 
 def ratio(rounds: list[Rates], ours: str, theirs: str) -> float:
-    """Give the median over rounds of one rate over another."""
+    """Return the median over rounds of one rate over another."""
     return statistics.median(rates[ours] / rates[theirs] for rates in rounds)
 
 

@@ -115,7 +115,7 @@ def log_normal(values: Tensor, mean: Tensor | float = 0.0, stddev: Tensor | floa
 
 
 def layer(model: Model, network: str) -> nn.Linear:
-    """Give the one linear layer of a linear network."""
+    """Return the one linear layer of a linear network."""
     return next(part for part in model.networks[network].modules() if isinstance(part, nn.Linear))
 
 

@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def chosen(names: list[str], device_type: str) -> list[str]:
-    """Give the names asked for; without any, those that suit the device.
+    """Return the names asked for; without any, those that suit the device.
 
     Raises UserError for a name that is none.
     """

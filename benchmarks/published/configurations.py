@@ -48,7 +48,7 @@ class Training:
 
     @cached_property
     def key(self) -> str:
-        """Give a name that changes with everything that the weights depend on."""
+        """Return a name that changes with everything that the weights depend on."""
         kept = self.settings.model_dump(mode="json", exclude_unset=True)
         stages = [(stage.epochs, stage.learning_rate) for stage in self.stages]
         content = [kept, stages, self.held_out, self.binarize, self.epsilon]
@@ -85,7 +85,7 @@ class Configuration:
 
 
 def burda_stages(count: int) -> tuple[Stage, ...]:
-    """Give stage i = 0 .. count - 1: 3^i epochs, at a rate that falls from 1e-3 to 1e-4.
+    """Return stage i = 0 .. count - 1: 3^i epochs, at a rate that falls from 1e-3 to 1e-4.
 
     With 8 stages it is the schedule of Burda et al. 2016, whose code rounds the rates to 1e-5.
     """
@@ -99,7 +99,7 @@ def _settings(
     objective: str = "vae",
     own: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Give settings; `own` are the objective's. What matters is said, not left to a default."""
+    """Return settings; `own` are the objective's. What matters is said, not left to a default."""
     shared = {"likelihood": "bernoulli", "prior": "standard_normal"}
     train = {"objective": objective, "batch_size": batch_size, "optimizer": "adam", "seed": 0}
     objectives = {objective: own} if own else {}
@@ -109,7 +109,7 @@ def _settings(
 def _burda(
     published: float, importance_samples: int, stages: int = 8, k: int = 5000
 ) -> Configuration:
-    """Give a one-layer model of Burda et al. 2016, table 1; 1 sample is the VAE."""
+    """Return a one-layer model of Burda et al. 2016, table 1; 1 sample is the VAE."""
     model = {"network": "mlp", "hidden": (200, 200), "activation": "tanh", "latent_dim": 50}
     batch = 20
     settings = (
@@ -131,7 +131,7 @@ def _burda(
 
 
 def _jmetzen(published: float, latents: int, epochs: int) -> Configuration:
-    """Give the notebook's MLP; its cost is printed for every fifth epoch of 75 from the first."""
+    """Return the notebook's MLP; its cost is printed for every fifth epoch of 75 from the first."""
     model = {"network": "mlp", "hidden": (500, 500), "activation": "softplus"}
     settings = _settings(model | {"latent_dim": latents})
     training = Training(settings, (Stage(epochs, 1e-3),), held_out=5000)
@@ -140,7 +140,7 @@ def _jmetzen(published: float, latents: int, epochs: int) -> Configuration:
 
 
 def _blog(published: float) -> Configuration:
-    """Give the convolutional network of the blog's post."""
+    """Return the convolutional network of the blog's post."""
     model = {"network": "conv", "channels": (16, 32), "kernel_size": 5, "activation": "relu"}
     settings = _settings(model | {"latent_dim": 20})
     training = Training(settings, (Stage(10, 1e-3),), held_out=3000)

@@ -75,7 +75,7 @@ def _values(
     path: Path,
     clock: Clock,
 ) -> list[float]:
-    """Give nats of each test image, none where training itself is measured."""
+    """Return nats of each test image, none where training itself is measured."""
     wanted = configuration.measure
     if wanted.kind == "train_loss":
         return []

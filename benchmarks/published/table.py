@@ -12,7 +12,7 @@ HEAD = (
 
 
 def table(results: Mapping[str, Result]) -> str:
-    """Give a row for each configuration, in Markdown with its columns aligned."""
+    """Return a row for each configuration, in Markdown with its columns aligned."""
     rows = [HEAD, *(_row(name, result) for name, result in results.items())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
     rows.insert(1, tuple("-" * width for width in widths))
@@ -21,7 +21,7 @@ def table(results: Mapping[str, Result]) -> str:
 
 
 def listing() -> str:
-    """Give a line for each configuration that there is."""
+    """Return a line for each configuration that there is."""
     return "\n".join(
         f"{name:19} {c.published:7.2f} nats, {describe(c)}, {c.training.epochs:,} epochs"
         + (f" ({c.note})" if c.note else "")

@@ -68,8 +68,8 @@ def _trainer(
         for part in (images[:count], images[count:])
     )
     trainer = build_trainer(settings, train, held_out, device)
-    for optimiser in trainer.state.optimizers.values():
-        optimiser.epsilon = training.epsilon
+    for optimizer in trainer.state.optimizers.values():
+        optimizer.epsilon = training.epsilon
     return trainer
 
 

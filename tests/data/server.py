@@ -1,4 +1,4 @@
-"""A loopback HTTP server that misbehaves as a test tells it to."""
+"""A loopback HTTP server with configurable faults."""
 
 import re
 import threading
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Server:
-    """What the server holds and how it answers; `requests` is what it was asked."""
+    """What the server holds and how it answers; `requests` are the paths and ranges requested."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Server:
     requests: list[tuple[str, str | None]] = field(default_factory=list)
 
     def ranges_asked(self) -> list[str | None]:
-        return [asked for _, asked in self.requests]
+        return [requested for _, requested in self.requests]
 
 
 def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
@@ -33,8 +33,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             pass
 
         def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            server.requests.append((self.path, asked))
+            requested = self.headers.get("Range")
+            server.requests.append((self.path, requested))
             if server.failures:
                 status = server.failures.pop(0)
                 if status:
@@ -48,13 +48,13 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if self.path not in server.files:
                 self.send_error(404)
                 return
-            self.answer(server.files[self.path], asked)
+            self.answer(server.files[self.path], requested)
 
-        def answer(self, content: bytes, asked: str | None) -> None:
+        def answer(self, content: bytes, requested: str | None) -> None:
             same = not server.honours_if_range or self.headers.get("If-Range") == server.version
             start = 0
-            if asked and server.ranges and same:
-                matched = re.fullmatch(r"bytes=(\d+)-", asked)
+            if requested and server.ranges and same:
+                matched = re.fullmatch(r"bytes=(\d+)-", requested)
                 assert matched
                 start = int(matched[1])
                 if start >= len(content):

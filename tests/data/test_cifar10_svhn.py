@@ -53,7 +53,7 @@ def batches(monkeypatch, random) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def files(batches) -> dict[str, bytes]:
-    """What the archive holds, in an order of its own, with a file that nobody reads."""
+    """What the archive holds, in an order of its own, with an unknown file."""
     names = "\n".join((*CLASS_NAMES, "", ""))
     members = {name: array.tobytes() for name, array in reversed(batches.items())}
     members |= {"readme.html": b"<html>", "batches.meta.txt": names.encode()}

@@ -1,4 +1,4 @@
-"""MNIST and its kin, from generated files in their real formats and from the real ones."""
+"""MNIST and data sets in its format, from generated and from real files."""
 
 import gzip
 import hashlib

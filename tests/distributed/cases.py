@@ -66,8 +66,8 @@ def vector(trainer: Trainer) -> Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
 
-def gradient(trainer: Trainer, player: str) -> Tensor:
-    found = [cast(Tensor, p.grad).flatten() for p in trainer.state.optimizers[player].parameters]
+def gradient(trainer: Trainer, name: str) -> Tensor:
+    found = [cast(Tensor, p.grad).flatten() for p in trainer.state.optimizers[name].parameters]
     return torch.cat(found)
 
 
@@ -77,12 +77,12 @@ class Coupled(Autoencoder):
     def losses(
         self, model: Model, images: Tensor, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        player = super().losses(model, images, generator)["autoencoder"]
+        output = super().losses(model, images, generator)["autoencoder"]
         latents = model.encode(images).mean
         mean, everyone = self.group.batch_mean(latents.mean(0)), self.group.gather_batch(latents)
         pairs = (latents[:, None] - everyone).square().sum((1, 2))
         numbers = self.group.local_rows(torch.arange(len(everyone)))
-        loss = player.loss + 100 * (mean - 1).square().sum() + pairs * numbers
+        loss = output.loss + 100 * (mean - 1).square().sum() + pairs * numbers
         return {"autoencoder": LossOutput(loss)}
 
 
@@ -177,8 +177,8 @@ def not_finite(group: ProcessGroup) -> dict[str, Any]:
     return {"message": message, "untouched": same, "said": should_print(message)}
 
 
-def players(group: ProcessGroup) -> dict[str, Any]:
-    """Train objectives of several players, and of batches' means; their weights stay alike."""
+def adversarial(group: ProcessGroup) -> dict[str, Any]:
+    """Train objectives with several optimizers and batch means; the weights stay equal."""
     objectives: list[Objective] = [
         Gan(discriminator_steps=2),
         Gan(loss="wasserstein"),
@@ -190,10 +190,10 @@ def players(group: ProcessGroup) -> dict[str, Any]:
     for number, objective in enumerate(objectives):
         trainer = make(group, objective)
         history = trainer.fit(show_progress=False).history
-        of_main = vector(trainer).clone()
-        torch.distributed.broadcast(of_main, 0)
+        rank_zero = vector(trainer).clone()
+        torch.distributed.broadcast(rank_zero, 0)
         found[f"{number} {type(objective).__name__}"] = {
-            "alike": bool(torch.equal(of_main, vector(trainer))),
+            "equal": bool(torch.equal(rank_zero, vector(trainer))),
             "finite": all(math.isfinite(v) for row in history for v in row.values()),
             "history": history,
         }
@@ -218,7 +218,7 @@ def cases(group: ProcessGroup, folder: Path) -> Iterator[tuple[str, Callable[[],
     yield "2 to 1", lambda: stopped_and_resumed(group, group, SINGLE_GROUP, folder / "21")
     yield "1 to 2", lambda: stopped_and_resumed(group, SINGLE_GROUP, group, folder / "12")
     yield "not finite", lambda: not_finite(group)
-    yield "players", lambda: players(group)
+    yield "adversarial", lambda: adversarial(group)
     yield "refused", lambda: refused(group)
 
 

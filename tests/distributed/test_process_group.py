@@ -85,7 +85,7 @@ def _curve(history: list[dict[str, Any]]) -> np.ndarray:
 def test_all_processes_know_the_same(found: Found) -> None:
     first, second = found
     assert first["whole"] == second["whole"]
-    assert first["players"] == second["players"]
+    assert first["adversarial"] == second["adversarial"]
 
 
 def test_as_many_processes_go_on_exactly(found: Found) -> None:
@@ -117,10 +117,10 @@ def test_what_is_not_finite_in_one_process_stops_all_before_a_weight_is_touched(
 
 
 def test_players_stay_alike(found: Found) -> None:
-    trained = found[0]["players"]
+    trained = found[0]["adversarial"]
     assert len(trained) == 5
     for name, process in trained.items():
-        assert process["alike"], name
+        assert process["equal"], name
         assert process["finite"], name
 
 
@@ -131,13 +131,13 @@ def test_a_batch_has_an_image_for_each_process(found: Found) -> None:
     )
 
 
-def test_shares_are_a_batch_dealt_out() -> None:
+def test_shares_are_a_batch_parts_out() -> None:
     rows = torch.tensor([5, 3, 8, 1, 9])
     groups = [ProcessGroup(DistributedEnv(rank, 3)) for rank in range(3)]
-    dealt = [group.local_rows(rows).tolist() for group in groups]
+    parts = [group.local_rows(rows).tolist() for group in groups]
     for group in groups:
         group.set_batch(rows)
-    assert dealt == [[5, 1], [3, 9], [8]]
+    assert parts == [[5, 1], [3, 9], [8]]
     assert [group.local_count for group in groups] == [2, 2, 1]
 
 
@@ -214,7 +214,7 @@ def test_the_place_is_read_from_what_torchrun_says() -> None:
         ({"WORLD_SIZE": "2", "RANK": "2", **RUN}, "RANK 2 .* is out of range for WORLD_SIZE 2"),
     ],
 )
-def test_a_place_that_cannot_be_is_refused(said: dict[str, str], message: str) -> None:
+def test_a_contradictory_environment_is_refused(said: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         from_environ(said)
 

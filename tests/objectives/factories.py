@@ -15,7 +15,7 @@ from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.training import build as assembly
+from vaelab.training import build as building
 from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -58,7 +58,7 @@ def settings(
 
 def build(chosen: Settings, epoch: float = 1000) -> tuple[Objective, Model]:
     """An objective at a time, as the training loop sees it, and its model."""
-    objective, model = assembly.build(chosen, SHAPE)
+    objective, model = building.build(chosen, SHAPE)
     model.initialize_from(digits(200).mean(0), digits(200))
     hyper = {key: torch.tensor(value) for key, value in objective.hyperparameters_at(epoch).items()}
     return objective.with_dataset_size(200).model_copy(update=hyper), model
@@ -68,7 +68,7 @@ def trainer(chosen: Settings, images: int = 100) -> Trainer:
     """The loop over digits."""
     pixels = (PIXELS * 255 / 16).round().astype("uint8")
     train, validation = ImageLoader(pixels[:images], CPU), ImageLoader(pixels[-40:], CPU)
-    return assembly.build_trainer(chosen, train, validation, CPU)
+    return building.build_trainer(chosen, train, validation, CPU)
 
 
 def randomise(model: Model, scale: float = 0.3, seed: int = 0) -> Model:
@@ -85,11 +85,11 @@ def parameters(model: Model, networks: tuple[str, ...]) -> list[nn.Parameter]:
 
 
 def gradients(
-    player: LossOutput, model: Model, networks: tuple[str, ...] = ("encoder", "decoder")
+    output: LossOutput, model: Model, networks: tuple[str, ...] = ("encoder", "decoder")
 ) -> list[Tensor]:
-    """The gradient of a player's mean loss by the parameters of networks."""
+    """The gradient of a loss's mean loss by the parameters of networks."""
     owned = parameters(model, networks)
-    return list(torch.autograd.grad(player.loss.mean(), owned, retain_graph=True))
+    return list(torch.autograd.grad(output.loss.mean(), owned, retain_graph=True))
 
 
 class Table(nn.Module):

@@ -129,10 +129,10 @@ def test_each_weight_is_that_of_its_part():
     names = ("mutual_information_weight", "total_correlation_weight", "dimension_kl_weight")
     weights = dict(zip(names, (2.0, 5.0, 0.5), strict=True))
     objective, model = build(settings("beta_tc_vae", weights, kl_weight=1.5))
-    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vae"]
-    parts = [player.terms[name] for name in PARTS]
-    charged = 1.5 * (2.0 * parts[0] + 5.0 * parts[1] + 0.5 * parts[2])
-    torch.testing.assert_close(player.loss, player.terms["generation_loss_nats"] + charged)
+    output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vae"]
+    parts = [output.terms[name] for name in PARTS]
+    latent_loss = 1.5 * (2.0 * parts[0] + 5.0 * parts[1] + 0.5 * parts[2])
+    torch.testing.assert_close(output.loss, output.terms["generation_loss_nats"] + latent_loss)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.8])

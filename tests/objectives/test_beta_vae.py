@@ -25,11 +25,11 @@ def test_it_pulls_the_mean_kl_to_the_capacity_from_both_sides(capacity):
     means = torch.ones(2, 4) * torch.tensor([[1.0], [2**0.5]])
     objective, model = build(settings("beta_vae", {"capacity_nats": capacity}, kl_weight=5.0))
     with_posteriors(model, means, torch.ones(2, 4))
-    player = objective.losses(model, digits(2), rng_stream(0, "noise"))["vae"]
-    charged = player.loss - player.terms["generation_loss_nats"]
-    torch.testing.assert_close(charged, torch.full((2,), 5 * abs(3.0 - capacity)))
+    output = objective.losses(model, digits(2), rng_stream(0, "noise"))["vae"]
+    latent_loss = output.loss - output.terms["generation_loss_nats"]
+    torch.testing.assert_close(latent_loss, torch.full((2,), 5 * abs(3.0 - capacity)))
     rows = next(model.networks["encoder"].parameters())
-    (gradient,) = torch.autograd.grad(charged.mean(), rows)
+    (gradient,) = torch.autograd.grad(latent_loss.mean(), rows)
     # d/dm of 5 |mean KL - C|: 5 m / 2 images, down to the capacity or up to it
     sign = 1 if capacity < 3 else -1
     torch.testing.assert_close(gradient[:, :4], sign * 5 * means / 2)

@@ -73,25 +73,25 @@ def optimal(**train: Any) -> tuple[FactorVae, Model]:
 def test_the_optimal_logit_is_the_total_correlation_and_is_paid_for():
     objective, model = optimal(kl_weight=2.0)
     images = torch.zeros(COUNT, 1, 8, 8)
-    player = objective.losses(model, images, rng_stream(0, "noise"))["vae"]
-    correlation = player.terms["total_correlation_nats"]
+    output = objective.losses(model, images, rng_stream(0, "noise"))["vae"]
+    correlation = output.terms["total_correlation_nats"]
     # TC = -ln(1 - r^2) / 2 = 0.51 nats
     assert_mean(correlation, -0.5 * math.log(1 - CORRELATION**2))
-    rest = player.terms["generation_loss_nats"] + 2.0 * player.terms["kl_loss_nats"]
-    torch.testing.assert_close(player.loss, rest + 10.0 * correlation, rtol=1e-4, atol=1e-3)
+    rest = output.terms["generation_loss_nats"] + 2.0 * output.terms["kl_loss_nats"]
+    torch.testing.assert_close(output.loss, rest + 10.0 * correlation, rtol=1e-4, atol=1e-3)
 
 
 def test_the_discriminators_loss_is_least_where_it_knows_the_ratio():
     objective, model = optimal()
     images = torch.zeros(COUNT, 1, 8, 8)
-    player = objective.losses(model, images, rng_stream(0, "noise"))["latent_discriminator"]
+    output = objective.losses(model, images, rng_stream(0, "noise"))["latent_discriminator"]
     ratio = model.networks["latent_discriminator"]
-    (slope,) = torch.autograd.grad(player.loss.mean(), list(ratio.parameters()))
+    (slope,) = torch.autograd.grad(output.loss.mean(), list(ratio.parameters()))
     # d/da of the cross-entropy at a = 1 has mean 0; one image's is at most |ratio|.
     latents = model.encode(images).rsample(rng_stream(0, "noise"))
     bound = ratio(latents).std().item() / math.sqrt(COUNT)
     assert abs(slope.item()) < 6 * bound
-    best = player.loss.mean()
+    best = output.loss.mean()
     for factor in (0.0, 0.4, 2.5, -1.0):
         model.networks["latent_discriminator"] = LogRatio(factor)
         worse = objective.losses(model, images, rng_stream(0, "noise"))["latent_discriminator"]
@@ -105,11 +105,16 @@ def test_the_discriminators_loss_is_the_cross_entropy_of_the_two_sorts():
     found = objective.losses(model, digits(9), rng_stream(0, "noise"))["latent_discriminator"].loss
     noise = rng_stream(0, "noise")
     latents = model.encode(digits(9)).rsample(noise)
-    judge = model.networks["latent_discriminator"]
-    real, fake = judge(latents)[:, 0], judge(shuffle_dimensions(latents, noise))[:, 0]
+    discriminator = model.networks["latent_discriminator"]
+    real, fake = (
+        discriminator(latents)[:, 0],
+        discriminator(shuffle_dimensions(latents, noise))[:, 0],
+    )
     ones, zeros = torch.ones(9), torch.zeros(9)
-    told = functional.binary_cross_entropy_with_logits
-    expected = told(real, ones, reduction="none") + told(fake, zeros, reduction="none")
+    cross_entropy = functional.binary_cross_entropy_with_logits
+    expected = cross_entropy(real, ones, reduction="none") + cross_entropy(
+        fake, zeros, reduction="none"
+    )
     torch.testing.assert_close(found, expected / 2)
 
 

@@ -20,7 +20,7 @@ def probability(logits: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("kind", "telling", "game"),
+    ("kind", "discriminator", "generator"),
     [
         (
             # Goodfellow et al. 2014: -ln D(x) - ln (1 - D(G(z))), and -ln D(G(z))
@@ -32,9 +32,9 @@ def probability(logits: Tensor) -> Tensor:
         ("wasserstein", FAKE - REAL, -FAKE),
     ],
 )
-def test_losses_are_their_formulas(kind, telling, game):
-    torch.testing.assert_close(discriminator_loss(kind, REAL, FAKE), telling.float())
-    torch.testing.assert_close(generator_loss(kind, FAKE), game.float())
+def test_losses_are_their_formulas(kind, discriminator, generator):
+    torch.testing.assert_close(discriminator_loss(kind, REAL, FAKE), discriminator.float())
+    torch.testing.assert_close(generator_loss(kind, FAKE), generator.float())
 
 
 def test_at_even_odds_the_cross_entropies_are_ln_2():
@@ -44,11 +44,11 @@ def test_at_even_odds_the_cross_entropies_are_ln_2():
 
 
 @pytest.mark.parametrize("kind", ["non_saturating", "least_squares"])
-def test_the_players_judge_the_same_invented_images(kind):
+def test_the_players_discriminator_the_same_invented_images(kind):
     objective, model = build(settings("gan", {"loss": kind}))
     found = objective.losses(model, digits(6), rng_stream(0, "noise"))
-    invented = model.decode(model.prior(6, rng_stream(0, "noise"))).mean
-    real, fake = (model.discriminate(images).logits for images in (digits(6), invented))
+    samples = model.decode(model.prior(6, rng_stream(0, "noise"))).mean
+    real, fake = (model.discriminate(images).logits for images in (digits(6), samples))
     torch.testing.assert_close(found["generator"].loss, generator_loss(kind, fake))
     torch.testing.assert_close(found["discriminator"].loss, discriminator_loss(kind, real, fake))
 
@@ -60,14 +60,14 @@ def linear_critic(norm: float, penalty: float) -> tuple[Tensor, Tensor, Model]:
     (weight, _) = parameters(model, ("discriminator",))
     with torch.no_grad():
         weight.mul_(norm / weight.norm())
-    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["discriminator"]
-    return player.loss, player.terms["fake_logit"] - player.terms["real_logit"], model
+    output = objective.losses(model, digits(6), rng_stream(0, "noise"))["discriminator"]
+    return output.loss, output.terms["fake_logit"] - output.terms["real_logit"], model
 
 
 @pytest.mark.parametrize("norm", [0.5, 1.0, 3.0])
 def test_the_penalty_of_a_linear_critic_is_that_of_its_slope(norm):
     loss, plain, model = linear_critic(norm, penalty=10.0)
-    # (|w| - 1)^2 wherever it is asked
+    # (|w| - 1)^2 everywhere
     expected = 10 * (norm - 1) ** 2
     torch.testing.assert_close(loss - plain, torch.full((6,), expected), rtol=1e-4, atol=1e-4)
     (weight, _) = parameters(model, ("discriminator",))
@@ -83,13 +83,15 @@ def test_the_penalty_is_asked_between_real_and_invented_images():
     own: dict[str, object] = {"loss": "wasserstein", "gradient_penalty": 1.0}
     objective, model = build(settings("gan", own, model={"hidden": [], "gaussian_mean": "linear"}))
     seen: list[Tensor] = []
-    judge = model.networks["discriminator"]
-    judge.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach()))
+    discriminator = model.networks["discriminator"]
+    discriminator.register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].detach())
+    )
     objective.losses(model, digits(50), rng_stream(0, "noise"))
-    real, invented, between = seen
+    real, samples, between = seen
     # x_hat = s x + (1 - s) G(z), with one s an image between 0 and 1
-    shares = ((between - invented) / (real - invented)).flatten(1)
-    clear = (real - invented).flatten(1).abs() > 0.2
+    shares = ((between - samples) / (real - samples)).flatten(1)
+    clear = (real - samples).flatten(1).abs() > 0.2
     middle = torch.stack([row[mask].median() for row, mask in zip(shares, clear, strict=True)])
     assert ((middle > 0) & (middle < 1)).all()
     spread = ((shares - middle[:, None]).abs() * clear).max()
@@ -128,14 +130,14 @@ def test_a_generator_that_waits_keeps_its_weights():
 def test_a_discriminator_tells_digits_from_what_a_fixed_generator_invents(kind):
     objective, model = build(settings("gan", {"loss": kind}))
     owned = parameters(model, ("discriminator",))
-    optimiser = torch.optim.Adam(owned, 1e-2)
+    optimizer = torch.optim.Adam(owned, 1e-2)
     for step in range(60):
         found = objective.losses(model, digits(100), rng_stream(step, "noise"))["discriminator"]
         for parameter, slope in zip(
             owned, torch.autograd.grad(found.loss.mean(), owned), strict=True
         ):
             parameter.grad = slope
-        optimiser.step()
+        optimizer.step()
     measured = objective.validate_batch(model.eval(), digits(300)[100:], rng_stream(99, "noise"))
     real, fake = measured["real_logit"], measured["fake_logit"]
     middle = torch.cat([real, fake]).median()

@@ -35,8 +35,8 @@ def images(count: int) -> Tensor:
 
 
 def losses(objective: Iwae | Vae, model: Model, count: int, seed: int = 0) -> Tensor:
-    (player,) = objective.losses(model, images(count), rng_stream(seed, "noise")).values()
-    return player.loss
+    (output,) = objective.losses(model, images(count), rng_stream(seed, "noise")).values()
+    return output.loss
 
 
 def own_gradients(objective: Iwae | Vae, q: tuple[float, float], count: int, seed: int) -> Tensor:
@@ -49,12 +49,12 @@ def own_gradients(objective: Iwae | Vae, q: tuple[float, float], count: int, see
     return gradient
 
 
-def sampled_bound(model: Model, pictures: Tensor, seed: int) -> Tensor:
+def sampled_bound(model: Model, images_: Tensor, seed: int) -> Tensor:
     """-(ln p(x|z) + ln p(z) - ln q(z|x)), by the Gaussians' formulas."""
-    posterior = gaussian_posterior(model, pictures)
+    posterior = gaussian_posterior(model, images_)
     latents = posterior.rsample(rng_stream(seed, "noise"))
     own = log_normal(latents, posterior.mean, posterior.stddev)
-    bound: Tensor = model.decode(latents).log_prob(pictures) + log_normal(latents) - own
+    bound: Tensor = model.decode(latents).log_prob(images_) + log_normal(latents) - own
     return -bound
 
 
@@ -125,7 +125,7 @@ def test_the_doubly_reparameterised_gradient_has_the_same_mean_and_less_noise():
         for d in (False, True)
     )
     assert_mean(plain - double, 0.0)
-    # Far enough from 0 that the mean of another estimator would be told apart
+    # Far enough from 0 that the mean of another estimator would be detected
     assert (plain.mean(0).abs() > 20 * (plain - double).std(0) / count**0.5).all()
     assert (double.std(0) < 0.7 * plain.std(0)).all()
 
@@ -137,8 +137,8 @@ def test_the_decoders_gradient_is_left_alone():
         own = {"importance_samples": 5, "doubly_reparameterised": doubly}
         objective, model = build(settings("iwae", own, model={"prior": "flow"}))
         randomise(model)
-        player = objective.losses(model, digits(6), rng_stream(0, "noise"))["iwae"]
-        found.append(gradients(player, model, ("decoder", "prior")))
+        output = objective.losses(model, digits(6), rng_stream(0, "noise"))["iwae"]
+        found.append(gradients(output, model, ("decoder", "prior")))
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-4)
 
 

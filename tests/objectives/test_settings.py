@@ -15,7 +15,7 @@ from vaelab.config import (
 )
 from vaelab.objectives import build_objective, objective_class, objective_settings
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.training import build as assembly
+from vaelab.training import build as building
 
 SHARED = {"kl_weight": 3.0, "kl_warmup_epochs": 7, "free_bits_nats": 2.0}
 
@@ -86,7 +86,7 @@ SHARED = {"kl_weight": 3.0, "kl_warmup_epochs": 7, "free_bits_nats": 2.0}
 )
 def test_a_setting_that_does_not_fit_is_refused_in_one_line(chosen, message):
     with pytest.raises(UserError, match=message) as caught:
-        assembly.build(chosen, SHAPE)
+        building.build(chosen, SHAPE)
     assert "\n" not in str(caught.value)
 
 
@@ -115,7 +115,7 @@ def test_a_shared_setting_is_refused_or_changes_the_losses(name, key):
     def losses(**train: Any) -> torch.Tensor:
         objective, model = build(settings(name, **train), epoch=1)
         found = objective.losses(model, digits(5), rng_stream(0, "noise"))
-        return torch.cat([player.loss for player in found.values()])
+        return torch.cat([output.loss for output in found.values()])
 
     if key not in objective_class(name).model_fields:
         with pytest.raises(UserError, match=f"train.{key} has no effect with objective {name}"):
@@ -152,9 +152,9 @@ def test_an_own_setting_is_read(name, key):
         found = objective.losses(model, digits(5), rng_stream(0, "noise"))
         network = model.networks["encoder" if model.has("encoder") else "discriminator"]
         (first, *_) = network.parameters()
-        total = torch.stack([player.loss.mean() for player in found.values()]).sum()
+        total = torch.stack([output.loss.mean() for output in found.values()]).sum()
         (gradient,) = torch.autograd.grad(total, first)
-        active = [player.update_mask for player in found.values() if player.update_mask is not None]
+        active = [output.update_mask for output in found.values() if output.update_mask is not None]
         return [total.detach(), gradient, *active]
 
     before, after = outcome({}), outcome({key: other.get(key, 0.123)})
@@ -163,7 +163,7 @@ def test_an_own_setting_is_read(name, key):
 
 def test_auto_is_the_objectives_first_prior():
     for name in objective_names():
-        objective, model = assembly.build(settings(name), SHAPE)
+        objective, model = building.build(settings(name), SHAPE)
         first = objective.default_prior
         assert objective.resolve_prior(settings(name).model).prior == first
         assert type(model.networks["prior"]).__module__ == f"vaelab.models.priors.{first}"
@@ -196,7 +196,7 @@ def test_nested_settings_change_by_their_dotted_names():
 
 def test_the_loop_tells_the_objective_how_many_images_there_are():
     assert build_objective(settings("beta_tc_vae")).with_dataset_size(73).training_images == 73
-    # What the loop sets is nobody's setting.
+    # What the trainer sets is not a setting.
     for name in objective_names():
         assert not {"training_images", *TrainSettings.model_fields} & set(
             objective_class(name).default_settings()

@@ -66,18 +66,18 @@ def test_losses_and_terms_are_finite_values_an_image(case):
     objective, model = build(CASES[case])
     found = losses(case, digits(5), model)
     assert set(found) == set(objective.optimizers)
-    for player in found.values():
-        for values in (player.loss, *player.terms.values()):
+    for output in found.values():
+        for values in (output.loss, *output.terms.values()):
             assert values.shape == (5,)
             assert values.isfinite().all()
-        assert player.update_mask is None or player.update_mask.item() in (0, 1)
+        assert output.update_mask is None or output.update_mask.item() in (0, 1)
 
 
 @each_case
 def test_one_image_is_a_batch(case):
     _, model = build(CASES[case])
-    for player in losses(case, digits(1), model).values():
-        assert player.loss.isfinite().all()
+    for output in losses(case, digits(1), model).values():
+        assert output.loss.isfinite().all()
 
 
 @each_case
@@ -93,10 +93,10 @@ def test_validation_measures_an_image_or_its_dimensions(case):
 
 
 @each_case
-def test_what_a_player_owns_is_reached_by_its_loss(case):
+def test_every_network_of_an_optimizer_gets_a_gradient_of_its_loss(case):
     objective, model = build(CASES[case])
     found = losses(case, digits(20), randomise(model))
-    for player, networks in objective.optimizers.items():
+    for name, networks in objective.optimizers.items():
         for network in networks:
             owned = dict(model.networks[network].named_parameters())
             if case == "gan+wasserstein":
@@ -106,11 +106,11 @@ def test_what_a_player_owns_is_reached_by_its_loss(case):
                 assert network == "prior"
                 continue
             found_gradients = torch.autograd.grad(
-                found[player].loss.mean(), list(owned.values()), retain_graph=True
+                found[name].loss.mean(), list(owned.values()), retain_graph=True
             )
-            for name, gradient in zip(owned, found_gradients, strict=True):
+            for parameter, gradient in zip(owned, found_gradients, strict=True):
                 assert gradient.isfinite().all()
-                assert gradient.abs().sum() > 0, f"{network}.{name}"
+                assert gradient.abs().sum() > 0, f"{network}.{parameter}"
 
 
 def moved(before: dict[str, Tensor], model: Model) -> set[str]:
@@ -124,18 +124,18 @@ def weights(model: Model) -> dict[str, Tensor]:
 
 
 @each_case
-def test_a_step_of_the_loop_moves_what_its_players_own_and_nothing_else(case):
+def test_a_step_changes_the_networks_of_its_optimizers_and_nothing_else(case):
     loop = trainer(CASES[case])
     loop.model.train()
     images = next(loop.train.sequential(50, loop.state.noise_rng))
-    for player, networks in loop.objective.optimizers.items():
+    for name, networks in loop.objective.optimizers.items():
         found = loop.scheduled_objective.losses(loop.model, images, loop.state.noise_rng)
         before = weights(loop.model)
-        loop._update([player], found)
-        active = found[player].update_mask
-        waits = active is not None and not active.item()
-        learned = {n for n in networks if list(loop.model.networks[n].parameters())}
-        assert moved(before, loop.model) == (set() if waits else learned)
+        loop._update([name], found)
+        mask = found[name].update_mask
+        skipped = mask is not None and not mask.item()
+        updated = {n for n in networks if list(loop.model.networks[n].parameters())}
+        assert moved(before, loop.model) == (set() if skipped else updated)
     before = weights(loop.model)
     for _ in range(3):
         watched = loop._step(images)
@@ -158,13 +158,13 @@ def test_a_part_of_a_batch_has_the_same_loss_an_image(case):
     whole = objective.losses(model, digits(6), rng_stream(0, "noise"))
     halves = digits(6)[:3], digits(6)[3:]
     parts = [objective.losses(model, half, rng_stream(0, "noise")) for half in halves]
-    for player in objective.optimizers:
-        means = torch.stack([part[player].loss.mean() for part in parts])
+    for name in objective.optimizers:
+        means = torch.stack([part[name].loss.mean() for part in parts])
         if case.startswith("beta_vae+"):
             # |KL - capacity| is of the batch's mean: its parts' mean at most.
-            assert whole[player].loss.mean() <= means.mean() + 1e-4
+            assert whole[name].loss.mean() <= means.mean() + 1e-4
         else:
-            torch.testing.assert_close(whole[player].loss.mean(), means.mean())
+            torch.testing.assert_close(whole[name].loss.mean(), means.mean())
 
 
 @pytest.mark.usefixtures("without_noise")
@@ -174,8 +174,8 @@ def test_a_doubled_batch_has_the_same_mean_loss(case):
     objective, model = build(CASES[case])
     once = objective.losses(model, digits(5), rng_stream(0, "noise"))
     twice = objective.losses(model, digits(5).repeat(2, 1, 1, 1), rng_stream(0, "noise"))
-    for player in objective.optimizers:
-        torch.testing.assert_close(twice[player].loss.mean(), once[player].loss.mean())
+    for name in objective.optimizers:
+        torch.testing.assert_close(twice[name].loss.mean(), once[name].loss.mean())
 
 
 @each_case
@@ -185,7 +185,7 @@ def test_the_generator_alone_decides_the_noise(case):
 
     def every_loss(seed: int) -> Tensor:
         found = objective.losses(model, digits(5), rng_stream(seed, "noise"))
-        return torch.cat([player.loss for player in found.values()])
+        return torch.cat([output.loss for output in found.values()])
 
     first = every_loss(1)
     torch.manual_seed(5)
@@ -251,16 +251,16 @@ def test_a_saved_model_comes_back_to_the_last_bit(case, tmp_path):
 
 
 @each_case
-def test_a_few_steps_of_one_player_lower_its_loss_on_digits(case):
-    """The others stand still: players in a game have no loss that falls when all of them move."""
-    for player, networks in objective_class(CASES[case].train.objective).optimizers.items():
+def test_a_few_steps_of_one_optimizer_lower_its_loss_on_digits(case):
+    """The other networks are fixed: adversarial losses do not all fall when all are updated."""
+    for name, networks in objective_class(CASES[case].train.objective).optimizers.items():
         objective, model = build(CASES[case])
         owned = parameters(model, networks)
-        optimiser = torch.optim.Adam(owned, 5e-3)
+        optimizer = torch.optim.Adam(owned, 5e-3)
 
-        def loss(seed: int, objective=objective, model=model, player=player) -> Tensor:
+        def loss(seed: int, objective=objective, model=model, name=name) -> Tensor:
             found = objective.losses(model, digits(200), rng_stream(seed, "noise"))
-            mean: Tensor = found[player].loss.mean()
+            mean: Tensor = found[name].loss.mean()
             return mean
 
         def now(loss=loss) -> Tensor:
@@ -271,6 +271,6 @@ def test_a_few_steps_of_one_player_lower_its_loss_on_digits(case):
             gradients = torch.autograd.grad(loss(step), owned)
             for parameter, gradient in zip(owned, gradients, strict=True):
                 parameter.grad = gradient
-            optimiser.step()
+            optimizer.step()
         fall = before - now()
-        assert fall.mean() > STANDARD_ERRORS * fall.std() / len(fall) ** 0.5, player
+        assert fall.mean() > STANDARD_ERRORS * fall.std() / len(fall) ** 0.5, name

@@ -15,9 +15,9 @@ from vaelab.runtime.random_streams import rng_stream
 def test_vae_loss_is_the_weighted_sum_of_its_terms():
     for weight in (0.0, 0.25, 4.0):
         objective, model = build(settings("vae", kl_weight=weight))
-        player = objective.losses(model, digits(5), rng_stream(0, "noise"))["vae"]
-        generation, kl = player.terms["generation_loss_nats"], player.terms["kl_loss_nats"]
-        torch.testing.assert_close(player.loss, generation + weight * kl)
+        output = objective.losses(model, digits(5), rng_stream(0, "noise"))["vae"]
+        generation, kl = output.terms["generation_loss_nats"], output.terms["kl_loss_nats"]
+        torch.testing.assert_close(output.loss, generation + weight * kl)
         assert (kl > 0).all()
 
 
@@ -25,9 +25,9 @@ def test_vae_weight_may_be_a_tensor_that_changes():
     objective, model = build(settings("vae"))
     weight = torch.tensor(0.5, requires_grad=True)
     live = objective.model_copy(update={"kl_weight": weight})
-    player = live.losses(model, digits(5), rng_stream(0, "noise"))["vae"]
-    (gradient,) = torch.autograd.grad(player.loss.sum(), weight)
-    torch.testing.assert_close(gradient, player.terms["kl_loss_nats"].sum())
+    output = live.losses(model, digits(5), rng_stream(0, "noise"))["vae"]
+    (gradient,) = torch.autograd.grad(output.loss.sum(), weight)
+    torch.testing.assert_close(gradient, output.terms["kl_loss_nats"].sum())
 
 
 def test_vae_warm_up_is_linear_and_ends_at_the_weight():
@@ -52,12 +52,12 @@ def test_free_bits_charge_each_dimension_at_least_their_nats():
     model = encoder_with([0.2, 1.0, 2.0], [1.0, 1.0, 1.0])
     images = torch.rand(3, 1, 1, 4, generator=rng_stream(0, "images"))
     free = Vae(free_bits_nats=0.6, kl_weight=2.0)
-    player = free.losses(model, images, rng_stream(0, "noise"))["vae"]
-    charged = player.loss - player.terms["generation_loss_nats"]
-    torch.testing.assert_close(charged, torch.full((3,), 2 * (0.6 + 0.6 + 2.0)))
-    torch.testing.assert_close(player.terms["kl_loss_nats"], torch.full((3,), 0.02 + 0.5 + 2.0))
+    output = free.losses(model, images, rng_stream(0, "noise"))["vae"]
+    latent_loss = output.loss - output.terms["generation_loss_nats"]
+    torch.testing.assert_close(latent_loss, torch.full((3,), 2 * (0.6 + 0.6 + 2.0)))
+    torch.testing.assert_close(output.terms["kl_loss_nats"], torch.full((3,), 0.02 + 0.5 + 2.0))
     bias = layer(model, "encoder").bias
-    (gradient,) = torch.autograd.grad(charged.mean(), bias)
+    (gradient,) = torch.autograd.grad(latent_loss.mean(), bias)
     # Only the third dimension's KL is pushed down: 2 dKL/dm = 2 m.
     torch.testing.assert_close(gradient[:3], torch.tensor([0.0, 0.0, 2 * 2.0]))
 
@@ -68,10 +68,10 @@ def test_free_bits_are_of_the_batch_mean():
     encoder.weight.data.copy_(torch.tensor([[1.0], [0.0]]))
     torch.nn.init.zeros_(encoder.bias.data)
     images = torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1)
-    player = Vae(free_bits_nats=0.6).losses(model, images, rng_stream(0, "noise"))["vae"]
-    charged = player.loss - player.terms["generation_loss_nats"]
+    output = Vae(free_bits_nats=0.6).losses(model, images, rng_stream(0, "noise"))["vae"]
+    latent_loss = output.loss - output.terms["generation_loss_nats"]
     # The images' KL are 0 and 2 nats, and max(0.6, mean) = 1, not the mean of 0.6 and 2.
-    assert charged.mean().item() == pytest.approx(1.0, abs=1e-5)
+    assert latent_loss.mean().item() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_vae_validates_the_bound_without_weight_or_free_bits():
@@ -93,8 +93,8 @@ def test_a_learned_prior_is_charged_with_one_draw_of_its_kl():
     objective, model = build(settings("vae", model={"prior": "vamp", "pseudo_inputs": 1}))
     images = digits(1)
     model.networks["prior"].initialize_from(images)  # type: ignore[operator]
-    player = objective.losses(model, images.repeat(6, 1, 1, 1), rng_stream(0, "noise"))["vae"]
-    torch.testing.assert_close(player.terms["kl_loss_nats"], torch.zeros(6), rtol=0, atol=1e-5)
+    output = objective.losses(model, images.repeat(6, 1, 1, 1), rng_stream(0, "noise"))["vae"]
+    torch.testing.assert_close(output.terms["kl_loss_nats"], torch.zeros(6), rtol=0, atol=1e-5)
     # The flow's is that of its log density, here the unit Gaussian's.
     objective, model = build(settings("vae", model={"prior": "flow"}))
     found = objective.losses(model, digits(5), rng_stream(0, "noise"))["vae"].terms["kl_loss_nats"]

@@ -23,15 +23,17 @@ def pieces(model: Model, count: int = 6) -> dict[str, Tensor]:
     """Everything that the losses are made of, one at a time."""
     noise = rng_stream(0, "noise")
     posterior = gaussian_posterior(model, digits(count))
-    restored = model.decode(posterior.rsample(noise)).mean
-    invented = model.decode(model.prior(count, noise)).mean
-    real, copied, fake = (model.discriminate(x) for x in (digits(count), restored, invented))
+    reconstructions = model.decode(posterior.rsample(noise)).mean
+    samples = model.decode(model.prior(count, noise)).mean
+    real, reconstructed, fake = (
+        model.discriminate(x) for x in (digits(count), reconstructions, samples)
+    )
     return {
         "kl": posterior.kl(),
         "real": real.logits,
-        "copied": copied.logits,
+        "reconstructed": reconstructed.logits,
         "fake": fake.logits,
-        "feature": feature_loss(real.features, copied.features),
+        "feature": feature_loss(real.features, reconstructed.features),
     }
 
 
@@ -50,15 +52,15 @@ def subject() -> Model:
 
 
 def test_the_feature_loss_is_a_gaussians_at_its_best_variance():
-    real, copied = randn(5, 7), randn(5, 7, seed=1)
-    variance = (real - copied).square().mean()
-    expected = -log_normal(real, copied, variance.sqrt())
-    torch.testing.assert_close(feature_loss(real, copied), expected)
+    real, reconstructed = randn(5, 7), randn(5, 7, seed=1)
+    variance = (real - reconstructed).square().mean()
+    expected = -log_normal(real, reconstructed, variance.sqrt())
+    torch.testing.assert_close(feature_loss(real, reconstructed), expected)
     # d/ds^2 is 0 at the best one: to take it for a constant changes no gradient.
-    copied.requires_grad_()
-    (found,) = torch.autograd.grad(feature_loss(real, copied).mean(), copied)
-    through = (5 * 7 / 2) * (real - copied).square().mean().log() / 5
-    (expected_slope,) = torch.autograd.grad(through, copied)
+    reconstructed.requires_grad_()
+    (found,) = torch.autograd.grad(feature_loss(real, reconstructed).mean(), reconstructed)
+    through = (5 * 7 / 2) * (real - reconstructed).square().mean().log() / 5
+    (expected_slope,) = torch.autograd.grad(through, reconstructed)
     torch.testing.assert_close(found, expected_slope)
 
 
@@ -77,11 +79,11 @@ def test_the_encoder_pays_for_kl_and_features_alone():
     torch.testing.assert_close(slopes(after, model, "encoder"), before)
 
 
-def test_the_decoder_pays_for_features_and_the_game():
+def test_the_decoder_minimizes_features_and_the_adversarial_loss():
     model = subject()
     parts, found = pieces(model), losses(model)["decoder"]
-    games = [generator_loss(KIND, parts[name]) for name in ("copied", "fake")]
-    torch.testing.assert_close(found.loss, WEIGHT * parts["feature"] + (games[0] + games[1]) / 2)
+    both = [generator_loss(KIND, parts[name]) for name in ("reconstructed", "fake")]
+    torch.testing.assert_close(found.loss, WEIGHT * parts["feature"] + (both[0] + both[1]) / 2)
     no_kl = torch.autograd.grad(
         parts["kl"].sum(), parameters(model, ("decoder",)), allow_unused=True
     )
@@ -92,8 +94,10 @@ def test_the_discriminator_pays_for_the_game_alone():
     """The features would shrink to nothing if it could make them agree."""
     model = subject()
     parts, found = pieces(model), losses(model)["discriminator"]
-    games = [discriminator_loss(KIND, parts["real"], parts[name]) for name in ("copied", "fake")]
-    expected = (games[0] + games[1]) / 2
+    both = [
+        discriminator_loss(KIND, parts["real"], parts[name]) for name in ("reconstructed", "fake")
+    ]
+    expected = (both[0] + both[1]) / 2
     torch.testing.assert_close(found.loss, expected)
     mine, theirs = (slopes(loss, model, "discriminator") for loss in (found.loss, expected))
     torch.testing.assert_close(mine, theirs)
@@ -126,8 +130,8 @@ def at_errors(real: float, fake: float) -> tuple[Tensor, Tensor]:
     ],
 )
 def test_who_waits(real, fake, decoder, discriminator):
-    plays, learns = VaeGan()._balance(*at_errors(real, fake))
-    assert (plays.item(), learns.item()) == (decoder, discriminator)
+    update_decoder, update_discriminator = VaeGan()._balance(*at_errors(real, fake))
+    assert (update_decoder.item(), update_discriminator.item()) == (decoder, discriminator)
 
 
 def test_the_gates_are_the_players_own():

@@ -50,21 +50,21 @@ def test_each_place_gets_its_nearest_code():
 
 def test_the_loss_is_generation_and_both_distances():
     objective, model, codebook = subject(commitment_weight=0.7)
-    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
+    output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
     rows = model.apply_network("encoder", digits(6), 3)
     for i in range(6):
         code = codebook.entries[nearest(codebook, rows[i])].flatten()
         generation = -model.decode(code[None]).log_prob(digits(6)[i : i + 1])
         expected = generation + 1.7 * (rows[i] - code).square().sum()
-        torch.testing.assert_close(player.loss[i : i + 1], expected, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(output.loss[i : i + 1], expected, rtol=1e-5, atol=1e-4)
 
 
 def test_the_encoder_gets_the_decoders_gradient_at_the_code():
     objective, model, codebook = subject(commitment_weight=0.0)
     encoder = model.networks["encoder"]
     assert isinstance(encoder, Table)
-    player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
-    (found,) = torch.autograd.grad(player.loss.sum(), encoder.rows)
+    output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
+    (found,) = torch.autograd.grad(output.loss.sum(), encoder.rows)
     codes = codebook.quantize(encoder.rows).detach().requires_grad_()
     generation = -model.decode(codes).log_prob(digits(6))
     (expected,) = torch.autograd.grad(generation.sum(), codes)
@@ -74,8 +74,8 @@ def test_the_encoder_gets_the_decoders_gradient_at_the_code():
 def test_the_commitment_pulls_the_encoder_alone():
     def encoder_gradient(weight: float) -> Tensor:
         objective, model, _ = subject(commitment_weight=weight)
-        player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
-        (gradient,) = torch.autograd.grad(player.loss.sum(), parameters(model, ("encoder",)))
+        output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
+        (gradient,) = torch.autograd.grad(output.loss.sum(), parameters(model, ("encoder",)))
         return gradient
 
     _, model, codebook = subject()
@@ -87,8 +87,8 @@ def test_the_commitment_pulls_the_encoder_alone():
 def test_codes_move_to_the_outputs_that_chose_them_and_by_nothing_else():
     for weight in (0.0, 5.0):
         objective, model, codebook = subject(commitment_weight=weight)
-        player = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
-        (found,) = torch.autograd.grad(player.loss.sum(), codebook.entries)
+        output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
+        (found,) = torch.autograd.grad(output.loss.sum(), codebook.entries)
         expected = torch.zeros(CODES, DIMENSIONS)
         for row in model.apply_network("encoder", digits(6), 3).detach():
             parts = row.reshape(-1, DIMENSIONS)

@@ -1,4 +1,4 @@
-"""The loop: it learns, it repeats itself exactly, it stops before harm, it knows no objective."""
+"""The training loop: it learns, is reproducible, stops before damage, and fits any objective."""
 
 import json
 import math
@@ -374,20 +374,20 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched() ->
 
 
 class Adversarial(Objective):
-    """A toy with two players that move in turn: the loop must not care."""
+    """A toy objective with two optimizers that step alternately."""
 
-    optimizers = {"restorer": ("encoder", "decoder"), "critic": ("discriminator",)}
+    optimizers = {"autoencoder": ("encoder", "decoder"), "critic": ("discriminator",)}
     update_order: ClassVar[Literal["simultaneous", "alternating"]] = "alternating"
 
     def losses(
         self, model: Model, images: Tensor, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        restored = model.decode(model.encode(images).rsample(generator)).mean
+        reconstructions = model.decode(model.encode(images).rsample(generator)).mean
         real = model.discriminate(images).logits
-        judged = model.discriminate(restored.detach()).logits - real
+        critic_loss = model.discriminate(reconstructions.detach()).logits - real
         return {
-            "restorer": LossOutput(-model.discriminate(restored).logits, {}),
-            "critic": LossOutput(judged + real**2, {"gap": judged}),
+            "autoencoder": LossOutput(-model.discriminate(reconstructions).logits, {}),
+            "critic": LossOutput(critic_loss + real**2, {"gap": critic_loss}),
         }
 
 
@@ -435,16 +435,16 @@ def test_a_player_that_waits_keeps_weights_and_moments_to_the_last_bit(optimizer
     assert {"0.step", "0.exp_avg", "0.exp_avg_sq"} <= changed
 
 
-def test_a_player_has_its_objectives_decay_rates() -> None:
+def test_an_optimizer_has_its_objectives_decay_rates() -> None:
     class Quick(Adversarial):
         adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
 
     for objective, betas in ((Quick(), (0.5, 0.9)), (Adversarial(), (0.9, 0.999))):
-        for optimiser in make_trainer(objective).state.optimizers.values():
-            assert optimiser.betas == betas
+        for optimizer in make_trainer(objective).state.optimizers.values():
+            assert optimizer.betas == betas
 
 
-def test_players_in_turn_see_each_others_new_weights() -> None:
+def test_alternating_optimizers_see_each_others_new_weights() -> None:
     def first_critic_loss(order: Literal["simultaneous", "alternating"]) -> float:
         class Ordered(Adversarial):
             update_order: ClassVar[Literal["simultaneous", "alternating"]] = order
@@ -502,10 +502,10 @@ def test_bfloat16_networks_give_float32_distributions_and_learn() -> None:
 
 
 def test_a_second_trainer_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    told = rf"vae on digits \(process {os.getpid()} on .+\) is already training here"
+    expected = rf"vae on digits \(process {os.getpid()} on .+\) is already training here"
     with (
         CheckpointFolder(tmp_path, "vae on digits"),
-        pytest.raises(UserError, match=told),
+        pytest.raises(UserError, match=expected),
         CheckpointFolder(tmp_path, "the same again"),
     ):
         pass

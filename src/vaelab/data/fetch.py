@@ -198,9 +198,9 @@ def _continues(response: _Response, partial: _Partial) -> bool:
     answered = response.headers.get("Content-Range", "")
     if answered.startswith(f"bytes {partial.size}-"):
         return True
-    asked = partial.size
+    offset = partial.size
     partial.discard()
-    raise ConnectionError(f"asked for bytes from {asked}, got {answered!r}")
+    raise ConnectionError(f"requested bytes from {offset}, got {answered!r}")
 
 
 def _append(response: _Response, partial: _Partial, total: int | None) -> None:

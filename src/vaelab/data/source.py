@@ -67,7 +67,7 @@ class Source:
 
 
 def is_resized(images: UInt8[np.ndarray, "n c h w"], settings: DataSettings) -> bool:
-    """Whether the settings ask for another size than the images have."""
+    """Return whether the settings name another size than the images have."""
     return settings.image_size not in (None, images.shape[2:])
 
 
@@ -89,7 +89,7 @@ def from_array(
 def resized(
     images: UInt8[np.ndarray, "n c old_h old_w"], settings: DataSettings
 ) -> UInt8[np.ndarray, "n c h w"]:
-    """Images of the size that the settings ask for."""
+    """Return images of the size in the settings."""
     size = settings.image_size
     if size is None or not is_resized(images, settings):
         return images

@@ -27,21 +27,21 @@ def from_environ(environment: Mapping[str, str] = os.environ) -> DistributedEnv:
     """
     if "WORLD_SIZE" not in environment:
         return SINGLE_PROCESS
-    count = _number(environment, "WORLD_SIZE", 1)
-    local_count = _number(environment, "LOCAL_WORLD_SIZE", 1)
+    world_size = _number(environment, "WORLD_SIZE", 1)
+    local_world_size = _number(environment, "LOCAL_WORLD_SIZE", 1)
     rank, local = _number(environment, "RANK", 0), _number(environment, "LOCAL_RANK", 0)
     missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if n not in environment]
-    if count > 1 and missing:
+    if world_size > 1 and missing:
         raise UserError(
-            f"WORLD_SIZE is {count}, but {' and '.join(missing)} not set: torchrun sets all of "
-            "them; unset WORLD_SIZE to train in one process"
+            f"WORLD_SIZE is {world_size}, but {' and '.join(missing)} not set: torchrun sets "
+            "all of them; unset WORLD_SIZE to train in one process"
         )
-    if not (rank < count and local < local_count):
+    if not (rank < world_size and local < local_world_size):
         raise UserError(
-            f"RANK {rank} (LOCAL_RANK {local}) is out of range for WORLD_SIZE {count} "
-            f"(LOCAL_WORLD_SIZE {local_count})"
+            f"RANK {rank} (LOCAL_RANK {local}) is out of range for WORLD_SIZE {world_size} "
+            f"(LOCAL_WORLD_SIZE {local_world_size})"
         )
-    return DistributedEnv(rank, count, local, local_count)
+    return DistributedEnv(rank, world_size, local, local_world_size)
 
 
 def _number(environment: Mapping[str, str], name: str, least: int) -> int:

@@ -1,6 +1,6 @@
 """The processes that train one model: which rows of a batch are whose, and what they add up.
 
-A single process communicates with nobody and never initializes torch.distributed.
+A single process has nothing to communicate, and never initializes torch.distributed.
 """
 
 import json

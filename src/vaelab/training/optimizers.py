@@ -60,7 +60,7 @@ class GroupOptimizer:
         self.set_gradients(gradients, norm)
 
     def set_gradients(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
-        """Set the gradient of the next step, one tensor per parameter; clip its norm if asked."""
+        """Set the gradient of the next step, one tensor per parameter; clip its norm if set."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         if self.clip_norm:

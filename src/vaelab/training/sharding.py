@@ -84,7 +84,7 @@ class ShardedLoader:
         rows = rows[first:]
         local = map(self.group.local_rows, rows)
         parts = split.batches_at(local, self._reseeded(name, noise, first))
-        # Parts are read ahead, so the group learns of a batch when its turn comes.
+        # Parts are prefetched: the batch is set when it is used.
         for batch, images in zip(rows, parts, strict=True):
             self.group.set_batch(batch)
             yield images

@@ -1,4 +1,4 @@
-"""Models to be trained together, and what is asked of them."""
+"""Trainers for vectorized training, and comparisons of their results."""
 
 from collections.abc import Mapping
 from typing import Any

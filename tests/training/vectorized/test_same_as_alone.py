@@ -124,7 +124,7 @@ def test_each_keeps_its_own_rate_schedule_weight_and_optimiser() -> None:
     ],
     ids=str,
 )
-def test_each_comes_to_what_it_comes_to_alone(
+def test_each_matches_its_stand_alone_run(
     model: dict[str, Any], train: dict[str, Any], options: dict[str, Any]
 ) -> None:
     settings = [chosen(n, model, kl_weight=w, **train) for n, w in ((6, 0.3), (2, 2.0))]

@@ -1,15 +1,15 @@
-"""Trials an hour of a study whose trials train together, beside one after another.
+"""Trials per hour of a study whose trials are vectorized, against one after another.
 
-    python -m benchmarks.together --cases digits wide mnist-sized
+    python -m benchmarks.vectorized --cases digits wide mnist-sized
 
-In a clone of the last commit, for each case, `python -m pipeline.tune` with --trials trials of
-`mlp`, drawn at random over the latent size, the KL weight and the learning rate and none of them
-pruned: the same ones each way. The ways take turns, in studies of their own: all trials together in
-one process with all threads; in a worker a thread, each with its part of the trials together; and
-one trial after another, with all threads. The time is that from the first trial's beginning to the
-last one's end, so judging, the storage and MLflow are in it. Prints a row for each case: its
-networks, threads, trials an hour of each way, the ratios to one after another, medians over the
-rounds, and the largest difference in nats of a trial's score between the first way and the last.
+In a clone of the last commit, for each case: `python -m pipeline.tune` with --trials trials of
+`mlp`, sampled at random over the latent size, the KL weight and the learning rate, without pruning;
+the same trials in each mode. The modes run in turn, in studies of their own: all trials as one
+batch in one process with all threads; one worker per thread, each with a part of the trials as a
+batch; and one trial after another, with all threads. The time runs from the start of the first trial
+to the end of the last, with scoring, storage and MLflow. Prints a row per case: its networks, threads,
+trials per hour of each mode, the ratios to one after another (medians over the rounds), and the
+largest difference in nats of a trial's score between the first mode and the last.
 """
 
 import argparse
@@ -43,15 +43,15 @@ STUDY = [
     "train.learning_rate: {type: float, low: 0.0003, high: 0.003, log: true}}",
 ]
 HEADER = (
-    "| case | hidden | threads | trials | epochs | together, trials/h | and in a worker a thread "
-    "| in turn | together to in turn | and in workers to in turn | largest difference, nats |\n"
+    "| case | hidden | threads | trials | epochs | batched, trials/h | and one worker per thread "
+    "| sequential | batched / sequential | workers / sequential | largest difference, nats |\n"
     + 11 * "|---"
     + "|"
 )
 
 
 @dataclass(frozen=True)
-class Way:
+class Mode:
     """How a study is searched: trials trained at once by each worker, and workers."""
 
     at_once: int
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=["digits"])
     parser.add_argument("--trials", type=int, default=32, help="of each study, all together")
     parser.add_argument("--epochs", type=int, default=30, help="of a trial")
-    parser.add_argument("--rounds", type=int, default=3, help="of each way, in turns")
+    parser.add_argument("--rounds", type=int, default=3, help="of each mode, in turns")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("-S", dest="settings", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
@@ -87,26 +87,26 @@ def main() -> None:
 
 
 def row(case: str, clone: Path, arguments: argparse.Namespace) -> str:
-    """Compare the ways in a clone."""
+    """Compare the modes in a clone."""
     run(Path.cwd(), "git", "clone", "--quiet", str(ROOT), str(clone))
     trials, threads = arguments.trials, arguments.threads
     sizes = [f"tune.trials={trials}", f"train.epochs={arguments.epochs}"]
     settings = [*STUDY, *CASES[case], *sizes, "machine.device=cpu", *arguments.settings]
     change(clone / "params.yaml", settings)
     run(clone, sys.executable, "-m", "dvc", "repro", "--quiet", "prepare")
-    ways = Way(trials, 1), Way(math.ceil(trials / threads), threads), Way(1, 1)
+    modes = Mode(trials, 1), Mode(math.ceil(trials / threads), threads), Mode(1, 1)
     rounds = [
-        [search(clone, f"round {number}", way, threads) for way in ways]
+        [search(clone, f"round {number}", mode, threads) for mode in modes]
         for number in range(arguments.rounds)
     ]
-    seconds = [[searched.seconds for searched in way] for way in zip(*rounds, strict=True)]
-    rates = [f"{3600 * trials / statistics.median(way):.0f}" for way in seconds]
+    seconds = [[searched.seconds for searched in mode] for mode in zip(*rounds, strict=True)]
+    rates = [f"{3600 * trials / statistics.median(mode):.0f}" for mode in seconds]
     ratios = [
-        f"{statistics.median(alone / s for s, alone in zip(way, seconds[-1], strict=True)):.2f}"
-        for way in seconds[:-1]
+        f"{statistics.median(alone / s for s, alone in zip(mode, seconds[-1], strict=True)):.2f}"
+        for mode in seconds[:-1]
     ]
-    together, *_, in_turn = rounds[0]
-    difference = max(abs(together.scores[n] - score) for n, score in in_turn.scores.items())
+    batched, *_, sequential = rounds[0]
+    difference = max(abs(batched.scores[n] - score) for n, score in sequential.scores.items())
     hidden = next(s for s in CASES[case] if s.startswith("model.hidden")).partition("=")[2]
     return (
         f"| {case} | {hidden} | {threads} | {trials} | {arguments.epochs} "
@@ -114,12 +114,12 @@ def row(case: str, clone: Path, arguments: argparse.Namespace) -> str:
     )
 
 
-def search(clone: Path, name: str, way: Way, threads: int) -> Searched:
-    """Run a study of its own, in such a way."""
-    name = f"{name} {way.at_once} at once {way.workers} workers"
-    settings = [f"tune.study={name}", f"tune.trials_together={way.at_once}"]
-    change(clone / "params.yaml", [*settings, f"machine.threads={threads // way.workers}"])
-    run(clone, sys.executable, "-m", "pipeline.tune", "--workers", str(way.workers), quiet=True)
+def search(clone: Path, name: str, mode: Mode, threads: int) -> Searched:
+    """Run a study of its own, in such a mode."""
+    name = f"{name} {mode.at_once} at once {mode.workers} workers"
+    settings = [f"tune.study={name}", f"tune.trials_together={mode.at_once}"]
+    change(clone / "params.yaml", [*settings, f"machine.threads={threads // mode.workers}"])
+    run(clone, sys.executable, "-m", "pipeline.tune", "--workers", str(mode.workers), quiet=True)
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{clone}/optuna.db")
     begun = min(trial.datetime_start for trial in study.trials if trial.datetime_start)
     ended = max(trial.datetime_complete for trial in study.trials if trial.datetime_complete)
