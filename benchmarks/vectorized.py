@@ -6,10 +6,10 @@ In a clone of the last commit, for each case: `python -m pipeline.tune` with --t
 `mlp`, sampled at random over the latent size, the KL weight and the learning rate, without pruning;
 the same trials in each mode. The modes run in turn, in studies of their own: all trials as one
 batch in one process with all threads; one worker per thread, each with a part of the trials as a
-batch; and one trial after another, with all threads. The time runs from the start of the first trial
-to the end of the last, with scoring, storage and MLflow. Prints a row per case: its networks, threads,
-trials per hour of each mode, the ratios to one after another (medians over the rounds), and the
-largest difference in nats of a trial's score between the first mode and the last.
+batch; and one trial after another, with all threads. The time is that between the start of the
+first trial and the end of the last, with scoring, storage and MLflow. Prints a row per case: its
+networks, threads, trials per hour of each mode, the ratios to one after another (medians over the
+rounds), and the largest difference in nats of a trial's score between the first and the last mode.
 """
 
 import argparse

@@ -116,7 +116,7 @@ def test_what_is_not_finite_in_one_process_stops_all_before_a_weight_is_touched(
     assert sorted([first["said"], second["said"]]) == [False, True], "one line, whoever says it"
 
 
-def test_players_stay_alike(found: Found) -> None:
+def test_adversarial_weights_stay_equal(found: Found) -> None:
     trained = found[0]["adversarial"]
     assert len(trained) == 5
     for name, process in trained.items():

@@ -43,7 +43,7 @@ def test_the_capacity_grows_linearly_beside_the_weight():
     assert BetaVae(capacity_nats=8.0).hyperparameters_at(0)["capacity_nats"] == 8.0
 
 
-def test_validation_judges_by_the_whole_capacity():
+def test_validation_uses_the_final_capacity():
     chosen = BetaVae(capacity_nats=7.0, capacity_epochs=5, kl_weight=3.0)
     _, model = build(settings("beta_vae"))
     measured = chosen.validate_batch(model.eval(), digits(6), rng_stream(0, "noise"))

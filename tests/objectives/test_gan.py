@@ -44,7 +44,7 @@ def test_at_even_odds_the_cross_entropies_are_ln_2():
 
 
 @pytest.mark.parametrize("kind", ["non_saturating", "least_squares"])
-def test_the_players_discriminator_the_same_invented_images(kind):
+def test_both_losses_use_the_same_generated_images(kind):
     objective, model = build(settings("gan", {"loss": kind}))
     found = objective.losses(model, digits(6), rng_stream(0, "noise"))
     samples = model.decode(model.prior(6, rng_stream(0, "noise"))).mean
@@ -78,7 +78,7 @@ def test_the_penalty_of_a_linear_critic_is_that_of_its_slope(norm):
     )
 
 
-def test_the_penalty_is_asked_between_real_and_invented_images():
+def test_the_penalty_is_taken_between_real_and_generated_images():
     """A critic of slope 2 where pixels' sum is large, 0 where it is small."""
     own: dict[str, object] = {"loss": "wasserstein", "gradient_penalty": 1.0}
     objective, model = build(settings("gan", own, model={"hidden": [], "gaussian_mean": "linear"}))
@@ -127,7 +127,7 @@ def test_a_generator_that_waits_keeps_its_weights():
 
 
 @pytest.mark.parametrize("kind", ["non_saturating", "least_squares", "wasserstein"])
-def test_a_discriminator_tells_digits_from_what_a_fixed_generator_invents(kind):
+def test_a_discriminator_learns_to_distinguish_digits_from_generated_images(kind):
     objective, model = build(settings("gan", {"loss": kind}))
     owned = parameters(model, ("discriminator",))
     optimizer = torch.optim.Adam(owned, 1e-2)

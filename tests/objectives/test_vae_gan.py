@@ -90,7 +90,7 @@ def test_the_decoder_minimizes_features_and_the_adversarial_loss():
     assert all(slope is None for slope in no_kl)
 
 
-def test_the_discriminator_pays_for_the_game_alone():
+def test_the_discriminator_minimizes_the_adversarial_loss_only():
     """The features would shrink to nothing if it could make them agree."""
     model = subject()
     parts, found = pieces(model), losses(model)["discriminator"]
@@ -134,7 +134,7 @@ def test_who_waits(real, fake, decoder, discriminator):
     assert (update_decoder.item(), update_discriminator.item()) == (decoder, discriminator)
 
 
-def test_the_gates_are_the_players_own():
+def test_each_update_mask_belongs_to_one_optimizer():
     model = subject()
     with torch.no_grad():
         # So sure of real images that the error on them is nothing

@@ -392,7 +392,7 @@ class Adversarial(Objective):
 
 
 @pytest.mark.parametrize("order", ["simultaneous", "alternating"])
-def test_each_player_moves_its_own_networks_and_no_others(
+def test_each_optimizer_updates_its_own_networks_and_no_others(
     order: Literal["simultaneous", "alternating"],
 ) -> None:
     class Ordered(Adversarial):
@@ -410,7 +410,7 @@ def test_each_player_moves_its_own_networks_and_no_others(
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_a_player_that_waits_keeps_weights_and_moments_to_the_last_bit(optimizer: str) -> None:
+def test_a_skipped_step_keeps_weights_and_moments_to_the_last_bit(optimizer: str) -> None:
     decay = 0.1 if optimizer == "adamw" else 0.0
     trainer = make_trainer(Adversarial(), optimizer=optimizer, weight_decay=decay)
     images = next(trainer.train.sequential(16, trainer.state.noise_rng))
@@ -456,9 +456,9 @@ def test_alternating_optimizers_see_each_others_new_weights() -> None:
     assert first_critic_loss("simultaneous") != first_critic_loss("alternating")
 
 
-def test_an_objective_of_several_players_trains_and_names_its_losses() -> None:
+def test_an_objective_with_several_optimizers_trains_and_names_its_losses() -> None:
     row = make_trainer(Adversarial(), epochs=1).fit().history[0]
-    assert {"train.restorer_loss", "train.critic_loss", "train.gap"} <= row.keys()
+    assert {"train.autoencoder_loss", "train.critic_loss", "train.gap"} <= row.keys()
 
 
 @pytest.mark.parametrize(
