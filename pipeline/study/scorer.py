@@ -68,17 +68,17 @@ class TrialScorer:
         self.metric: str | None = None
         self._check_objective()
         if self.tune.objective not in BOUNDED:
-            self.metric = self._metric_named(self.tune.objective)
+            self.metric = self._full_metric_name(self.tune.objective)
 
     @property
     def label(self) -> str:
         """What is measured, with its unit."""
-        labels = {
-            "nll": f"validation NLL (K = {self.tune.importance_samples}), nats per image",
-            "rate_distortion": "validation negative ELBO, nats per image",
-        }
-        metric = (self.metric or "").removeprefix("test.").replace(".", " ").replace("_", " ")
-        return labels.get(self.tune.objective) or f"validation {metric}"
+        if self.metric:
+            metric = self.metric.removeprefix("test.").replace(".", " ").replace("_", " ")
+            return f"validation {metric}"
+        if self.tune.objective == "rate_distortion":
+            return "validation negative ELBO, nats per image"
+        return f"validation NLL (K = {self.tune.importance_samples}), nats per image"
 
     def open_split(self, split: SplitName) -> ImageLoader:
         """Open a split on the device."""
@@ -90,7 +90,7 @@ class TrialScorer:
         if len(self.directions) > 1 or report.epoch % every:
             return None
         if self.metric:
-            return self._measure(trainer.model, self.validation, "validation", 2)[self.metric]
+            return self._measure(self.metric, trainer.model, self.validation, "validation", 2)
         pixels = math.prod(trainer.model.image_shape)
         return normalized_bound(report.metrics, trainer.model.likelihood, pixels)
 
@@ -115,7 +115,7 @@ class TrialScorer:
         if variance is not None:
             metrics["train_mean_squared_error"] = variance
         if self.metric:
-            value = self._measure(model, images, split, samples)[self.metric]
+            value = self._measure(self.metric, model, images, split, samples)
             name = self.metric.removeprefix("test.")
             name = name if split == "test" else f"{ON_VALIDATION}{name}"
             return TrialScore((value,), metrics | {name: value})
@@ -125,15 +125,15 @@ class TrialScorer:
         return TrialScore((metrics["nll_nats"],), metrics, _groups(scores, bound=False))
 
     def _measure(
-        self, model: Model, images: ImageLoader, split: SplitName, samples: int
-    ) -> Mapping[str, float]:
-        """Evaluate on a split as the evaluate stage does on the test split."""
-        is_nll = "nll" in (self.metric or "") or "bits" in (self.metric or "")
+        self, metric: str, model: Model, images: ImageLoader, split: SplitName, samples: int
+    ) -> float:
+        """Return a metric of a split as the evaluate stage measures it on the test split."""
+        is_nll = "nll" in metric or "bits" in metric
         # The change on doubling the number of samples needs at least two.
-        needed = max(2, samples) if is_nll else 2
-        settings = self.evaluate.model_copy(update={"importance_samples": needed})
-        groups = [(self.metric or "").partition(".")[0]]
-        return self._evaluated(model, images, split, settings, groups)
+        update = {"importance_samples": max(2, samples) if is_nll else 2}
+        settings = self.evaluate.model_copy(update=update)
+        groups = [metric.partition(".")[0]]
+        return self._evaluated(model, images, split, settings, groups)[metric]
 
     def _evaluated(
         self,
@@ -176,7 +176,7 @@ class TrialScorer:
                 changed = with_changes(self.settings, {key: entry.examples()[0]})
                 build(changed, self.data.info.image_shape)
 
-    def _metric_named(self, name: str) -> str:
+    def _full_metric_name(self, name: str) -> str:
         """Return a metric's full name; `name` may lack its group. Raises UserError if unknown."""
         _, built = build(self.settings, self.data.info.image_shape)
         model = built.to(self.device).eval()
