@@ -86,6 +86,10 @@ class MetricSpec:
         """The feature space of each of `names`; empty strings where there is no choice."""
         return tuple(SPACES) if len(self.names) == len(SPACES) else ("",)
 
+    def rating(self, measure: float) -> Rating:
+        """Return the rating of a measure, "none" if the metric has no thresholds."""
+        return self.thresholds.rating(measure) if self.thresholds else "none"
+
     def in_space(self, space: str) -> tuple[str, str]:
         """Return its name in a feature space and that of its reference, "" if it has none."""
         index = self.spaces.index(space)

@@ -98,6 +98,6 @@ class EvaluationResult:
     def is_uninformative(self) -> bool:
         """Whether the latents were measured to carry no information about their images."""
         name = "latent.mutual_information_nats"
-        found, thresholds = self.value(name), SPECS[name].thresholds
-        poor = found is not None and thresholds and thresholds.rating(found) == "poor"
-        return bool(poor) and not self.information_is_capped
+        found = self.value(name)
+        poor = found is not None and SPECS[name].rating(found) == "poor"
+        return poor and not self.information_is_capped

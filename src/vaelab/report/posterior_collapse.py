@@ -206,15 +206,17 @@ def _far_from_prior(found: _Dimensions, result: EvaluationResult) -> str:
 def _suggestions(result: EvaluationResult, *, has_kl: bool) -> list[str]:
     """List changes of settings that may prevent the collapse and have not been made yet."""
     settings, used = result.description.settings, result.objective_settings
+    model, widths = result.description.model, width_setting(result.description.model.network)
+    fixed_variance = model.likelihood == "gaussian" and model.gaussian_variance != "fitted"
     weight, epochs = settings.get("train.kl_weight", 1.0), settings.get("train.epochs", 100)
     weighted, free_bits = "train.kl_weight" in used, settings.get("train.free_bits_nats")
-    variance = result.description.model.gaussian_variance
+    smaller = f" (a smaller {widths})" if widths else ""
     # Whether it applies, and the suggestion
     candidates = [
         (
-            _has_fixed_variance(result),
-            f"model.gaussian_variance: fitted, instead of {variance}: with too large a variance, "
-            "the generation loss is so small that no information is worth its KL loss",
+            fixed_variance and not result.has_discriminator,
+            f"model.gaussian_variance: fitted, instead of {model.gaussian_variance}: if it is too "
+            "large, the generation loss is so small that no information is worth its KL loss",
         ),
         (weighted and weight > 1, f"train.kl_weight: 1, instead of {weight:g}"),
         (
@@ -231,21 +233,9 @@ def _suggestions(result: EvaluationResult, *, has_kl: bool) -> list[str]:
             weighted and 0 < weight <= 1,
             f"train.kl_weight: {weight / 10:g}, instead of {weight:g}",
         ),
-        (True, f"a less powerful decoder{_smaller(result)}, which has to use the latent"),
+        (True, f"a less powerful decoder{smaller}, which has to use the latent"),
     ]
     return [text for applies, text in candidates if applies]
-
-
-def _has_fixed_variance(result: EvaluationResult) -> bool:
-    """Return whether the objective uses a Gaussian likelihood whose variance is not fitted."""
-    model = result.description.model
-    fixed = model.likelihood == "gaussian" and model.gaussian_variance != "fitted"
-    return fixed and not result.has_discriminator
-
-
-def _smaller(result: EvaluationResult) -> str:
-    setting = width_setting(result.description.model.network)
-    return f" (a smaller {setting})" if setting else ""
 
 
 def _indices(mask: Mask) -> str:

@@ -109,10 +109,10 @@ def _doubt(context: MetricContext) -> str:
     """Return why K may be too small although the bound hardly increases, or an empty string."""
     samples = context.other("test.nll_importance_samples") or 0
     effective = context.other("test.nll_effective_sample_size")
-    thresholds = SPECS["test.nll_effective_sample_size"].thresholds
+    metric = SPECS["test.nll_effective_sample_size"]
     if samples <= FEW_SAMPLES:
         return f"K = {samples:.0f} is small"
-    if effective is not None and thresholds and thresholds.rating(effective / samples) == "poor":
+    if effective is not None and metric.rating(effective / samples) == "poor":
         return f"K = {samples:,.0f} samples are worth {format_number(effective, 2)}"
     excess = context.rating_of("annealing.importance_weighted_excess_nats")
     return "annealing does not confirm it" if excess in ("fair", "poor") else ""

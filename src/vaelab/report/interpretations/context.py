@@ -30,15 +30,12 @@ class MetricContext:
 
     def rated(self, text: str, measure: float | None = None) -> Interpretation:
         """Rate a measure, by default the value, by the metric's thresholds."""
-        assert self.metric.thresholds, f"{self.metric.names[0]} has no thresholds"
-        return Interpretation(
-            self.metric.thresholds.rating(self.value if measure is None else measure), text
-        )
+        return Interpretation(self.metric.rating(self.value if measure is None else measure), text)
 
     def rating_of(self, name: str) -> Rating:
         """Rate another number by its own thresholds; "none" if it was not measured."""
-        value, thresholds = self.other(name), SPECS[name].thresholds
-        return "none" if value is None or not thresholds else thresholds.rating(value)
+        value = self.other(name)
+        return "none" if value is None else SPECS[name].rating(value)
 
     def unrated(self, text: str) -> Interpretation:
         """Return a text without a rating."""
@@ -69,9 +66,8 @@ def interpret(context: MetricContext) -> Interpretation:
 
 
 def _from_spec(context: MetricContext) -> Interpretation:
-    metric, thresholds = context.metric, context.metric.thresholds
-    rating = thresholds.rating(context.value) if thresholds else "none"
-    general = f"Thresholds: {thresholds}." if thresholds else metric.good
+    metric, rating = context.metric, context.metric.rating(context.value)
+    general = f"Thresholds: {metric.thresholds}." if metric.thresholds else metric.good
     text = metric.interpretation.get(rating)
     return Interpretation(rating, text.format(value=context.value) if text else general)
 
