@@ -1,1 +1,1 @@
-"""The comparison: objectives side by side, on the same data, networks, seeds and budget."""
+"""Compare objectives on the same data, networks, seeds and number of epochs."""

@@ -1,19 +1,19 @@
-"""Download and prepare the images that all members are trained on."""
+"""Download and prepare the images of the comparison."""
 
 from pipeline import cli, paths
-from pipeline.comparison.variants import Plan
+from pipeline.comparison.variants import ComparisonConfig
 from pipeline.download import download
 from pipeline.prepare import work as prepare
 
 
 def main() -> None:
     """Run the stage."""
-    cli.run_command(data, resume_hint="`make compare` goes on from here")
+    cli.run_command(data, resume_hint="`make compare` continues from here")
 
 
 def data() -> None:
     """Fill data/comparison. Raises UserError."""
-    settings = Plan.load().common
+    settings = ComparisonConfig.load().base
     download(settings, paths.COMPARISON_RAW)
     prepare(settings, paths.COMPARISON_RAW, paths.COMPARISON_PREPARED)
 

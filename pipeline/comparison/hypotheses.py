@@ -1,4 +1,4 @@
-"""What is said of autoencoders, VAEs and GANs, held against the numbers."""
+"""Test common statements about autoencoders, VAEs and GANs against the measured numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from scipy.stats import t
 
 from vaelab.estimators.statistics import mean_and_standard_error
 
-# How sure a difference has to be before it decides.
+# Of the two-sided test.
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """That one member's metric is lower than another's."""
+    """The metric of the variant `lower` is below that of the variant `higher`."""
 
     text: str
     metric: str
@@ -26,13 +26,17 @@ ERROR, NLL = "test.mean_squared_error", "test.nll_nats"
 HYPOTHESES = (
     Hypothesis("a VAE is blurrier than a GAN", SHARPNESS, "vae", "gan"),
     Hypothesis("a VAE is blurrier than a VAE-GAN", SHARPNESS, "vae", "vae_gan"),
-    Hypothesis("an autoencoder restores better than a VAE", ERROR, "autoencoder", "vae"),
-    Hypothesis("an autoencoder restores better than a VAE-GAN", ERROR, "autoencoder", "vae_gan"),
-    Hypothesis("an autoencoder invents worse than a VAE", FRECHET, "vae", "autoencoder"),
-    Hypothesis("an autoencoder invents worse than a GAN", FRECHET, "gan", "autoencoder"),
-    Hypothesis("an autoencoder invents worse than a VAE-GAN", FRECHET, "vae_gan", "autoencoder"),
+    Hypothesis("an autoencoder reconstructs better than a VAE", ERROR, "autoencoder", "vae"),
     Hypothesis(
-        "an autoencoder invents worse than a VAE from the same N(0, I)",
+        "an autoencoder reconstructs better than a VAE-GAN", ERROR, "autoencoder", "vae_gan"
+    ),
+    Hypothesis("an autoencoder generates worse samples than a VAE", FRECHET, "vae", "autoencoder"),
+    Hypothesis("an autoencoder generates worse samples than a GAN", FRECHET, "gan", "autoencoder"),
+    Hypothesis(
+        "an autoencoder generates worse samples than a VAE-GAN", FRECHET, "vae_gan", "autoencoder"
+    ),
+    Hypothesis(
+        "an autoencoder generates worse samples than a VAE from the same N(0, I)",
         FRECHET,
         "vae",
         "autoencoder-standard_normal",
@@ -43,23 +47,24 @@ HYPOTHESES = (
 )
 
 
-def hypothesis_results(members: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
-    """Give a line a claim of which both sides were measured."""
-    for claim in HYPOTHESES:
-        lower, higher = (members.get(name, {}).get(claim.metric) for name in _sides(claim))
+def hypothesis_results(variants: Mapping[str, Mapping[str, list[float]]]) -> Iterator[str]:
+    """Return a line for each hypothesis of which both variants were measured."""
+    for hypothesis in HYPOTHESES:
+        sides = hypothesis.lower, hypothesis.higher
+        lower, higher = (variants.get(name, {}).get(hypothesis.metric) for name in sides)
         if lower and higher:
-            yield f"- {hypothesis_result(claim, lower, higher)}"
-    bounded = [name for name, metrics in members.items() if NLL in metrics]
-    unbounded = [name for name in members if name not in bounded]
+            yield f"- {hypothesis_result(hypothesis, lower, higher)}"
+    bounded = [name for name, metrics in variants.items() if NLL in metrics]
+    unbounded = [name for name in variants if name not in bounded]
     if bounded and unbounded:
         yield (
-            f"- Only {', '.join(bounded)} bound their likelihood; {', '.join(unbounded)} do not, "
-            "and are scored only with noise added to their images (docs/evaluation.md)."
+            f"- Only {', '.join(bounded)} have a bound on their likelihood. {', '.join(unbounded)} "
+            "have none, and are scored only with noise added to their images (docs/evaluation.md)."
         )
 
 
-def hypothesis_result(claim: Hypothesis, lower: list[float], higher: list[float]) -> str:
-    """Say whether the difference, paired by seed, bears a claim out: Student's t test."""
+def hypothesis_result(hypothesis: Hypothesis, lower: list[float], higher: list[float]) -> str:
+    """Return the result of Student's t test on the differences, paired by seed."""
     pairs = list(zip(lower, higher, strict=True))
     difference, error = mean_and_standard_error([high - low for low, high in pairs])
     (low, _), (high, _) = map(mean_and_standard_error, (lower, higher))
@@ -67,8 +72,9 @@ def hypothesis_result(claim: Hypothesis, lower: list[float], higher: list[float]
         word, spread = "not decided by one seed", ""
     else:
         word, spread = _word(difference, error, len(pairs)), f" ± {error:.2g}"
+    text = f"{hypothesis.text[0].upper()}{hypothesis.text[1:]}"
     return (
-        f"{claim.text[0].upper()}{claim.text[1:]}: {word} ({claim.metric} {low:.4g} against "
+        f"{text}: {word} ({hypothesis.metric} {low:.4g} against "
         f"{high:.4g}, difference {difference:+.3g}{spread})."
     )
 
@@ -77,7 +83,3 @@ def _word(difference: float, error: float, seeds: int) -> str:
     if abs(difference) <= error * t.ppf((1 + CONFIDENCE) / 2, seeds - 1):
         return "not decided"
     return "confirmed" if difference > 0 else "**refuted**"
-
-
-def _sides(claim: Hypothesis) -> tuple[str, str]:
-    return claim.lower, claim.higher

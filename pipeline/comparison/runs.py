@@ -1,11 +1,11 @@
-"""The comparison in MLflow: one parent run, a child run a model, filled from the files."""
+"""Log the comparison to MLflow from its files: a parent run, and a child run for each model."""
 
 from typing import Any
 
 from pipeline import paths
-from pipeline.comparison import paths as places
+from pipeline.comparison import paths as variant_paths
 from pipeline.comparison.results import Results, seed_metrics
-from pipeline.comparison.variants import Plan
+from pipeline.comparison.variants import ComparisonConfig
 from pipeline.tracking import STORE_ERRORS, Run, Store, open_store, shorten
 from pipeline.tracking.sync import git_state
 from vaelab.config import flatten
@@ -16,34 +16,38 @@ from vaelab.training.fingerprint import training_settings
 TABLE_TAG = "vaelab.comparison_sha256"
 
 
-def log_comparison(plan: Plan, results: Results) -> None:
-    """Log everything; a store that goes away meanwhile costs only what it has not got."""
-    store = open_store(plan.common.tracking)
+def log_comparison(config: ComparisonConfig, results: Results) -> None:
+    """Log everything. If the store goes away meanwhile, only a warning is printed."""
+    store = open_store(config.base.tracking)
     try:
-        parent = store.create_run(f"comparison on {plan.common.data.name}", git_state())
-        for member in results.variants:
-            for seed in places.seeds(member):
-                _log_model(store, parent, plan, member, seed)
-        parent.log_params(_shared_settings(plan))
+        parent = store.create_run(f"comparison on {config.base.data.name}", git_state())
+        for variant in results.variants:
+            for seed in variant_paths.seeds(variant):
+                _log_model(store, parent, config, variant, seed)
+        parent.log_params(_shared_settings(config))
         for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT, paths.COMPARISON_FIGURE):
             parent.log_file(path)
         parent.log_tags({TABLE_TAG: sha256(paths.COMPARISON_TABLE)})
         parent.end("FINISHED")
     except STORE_ERRORS as error:
-        print(f"warning: MLflow did not take all of the comparison ({shorten(error)})", flush=True)
+        print(
+            f"warning: could not log all of the comparison to MLflow ({shorten(error)})", flush=True
+        )
 
 
-def _shared_settings(plan: Plan) -> dict[str, Any]:
-    """Give what all members have in common, by dotted name."""
+def _shared_settings(config: ComparisonConfig) -> dict[str, Any]:
+    """Return the settings that all variants share, by dotted name."""
     sections = ("data.", "model.", "train.")
-    shared = {k: v for k, v in flatten(plan.common).items() if k.startswith(sections)}
-    return shared | {f"comparison.{k}": v for k, v in plan.comparison.model_dump().items()}
+    shared = {k: v for k, v in flatten(config.base).items() if k.startswith(sections)}
+    return shared | {f"comparison.{k}": v for k, v in config.comparison.model_dump().items()}
 
 
-def _log_model(store: Store, parent: Run, plan: Plan, member: str, seed: int) -> None:
-    run = store.create_run(f"{member}, seed {seed}", {"vaelab.member": member}, parent.run_id)
-    run.log_params(training_settings(plan.settings(member, seed)))
-    rows = read_csv(places.history(member, seed))
+def _log_model(
+    store: Store, parent: Run, config: ComparisonConfig, variant: str, seed: int
+) -> None:
+    run = store.create_run(f"{variant}, seed {seed}", {"vaelab.member": variant}, parent.run_id)
+    run.log_params(training_settings(config.variant_settings(variant, seed)))
+    rows = read_csv(variant_paths.history(variant, seed))
     run.log_history([(int(row.pop("epoch")), row) for row in rows])
-    run.log_metrics(seed_metrics(member, seed))
+    run.log_metrics(seed_metrics(variant, seed))
     run.end("FINISHED")

@@ -1,12 +1,12 @@
-"""Train one member of the comparison with every seed: weights, history and time of each."""
+"""Train one variant of the comparison with every seed."""
 
 import shutil
 import time
 
 from pipeline import paths
 from pipeline.artifacts import build_batches
-from pipeline.comparison import paths as places
-from pipeline.comparison.variants import Plan, run
+from pipeline.comparison import paths as variant_paths
+from pipeline.comparison.variants import ComparisonConfig, run
 from vaelab.data.dataset import PreparedData
 from vaelab.models.saving import save_model
 from vaelab.runtime.devices import choose_device
@@ -21,14 +21,14 @@ def main() -> None:
     run(train, __doc__)
 
 
-def train(member: str) -> None:
-    """Train a member with all seeds."""
-    Plan.load().each_seed(train_seed, member)
+def train(variant: str) -> None:
+    """Train a variant with all seeds, each in a process of its own."""
+    ComparisonConfig.load().each_seed(train_seed, variant)
 
 
-def train_seed(member: str, seed: int) -> str:
-    """Train with one seed, from its last checkpoint if it was interrupted; say how it went."""
-    settings = Plan.load().settings(member, seed)
+def train_seed(variant: str, seed: int) -> str:
+    """Train with one seed, from its last checkpoint if there is one; return a line to print."""
+    settings = ComparisonConfig.load().variant_settings(variant, seed)
     device = choose_device(settings.machine)
     data = PreparedData.load(paths.COMPARISON_PREPARED)
     train, validation = (
@@ -43,13 +43,13 @@ def train_seed(member: str, seed: int) -> str:
         progress = trainer.fit(checkpoints=checkpoints, show_progress=False)
         seconds = time.perf_counter() - started
         description = describe_model(settings, data.info, trainer)
-        save_model(places.model(member, seed), trainer.model, description)
-        write_csv(places.history(member, seed), progress.history)
-        # A training that was interrupted has no time of its own.
+        save_model(variant_paths.model(variant, seed), trainer.model, description)
+        write_csv(variant_paths.history(variant, seed), progress.history)
+        # The time before an interruption is not known.
         timing = {} if first else {"training_seconds": seconds}
-        write_json(places.timing(member, seed), timing)
+        write_json(variant_paths.timing(variant, seed), timing)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)
-    return f"{member}, seed {seed}: {progress.epoch} epochs in {seconds:.0f} s"
+    return f"{variant}, seed {seed}: {progress.epoch} epochs in {seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is compared: which settings, which members, and their seeds side by side."""
+"""The settings of the comparison and of each variant, and the command line of its stages."""
 
 import argparse
 import multiprocessing
@@ -33,14 +33,14 @@ class ComparisonSettings(Section):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What all members have in common, and how they are compared."""
+class ComparisonConfig:
+    """The settings that all variants share, and the section `comparison`."""
 
-    common: Settings
+    base: Settings
     comparison: ComparisonSettings
 
     @classmethod
-    def load(cls) -> "Plan":
+    def load(cls) -> "ComparisonConfig":
         """Read pipeline/comparison/params.yaml. Raises UserError."""
         origin = str(paths.COMPARISON_PARAMS)
         content = read_yaml(paths.COMPARISON_PARAMS)
@@ -50,27 +50,29 @@ class Plan:
         section = parse_section(ComparisonSettings, rest.pop("comparison", None) or {}, origin)
         return cls(parse_settings(rest, origin), section)
 
-    def settings(self, member: str, seed: int) -> Settings:
-        """Give the settings of a member: `vae-flow` is the objective vae with the prior flow."""
-        objective, _, prior = member.partition("-")
+    def variant_settings(self, variant: str, seed: int) -> Settings:
+        """Return the settings of a variant: `vae-flow` is the objective vae with the prior flow."""
+        objective, _, prior = variant.partition("-")
         changes = {"train.objective": objective, "train.seed": seed, "machine.threads": 1}
         if prior:
             changes["model.prior"] = prior
-        return with_changes(self.common, changes)
+        return with_changes(self.base, changes)
 
-    def each_seed(self, work: Callable[[str, int], str], member: str) -> None:
-        """Do something for every seed, each in a process of its own, and print what it gives."""
+    def each_seed(self, work: Callable[[str, int], str], variant: str) -> None:
+        """Call `work` for each seed in a process of its own, and print what it returns."""
         seeds = self.comparison.seeds
         workers = min(len(seeds), self.comparison.workers or os.cpu_count() or 1)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            for line in pool.map(work, [member] * len(seeds), seeds):
+            for line in pool.map(work, [variant] * len(seeds), seeds):
                 print(line, flush=True)
 
 
 def run(work: Callable[[str], None], description: str | None) -> None:
-    """Run a stage for the member that the command line names."""
+    """Run a stage for the variant named on the command line."""
     parser = argparse.ArgumentParser(description=description, epilog="`make compare` runs all.")
-    parser.add_argument("member", help="an objective, or objective-prior, such as vae-flow")
+    parser.add_argument("variant", help="an objective, or objective-prior, such as vae-flow")
     arguments = parser.parse_args()
-    cli.run_command(lambda: work(arguments.member), resume_hint="`make compare` goes on from here")
+    cli.run_command(
+        lambda: work(arguments.variant), resume_hint="`make compare` continues from here"
+    )

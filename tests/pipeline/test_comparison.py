@@ -1,4 +1,4 @@
-"""`make compare`'s stages for real, on two members."""
+"""`make compare`'s stages for real, on two variants."""
 
 import csv
 
@@ -35,7 +35,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-def test_the_table_has_what_applies_to_each_member(compared: Copy) -> None:
+def test_the_table_has_what_applies_to_each_variant(compared: Copy) -> None:
     with (compared.path / "results/comparison/table.csv").open(newline="") as file:
         vae, gan = csv.DictReader(file)
     assert (vae["member"], gan["member"]) == ("vae", "gan")
@@ -55,7 +55,7 @@ def test_the_runs_have_one_parent(compared: Copy) -> None:
     (parent,) = parents
     children = [run for run in runs if run not in parents]
     assert {run.info.run_name for run in children} == {
-        f"{member}, seed {seed}" for member in ("vae", "gan") for seed in (0, 1)
+        f"{variant}, seed {seed}" for variant in ("vae", "gan") for seed in (0, 1)
     }
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert all(run.info.status == "FINISHED" for run in runs)

@@ -1,4 +1,4 @@
-"""What the text claims, held against numbers whose verdict is known."""
+"""The hypotheses tested on numbers with known results."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from pipeline.comparison.hypotheses import (
 )
 from vaelab.estimators.statistics import mean_and_standard_error
 
-CLAIM = Hypothesis("a is lower than b", "group.metric", "a", "b")
+HYPOTHESIS = Hypothesis("a is lower than b", "group.metric", "a", "b")
 
 
 def test_the_standard_error_is_that_of_the_mean() -> None:
@@ -36,26 +36,29 @@ def test_the_standard_error_is_that_of_the_mean() -> None:
 def test_a_difference_decides_by_students_t_over_pairs_of_seeds(
     lower: list[float], higher: list[float], word: str
 ) -> None:
-    said = hypothesis_result(CLAIM, lower, higher)
+    said = hypothesis_result(HYPOTHESIS, lower, higher)
     assert word in said
     assert said.lower().startswith("a is lower than b")
 
 
 def test_the_difference_and_its_error_are_said() -> None:
     # Differences 1.9 and 2.1: of two values the standard error is half their distance.
-    said = hypothesis_result(CLAIM, [0.9, 1.1], [2.8, 3.2])
+    said = hypothesis_result(HYPOTHESIS, [0.9, 1.1], [2.8, 3.2])
     assert "1 against 3, difference +2 ± 0.1)" in said
 
 
-def test_a_claim_needs_both_sides() -> None:
-    claim = HYPOTHESES[0]
-    assert not list(hypothesis_results({claim.lower: {claim.metric: [1.0, 2.0]}}))
-    both = {claim.lower: {claim.metric: [1.0, 2.0]}, claim.higher: {claim.metric: [5.0, 6.0]}}
+def test_a_hypothesis_needs_both_variants() -> None:
+    hypothesis = HYPOTHESES[0]
+    assert not list(hypothesis_results({hypothesis.lower: {hypothesis.metric: [1.0, 2.0]}}))
+    both = {
+        hypothesis.lower: {hypothesis.metric: [1.0, 2.0]},
+        hypothesis.higher: {hypothesis.metric: [5.0, 6.0]},
+    }
     (line,) = hypothesis_results(both)
-    assert claim.text[1:] in line
+    assert hypothesis.text[1:] in line
 
 
-def test_who_has_no_likelihood_is_said() -> None:
+def test_variants_without_a_likelihood_are_named() -> None:
     lines = list(hypothesis_results({"vae": {"test.nll_nats": [1.0, 2.0]}, "gan": {}}))
     (line,) = lines
-    assert line.startswith("- Only vae bound their likelihood; gan do not")
+    assert line.startswith("- Only vae have a bound on their likelihood. gan have none")

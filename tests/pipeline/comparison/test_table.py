@@ -9,7 +9,7 @@ import pytest
 from pipeline import paths
 from pipeline.comparison import table
 from pipeline.comparison.results import Results
-from pipeline.comparison.variants import ComparisonSettings, Plan
+from pipeline.comparison.variants import ComparisonConfig, ComparisonSettings
 from vaelab.config import Settings, UserError
 
 SAMPLES = {
@@ -23,24 +23,24 @@ SAMPLES = {
 
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A VAE and a GAN of two seeds each; a third folder is of a member that left."""
+    """A VAE and a GAN of two seeds each; a third folder is of a variant that left."""
     monkeypatch.chdir(tmp_path)
     stages = tmp_path / paths.COMPARISON_STAGES
     stages.parent.mkdir(parents=True)
-    stages.write_text("vars: [{members: [vae, gan, never]}]\n")
+    stages.write_text("vars: [{variants: [vae, gan, never]}]\n")
     pictures = np.random.default_rng(0).integers(0, 256, (2, 1, 5, 4), np.uint8)
-    for member, sharpness in (("gan", 1.25), ("vae", 0.5), ("left", 9.0)):
+    for variant, sharpness in (("gan", 1.25), ("vae", 0.5), ("left", 9.0)):
         for seed in (0, 10):
             metrics = {"samples": SAMPLES | {"sharpness_ratio": sharpness + seed / 100}}
             arrays = {"originals": pictures, "real": pictures, "samples": pictures}
-            if member == "vae":
+            if variant == "vae":
                 metrics["test"] = {"nll_nats": 3.0 + seed}
                 arrays["reconstructions"] = pictures
-            folder = tmp_path / paths.COMPARISON_MEASURED / member
+            folder = tmp_path / paths.COMPARISON_MEASURED / variant
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"seed_{seed}.json").write_text(json.dumps(metrics))
             np.savez(folder / f"seed_{seed}.npz", allow_pickle=False, **arrays)
-            trained = tmp_path / paths.COMPARISON_TRAINED / member
+            trained = tmp_path / paths.COMPARISON_TRAINED / variant
             trained.mkdir(parents=True, exist_ok=True)
             timing = {"training_seconds": 7.0} if seed else {}
             (trained / f"seed_{seed}.json").write_text(json.dumps(timing))
@@ -77,7 +77,7 @@ def test_the_report_leaves_cells_empty_and_has_the_floor_last() -> None:
 
 @pytest.mark.usefixtures("measured")
 def test_the_figure_has_a_row_a_member_and_is_blank_without_reconstructions() -> None:
-    figure = table.pictures(["vae", "gan"])
+    figure = table.figure(["vae", "gan"])
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["real", "vae", "gan"]
     canvas = np.asarray(figure.axes[0].images[0].get_array())
@@ -89,21 +89,21 @@ def test_the_figure_has_a_row_a_member_and_is_blank_without_reconstructions() ->
 
 @pytest.mark.usefixtures("measured")
 def test_everything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(Settings(), ComparisonSettings(seeds=(0, 10)))
-    monkeypatch.setattr(Plan, "load", classmethod(lambda cls: plan))
+    config = ComparisonConfig(Settings(), ComparisonSettings(seeds=(0, 10)))
+    monkeypatch.setattr(ComparisonConfig, "load", classmethod(lambda cls: config))
     logged: list[Results] = []
-    monkeypatch.setattr(table, "log_comparison", lambda plan, results: logged.append(results))
+    monkeypatch.setattr(table, "log_comparison", lambda config, results: logged.append(results))
     table.tabulate()
     assert len(logged) == 1
     assert paths.COMPARISON_FIGURE.stat().st_size > 1000
     report = paths.COMPARISON_REPORT.read_text()
     assert "A VAE is blurrier than a GAN: confirmed" in report
     assert "60 samples" in report
-    assert "classifier (98.7% right)" in report
+    assert "(accuracy 98.7%)" in report
     assert paths.COMPARISON_TABLE.read_text().startswith("member,seeds,")
 
 
-def test_nothing_measured_is_said(measured: Path) -> None:
-    (measured / paths.COMPARISON_STAGES).write_text("vars: [{members: [never]}]\n")
-    with pytest.raises(UserError, match="nothing measured"):
+def test_a_comparison_without_measurements_is_refused(measured: Path) -> None:
+    (measured / paths.COMPARISON_STAGES).write_text("vars: [{variants: [never]}]\n")
+    with pytest.raises(UserError, match="nothing was measured"):
         table.tabulate()

@@ -1,11 +1,11 @@
-"""The comparison's own settings, and what each member makes of them."""
+"""The comparison's own settings, and what each variant makes of them."""
 
 from pathlib import Path
 
 import pytest
 
 from pipeline import paths
-from pipeline.comparison.variants import ComparisonSettings, Plan
+from pipeline.comparison.variants import ComparisonConfig, ComparisonSettings
 from tests import ROOT
 from vaelab.config import Settings, UserError, read_yaml
 from vaelab.training.build import build
@@ -26,8 +26,8 @@ def write(folder: Path, text: str) -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_a_member_is_an_objective_and_a_prior() -> None:
-    plan = Plan.load()
-    plain, learned = plan.settings("vae", 1), plan.settings("vae-flow", 2)
+    config = ComparisonConfig.load()
+    plain, learned = config.variant_settings("vae", 1), config.variant_settings("vae-flow", 2)
     assert (plain.train.objective, plain.model.prior, plain.train.seed) == ("vae", "auto", 1)
     assert (learned.train.objective, learned.model.prior, learned.train.seed) == ("vae", "flow", 2)
     same = {"model": {"prior"}, "train": {"seed"}}
@@ -38,15 +38,15 @@ def test_a_member_is_an_objective_and_a_prior() -> None:
 def test_every_member_of_the_stages_can_be_built_and_is_listed_once() -> None:
     stages = read_yaml(ROOT / paths.COMPARISON_STAGES)
     assert isinstance(stages, dict)
-    members = stages["vars"][0]["members"]
-    assert len(set(members)) == len(members) > 5
-    for member in members:
-        build(Plan.load().settings(member, 0), (1, 28, 28))
+    variants = stages["vars"][0]["variants"]
+    assert len(set(variants)) == len(variants) > 5
+    for variant in variants:
+        build(ComparisonConfig.load().variant_settings(variant, 0), (1, 28, 28))
 
 
 @pytest.mark.usefixtures("folder")
 def test_the_file_says_every_setting_of_the_comparison_with_its_default() -> None:
-    assert Plan.load().comparison == ComparisonSettings()
+    assert ComparisonConfig.load().comparison == ComparisonSettings()
     content = read_yaml(ROOT / paths.COMPARISON_PARAMS)
     assert isinstance(content, dict)
     assert set(content["comparison"]) == set(ComparisonSettings.model_fields)
@@ -56,7 +56,7 @@ def test_the_file_says_every_setting_of_the_comparison_with_its_default() -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("comparison: {seed: [1]}", "comparison/params.yaml: seed"),
+        ("comparison: {seed: [1]}", "comparison/params.yaml: unknown setting seed"),
         ("comparison: {seeds: []}", "seeds: .*at least 1"),
         ("train: {epochs: 0}", "train.epochs: .*greater than or equal to 1"),
         ("[1, 2]", "must be a mapping of sections"),
@@ -65,10 +65,10 @@ def test_the_file_says_every_setting_of_the_comparison_with_its_default() -> Non
 def test_what_cannot_be_is_refused_with_its_place(folder: Path, text: str, message: str) -> None:
     write(folder, text)
     with pytest.raises(UserError, match=message):
-        Plan.load()
+        ComparisonConfig.load()
 
 
 @pytest.mark.usefixtures("folder")
 def test_an_unknown_member_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(UserError, match="did you mean vae_gan"):
-        Plan.load().settings("vea_gan", 0)
+        ComparisonConfig.load().variant_settings("vea_gan", 0)
