@@ -121,7 +121,7 @@ class Model(nn.Module):
     def initialize_from(
         self, mean_image: Float[Tensor, "channel height width"], images: Images
     ) -> None:
-        """Offset the decoder's outputs, so that before training they mean the mean training image.
+        """Set the offset with which an untrained decoder outputs the mean training image.
 
         A prior whose parameters are images starts from `images`.
         """
