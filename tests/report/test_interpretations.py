@@ -270,7 +270,7 @@ CAP = {MI_CAP: 9.2103}
             0.43,
             {},
             "poor",
-            "43% accuracy; always predicting the most frequent class has 10%",
+            "43% accuracy; always predicting the most frequent class reaches 10%",
         ),
         ("latent.knn_accuracy", 0.1, {}, "poor", "10% accuracy"),
         ("latent.kmeans_adjusted_rand_index", 0.9, {}, "good", "match the classes"),
@@ -461,7 +461,7 @@ def test_chance_is_the_share_of_the_most_frequent_class_of_test_images():
     unequal = made_up(labels=np.array([0] * 90 + [1] * 10), info=info(class_names=("a", "b")))
     found = row("latent.knn_accuracy", 0.9, unequal).interpretation
     assert found.rating == "poor"
-    assert found.text == "90% accuracy; always predicting the most frequent class has 90%."
+    assert found.text == "90% accuracy; always predicting the most frequent class reaches 90%."
     for labels in (None, np.zeros(5, np.int64)):
         assert (
             row("latent.knn_accuracy", 0.9, made_up(labels=labels)).interpretation.rating == "none"

@@ -13,7 +13,7 @@ def _accuracy(context: MetricContext) -> Interpretation:
     chance = context.result.majority_class_share
     if chance is None or chance == 1:
         return context.unrated(f"{context.value:.0%} accuracy.")
-    text = f"{context.value:.0%} accuracy; always predicting the most frequent class has "
+    text = f"{context.value:.0%} accuracy; always predicting the most frequent class reaches "
     return context.rated(f"{text}{chance:.0%}.", _above_chance(context.value, chance))
 
 
