@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests import ROOT
+from tests.test_structure import LAYERS
 
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 # extending.md names files that it shows how to add; its code is run by a test of its own.
@@ -157,6 +158,12 @@ def test_the_tree_of_folders_is_complete() -> None:
         for path in folder.glob("*/__init__.py")
     }
     assert not {name for name in folders if not re.search(rf"^  {name}/ ", text, re.M)}
+
+
+def test_the_import_order_is_the_one_that_is_tested() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    rows = [set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\d\. (.*)$", text, re.M)]
+    assert rows[:1:-1] == LAYERS
 
 
 def definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> set[str]:
