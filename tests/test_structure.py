@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -32,10 +33,23 @@ def module_file(name: str) -> Path | None:
     return None
 
 
+def run_at_import(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk the nodes that an import of the module runs: no function, no `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        yield from run_at_import(node)
+
+
 @cache
-def imported_names(path: Path) -> frozenset[str]:
+def imported_names(path: Path, at_import: bool = False) -> frozenset[str]:
+    """Return what a file imports anywhere, or only what it imports when it is imported itself."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in run_at_import(tree) if at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -44,8 +58,8 @@ def imported_names(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def imported_files(path: Path) -> set[Path]:
-    parts = (name.split(".") for name in imported_names(path))
+def imported_files(path: Path, at_import: bool = False) -> set[Path]:
+    parts = (name.split(".") for name in imported_names(path, at_import))
     prefixes = (".".join(p[:end]) for p in parts for end in range(1, len(p) + 1))
     return {found for prefix in prefixes if (found := module_file(prefix))}
 
@@ -59,13 +73,13 @@ def modules_named(path: Path) -> set[Path]:
     return found
 
 
-def closure(path: Path) -> set[Path]:
+def closure(path: Path, at_import: bool = False) -> set[Path]:
     seen: set[Path] = set()
     todo = {path}
     while todo:
         current = todo.pop()
         seen.add(current)
-        todo |= imported_files(current) - seen
+        todo |= imported_files(current, at_import) - seen
     return seen
 
 
