@@ -1,10 +1,10 @@
-"""What happens, in which order: one thin script a stage, and what they share."""
+"""The pipeline: a script for each stage, and what the stages share."""
 
 import gc
 import sys
 
-# The million objects that PyTorch and MLflow make when they are imported all stay: to look for
-# garbage among them is a fifth of a start. `cli.run_command` turns it on again. While Python
-# looks for the module that `python -m` names, and only then, argv[0] is "-m".
+# Importing PyTorch and MLflow creates a million objects that all stay: collecting garbage among
+# them takes a fifth of the start-up time. `cli.run_command` turns collection on again. argv[0] is
+# "-m" only while Python looks for the module that `python -m` names.
 if sys.argv[0] == "-m":
     gc.disable()

@@ -13,7 +13,7 @@ from vaelab.data.dataset import PreparedData
 from vaelab.evaluation.classifier import accuracy, min_epochs, save_classifier, train_classifier
 from vaelab.runtime.devices import choose_device
 
-# Not the settings': the same features compare the models of every seed.
+# Not train.seed: models of all seeds are compared with the same features.
 SEED = 0
 
 
@@ -23,19 +23,19 @@ def main() -> None:
 
 
 def work(settings: Settings) -> None:
-    """Fill models/evaluation/classifier; raises UserError."""
+    """Train and save the classifier. Raises UserError."""
     data = PreparedData.load(paths.PREPARED)
     device = choose_device(settings.machine)
     epochs = settings.evaluate.classifier_epochs
     if not train_on(data, paths.EVALUATION_CLASSIFIER, epochs, device):
-        print(f"{data.info.name}: no labels of two classes or more to teach a classifier")
+        print(f"{data.info.name}: no classifier, as there are no labels of two classes or more")
 
 
 def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device) -> bool:
-    """Train on the labels of a data set, and say how well it went.
+    """Train on the labels of a data set, save the classifier, and print its accuracy.
 
-    The folder is left empty, and False returned, where there are no two classes to tell apart.
-    Few images are gone through more often than `epochs` says.
+    Returns False, and leaves the folder empty, if there are fewer than two classes. A small data
+    set is trained for more than `epochs` epochs.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -49,7 +49,7 @@ def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device
     )
     trained = accuracy(classifier, images, labels)
     save_classifier(folder, classifier, epochs=epochs, seed=SEED, training_accuracy=trained)
-    print(f"classifier: {accuracy(classifier, test, test_labels):.2%} of the test images right")
+    print(f"classifier: {accuracy(classifier, test, test_labels):.2%} accuracy on the test images")
     return True
 
 

@@ -1,4 +1,4 @@
-"""Download the files of the data set that data.name says, into data/raw, and verify them."""
+"""Download the files of the data set `data.name` into data/raw, and verify them."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ def main() -> None:
 
 
 def download(settings: Settings, raw: Path = paths.RAW) -> None:
-    """Fill data/raw, or another folder; raises UserError."""
+    """Fill data/raw, or another folder. Raises UserError."""
     mirrors = mirror_urls(os.environ, settings.data.mirror)
     fetch = Fetcher(settings.data.name, mirrors, paths.PARTIAL_DOWNLOADS)
     sources.download(settings.data, raw, fetch)

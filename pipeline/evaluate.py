@@ -6,7 +6,7 @@ from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_evaluation, run_of_model
 from vaelab.config import Settings
 from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
-from vaelab.evaluation import evaluate as measure
+from vaelab.evaluation import evaluate as evaluate_model
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
 from vaelab.runtime import memory
 from vaelab.runtime.devices import describe
@@ -19,19 +19,21 @@ def main() -> None:
 
 
 def evaluate(settings: Settings) -> None:
-    """Write metrics.json, the latents of the test images and the table of latent dimensions."""
+    """Write metrics.json, test_latents.npz and latent_dimensions.csv."""
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
     data, classifier = evaluation_data(trained), load_scorer(trained)
     with memory.oom_as_user_error("evaluate.batch_size", settings.evaluate.batch_size):
-        report = measure(trained.model, data, settings.evaluate, trained.device, classifier)
-    write_json(paths.EVALUATE_METRICS, report.metrics)
-    write_latents(report.latents)
-    write_arrays(paths.EVALUATE_ARRAYS, report.arrays)
+        evaluation = evaluate_model(
+            trained.model, data, settings.evaluate, trained.device, classifier
+        )
+    write_json(paths.EVALUATE_METRICS, evaluation.metrics)
+    write_latents(evaluation.latents)
+    write_arrays(paths.EVALUATE_ARRAYS, evaluation.arrays)
     with warn_on_store_error("the evaluation"):
         add_evaluation(run_of_model(store, settings), settings)
-    print(summary(report))
+    print(summary(evaluation))
 
 
 def load_scorer(trained: TrainedArtifacts) -> Classifier | None:
@@ -76,9 +78,9 @@ def write_latents(latents: LatentPosteriors | None) -> None:
     write_csv(paths.LATENT_DIMENSIONS, rows)
 
 
-def summary(report: Evaluation) -> str:
+def summary(evaluation: Evaluation) -> str:
     """Return the most important metrics in one line."""
-    test, latent = report.metrics.get("test", {}), report.metrics["latent"]
+    test, latent = evaluation.metrics.get("test", {}), evaluation.metrics["latent"]
     shown = {
         "mean squared error": test.get("mean_squared_error"),
         "negative ELBO (nats)": test.get("neg_elbo_nats"),

@@ -48,15 +48,15 @@ TRAINING_LOCK = Path(".training/lock")
 
 
 def workspace_root() -> Path:
-    """Give the main working copy: `dvc exp run` may work in one that it throws away."""
+    """Return the main working copy; `dvc exp run` may run in a temporary one."""
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def checkpoints() -> Path:
-    """Give the folder of unfinished trainings, one each, named by what is trained."""
+    """Return the folder of unfinished trainings' checkpoints, each named by its fingerprint."""
     return workspace_root() / ".checkpoints"
 
 
 def study_models() -> Path:
-    """Give the folder of the models that studies trained, each named by what it depends on."""
+    """Return the folder of the models that studies trained, each named by its fingerprint."""
     return workspace_root() / ".study"

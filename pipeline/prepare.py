@@ -14,7 +14,7 @@ def main() -> None:
 
 
 def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPARED) -> None:
-    """Fill data/prepared, or another folder; raises UserError."""
+    """Fill data/prepared, or another folder. Raises UserError."""
     source = sources.read(settings.data, raw)
     print(summarize(prepare(source, settings.data, prepared)))
     for note in source.notes:

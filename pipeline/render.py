@@ -1,4 +1,4 @@
-"""Draw what the model learnt: images it restores and invents, its latent space, its training."""
+"""Draw reconstructions, samples, the latent space and the training curves of the model."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -27,13 +27,13 @@ from vaelab.runtime.files import write_atomically
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_table
 
-Named = Iterator[tuple[str, Figure]]
-MOST_CLASSES = 10
+NamedFigures = Iterator[tuple[str, Figure]]
+MAX_CLASSES = 10
 OFF_PRIOR = {
     "title": "Traversals of single dimensions, around the mean latent",
     "column_title": "value of the dimension, in standard deviations of the latents",
 }
-# What is drawn of each dimension, whatever the model.
+# Columns that the table of latent dimensions must have for every model.
 NEEDED = ("mean_variance", "aggregate_mean", "aggregate_stddev")
 STEPS = (0.0, 0.5, 1.0, 1.5)  # multiples of an attribute's direction
 
@@ -44,15 +44,15 @@ def main() -> None:
 
 
 def render(settings: Settings) -> None:
-    """Write a PNG a figure, and add them to the model's run."""
+    """Write a PNG for each figure, and log them to the model's run."""
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
-    # All are drawn before one is written: what is in a file may stop it.
-    drawn = {
+    # All are drawn before the first is written: a damaged file may stop the drawing.
+    content_of = {
         name: _png(figure, settings.render.dpi)
         for name, figure in figures(trained, settings.render)
     }
-    for name, content in drawn.items():
+    for name, content in content_of.items():
         write_atomically(paths.RENDER / f"{name}.png", partial(Path.write_bytes, data=content))
     with warn_on_store_error("the figures"):
         add_figures(run_of_model(store, settings), settings)
@@ -65,8 +65,8 @@ def _png(figure: Figure, dpi: int) -> bytes:
     return file.getvalue()
 
 
-def figures(trained: TrainedArtifacts, settings: RenderSettings) -> Named:
-    """Draw all that applies to the model, one figure at a time."""
+def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures:
+    """Draw the figures that apply to the model, one at a time."""
     model, data, test = trained.model, trained.data, trained.batches("test")
     samples = decoding.prior_samples(
         model, settings.samples, rng_stream(settings.seed, "samples", test.device)
@@ -74,7 +74,7 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> Named:
     title = f"Samples from the prior, {model.prior_name}"
     yield "samples", grids.samples_figure(_array(samples), title)
     table = LatentTable.read(model.latent_dim) if model.has("encoder") else None
-    # Between codes there are no latents to move through.
+    # Discrete latents cannot be traversed.
     if not model.is_discrete:
         yield from _traversals(model, table, settings)
     if table:
@@ -86,9 +86,9 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> Named:
 
 @dataclass(frozen=True)
 class LatentTable:
-    """What evaluation stored: each test image's posterior, [images, latent], and each dimension.
+    """The posteriors of the test images, [images, latent], as the evaluate stage wrote them.
 
-    `columns` has what was measured of each dimension, by name.
+    `columns` has the metrics of each latent dimension, [latent], by name.
     """
 
     mean: np.ndarray
@@ -97,7 +97,7 @@ class LatentTable:
 
     @classmethod
     def read(cls, latent_dim: int) -> "LatentTable":
-        """Read the files of the evaluate stage. Raises UserError where one does not fit."""
+        """Load the files of the evaluate stage. Raises ArtifactError if they do not fit."""
         found = read_arrays(paths.TEST_LATENTS)
         columns = read_table(paths.LATENT_DIMENSIONS, *NEEDED)
         shapes = [found[name].shape[1:] for name in ("mean", "stddev") if name in found]
@@ -112,23 +112,23 @@ class LatentTable:
 
     @property
     def kl_nats(self) -> np.ndarray | None:
-        """KL of each dimension, where there is one."""
+        """The KL of each dimension in nats; None for a model without a KL."""
         return self.columns.get("kl_nats")
 
     def top_dimensions(self, count: int) -> list[int]:
-        """Name the dimensions with the most KL, or else the most variance, most first."""
+        """Return the dimensions with the largest KL, or else variance, in descending order."""
         size = self.columns.get("kl_nats", self.columns["mean_variance"])
         return decoding.top_kl_dimensions(torch.from_numpy(size), count)
 
     def frame(self, device: torch.device) -> decoding.LatentFrame:
-        """Say where the latents lie."""
+        """Return the mean and standard deviation of the latents in each dimension."""
         centre, scale = (self.columns[f"aggregate_{name}"] for name in ("mean", "stddev"))
         return decoding.LatentFrame(
             torch.from_numpy(centre).to(device), torch.from_numpy(scale).to(device)
         )
 
 
-def _reconstructions(model: Model, test: ImageLoader, settings: RenderSettings) -> Named:
+def _reconstructions(model: Model, test: ImageLoader, settings: RenderSettings) -> NamedFigures:
     order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
     noise = rng_stream(settings.seed, "pixels", test.device)
     originals = test.gather(order[: settings.reconstructions], noise)
@@ -143,20 +143,20 @@ def _reconstructions(model: Model, test: ImageLoader, settings: RenderSettings) 
     yield "interpolations", figure
 
 
-def _traversals(model: Model, table: LatentTable | None, settings: RenderSettings) -> Named:
-    """Move through the latent space; without an encoder no dimension is known to matter more."""
+def _traversals(model: Model, table: LatentTable | None, settings: RenderSettings) -> NamedFigures:
+    """Draw traversals; without an encoder, of the first dimensions."""
     count, radius, size = settings.traversal_dimensions, settings.traversal_range, model.latent_dim
     frame = None if model.has_standard_prior or not table else table.frame(_device(model))
     chosen = table.top_dimensions(count) if table else list(range(size))[:count]
     plane = table.top_dimensions(2) if table and size != 2 else list(range(size))[:2]
-    moved = decoding.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
+    images = decoding.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
     texts = {} if frame is None else OFF_PRIOR
     kl = table.kl_nats if table else None
-    yield "traversals", grids.traversals_figure(_array(moved), chosen, kl, radius, **texts)
+    yield "traversals", grids.traversals_figure(_array(images), chosen, kl, radius, **texts)
     images = decoding.manifold(model, settings.manifold_size, plane, frame)
     quantiles = decoding.gaussian_quantiles(settings.manifold_size).numpy()
-    most = "KL" if kl is not None else "variance"
-    why = f"the dimensions with the most {most}" if table else "the first two dimensions"
+    size_name = "KL" if kl is not None else "variance"
+    why = f"the dimensions with the most {size_name}" if table else "the first two dimensions"
     rest = "0" if frame is None else "at their mean"
     figure = grids.manifold_figure(_array(images), plane, quantiles, size, why, rest)
     yield "manifold", figure
@@ -164,7 +164,7 @@ def _traversals(model: Model, table: LatentTable | None, settings: RenderSetting
 
 def _latent_space(
     model: Model, data: PreparedData, table: LatentTable, settings: RenderSettings
-) -> Named:
+) -> NamedFigures:
     labels, names = data.labels("test"), data.info.class_names
     standard, kl = model.has_standard_prior, table.kl_nats
     yield (
@@ -175,9 +175,9 @@ def _latent_space(
     )
     if standard:
         noise = np.random.default_rng(settings.seed).standard_normal(table.mean.shape, np.float32)
-        drawn = table.mean + table.stddev * noise
+        sampled = table.mean + table.stddev * noise
         chosen = table.top_dimensions(settings.histogram_dimensions)
-        yield "aggregate_posterior", latents.aggregate_posterior_figure(drawn, chosen)
+        yield "aggregate_posterior", latents.aggregate_posterior_figure(sampled, chosen)
     if kl is not None:
         active = table.columns["active"] == 1
         yield "kl_per_dimension", curves.kl_bars_figure(kl, active)
@@ -185,25 +185,25 @@ def _latent_space(
 
 def _attribute_edits(
     trained: TrainedArtifacts, test: ImageLoader, settings: RenderSettings
-) -> Named:
+) -> NamedFigures:
     classes, factors = trained.data.info.class_names, trained.data.info.factor_names
     if classes is None and factors is None:
         return
     train = trained.batches("train")
-    asking = AttributeEditor.create(trained.model, trained.data, train, test, settings.seed)
-    if classes is not None and (table := asking.classes(MOST_CLASSES)):
-        own, asked = (
+    editor = AttributeEditor.create(trained.model, trained.data, train, test, settings.seed)
+    if classes is not None and (table := editor.classes(MAX_CLASSES)):
+        source, target = (
             [classes[label] for label in chosen] for chosen in (table.source, table.target)
         )
-        yield "classes", class_arithmetic_figure(_array(table.images), own, asked)
-    if factors is not None and (rows := asking.attributes(settings.attributes, STEPS)):
+        yield "classes", class_arithmetic_figure(_array(table.images), source, target)
+    if factors is not None and (rows := editor.attributes(settings.attributes, STEPS)):
         names = [factors[column] for column in rows.columns]
-        given, taken = _array(rows.added), _array(rows.removed)
-        figure = attribute_arithmetic_figure(given, taken, STEPS, names, rows.effect_sizes)
+        added, removed = _array(rows.added), _array(rows.removed)
+        figure = attribute_arithmetic_figure(added, removed, STEPS, names, rows.effect_sizes)
         yield "attributes", figure
 
 
-def _training() -> Named:
+def _training() -> NamedFigures:
     rows = read_csv(paths.HISTORY)
     try:
         figure = curves.loss_curves(_columns(rows))

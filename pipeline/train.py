@@ -40,15 +40,15 @@ def main() -> None:
 
 
 def train(settings: Settings) -> None:
-    """Train in this process, with those that torchrun started beside it, or start some."""
+    """Train in this process, as one rank of several, or start the processes of all ranks."""
     if count := processes_to_start(settings.machine):
         return launch("pipeline.train", count)
-    place = from_environ()
-    device = choose_device(settings.machine, place)
-    with process_group(place, device) as group:
+    environment = from_environ()
+    device = choose_device(settings.machine, environment)
+    with process_group(environment, device) as group:
         store = open_store(settings.tracking) if group.is_rank_zero else None
         data = PreparedData.load(paths.PREPARED)
-        # What has failed until here has failed before anybody waits for a GPU.
+        # Bad data or an unreachable store on one rank is reported before the others start to train.
         group.barrier()
         trainer = prepared_trainer(settings, data, device, group)
         if store is None:
@@ -58,19 +58,19 @@ def train(settings: Settings) -> None:
 
 
 def train_as_worker_rank(trainer: Trainer) -> None:
-    """Train beside the main process, which writes down and says all that there is to say."""
+    """Train as a rank other than 0, which writes and prints everything."""
     trainer.resume()
     try:
         trainer.fit()
     except NonFiniteLossError:
-        trainer.group.barrier()  # until it has said so, and ended
+        trainer.group.barrier()  # until rank 0 has printed the error and ended
         raise
 
 
 def train_and_record(
     settings: Settings, store: Store, data: PreparedData, trainer: Trainer
 ) -> None:
-    """Train, and write the model, the history and the pictures of each epoch."""
+    """Train, and write the model, the history and the images of each epoch."""
     key, name = training_fingerprint(settings, trainer.device, paths.PREPARED), run_name(settings)
     with (
         exclusive_lock(paths.TRAINING_LOCK, name),
@@ -96,16 +96,16 @@ def train_and_record(
 
 
 def unfinished_run(store: Store, folder: Path) -> str | None:
-    """Give the run of an interrupted training, if it is still there."""
-    noted = folder / RUN_ID
-    run_id = noted.read_text(encoding="utf-8") if noted.is_file() else None
+    """Return the run id of an interrupted training, if the run still exists."""
+    path = folder / RUN_ID
+    run_id = path.read_text(encoding="utf-8") if path.is_file() else None
     return run_id if run_id and store.has_run(run_id) else None
 
 
 def prepared_trainer(
     settings: Settings, data: PreparedData, device: torch.device, group: ProcessGroup
 ) -> Trainer:
-    """Build the loop over the prepared splits, on the device."""
+    """Build the trainer on the prepared splits."""
     train, validation = (
         build_batches(data, split, settings.data.dequantize, device, group.local_world_size)
         for split in ("train", "validation")
@@ -120,13 +120,13 @@ def fit(
     settings: Settings,
     checkpoints: CheckpointFolder,
 ) -> None:
-    """Train from the last checkpoint, if there is one, to the end, with everything recorded."""
+    """Train from the last checkpoint, if there is one, to the end, and log every epoch."""
     trainer.resume(checkpoints)
     first = trainer.progress.epoch
     start = f"from epoch {first} " if first else ""
     count = trainer.group.world_size
-    several = "" if trainer.group.world_size == 1 else f", the first of {count} processes"
-    print(f"training {start}on {describe(trainer.device)}{several}", flush=True)
+    others = "" if count == 1 else f", rank 0 of {count} processes"
+    print(f"training {start}on {describe(trainer.device)}{others}", flush=True)
     started = time.perf_counter()
     images = checkpoints.folder / "images"
     with EpochLogger(trainer, run, logged_epochs, images, settings.train) as logger:
@@ -140,13 +140,13 @@ def fit(
 
 
 def run_name(settings: Settings) -> str:
-    """Name a run by what tells it from others; an experiment of DVC's has a name already."""
-    described = f"{settings.data.name} {settings.train.objective} {settings.model.network}"
-    return os.environ.get("DVC_EXP_NAME") or f"{described} z{settings.model.latent_dim}"
+    """Return the name of DVC's experiment, or else data, objective, network and latent size."""
+    name = f"{settings.data.name} {settings.train.objective} {settings.model.network}"
+    return os.environ.get("DVC_EXP_NAME") or f"{name} z{settings.model.latent_dim}"
 
 
 def write_history(progress: Progress, objective: str) -> None:
-    """Write every epoch's metrics, the best epoch's as metrics.json, and each dimension's KL."""
+    """Write the metrics of every epoch, those of the best one, and the KL of each dimension."""
     write_csv(paths.HISTORY, progress.history)
     best = dict(progress.history[progress.best_epoch - 1])
     best.pop("epoch")
@@ -166,7 +166,7 @@ def _dimension_rows(progress: Progress) -> Iterator[dict[str, float]]:
 
 
 def summary(progress: Progress, seconds: float) -> str:
-    """Say in one line how training ended."""
+    """Return one line on how training ended."""
     kept = f", best epoch {progress.best_epoch} ({progress.best_value:.2f})"
     best = kept if math.isfinite(progress.best_value) else ""
     return f"trained {progress.epoch} epochs in {seconds:.0f} s{best}"

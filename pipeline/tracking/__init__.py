@@ -1,14 +1,14 @@
-"""MLflow, which nothing outside this folder imports: a projection of the files, not their source.
+"""Log to MLflow; nothing outside this folder imports it.
 
-Training logs to its run as it goes and tags it with the SHA-256 of the weights. Evaluation
-and rendering find the run by that tag and add to it, which leaves its status and times alone;
-where it is not there, it is made anew from the files. `python -m pipeline.tracking sync` does
-the same for all that a store has missed.
+The files are authoritative; MLflow mirrors them. Training logs to its run and tags it with the
+SHA-256 of the weights. The later stages find the run by that tag and add to it, without a change
+of its status and times; a missing run is created from the files. `python -m pipeline.tracking
+sync` uploads everything that a store has missed.
 """
 
 import os
 
-# Read when MLflow is imported: nothing is reported to anyone, and a dead server is noticed soon.
+# MLflow reads these when it is imported: no telemetry, and short timeouts for a dead server.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")

@@ -1,4 +1,4 @@
-"""Complete the MLflow run of the model at hand: `python -m pipeline.tracking sync`."""
+"""Complete the MLflow run of the current model: `python -m pipeline.tracking sync`."""
 
 from pipeline import cli, paths
 from pipeline.tracking import STORE_ERRORS, open_store, shorten
@@ -10,25 +10,27 @@ from vaelab.models.saving import weights_sha256
 def main() -> None:
     """Run the command."""
     parser = cli.parser(
-        __doc__, "What a server missed while it was away is taken from the stages' files."
+        __doc__, "Uploads from the files of the stages what a server missed while it was down."
     )
-    parser.add_argument("command", choices=["sync"], help="send what the run has not got")
+    parser.add_argument("command", choices=["sync"], help="upload what is missing in the run")
     arguments = parser.parse_args()
     cli.run_command(
         lambda: sync(load_settings(arguments.params)),
-        resume_hint="the same command starts it again",
+        resume_hint="the same command continues",
     )
 
 
 def sync(settings: Settings) -> None:
-    """Find or fill the run, and add what all stages wrote. Raises UserError."""
+    """Complete the run with the files of all stages. Raises UserError."""
     weights_sha256(paths.MODEL)
     store = open_store(settings.tracking, local_instead=False)
     try:
         run = complete(store, settings)
     except STORE_ERRORS as error:
-        raise UserError(f"the MLflow store went away: {shorten(error)}; try again") from error
-    print(f"run {run.run_id} has all that the files have")
+        raise UserError(
+            f"the MLflow store is unavailable: {shorten(error)}; try again"
+        ) from error
+    print(f"run {run.run_id} is complete")
 
 
 if __name__ == "__main__":

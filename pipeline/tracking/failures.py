@@ -1,4 +1,4 @@
-"""What happens when the store goes away: nothing is lost, and it is said."""
+"""Errors of an unavailable store, and the warning that replaces them."""
 
 import textwrap
 from collections.abc import Iterator
@@ -6,20 +6,20 @@ from contextlib import contextmanager
 
 from mlflow.exceptions import MlflowException
 
-# What a store that has gone away makes the client raise; requests' errors are OSErrors.
+# What the client raises if a store is unavailable; the errors of requests are OSErrors.
 STORE_ERRORS = (MlflowException, OSError)
-REMEDY = "`python -m pipeline.tracking sync` adds it from the files"
+REMEDY = "`python -m pipeline.tracking sync` uploads it from the files"
 
 
 @contextmanager
 def warn_on_store_error(what: str) -> Iterator[None]:
-    """Go on without what the store does not take, which the files have."""
+    """Print a warning for an error of the store, and continue: the files have the content."""
     try:
         yield
     except STORE_ERRORS as error:
-        print(f"warning: MLflow did not take {what} ({shorten(error)}); {REMEDY}", flush=True)
+        print(f"warning: could not log {what} to MLflow ({shorten(error)}); {REMEDY}", flush=True)
 
 
 def shorten(error: Exception) -> str:
-    """Give the start of a message; the client's go on for a page."""
+    """Return the first 160 characters of an error message; MLflow's may fill a page."""
     return textwrap.shorten(str(error), 160)

@@ -1,4 +1,4 @@
-"""One run of MLflow's, written to by its id."""
+"""An MLflow run that is written to by its id."""
 
 import hashlib
 import json
@@ -22,27 +22,27 @@ BATCH_PARAMS = 100
 
 
 class Run:
-    """A run that is written to, by its id alone: its status and its times stay as they are."""
+    """A run that is written to by its id, which leaves its status and times unchanged."""
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.client, self.run_id = client, run_id
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Set its status, and its end to now."""
+        """Set the final status, and the end time to now."""
         self.client.set_terminated(self.run_id, status)
 
     def reopen(self) -> None:
-        """Let it be running again."""
+        """Set the status to running again."""
         self.client.update_run(self.run_id, status="RUNNING")
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log settings; nothing may have been logged under their names with another value."""
+        """Log settings. MLflow refuses a name that has another value already."""
         entries = [Param(name, str(value)) for name, value in params.items()]
         for start in range(0, len(entries), BATCH_PARAMS):
             self.client.log_batch(self.run_id, params=entries[start : start + BATCH_PARAMS])
 
     def log_tags(self, tags: Mapping[str, Any]) -> None:
-        """Set tags; those of the same name are replaced."""
+        """Set tags, and replace those with the same name."""
         self.client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -50,12 +50,12 @@ class Run:
         self.log_history([(step, metrics)])
 
     def log_results(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics that belong to no step, but for those that are there with the same value."""
-        there = self.client.get_run(self.run_id).data.metrics
-        self.log_metrics({name: v for name, v in metrics.items() if there.get(name) != v})
+        """Log metrics without a step, except those that have the same value already."""
+        logged = self.client.get_run(self.run_id).data.metrics
+        self.log_metrics({name: v for name, v in metrics.items() if logged.get(name) != v})
 
     def log_history(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Log metrics of many steps in as few calls as MLflow allows, a step's in one."""
+        """Log metrics of many steps in as few calls as MLflow allows; a step is never split."""
         now, batch = int(time.time() * 1000), list[Metric]()
         for step, row in rows:
             if len(batch) + len(row) > BATCH_METRICS:
@@ -66,29 +66,29 @@ class Run:
             self.client.log_batch(self.run_id, metrics=batch)
 
     def logged_steps(self, metric: str) -> set[int]:
-        """Give the steps at which a metric has been logged."""
+        """Return the steps at which a metric has been logged."""
         return {entry.step for entry in self.client.get_metric_history(self.run_id, metric)}
 
     def has_params(self) -> bool:
-        """Tell whether any setting has been logged."""
+        """Return whether any setting has been logged."""
         return bool(self.client.get_run(self.run_id).data.params)
 
     def logged_images(self) -> set[tuple[str, int]]:
-        """Give the keys and steps of the pictures that have arrived whole."""
+        """Return the keys and steps of the images that were uploaded completely."""
         # MLflow names them key+step+1+timestamp+..., and writes a small copy after each.
         names = {Path(file.path).name for file in self.client.list_artifacts(self.run_id, "images")}
-        whole = [n for n in names if n.endswith(".png") and f"{n[:-4]}+compressed.webp" in names]
-        found = (name.rsplit("+", 5) for name in whole)
+        complete = [n for n in names if n.endswith(".png") and f"{n[:-4]}+compressed.webp" in names]
+        found = (name.rsplit("+", 5) for name in complete)
         return {(key, int(step)) for key, _, step, *_ in found}
 
     def forget_source(self) -> None:
-        """Remove what MLflow noted of the code at hand, which is not the code of the run."""
+        """Remove the tags of the current commit, which is not the one that trained the model."""
         for tag in ("mlflow.source.git.commit", "mlflow.source.git.branch"):
             if tag in self.client.get_run(self.run_id).data.tags:
                 self.client.delete_tag(self.run_id, tag)
 
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
-        """Add a picture, uint8 [height, width, 3], to the grid of a key by step."""
+        """Log an image, uint8 [height, width, 3], under a key and a step."""
         self.client.log_image(self.run_id, image, key=key, step=step)
 
     def log_files(self, folder: Path, under: str) -> None:
@@ -96,7 +96,7 @@ class Run:
         self.client.log_artifacts(self.run_id, str(folder), under)
 
     def log_file(self, path: Path, under: str | None = None) -> None:
-        """Log one file as an artifact, in a folder of the run's if one is named."""
+        """Log one file as an artifact, in the artifact folder `under`."""
         self.client.log_artifact(self.run_id, str(path), under)
 
     def log_model(self, module: torch.nn.Module, example: np.ndarray) -> None:
@@ -121,18 +121,18 @@ class Run:
             )
 
     def log_dataset(self, info: DatasetInfo) -> None:
-        """Log which data set it was, by the hash of its arrays."""
-        described = Dataset(
+        """Log the data set, identified by the hash of its arrays."""
+        dataset = Dataset(
             name=info.name,
             digest=_digest(info),
             source_type="local",
             source=json.dumps({"origin": info.origin}),
             profile=info.model_dump_json(include={"image_shape", "counts", "levels"}),
         )
-        entry = DatasetInput(described, [InputTag("mlflow.data.context", "training")])
+        entry = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         self.client.log_inputs(self.run_id, [entry])
 
 
 def _digest(info: DatasetInfo) -> str:
-    """Hash the hashes of a data set's arrays, to as many characters as MLflow keeps."""
+    """Return a hash of the arrays' hashes, with the 36 characters that MLflow keeps."""
     return hashlib.sha256(json.dumps(info.sha256, sort_keys=True).encode()).hexdigest()[:36]

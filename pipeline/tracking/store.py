@@ -1,4 +1,4 @@
-"""The store that runs are kept in: a server, or a file."""
+"""Open the MLflow store of the runs: a server, a database or a file."""
 
 import http.client
 import logging
@@ -35,7 +35,7 @@ class Store:
     experiment_id: str
 
     def find_run(self, weights: str) -> str | None:
-        """Give the newest run of the model with these weights, if there is one."""
+        """Return the newest run of the model with this SHA-256, if there is one."""
         found = self.client.search_runs(
             [self.experiment_id],
             f"tags.`{WEIGHTS_TAG}` = '{weights}'",
@@ -45,14 +45,14 @@ class Store:
         return found[0].info.run_id if found else None
 
     def has_run(self, run_id: str) -> bool:
-        """Tell whether a run is there, and not deleted."""
+        """Return whether a run exists and is not deleted."""
         try:
             return str(self.client.get_run(run_id).info.lifecycle_stage) == "active"
         except MlflowException:
             return False
 
     def children(self, parent: str, tag: str) -> dict[str, list[tuple["Run", str]]]:
-        """Give a run's children, each with its status, by their value of a tag."""
+        """Return the child runs of a run, each with its status, by their value of `tag`."""
         found: dict[str, list[tuple[Run, str]]] = {}
         query, token = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'", None
         while token != "":
@@ -64,7 +64,7 @@ class Store:
         return found
 
     def create_run(self, name: str, tags: Mapping[str, Any], parent: str | None = None) -> "Run":
-        """Start a run that no process has to keep active; `Run.end` ends it."""
+        """Create a run that is not MLflow's active one; `Run.end` ends it."""
         nested = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
         texts = {key: str(value) for key, value in tags.items()} | nested
         run = self.client.create_run(self.experiment_id, tags=texts, run_name=name)
@@ -74,8 +74,8 @@ class Store:
 def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Store:
     """Open the store that MLFLOW_TRACKING_URI or `tracking.uri` names, or mlflow.db.
 
-    For a server that does not answer, within seconds: raises UserError, or opens mlflow.db if
-    `tracking.on_unreachable` says so and `local_instead` does not forbid it.
+    If a server does not answer within seconds, raises UserError, or opens mlflow.db if
+    `tracking.on_unreachable` is "local" and `local_instead` is true.
     """
     root = workspace_root()
     local = f"sqlite:///{root}/mlflow.db"
@@ -92,7 +92,7 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        # Simultaneous first uses of an SQLite store collide while its tables are made.
+        # Two processes that create the tables of an SQLite store at the same time collide.
         with FileLock(root / "mlflow.db.lock"):
             _create_sqlite_atomically(uri)
             client = MlflowClient(uri)
@@ -100,12 +100,12 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
             return Store(client, uri, _experiment(client, settings.experiment, artifacts))
     except MlflowException as error:
         raise UserError(
-            f"the MLflow store {shown(uri)} cannot be used: {shorten(error)}"
+            f"the MLflow store {hide_password(uri)} cannot be used: {shorten(error)}"
         ) from error
 
 
 def _create_sqlite_atomically(uri: str) -> None:
-    """Make an SQLite file under another name: killed while its tables are made, it is of no use."""
+    """Create an SQLite file under a temporary name, so that a killed process leaves no partial one."""
     database = make_url(uri).database if uri.startswith("sqlite:") else None
     if database in (None, "", ":memory:") or Path(database).exists():
         return
@@ -116,17 +116,17 @@ def _create_sqlite_atomically(uri: str) -> None:
 
 
 def is_server(uri: str) -> bool:
-    """Tell a server from a file or a database."""
+    """Return whether a URI names a server, not a file or a database."""
     return uri.startswith(("http://", "https://"))
 
 
-def shown(uri: str) -> str:
-    """Hide a password."""
+def hide_password(uri: str) -> str:
+    """Return a URI with its password hidden."""
     return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """Give the id of an experiment, made if need be."""
+    """Return the id of an experiment; create it if it does not exist."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -135,9 +135,9 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
 
 
 def _use(uri: str) -> None:
-    """Let MLflow's active runs go to a store, and leave the environment as it was.
+    """Set the store of MLflow's active runs, and keep the environment variable unchanged.
 
-    MLflow would export its choice, which a later reader would take for the user's.
+    MLflow would set it, and a later call could not tell that from the user's choice.
     """
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
@@ -148,13 +148,13 @@ def _use(uri: str) -> None:
 
 
 def _unreachable_reason(uri: str) -> str | None:
-    """Say why a server is taken for dead, if it is."""
+    """Return why a server is considered unreachable; None if it answers."""
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()  # noqa: S310
     except urllib.error.HTTPError as error:
-        error.close()  # it answers; whether it lets us in, MLflow's credentials will tell
+        error.close()  # it answers; a login is up to MLflow's credentials
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"the MLflow server {urlsplit(shown(uri)).netloc} does not answer ({error})"
+        return f"the MLflow server {urlsplit(hide_password(uri)).netloc} does not answer ({error})"
     return None
 
 
@@ -162,10 +162,9 @@ def _unreachable_reason(uri: str) -> str | None:
 def active_run(
     store: Store, name: str, resumed: str | None = None, watch: bool = False
 ) -> Iterator[Run]:
-    """Start a run, or go on with one; it ends FINISHED, KILLED if interrupted, or FAILED.
+    """Start or resume a run; it ends as FINISHED, KILLED if interrupted, or FAILED.
 
-    `watch` records the load of CPU, memory and GPU while it is active. Raises UserError where
-    the store does not take it.
+    `watch` logs the load of CPU, memory and GPU meanwhile. Raises UserError if the store fails.
     """
     try:
         active = mlflow.start_run(
@@ -176,7 +175,7 @@ def active_run(
         )
     except STORE_ERRORS as error:
         raise UserError(
-            f"the MLflow store {shown(store.uri)} takes no run: {shorten(error)}"
+            f"cannot start a run in the MLflow store {hide_password(store.uri)}: {shorten(error)}"
         ) from error
     try:
         yield Run(store.client, active.info.run_id)
@@ -191,5 +190,5 @@ def _end(status: str) -> None:
         mlflow.end_run(status)
     except STORE_ERRORS as error:
         print(
-            f"warning: MLflow was not told that the run is {status} ({shorten(error)})", flush=True
+            f"warning: could not set the status {status} in MLflow ({shorten(error)})", flush=True
         )

@@ -1,4 +1,4 @@
-"""What the stages' files say, written to their MLflow run; made anew where it is not there."""
+"""Log the files of the stages to the model's MLflow run; create it if it does not exist."""
 
 import subprocess
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, devic
 
 
 def finish_training(run: Run, settings: TrackingSettings) -> None:
-    """Log what the files have and the run has not; then tag it with the weights' hash.
+    """Log everything that the run lacks, then tag it with the SHA-256 of the weights.
 
-    Raises one of tracking.STORE_ERRORS if the store is gone: the run is then not tagged, and
-    `run_of_model` completes it, whoever needs it next.
+    Raises one of tracking.STORE_ERRORS if the store is unavailable. The run is then not tagged, and
+    the next `run_of_model` completes it.
     """
-    noted = unfinished(weights_sha256(paths.MODEL))
-    write_text(noted, run.run_id)
+    pending = unfinished(weights_sha256(paths.MODEL))
+    write_text(pending, run.run_id)
     if not run.has_params():
         _, description = load_model(paths.MODEL, torch.device("cpu"))
         run.log_params(description.settings)
@@ -46,29 +46,29 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     if settings.log_model:
         log_servable_model(run)
     run.log_tags({WEIGHTS_TAG: weights_sha256(paths.MODEL)})
-    noted.unlink()
+    pending.unlink()
 
 
 def unfinished(weights: str) -> Path:
-    """Name the file that holds the id of a model's run while that is not complete."""
+    """Return the file with the run id of a model whose run is not complete yet."""
     return paths.workspace_root() / ".tracking" / weights
 
 
 def run_of_model(store: Store, settings: Settings) -> Run:
-    """Find the run of the model at hand; complete it, or fill a new one, where need be."""
+    """Return the run of the current model; complete or create it if necessary."""
     weights = weights_sha256(paths.MODEL)
-    found, noted = store.find_run(weights), unfinished(weights)
+    found, pending = store.find_run(weights), unfinished(weights)
     if found:
         return Run(store.client, found)
-    if noted.is_file() and store.has_run(known := noted.read_text(encoding="utf-8")):
-        with active_run(store, "", resumed=known) as run:
+    if pending.is_file() and store.has_run(run_id := pending.read_text(encoding="utf-8")):
+        with active_run(store, "", resumed=run_id) as run:
             finish_training(run, settings.tracking)
         return run
     return _backfill(store, settings)
 
 
 def add_evaluation(run: Run, settings: Settings) -> None:
-    """Add what the evaluate stage wrote."""
+    """Log the files of the evaluate stage."""
     metrics = read_metrics(paths.EVALUATE_METRICS)
     measured = {group: values for group, values in metrics.items() if group != "dataset"}
     _add_tags(run, "evaluate", settings.evaluate.model_dump())
@@ -77,18 +77,18 @@ def add_evaluation(run: Run, settings: Settings) -> None:
 
 
 def add_report(run: Run) -> None:
-    """Add what the report stage wrote."""
+    """Log the file of the report stage."""
     run.log_file(paths.REPORT, "evaluate")
 
 
 def add_figures(run: Run, settings: Settings) -> None:
-    """Add what the render stage drew."""
+    """Log the files of the render stage."""
     _add_tags(run, "render", settings.render.model_dump())
     run.log_files(paths.RENDER, "render")
 
 
 def complete(store: Store, settings: Settings) -> Run:
-    """Give the run of the model at hand all that the stages wrote."""
+    """Log the files of all stages to the run of the current model."""
     run = run_of_model(store, settings)
     if paths.EVALUATE_METRICS.is_file():
         add_evaluation(run, settings)
@@ -100,12 +100,12 @@ def complete(store: Store, settings: Settings) -> Run:
 
 
 def _add_tags(run: Run, name: str, settings: Mapping[str, Any]) -> None:
-    """Add a stage's settings: its run has ended, and they may change."""
+    """Log a stage's settings as tags: unlike parameters, they may change later."""
     run.log_tags({f"{name}.{key}": value for key, value in settings.items()})
 
 
 def log_servable_model(run: Run) -> None:
-    """Store the model as one that MLflow loads and serves: images in, reconstructions out."""
+    """Log the model in MLflow's format; it maps images to reconstructions, or latents to images."""
     model, _ = load_model(paths.MODEL, torch.device("cpu"))
     if model.has("encoder"):
         example = PreparedData.load(paths.PREPARED).images("validation")[:2] / np.float32(255)
@@ -115,7 +115,7 @@ def log_servable_model(run: Run) -> None:
 
 
 class Reconstruct(nn.Module):
-    """Images to the means of p(x|z) at the posterior's mean."""
+    """Maps images to the mean of p(x|z) at the posterior mean."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Reconstruct(nn.Module):
 
 
 class Generate(nn.Module):
-    """Latents to the means of p(x|z)."""
+    """Maps latents to the mean of p(x|z)."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -139,9 +139,9 @@ class Generate(nn.Module):
 
 
 def git_state() -> dict[str, str]:
-    """Give the commit and whether the tree was dirty; nothing outside a git repository.
+    """Return the commit and whether the work tree was dirty; {} outside a git repository.
 
-    dvc.lock is left out of account: DVC writes it between the stages of one run.
+    dvc.lock is ignored: DVC writes it between the stages of one run.
     """
     try:
         commit = _git("rev-parse", "HEAD")
@@ -153,17 +153,17 @@ def git_state() -> dict[str, str]:
 
 def _git(*arguments: str) -> str:
     command = ["git", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603  our own words
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()  # noqa: S603  fixed arguments
 
 
 def _log_epochs(run: Run) -> None:
-    """Log the epochs and pictures that the run has not."""
+    """Log the epochs and images that the run lacks."""
     rows = [(int(row.pop("epoch")), row) for row in read_csv(paths.HISTORY)]
-    logged, pictured = run.logged_steps("learning_rate"), run.logged_images()
+    logged, logged_images = run.logged_steps("learning_rate"), run.logged_images()
     run.log_history([(epoch, row) for epoch, row in rows if epoch not in logged])
     for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
         key, _, epoch = path.stem.rpartition("_")
-        if (key, int(epoch)) not in pictured:
+        if (key, int(epoch)) not in logged_images:
             run.log_image(np.array(Image.open(path)), key, int(epoch))
 
 

@@ -1,4 +1,4 @@
-"""Open the MLflow UI on the store that the pipeline writes to."""
+"""Open the MLflow UI on the pipeline's store."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from vaelab.config import UserError, load_settings
 
 
 def main() -> None:
-    """Make sure that the store is there, then become `mlflow ui`."""
+    """Check or create the store, then replace this process by `mlflow ui`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=5000, help="port (default: %(default)s)")
@@ -21,7 +21,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     if store.uri.startswith(("http://", "https://")):
-        print(f"this store has a UI of its own: {store.uri}")
+        print(f"the server has its own UI: {store.uri}")
         return
     print(f"MLflow on http://{arguments.host}:{arguments.port}, showing {store.uri}", flush=True)
     command = ["ui", "--backend-store-uri", store.uri]
