@@ -28,7 +28,7 @@ def work(settings: Settings) -> None:
     device = choose_device(settings.machine)
     epochs = settings.evaluate.classifier_epochs
     if not train_on(data, paths.EVALUATION_CLASSIFIER, epochs, device):
-        print(f"{data.info.name}: no classifier, as there are no labels of two classes or more")
+        print(f"{data.info.name}: no labels of two classes or more to train a classifier on")
 
 
 def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device) -> bool:

@@ -27,9 +27,7 @@ def sync(settings: Settings) -> None:
     try:
         run = complete(store, settings)
     except STORE_ERRORS as error:
-        raise UserError(
-            f"the MLflow store is unavailable: {shorten(error)}; try again"
-        ) from error
+        raise UserError(f"the MLflow store is unavailable: {shorten(error)}; try again") from error
     print(f"run {run.run_id} is complete")
 
 

@@ -105,7 +105,7 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
 
 
 def _create_sqlite_atomically(uri: str) -> None:
-    """Create an SQLite file under a temporary name, so that a killed process leaves no partial one."""
+    """Create an SQLite file under a temporary name, as a killed process may leave a part."""
     database = make_url(uri).database if uri.startswith("sqlite:") else None
     if database in (None, "", ":memory:") or Path(database).exists():
         return

@@ -222,7 +222,7 @@ def files(folder: Path) -> set[str]:
 @pytest.mark.usefixtures("prepared")
 def test_the_stage_teaches_a_classifier_the_digits(capsys):
     stage.main()
-    (right,) = re.findall(r"([\d.]+)% of the test images right", capsys.readouterr().out)
+    (right,) = re.findall(r"([\d.]+)% accuracy on the test images", capsys.readouterr().out)
     assert float(right) > 95
     description = load_classifier(paths.EVALUATION_CLASSIFIER, CPU)[1]
     assert (description.classes, description.epochs, description.seed) == (10, 46, 0)

@@ -45,7 +45,7 @@ def test_only_values_change_and_comments_keep_their_column(section):
 def test_an_objectives_own_setting_changes():
     text = update_yaml(PARAMS, {"objectives.beta_vae.capacity_nats": 25.0})
     ((_, after),) = changed_lines(PARAMS, text)
-    assert after.startswith("    capacity_nats: 25.0      # that the mean KL")
+    assert after.startswith("    capacity_nats: 25.0      # final target of the mean KL")
 
 
 def test_a_comment_moves_only_where_the_value_needs_its_room():
