@@ -59,7 +59,7 @@ def main() -> None:
     seeds = range(chosen.seeds)
     by_member = {member: [results[member, seed] for seed in seeds] for member in MEMBERS}
     print(table(by_member))
-    print(verdict(by_member))
+    print(conclusion(by_member))
 
 
 def measure(job: tuple[str, int], *, epochs: int, images: int, weight: float) -> Metrics:
@@ -133,7 +133,7 @@ def table(by_member: dict[str, list[Metrics]]) -> str:
     return "\n".join(lines)
 
 
-def verdict(by_member: dict[str, list[Metrics]]) -> str:
+def conclusion(by_member: dict[str, list[Metrics]]) -> str:
     """Say with how many seeds the beta-TC-VAE is ahead, and by how much."""
     plain, penalised = ([seed[GAP] for seed in by_member[name]] for name in MEMBERS)
     ahead = [b - a for a, b in zip(plain, penalised, strict=True)]

@@ -3,7 +3,7 @@
     python -m benchmarks.overhead --epochs 5 --rounds 3
 
 Trains the default network on MNIST: once with all that the train stage does around the loop (an
-MLflow run in an SQLite store with metrics, pictures and system metrics, a progress bar,
+MLflow run in an SQLite store with metrics, images and system metrics, a progress bar,
 checkpoints), once with none of it, the two in turns. Prints both times and the median of what the
 first takes more; the store's own end, after training, is not in it.
 """

@@ -54,7 +54,7 @@ def main() -> None:
     if arguments.list:
         print(listing())
         return
-    cli.run_command(lambda: run(arguments), resume_hint="the same command goes on from here")
+    cli.run_command(lambda: run(arguments), resume_hint="the same command continues from here")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def chosen(names: list[str], device_type: str) -> list[str]:
-    """Return the names asked for; without any, those that suit the device.
+    """Return the names on the command line; without any, those that suit the device.
 
     Raises UserError for a name that is none.
     """

@@ -40,7 +40,7 @@ def describe(configuration: Configuration) -> str:
     }[measure.kind]
 
 
-def verdict(configuration: Configuration, value: float | None) -> str:
+def outcome(configuration: Configuration, value: float | None) -> str:
     """Say whether our number is within the tolerance, to either side."""
     if value is None:
         return "unfinished"
@@ -63,7 +63,7 @@ def _row(name: str, result: Result) -> tuple[str, ...]:
         f"{configuration.published:.2f}",
         ours,
         f"{configuration.tolerance:g}",
-        verdict(configuration, result.value),
+        outcome(configuration, result.value),
         f"{result.epochs:,} of {configuration.training.epochs:,}",
         f"{result.training_seconds / 60:.1f} min",
         configuration.source,

@@ -1,4 +1,4 @@
-"""The table of published numbers: its schedules, its going on after a stop, its verdicts."""
+"""The table of published numbers: its schedules, its resumption after a stop, its outcomes."""
 
 import sys
 from dataclasses import replace
@@ -22,7 +22,7 @@ from benchmarks.published.configurations import (
     burda_stages,
 )
 from benchmarks.published.measuring import Result, Splits, work
-from benchmarks.published.table import table, verdict
+from benchmarks.published.table import table, outcome
 from benchmarks.published.training import Clock, OutOfTimeError, train
 from vaelab.config import UserError, parse_settings
 from vaelab.data.loader import ImageLoader
@@ -36,7 +36,7 @@ STAGES = (Stage(1, 1e-2), Stage(3, 1e-3))
 TINY = Configuration(
     published=10.0,
     tolerance=0.5,
-    source="nobody",
+    source="none",
     training=Training(
         parse_settings(
             {
@@ -59,7 +59,7 @@ def splits() -> Splits:
 
 
 def no_splits() -> Splits:
-    raise AssertionError("the images were asked for")
+    raise AssertionError("the images were requested")
 
 
 class StopAfter(Clock):
@@ -253,9 +253,9 @@ def test_a_training_loss_is_the_last_epochs(tmp_path):
     ],
 )
 def test_a_number_outside_the_tolerance_is_missed(value, expected):
-    assert verdict(TINY, value) == expected
+    assert outcome(TINY, value) == expected
     short = replace(TINY, note="short")
-    assert verdict(short, value) == expected + (" (short)" if "missed" in expected else "")
+    assert outcome(short, value) == expected + (" (short)" if "missed" in expected else "")
 
 
 def test_the_table_shows_both_numbers_and_what_is_missed():
