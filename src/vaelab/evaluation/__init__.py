@@ -1,30 +1,30 @@
-"""The report on a trained model: bounds in nats per image, the latent space, the samples.
+"""Evaluation of a trained model: likelihood bounds in nats per image, latent space, samples.
 
-Values are kept for each image and averaged once, in float64, by image count. A metric that
-does not apply to a model or a data set is absent, never zero or NaN.
+`evaluate` measures groups of metrics, one module a group: `bounds` (test), `latent` and `factors`
+(latent, disentanglement), `ais_metrics` (annealing), `samples`. Values are kept for each image
+and averaged once, in float64. A metric that does not apply to a model or a data set is absent,
+never zero or NaN.
 """
 
 import math
 from collections.abc import Collection
 
-import numpy as np
 import torch
 
 from vaelab.config import EvaluateSettings, UserError
 from vaelab.evaluation import bounds, latent
 from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
-from vaelab.evaluation.factors import factor_report
+from vaelab.evaluation.factors import factor_metrics
 from vaelab.evaluation.samples import sample_metrics
 from vaelab.evaluation.training_latents import encode_training_images
-from vaelab.evaluation.types import Arrays, Evaluation, EvaluationData, LatentPosteriors, Metrics
+from vaelab.evaluation.types import Evaluation, EvaluationData, LatentPosteriors, Metrics
 from vaelab.models.model import Model
 
 __all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentPosteriors", "Metrics", "evaluate"]
 
-WITH_ENCODER = {"test", "latent", "disentanglement"}
-# What can be measured.
-GROUPS = (*sorted(WITH_ENCODER), "annealing", "samples")
+ENCODER_GROUPS = {"test", "latent", "disentanglement"}
+GROUPS = (*sorted(ENCODER_GROUPS), "annealing", "samples")
 
 
 def evaluate(
@@ -35,89 +35,77 @@ def evaluate(
     classifier: Classifier | None = None,
     groups: Collection[str] = GROUPS,
 ) -> Evaluation:
-    """Measure a model in evaluation mode, a fitted variance already frozen.
+    """Measure a model, which is in evaluation mode, its fitted variance frozen.
 
-    The same seed, batch size and device give the same metrics. `classifier` gives features for
-    `samples`; `groups` names what is measured. Raises ValueError for a model in training mode, an
-    empty test split or another group, UserError for a metric that is not finite and a classifier of
-    images of another shape.
+    The same seed, batch size and device give the same metrics. `classifier` provides features for
+    the group `samples`; `groups` selects what is measured. Raises ValueError for a model in
+    training mode, an empty test split or an unknown group, UserError for a metric that is not
+    finite and for a classifier of images of another shape.
     """
+    _check_arguments(model, data, classifier, groups)
+    encoded = _encoder_groups(model, data, settings, device, groups)
+    metrics, arrays = encoded.metrics, dict(encoded.arrays)
+    if "annealing" in groups:
+        annealing = annealing_metrics(model, data.test, data.train, settings, device)
+        metrics |= {"annealing": dict(annealing)} if annealing else {}
+    if "samples" in groups:
+        samples, sample_arrays = sample_metrics(model, data, classifier, settings, device)
+        metrics |= {"samples": samples} if samples else {}
+        arrays |= sample_arrays
+    _check_finite(metrics)
+    return Evaluation(metrics, encoded.latents, arrays)
+
+
+def _check_arguments(
+    model: Model, data: EvaluationData, classifier: Classifier | None, groups: Collection[str]
+) -> None:
     if unknown := set(groups) - set(GROUPS):
-        raise ValueError(f"{sorted(unknown)} are none of the groups {', '.join(GROUPS)}")
+        raise ValueError(f"unknown groups {sorted(unknown)}; valid: {', '.join(GROUPS)}")
     if model.training:
         raise ValueError("the model is in training mode; call model.eval() before evaluating it")
     if not len(data.test):
         raise ValueError(f"{data.name}: the test split has no images to evaluate on")
     if classifier and classifier.image_shape != model.image_shape:
         raise UserError(
-            f"the classifier is one of images of {list(classifier.image_shape)}, the model one of "
-            f"{list(model.image_shape)}"
+            f"the classifier was trained on images of shape {list(classifier.image_shape)}, the "
+            f"model on {list(model.image_shape)}"
         )
-    found = _encoded(model, data, settings, device, groups)
-    metrics, arrays = found.metrics, dict(found.arrays)
-    if "annealing" in groups:
-        annealed = annealing_metrics(model, data.test, data.train, settings, device)
-        metrics |= {"annealing": dict(annealed)} if annealed else {}
-    if "samples" in groups:
-        drawn, pictures = sample_metrics(model, data, classifier, settings, device)
-        metrics |= {"samples": drawn} if drawn else {}
-        arrays |= pictures
-    _check_finite(metrics)
-    return Evaluation(metrics, found.latents, arrays)
 
 
-def _encoded(
+def _encoder_groups(
     model: Model,
     data: EvaluationData,
     settings: EvaluateSettings,
     device: torch.device,
     groups: Collection[str],
 ) -> Evaluation:
-    """Measure what needs an encoder."""
+    """Measure the groups that need an encoder; without one, return the sizes only."""
     metrics: Metrics = {
         "dataset": {"name": data.name, "test_images": len(data.test)},
         "latent": {"dimensions": model.latent_dim},
     }
-    if not (model.has("encoder") and WITH_ENCODER & set(groups)):
+    if not (model.has("encoder") and ENCODER_GROUPS & set(groups)):
         return Evaluation(metrics, None)
-    # The latents are the same with one sample an image.
-    few = settings if "test" in groups else settings.model_copy(update={"importance_samples": 1})
+    if "test" not in groups:
+        # The latents do not depend on the number of importance samples.
+        settings = settings.model_copy(update={"importance_samples": 1})
     with torch.inference_mode():
-        scores = bounds.score_test_images(model, data.test, few, device)
+        scores = bounds.score_test_images(model, data.test, settings, device)
         if "test" in groups:
-            bits = bounds.bits(scores, model, data.levels)
-            metrics["test"] = {**bounds.average_scores(scores, few), **bits}
-        codes, described = latent.describe_latents(model, scores, settings, device)
-        metrics["latent"] |= described
-        _check_finite(metrics)
-        smoothness, ways = latent.interpolation_metrics(model, codes, settings, device)
-        metrics["latent"] |= smoothness
-        known, matrices = _supervised_metrics(model, data, codes, settings, groups)
-    metrics["latent"] |= known.pop("latent", {})
-    return Evaluation(metrics | known, codes, bounds.per_image(scores) | ways | matrices)
-
-
-def _supervised_metrics(
-    model: Model,
-    data: EvaluationData,
-    codes: LatentPosteriors,
-    settings: EvaluateSettings,
-    groups: Collection[str],
-) -> tuple[Metrics, Arrays]:
-    """Measure what the latents say of known labels and factors."""
-    if data.train_labels is None and data.train_factors is None:
-        return {}, {}
-    training = encode_training_images(model, data.train, settings)
-    metrics: Metrics = {"latent": dict(latent.label_metrics(data, training, codes, settings))}
-    report = factor_report(data, training, codes, settings) if "disentanglement" in groups else None
-    if not (report and report.metrics):
-        return metrics, {}
-    matrices = {
-        "factor_mutual_information": report.mutual_information,
-        "dci_importance": report.importance,
-        "factor_columns": np.array(report.factors),
-    }
-    return metrics | {"disentanglement": dict(report.metrics)}, matrices
+            metrics["test"] = bounds.bound_metrics(scores, model, data.levels, settings)
+        latents, latent_metrics = latent.describe_latents(model, scores, settings, device)
+        metrics["latent"] |= latent_metrics
+        _check_finite(metrics)  # before latents that are not finite reach scikit-learn
+        path_metrics, arrays = latent.interpolation_metrics(model, latents, settings, device)
+        metrics["latent"] |= path_metrics
+        if data.train_labels is not None or data.train_factors is not None:
+            training = encode_training_images(model, data.train, settings)
+            metrics["latent"] |= latent.label_metrics(data, training, latents, settings)
+            if "disentanglement" in groups:
+                disentanglement, matrices = factor_metrics(data, training, latents, settings)
+                metrics |= {"disentanglement": disentanglement} if disentanglement else {}
+                arrays |= matrices
+    return Evaluation(metrics, latents, bounds.per_image(scores) | arrays)
 
 
 def _check_finite(metrics: Metrics) -> None:

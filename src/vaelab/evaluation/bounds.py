@@ -1,12 +1,10 @@
-"""Test images' losses, bounds and likelihood, each kept for every image, in nats."""
+"""The group `test`: losses, bounds and likelihood of every test image, in nats."""
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,6 +13,8 @@ from vaelab.data.loader import ImageLoader
 from vaelab.estimators import as_float64
 from vaelab.estimators import mean_over_images as mean
 from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
+from vaelab.estimators.statistics import standard_error
+from vaelab.evaluation.types import Arrays, GroupMetrics
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
@@ -25,10 +25,10 @@ Scores = Mapping[str, Tensor]
 def score_test_images(
     model: Model, test: ImageLoader, settings: EvaluateSettings, device: torch.device
 ) -> Scores:
-    """Give every test image's values, [images] or [images, latent], by name."""
-    # Codes are the same at each draw; without a bound there is nothing to draw for.
-    drawn = model.has_bound and model.posterior == "gaussian"
-    samples = settings.importance_samples if drawn else 1
+    """Compute the values of every test image, [images] or [images, latent], by name."""
+    # A point mass has equal samples, and without a bound there is nothing to estimate.
+    importance_sampled = model.has_bound and model.posterior == "gaussian"
+    samples = settings.importance_samples if importance_sampled else 1
     noise = rng_stream(settings.seed, "evaluation/noise", device)
     pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
     with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
@@ -71,9 +71,11 @@ def _score_batch(
     return scores
 
 
-def average_scores(scores: Scores, settings: EvaluateSettings) -> dict[str, float | int]:
-    """Average the scores: the group `test`, but for bits."""
-    metrics: dict[str, float | int] = {"mean_squared_error": mean(scores["mean_squared_error"])}
+def bound_metrics(
+    scores: Scores, model: Model, levels: int, settings: EvaluateSettings
+) -> GroupMetrics:
+    """Average the scores over images; pixels have `levels` gray levels."""
+    metrics: GroupMetrics = {"mean_squared_error": mean(scores["mean_squared_error"])}
     if "generation_loss" in scores:
         metrics["generation_loss_nats"] = mean(scores["generation_loss"])
     if "nll" not in scores:
@@ -88,29 +90,17 @@ def average_scores(scores: Scores, settings: EvaluateSettings) -> dict[str, floa
         "nll_effective_sample_size": mean(scores["effective_sample_size"]),
     }
     if "nll_at_half" in scores:
-        # NLL at K samples less that at K // 2: seldom above 0, and near it where K is enough
+        # NLL at K minus NLL at K // 2 samples: rarely above 0, and near 0 if K is large enough
         metrics["nll_change_on_doubling_nats"] = mean(scores["nll"] - scores["nll_at_half"])
     if len(neg_elbo) > 1:
-        metrics["neg_elbo_standard_error_nats"] = _standard_error(neg_elbo)
-        metrics["nll_standard_error_nats"] = _standard_error(scores["nll"])
-    return metrics
+        metrics["neg_elbo_standard_error_nats"] = standard_error(neg_elbo)
+        metrics["nll_standard_error_nats"] = standard_error(scores["nll"])
+    pixels = math.prod(model.image_shape)
+    bits = bits_per_dim(mean(scores["nll"]), model.likelihood, pixels, levels)
+    return metrics if bits is None else metrics | {"bits_per_dim": bits}
 
 
-def per_image(scores: Scores) -> dict[str, NDArray[Any]]:
-    """Give what the figures show of each test image: nats, and effective samples."""
+def per_image(scores: Scores) -> Arrays:
+    """Return the NLL in nats and the effective sample size of each test image, for figures."""
     names = {"nll", "effective_sample_size"} & scores.keys()
     return {name: scores[name].cpu().numpy() for name in sorted(names)}
-
-
-def bits(scores: Scores, model: Model, levels: int) -> dict[str, float]:
-    """Give the likelihood in bits per dimension, where pixels are 8-bit and it is one."""
-    pixels = math.prod(model.image_shape)
-    if "nll" not in scores:
-        return {}
-    value = bits_per_dim(mean(scores["nll"]), model.likelihood, pixels, levels)
-    return {} if value is None else {"bits_per_dim": value}
-
-
-def _standard_error(values: Float[Tensor, "images"]) -> float:
-    """Give the standard error of the mean over images."""
-    return (as_float64(values).std() / math.sqrt(len(values))).item()

@@ -1,28 +1,41 @@
-"""How the latents of images with known factors divide these among their dimensions."""
+"""Disentanglement metrics of data sets with known factors."""
+
+import numpy as np
 
 from vaelab.config import EvaluateSettings
-from vaelab.estimators import latent_statistics
-from vaelab.estimators.disentanglement import DisentanglementReport, disentanglement_metrics
+from vaelab.estimators.disentanglement import disentanglement_metrics
+from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation.training_latents import TrainingLatents
-from vaelab.evaluation.types import EvaluationData, LatentPosteriors
+from vaelab.evaluation.types import Arrays, EvaluationData, GroupMetrics, LatentPosteriors
 
-# Images at most of which the factors are read: the protocol of Locatello et al. 2019.
+# Limit on the test images that are measured: the protocol of Locatello et al. 2019.
 MAX_TEST_IMAGES = 10_000
 
 
-def factor_report(
+def factor_metrics(
     data: EvaluationData,
     training: TrainingLatents,
-    codes: LatentPosteriors,
+    latents: LatentPosteriors,
     settings: EvaluateSettings,
-) -> DisentanglementReport | None:
-    """Hold the posteriors' means against the factors; None where no factors are known."""
+) -> tuple[GroupMetrics, Arrays]:
+    """Compute the group `disentanglement`, and the matrices between factors and dimensions.
+
+    Both are empty without known factors, and where no factor varies.
+    """
     if data.train_factors is None or data.test_factors is None:
-        return None
-    rows = latent_statistics.sample_rows(
-        len(codes.means), MAX_TEST_IMAGES, settings.seed, "factors"
-    ).numpy()
-    known = data.train_factors[training.rows], data.test_factors[rows]
-    return disentanglement_metrics(
-        training.means, known[0], codes.means[rows], known[1], settings.seed
+        return {}, {}
+    rows = sample_rows(len(latents.means), MAX_TEST_IMAGES, settings.seed, "factors").numpy()
+    report = disentanglement_metrics(
+        training.means,
+        data.train_factors[training.rows],
+        latents.means[rows],
+        data.test_factors[rows],
+        settings.seed,
     )
+    if not report.metrics:
+        return {}, {}
+    return dict(report.metrics), {
+        "factor_mutual_information": report.mutual_information,
+        "dci_importance": report.importance,
+        "factor_columns": np.array(report.factors),
+    }

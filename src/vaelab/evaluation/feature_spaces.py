@@ -1,8 +1,8 @@
-"""Spaces of features in which sets of images are compared; a distance is of its space alone.
+"""Feature spaces in which sets of images are compared; distances compare within one space only.
 
-Heusel et al. 2017 (FID) and Bińkowski et al. 2018 (KID) take the features of one network: the
-Inception of TensorFlow's model zoo of 2015, with its weights and its way of resizing. No space
-here is that, so that no distance here is a FID or a KID or compares with published ones.
+Heusel et al. 2017 (FID) and Bińkowski et al. 2018 (KID) use the features of one network: the
+Inception of TensorFlow's model zoo of 2015, with its weights and its resizing. No space here uses
+that network, so no distance here is an FID or a KID or comparable with published ones.
 """
 
 import math
@@ -30,13 +30,13 @@ Images = Float[Tensor, "count channel height width"]
 Batches = Iterable[Float[Tensor, "_ channel height width"]]
 Features = Float[Tensor, "count feature"]
 
-# Images that have more numbers (channels x height x width) than this are averaged down to fewer.
+# Images with more pixels (channels x height x width) than this are downsampled by averaging.
 MAX_PIXEL_FEATURES = 1_024
 
 MAX_COMPONENTS = 64
-# A component that spreads less than this share of the first one is held to be rounding.
+# A component whose spread is below this share of the first one's counts as rounding error.
 MIN_SPREAD = 1e-3
-# Images that are all the same have singular values below this one, by rounding.
+# Images that are all the same have singular values below this, by rounding.
 ROUNDING = 1e-9
 
 INCEPTION_SIZE = (299, 299)
@@ -45,25 +45,25 @@ INCEPTION_BATCH = 32
 
 @runtime_checkable
 class FeatureSpace(Protocol):
-    """A map from images to features, known by its name."""
+    """A map from images to features."""
 
     @property
     def name(self) -> str:
-        """What the names of metrics begin with."""
+        """Prefix of the names of its metrics."""
 
     def features(self, images: Images) -> Features:
-        """Give the features of images in [0, 1], on the images' device or the CPU."""
+        """Compute the features of images in [0, 1], on the images' device or the CPU."""
 
 
 @dataclass(frozen=True)
 class ClassifierSpace:
-    """The 64 features of a classifier that was trained on the same data's labels."""
+    """The 64 features of a classifier trained on the labels of the same data set."""
 
     classifier: Classifier
     name: ClassVar[str] = "classifier"
 
     def features(self, images: Images) -> Features:
-        """Give the layer before the classes, each feature above -1."""
+        """Compute the layer before the logits, each feature above -1."""
         return features_and_classes(self.classifier, images)[0]
 
 
@@ -71,14 +71,14 @@ class ClassifierSpace:
 class PixelSpace:
     """The pixels themselves, at most 1,024 numbers.
 
-    Larger images are averaged over squares, of the smallest whole side that suffices: 28x28 grey
-    stays as it is, 32x32 in colour becomes 16x16, 64x64 in colour too. What is finer is not seen.
+    Larger images are averaged over squares of the smallest sufficient side: 28x28 gray images are
+    unchanged, 32x32 and 64x64 color images become 16x16. Finer details are lost.
     """
 
     name: ClassVar[str] = "pixels"
 
     def features(self, images: Images) -> Features:
-        """Give the averages, channel by channel, each in [0, 1]."""
+        """Compute the averages, channel by channel, each in [0, 1]."""
         _, channels, height, width = images.shape
         for side in range(1, max(height, width) + 1):
             size = (math.ceil(height / side), math.ceil(width / side))
@@ -91,9 +91,9 @@ class PixelSpace:
 class PCASpace:
     """The first principal components of the pixels of training images, each of variance 1 there.
 
-    At most 64. They are whitened (`axes` are divided by the standard deviations) because without
-    it Euclidean distance would be nearly that of the pixels, which the space `pixels` has: here
-    the fine directions of small variance count as much as the coarse ones, in their own units.
+    At most 64. They are whitened (`axes` are divided by the standard deviations), because
+    otherwise Euclidean distances would nearly equal those of the space `pixels`: here directions
+    of small variance count as much as those of large variance.
     """
 
     mean: Float64[Tensor, "pixel"]
@@ -102,13 +102,13 @@ class PCASpace:
 
     @classmethod
     def fit(cls, batches: Batches) -> "PCASpace":
-        """Fit to two training images or more, by the singular values of their pixels.
+        """Fit to at least two training images, by a singular value decomposition of their pixels.
 
-        Of images that are all the same there is no component.
+        Images that are all the same have no component.
         """
         pixels = torch.cat([as_float64(PixelSpace().features(images)) for images in batches])
         mean = pixels.mean(0)
-        # The factor R of centred pixels = Q R has their singular values and axes.
+        # The factor R of centered pixels = Q R has their singular values and axes.
         factor = torch.linalg.qr(pixels - mean, mode="r").R
         values, axes = torch.linalg.svd(factor, full_matrices=False)[1:]
         kept = values[:MAX_COMPONENTS] > max(MIN_SPREAD * values[0].item(), ROUNDING)
@@ -116,7 +116,7 @@ class PCASpace:
         return cls(mean, axes[:MAX_COMPONENTS][kept].T / deviations)
 
     def features(self, images: Images) -> Features:
-        """Give the components, in standard deviations of the training images."""
+        """Compute the components, in standard deviations of the training images."""
         return (as_float64(PixelSpace().features(images)) - self.mean) @ self.axes
 
 
@@ -124,9 +124,9 @@ class PCASpace:
 class InceptionSpace:
     """The 2,048 averaged features of torchvision's inception_v3, with weights from a file.
 
-    Szegedy et al. 2016. With torchvision's own weights, too, it is not the network of FID, whose
-    weights, resizing (without antialiasing) and pooling in some blocks are others. About 11
-    billion operations an image: minutes for some thousand images on a GPU, hours on a CPU.
+    Szegedy et al. 2016. Even with torchvision's own weights it is not the network of FID, whose
+    weights, resizing (without antialiasing) and pooling in some blocks differ. About 11 billion
+    operations an image: minutes for some thousand images on a GPU, hours on a CPU.
     """
 
     network: nn.Module
@@ -135,41 +135,41 @@ class InceptionSpace:
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "InceptionSpace":
-        """Read the state dict that torchvision publishes, as .pth or .safetensors.
+        """Load the state dict that torchvision publishes, as .pth or .safetensors.
 
-        Raises UserError for a file that is missing or is something else.
+        Raises UserError for a file that is missing or has other contents.
         """
-        # Takes seconds to import, and few have the weights.
+        # torchvision takes seconds to import and is needed only with weights.
         from torchvision.models import inception_v3
 
         with torch.device("meta"):
             network = inception_v3(weights=None, init_weights=False, aux_logits=False)
         network.fc = nn.Identity()
         try:
-            features = {k: v for k, v in _read(path).items() if not k.startswith(_CLASSES)}
+            features = {k: v for k, v in _read(path).items() if not k.startswith(_HEADS)}
             network.load_state_dict(features, assign=True)
         except _UNREADABLE as error:
             raise UserError(
-                f"evaluate.inception_weights: {path}: {_reason(error)}; it takes the state dict of "
-                "torchvision's inception_v3 (.pth or .safetensors), or null to do without"
+                f"evaluate.inception_weights: {path}: {_reason(error)}; it must be the state "
+                "dict of torchvision's inception_v3 (.pth or .safetensors), or null to leave it out"
             ) from error
         return cls(network.to(device).float().eval(), sha256(path))
 
     @torch.inference_mode()
     def features(self, images: Images) -> Features:
-        """Give the features; grey images are repeated in three channels."""
-        return torch.cat([self._some(part) for part in torch.split(images, INCEPTION_BATCH)])
+        """Compute the features; gray images are repeated in three channels."""
+        return torch.cat([self._batch(part) for part in torch.split(images, INCEPTION_BATCH)])
 
-    def _some(self, images: Images) -> Features:
-        colour = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-        resized = functional.interpolate(colour, INCEPTION_SIZE, mode="bilinear", antialias=True)
-        # torchvision's weights are TensorFlow's, which take values in [-1, 1].
-        found: Tensor = self.network(2 * resized - 1)
-        return found
+    def _batch(self, images: Images) -> Features:
+        color = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+        resized = functional.interpolate(color, INCEPTION_SIZE, mode="bilinear", antialias=True)
+        # torchvision's weights come from TensorFlow, whose inputs are in [-1, 1].
+        features: Tensor = self.network(2 * resized - 1)
+        return features
 
 
-# What comes after the features: classes, and others that helped in training.
-_CLASSES = ("fc.", "AuxLogits.")
+# Layers after the features: logits, and an auxiliary head for training
+_HEADS = ("fc.", "AuxLogits.")
 
 _UNREADABLE = (
     OSError,
@@ -186,12 +186,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise ValueError("it has no tensors by name")
+        raise ValueError("it is not a state dict")
     return state
 
 
 def _reason(error: Exception) -> str:
-    """Say what went wrong in part of a line."""
+    """Return a short reason, at most 120 characters."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return textwrap.shorten(str(error), 120) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A set of images seen once, batch by batch, and two such sets beside one another."""
+"""Statistics of a set of images, computed batch by batch, and comparisons of two sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from vaelab.evaluation.feature_spaces import Batches, ClassifierSpace, FeatureSp
 
 Images = Float[Tensor, "count channel height width"]
 
-# k of the balls of precision, recall, density and coverage.
-NEIGHBOURS = 5
-# So many images at most are kept.
+# k of the nearest-neighbor balls of precision, recall, density and coverage
+NEIGHBORS = 5
+# Limit on the images that are kept in memory
 MAX_KEPT = 1_000
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What is kept of images that were seen batch by batch; `first` has the first of them.
+    """Statistics of a set of images; `kept` has the first of the images themselves.
 
-    `points` has their features by the name of the space, `power` their mean power spectrum.
-    `sharpness` is None below 3x3 pixels, the rest without a classifier.
+    `points` has the features by name of the space, `power` the mean power spectrum. `sharpness`
+    is None below 3x3 pixels, `predicted` and `class_shares` without a classifier.
     """
 
     points: Mapping[str, samples.PointSet]
@@ -37,39 +37,39 @@ class ImageSet:
 def extract_features(
     batches: Batches, spaces: Sequence[FeatureSpace], keep: int | None = None
 ) -> ImageSet:
-    """Look at six images or more, each once, and keep the first: 1,000, or `keep` of them."""
-    most = MAX_KEPT if keep is None else keep
+    """Compute the statistics of at least six images; keep the first 1,000, or `keep` of them."""
+    limit = MAX_KEPT if keep is None else keep
     parts: list[dict[str, Tensor]] = []
     count = 0
     for images in batches:
-        # A copy, because a view would hold all of the batch.
-        first = images[: max(0, most - count)].clone()
-        parts.append(_extract_batch(images, spaces) | {"first": first})
+        # A view would keep the entire batch in memory.
+        kept = images[: max(0, limit - count)].clone()
+        parts.append(_extract_batch(images, spaces) | {"kept": kept})
         count += len(images)
-    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    predicted, shares = _classes(whole, spaces)
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    predicted, shares = _classes(joined, spaces)
     return ImageSet(
-        points={s.name: samples.PointSet.from_features(whole[s.name], NEIGHBOURS) for s in spaces},
-        kept=whole["first"],
-        power=whole["power"].sum(0) / count,
-        sharpness=whole.get("sharpness"),
+        points={s.name: samples.PointSet.from_features(joined[s.name], NEIGHBORS) for s in spaces},
+        kept=joined["kept"],
+        power=joined["power"].sum(0) / count,
+        sharpness=joined.get("sharpness"),
         predicted=predicted,
         class_shares=shares,
     )
 
 
 def _extract_batch(images: Images, spaces: Sequence[FeatureSpace]) -> dict[str, Tensor]:
-    looked = {space.name: space.features(images) for space in spaces}
-    looked["power"] = len(images) * samples.mean_power(images)[None]
+    features = {space.name: space.features(images) for space in spaces}
+    features["power"] = len(images) * samples.mean_power(images)[None]
     if min(images.shape[-2:]) >= 3:
-        looked["sharpness"] = samples.sharpness(images)
-    return looked
+        features["sharpness"] = samples.sharpness(images)
+    return features
 
 
 def _classes(
     features: Mapping[str, Tensor], spaces: Sequence[FeatureSpace]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Give each image's most likely class and the share of each, where there is a classifier."""
+    """Return each image's predicted class and the share of each class, if there is a classifier."""
     for space in spaces:
         if isinstance(space, ClassifierSpace):
             predicted = space.classifier.head(features[space.name]).argmax(1)
@@ -78,24 +78,24 @@ def _classes(
 
 
 def compare_image_sets(generated: ImageSet, real: ImageSet) -> dict[str, float]:
-    """Compare generated images with real ones in every space, and their sharpness."""
-    found = {
+    """Compare generated with real images in every feature space, and their sharpness."""
+    metrics = {
         f"{space}_{name}": value
         for space, points in generated.points.items()
         for name, value in vars(samples.compare_sets(points, real.points[space])).items()
     }
     if generated.sharpness is None or real.sharpness is None:
-        return found
+        return metrics
     ratio = samples.sharpness_ratio(generated.sharpness, real.sharpness)
-    return found if ratio is None else found | {"sharpness_ratio": ratio}
+    return metrics if ratio is None else metrics | {"sharpness_ratio": ratio}
 
 
 def describe_image_set(images: ImageSet) -> dict[str, float | int]:
-    """Give the slope of a set's power spectrum, and how its images spread over the classes."""
+    """Compute the slope of the power spectrum, and how predictions are spread over classes."""
     slope, shares = samples.spectrum_slope(images.power), images.class_shares
-    found: dict[str, float | int] = {} if slope is None else {"spectrum_slope": slope}
+    metrics: dict[str, float | int] = {} if slope is None else {"spectrum_slope": slope}
     if shares is not None:
-        # One image that the classifier mistakes is enough for a class to have been drawn.
-        found["classes_drawn"] = int((shares > 0).sum())
-        found["largest_class_share"] = shares.max().item()
-    return found
+        # One misclassified image is enough for a class to count.
+        metrics["classes_drawn"] = int((shares > 0).sum())
+        metrics["largest_class_share"] = shares.max().item()
+    return metrics

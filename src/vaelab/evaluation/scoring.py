@@ -1,9 +1,9 @@
-"""What a trained model is worth on images that it was not trained on, whatever its KL weight.
+"""Scores of a trained model on held-out images that do not depend on its KL weight.
 
-The weighted loss cannot judge a weight: its minimum lies at the smallest one. These scores are
-in nats per image at weight 1, of a normalised likelihood: a Gaussian's variance, set or fitted,
-is replaced by its best value on the training split, s2 = SSE / (N P) (Rybkin et al. 2021,
-sigma-VAE), because a set one would favour the weight that it happens to stand for.
+The weighted loss cannot compare weights: it is lowest at the smallest one. These scores are in
+nats per image at weight 1, of a normalized likelihood: a Gaussian's variance, set or fitted, is
+replaced by its best value on the training split, s2 = SSE / (N P) (Rybkin et al. 2021,
+sigma-VAE), because a fixed variance would favor the weight that it corresponds to.
 """
 
 import math
@@ -23,7 +23,7 @@ from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
 BATCH = 500
-# Images that fit the variance; as many as the training loop takes between epochs.
+# Images to which the variance is fitted; the training loop uses as many between epochs.
 FIT_IMAGES = 5_000
 
 
@@ -39,16 +39,16 @@ class ImageScores:
     kl_loss: Float64[Tensor, "images"]
 
     def means(self) -> dict[str, float]:
-        """Average over images."""
+        """Return the means over images, and their sum, the negative ELBO."""
         means = {f"{name}_nats": values.mean().item() for name, values in vars(self).items()}
         return means | {"neg_elbo_nats": means["generation_loss_nats"] + means["kl_loss_nats"]}
 
 
 @contextmanager
 def with_fitted_variance(model: Model, train: ImageLoader, seed: int) -> Iterator[float | None]:
-    """Let a Gaussian likelihood, for a while, have its best variance on the training split.
+    """Replace a Gaussian likelihood's variance by the best one for train, within the context.
 
-    Gives that variance, the mean squared error of a pixel; None for other likelihoods.
+    Yields that variance, the mean squared error of a pixel; None for other likelihoods.
     """
     likelihood, variance = model.likelihood, None
     try:
@@ -65,10 +65,10 @@ def with_fitted_variance(model: Model, train: ImageLoader, seed: int) -> Iterato
 
 @torch.inference_mode()
 def score_images(model: Model, images: ImageLoader, samples: int, seed: int) -> ImageScores:
-    """Score every image with K = `samples`, always with the same noise for a seed.
+    """Score every image with K = `samples` importance samples; a seed fixes the noise.
 
-    The model is in evaluation mode and its likelihood `normalised`. Burda et al. 2016, equation
-    8; Kingma & Welling 2014, equation 3.
+    The model must be in evaluation mode and its likelihood normalized. Burda et al. 2016,
+    equation 8; Kingma & Welling 2014, equation 3.
     """
     noise = rng_stream(seed, "scoring/noise", images.device)
     pixels = rng_stream(seed, "scoring/pixels", images.device)
@@ -90,11 +90,11 @@ def _score(
 def normalized_bound(
     validation: Mapping[str, float], likelihood: Likelihood, pixels: int
 ) -> float | None:
-    """Give the negative bound in nats that an epoch's validation metrics imply, at weight 1.
+    """Compute the negative bound in nats at weight 1 from an epoch's validation metrics.
 
-    For a Gaussian: at the variance that is best for the validation split itself, so that it
-    costs no further pass. It only tells trials apart while they train. None for an objective
-    that measures no bound.
+    For a Gaussian: at the variance that is best for the validation split itself, which needs no
+    further pass. It serves to compare trials during training. None for an objective without a
+    bound.
     """
     if "validation.neg_elbo_nats" not in validation:
         return None
@@ -107,11 +107,11 @@ def normalized_bound(
 
 
 def closed_form_weight(trained: Likelihood, variance: float | None) -> float:
-    """Give the KL weight at which a bound's own likelihood would be stationary.
+    """Compute the KL weight at which the trained likelihood's variance would be optimal.
 
-    A Gaussian of set variance s0 trained at weight w is one of variance w s0, so the best weight
-    is s2 / s0 with the best variance s2: 2 MSE for the sum of squared errors, where s0 = 1/2.
-    It is 1 where the variance is fitted already, and for every other likelihood.
+    Training with a fixed variance s0 at weight w is training with variance w s0 at weight 1, so
+    the best weight is s2 / s0 with the best variance s2: 2 MSE for the sum of squared errors,
+    where s0 = 1/2. It is 1 where the variance is fitted, and for every other likelihood.
     """
     if variance is None or not isinstance(trained, GaussianLikelihood) or trained.fitted:
         return 1.0

@@ -1,4 +1,4 @@
-"""Training images' latents, on which what reads the test images' is fitted."""
+"""Latents of training images, to which probes, clusters and factor metrics are fitted."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from vaelab.estimators import latent_statistics
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
-# Chosen by the seed, at most so many images.
+# Limit on the training images that are encoded, chosen by the seed
 MAX_TRAIN_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
 class TrainingLatents:
-    """Rows of the training split, and the means of their posteriors, [rows, latent]."""
+    """Rows of the training split, and their posterior means, [rows, latent]."""
 
     rows: NDArray[np.int64]
     means: NDArray[np.float32]
@@ -31,5 +31,5 @@ def encode_training_images(
     rows = latent_statistics.sample_rows(len(train), MAX_TRAIN_IMAGES, settings.seed, "probe")
     pixels = rng_stream(settings.seed, "evaluation/train-pixels", train.device)
     batches = torch.split(rows, settings.batch_size)
-    means = torch.cat([model.encode(train.gather(some, pixels)).mean for some in batches])
+    means = torch.cat([model.encode(train.gather(batch, pixels)).mean for batch in batches])
     return TrainingLatents(rows.numpy(), latent_statistics.to_numpy(means))

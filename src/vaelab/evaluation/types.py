@@ -1,4 +1,4 @@
-"""What an evaluation takes, and what it gives."""
+"""The data that an evaluation needs, and its result."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,15 +8,16 @@ from numpy.typing import NDArray
 
 from vaelab.data.loader import ImageLoader
 
-Metrics = dict[str, dict[str, float | int | str]]
+GroupMetrics = dict[str, float | int | str]
+Metrics = dict[str, GroupMetrics]
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """What a model is measured on; the test split's images must be the same at each access.
+    """The data set that a model is evaluated on; test images must be the same at each access.
 
-    `levels` is how many grey levels a pixel can have: 256 for 8-bit images, 2 for binary ones.
+    `levels` is the number of gray levels of a pixel: 256 for 8-bit images, 2 for binary ones.
     Labels are [images], known factors [images, factors], where there are any.
     """
 
@@ -34,8 +35,8 @@ class EvaluationData:
 class LatentPosteriors:
     """The posterior of every test image, in the order of the files, and a table by dimension.
 
-    `means` and `stddevs` are [images, latent]; `dimensions` has the columns, of length
-    `latent`, that `estimators.summary.dimension_table` names.
+    `means` and `stddevs` are [images, latent]; the columns of `dimension_table`, of length
+    `latent`, are those of `estimators.latent_statistics.dimension_table`.
     """
 
     means: NDArray[np.float32]
@@ -45,7 +46,7 @@ class LatentPosteriors:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics by group and name, the latents where the model has an encoder, and what to draw."""
+    """Metrics by group and name, latents if the model has an encoder, and arrays for figures."""
 
     metrics: Metrics
     latents: LatentPosteriors | None

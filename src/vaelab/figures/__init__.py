@@ -1,5 +1,5 @@
-"""Pictures of numbers and of images.
+"""Figures of numbers and of images.
 
-`tiles` needs NumPy alone; the other files give `matplotlib.figure.Figure` objects, drawn by
-Agg, without pyplot and without a change of global state.
+`image_tiles` needs only NumPy; the other files return `matplotlib.figure.Figure` objects, drawn by
+Agg, without pyplot and without changing global state.
 """

@@ -1,4 +1,4 @@
-"""Pictures of images that are asked for a class or an attribute."""
+"""Figures of images edited in the latent space: classes exchanged, attributes added or removed."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,12 @@ def class_arithmetic_figure(
     images: ImageGrid,
     source: Sequence[str],
     target: Sequence[str],
-    title: str = "Test images, their class's mean latent exchanged for another's",
+    title: str = "Test images edited to other classes by latent arithmetic",
 ) -> Figure:
-    """Draw row i of the pictures as a column: image, reconstruction, the image as each class.
+    """Draw row i of the images as a column: image, reconstruction, the image edited to each class.
 
-    `own` names the classes of the images, `asked` those of the pictures from [i, 2] on. The
-    asked ones are rows because a row has room for a long name.
+    `source` names the classes of the images, `target` those of the edited images from [i, 2] on.
+    Target classes are rows because a row has room for a long name.
     """
     return image_grid(
         np.moveaxis(images, 1, 0),
@@ -39,11 +39,11 @@ def attribute_arithmetic_figure(
     steps: Sequence[float],
     names: Sequence[str],
     effect_sizes: Sequence[float],
-    title: str = "Attributes given to test images (left) and taken away (right)",
+    title: str = "Attributes added to test images (left) and removed (right)",
 ) -> Figure:
-    """Draw an attribute a row: on the left an image that gains it, on the right one that loses it.
+    """Draw an attribute a row: on the left added to an image, on the right removed from one.
 
-    In row i of `given` and of `taken` the real image comes first, then the image decoded at each
+    In row i of `added` and of `removed` the real image comes first, then the image decoded at each
     of `steps`, multiples of the attribute's direction. `effect_sizes` are Cohen's d.
     """
     gains, losses = ([_signed(sign * step) for step in steps] for sign in (1, -1))
@@ -57,7 +57,7 @@ def attribute_arithmetic_figure(
         ],
         column_labels=["image", *gains, "image", *losses],
         column_breaks=(1, half, half + 1),
-        column_title="steps along the direction",
+        column_title="multiples of the attribute's direction",
     )
 
 

@@ -1,4 +1,4 @@
-"""Objectives side by side: what each restores, and what each invents."""
+"""Comparison of objectives: reconstructions and samples side by side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ def comparison_figure(
     originals: Images,
     real: Images,
     variants: Mapping[str, VariantImages],
-    title: str = "Restored and invented images by objective",
+    title: str = "Reconstructions and samples by objective",
 ) -> Figure:
-    """Draw a row a member, below one of real images: reconstructions left, samples right."""
+    """Draw a row a variant, below one of real images: reconstructions left, samples right."""
     blank = np.full_like(originals, np.nan)
     rows = [np.concatenate([originals, real])]
-    for pictures in variants.values():
-        restored = blank if pictures.reconstructions is None else pictures.reconstructions
-        rows.append(np.concatenate([restored, pictures.samples]))
+    for images in variants.values():
+        decoded = blank if images.reconstructions is None else images.reconstructions
+        rows.append(np.concatenate([decoded, images.samples]))
     return image_grid(
         np.stack(rows).astype(np.float32),
         title,
         row_labels=["real", *variants],
         row_breaks=(1,),
         column_breaks=(len(originals),),
-        column_title="left: the images of the first row restored; right: samples from the prior",
+        column_title="left: reconstructions of the first row; right: samples from the prior",
     )

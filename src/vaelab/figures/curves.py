@@ -1,4 +1,4 @@
-"""What happened over the epochs, and what each latent dimension costs."""
+"""Losses over epochs, and the KL of each latent dimension."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,8 +52,8 @@ def loss_curves(
     best = _best_epoch(epochs, panels) if best_epoch is None else best_epoch
     with style():
         figure = new_figure(title, 2.9)
-        for place, (name, curves) in enumerate(panels.items()):
-            axes = figure.add_subplot(1, len(panels), place + 1, title=name, xlabel="epoch")
+        for index, (name, curves) in enumerate(panels.items()):
+            axes = figure.add_subplot(1, len(panels), index + 1, title=name, xlabel="epoch")
             _draw_curves(axes, epochs, curves)
             if best is not None:
                 axes.axvline(best, color=SLATE, linewidth=0.9, linestyle=":", zorder=1)
@@ -89,7 +89,7 @@ def kl_bars_figure(
     active: Bool[np.ndarray, "latent"],
     title: str = "KL loss of each latent dimension, test split",
 ) -> Figure:
-    """Draw each dimension's KL, most first; the active ones in colour."""
+    """Draw each dimension's KL, highest first, active dimensions in color."""
     order = np.argsort(-kl_per_dimension_nats, kind="stable")
     kl, is_active = kl_per_dimension_nats[order], active[order]
     edges = np.arange(len(order) + 1) - 0.5
@@ -99,14 +99,16 @@ def kl_bars_figure(
     }
     with style():
         figure = new_figure(f"{title}: {kl.sum():.1f} nats in all", 3.0)
-        axes = figure.add_subplot(xlabel="latent dimension, most KL first", ylabel="nats per image")
-        for label, (chosen, color) in kinds.items():
-            heights, label = np.where(chosen, kl, 0.0), label if chosen.any() else ""
+        axes = figure.add_subplot(
+            xlabel="latent dimension, highest KL first", ylabel="nats per image"
+        )
+        for label, (mask, color) in kinds.items():
+            heights, label = np.where(mask, kl, 0.0), label if mask.any() else ""
             if len(order) > 64:
                 axes.stairs(heights, edges, fill=True, color=color, label=label)
             else:
                 axes.bar(edges[:-1] + 0.5, heights, 0.8, color=color, label=label)
-        _name_dimensions(axes, [dimension_name(j) for j in order.tolist()])
+        _label_dimensions(axes, [dimension_name(j) for j in order.tolist()])
         middle, half = (len(order) - 1) / 2, max(len(order) + 0.5, 6) / 2
         axes.set_xlim(middle - half, middle + half)
         axes.legend(loc="upper right")
@@ -120,12 +122,12 @@ def _panels(history: Mapping[str, Column | Int[np.ndarray, "epochs"]]) -> dict[s
         parts = [columns.get(f"{split}.{part}_loss_nats") for part in ("generation", "kl")]
         if parts[0] is not None and parts[1] is not None:
             columns.setdefault(f"{split}.neg_elbo_nats", parts[0] + parts[1])
-    known = _group(columns, _PANELS)
+    standard = _group(columns, _PANELS)
     losses = [name.partition(".")[2] for name in columns if name.endswith("loss")]
-    found = known or _group(columns, {name: name.replace(".", " ") for name in losses})
-    if not found:
+    panels = standard or _group(columns, {name: name.replace(".", " ") for name in losses})
+    if not panels:
         raise ValueError(f"no losses among these columns: {', '.join(columns)}")
-    return found
+    return panels
 
 
 def _group(columns: Curves, panels: Mapping[str, str]) -> dict[str, Curves]:
@@ -145,37 +147,42 @@ def _best_epoch(epochs: Column, panels: Mapping[str, Curves]) -> float | None:
 
 def _draw_curves(axes: Axes, epochs: Column, curves: Curves) -> None:
     for split, values in curves.items():
-        there = np.isfinite(values)
-        marker = "o" if there.sum() == 1 else None
+        finite = np.isfinite(values)
+        marker = "o" if finite.sum() == 1 else None
         axes.plot(
-            epochs[there], values[there], color=_SPLITS[split], label=split, marker=marker, ms=4
+            epochs[finite], values[finite], color=_SPLITS[split], label=split, marker=marker, ms=4
         )
-    _frame(axes, np.concatenate([v[np.isfinite(v)] for v in curves.values()]))
-    _count_epochs(axes, epochs, ticks=4)
+    _set_limits(axes, np.concatenate([v[np.isfinite(v)] for v in curves.values()]))
+    _set_epoch_ticks(axes, epochs, ticks=4)
 
 
-def _frame(axes: Axes, values: Float[np.ndarray, "points"]) -> None:
-    """Let a few huge values, as early epochs have them, leave the frame, and say how high."""
+def _set_limits(axes: Axes, values: Float[np.ndarray, "points"]) -> None:
+    """Clip the axis above a few huge values, as in early epochs, and note the highest."""
     if not len(values):
         return
-    low, usual, high = np.quantile(values, [0, 0.9, 1])
-    limit = usual + 3 * (usual - low)
+    low, typical, high = np.quantile(values, [0, 0.9, 1])
+    limit = typical + 3 * (typical - low)
     if high > limit > low:
         axes.set_ylim(low - 0.05 * (limit - low), limit)
         text = f"↑ up to {high:,.0f}"
-        look: Any = {"color": SLATE, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
-        axes.text(0.97, 0.97, text, transform=axes.transAxes, ha="right", va="top", **look)
+        options: Any = {
+            "color": SLATE,
+            "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
+        }
+        axes.text(0.97, 0.97, text, transform=axes.transAxes, ha="right", va="top", **options)
 
 
-def _count_epochs(axes: Axes, epochs: Column | Int[np.ndarray, "epochs"], ticks: int = 9) -> None:
+def _set_epoch_ticks(
+    axes: Axes, epochs: Column | Int[np.ndarray, "epochs"], ticks: int = 9
+) -> None:
     if len(epochs) == 1:
         axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
 
 
 def _draw_legend(figure: Figure, best: float | None) -> None:
-    found = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
-    handles = {split: found[split] for split in _SPLITS if split in found}
+    lines = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    handles = {split: lines[split] for split in _SPLITS if split in lines}
     if best is not None:
         handles[f"best epoch: {best:.0f}"] = figure.axes[0].get_lines()[-1]
     figure.legend(
@@ -192,10 +199,10 @@ def _draw_kl_curves(
     marker = "o" if len(epochs) == 1 else None
     for values, name, color in zip(kl.T, names, CLASS_COLORS, strict=False):
         axes.plot(epochs, values, color=color, label=name, marker=marker, ms=4)
-    _count_epochs(axes, epochs)
+    _set_epoch_ticks(axes, epochs)
     axes.set_ylabel("nats per image")
     axes.set_ylim(bottom=0)
-    axes.figure.legend(loc="outside right upper", title="most KL first")
+    axes.figure.legend(loc="outside right upper", title="highest KL first")
 
 
 def _draw_kl_map(
@@ -206,7 +213,7 @@ def _draw_kl_map(
 ) -> None:
     extent = (epochs[0] - 0.5, epochs[-1] + 0.5, len(names) - 0.5, -0.5)
     top = float(np.quantile(kl.max(axis=1), 0.9))
-    drawn = axes.imshow(
+    image = axes.imshow(
         kl.T,
         aspect="auto",
         extent=extent,
@@ -216,16 +223,16 @@ def _draw_kl_map(
         interpolation="nearest",
     )
     axes.grid(False)
-    _count_epochs(axes, epochs)
+    _set_epoch_ticks(axes, epochs)
     shown = evenly_spaced(len(names), 24)
     axes.set_yticks(shown, [names[j] for j in shown])
-    axes.set_ylabel("latent dimension, most KL at the end first")
+    axes.set_ylabel("latent dimension, highest final KL first")
     axes.figure.colorbar(
-        drawn, label="nats per image", aspect=40, extend="max" if kl.max() > top else "neither"
+        image, label="nats per image", aspect=40, extend="max" if kl.max() > top else "neither"
     )
 
 
-def _name_dimensions(axes: Axes, names: Sequence[str]) -> None:
+def _label_dimensions(axes: Axes, names: Sequence[str]) -> None:
     shown = evenly_spaced(len(names), 24)
     axes.set_xticks(shown, [names[j] for j in shown])
     axes.grid(False, axis="x")

@@ -1,4 +1,4 @@
-"""Pictures of images: one function lays out a labelled grid, the others say what is in it."""
+"""Figures of images: `image_grid` lays out a labeled grid, the others define its contents."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from vaelab.figures.style import WIDTH, dimension_name, evenly_spaced, new_figur
 
 _LETTER, _LINE = 0.07, 0.16  # inches, of a label
 _LARGEST_TILE, _LARGEST_HEIGHT = 0.95, 7.5  # inches, of a tile and of all tiles
-_CANVAS_DPI = 360  # fine, so that the edges of scaled pixels stay sharp
+_CANVAS_DPI = 360  # high, so that the edges of scaled pixels stay sharp
 _CANVAS_SIDE = 6000  # pixels at most
 
 
@@ -40,8 +40,8 @@ def image_grid(
 ) -> Figure:
     """Draw image [i, j] at row i, column j; NaN is blank.
 
-    A gap, a share of a tile's shorter side, parts the tiles; a wider one stands before each of
-    `row_breaks` and `column_breaks`. Labels that would touch one another are thinned out.
+    `gap` is the space between tiles as a share of a tile's shorter side; it is wider before each of
+    `row_breaks` and `column_breaks`. Labels that would overlap are left out.
     """
     rows, columns, _, height, width = images.shape
     space = gap * min(height, width)
@@ -69,7 +69,7 @@ def image_grid(
 
 
 def samples_figure(images: Images, title: str = "Samples from the prior, z ~ N(0, I)") -> Figure:
-    """Draw images that have no order, in a grid about as wide as high."""
+    """Draw unordered images in a grid about as wide as high."""
     grid = arrange(images, math.ceil(math.sqrt(len(images))))
     return image_grid(grid, title, column_title="means of p(x|z)")
 
@@ -91,7 +91,7 @@ def interpolations_figure(
     decoded: ImageGrid,
     title: str = "Interpolations between the latents of two images",
 ) -> Figure:
-    """Draw the decoded ways between pairs of real images, which stand at both ends."""
+    """Draw decoded interpolation paths between pairs of real images, shown at both ends."""
     steps = decoded.shape[1]
     grid = np.concatenate([first[:, None], decoded, second[:, None]], axis=1)
     labels = ["image", *(f"{t:.2f}" for t in np.linspace(0, 1, steps)), "image"]
@@ -100,7 +100,7 @@ def interpolations_figure(
         title,
         column_labels=labels,
         column_breaks=(1, steps + 1),
-        column_title="share of the way between the two posterior means",
+        column_title="position between the two posterior means",
     )
 
 
@@ -112,7 +112,7 @@ def traversals_figure(
     title: str = "Traversals of single dimensions, around the prior's mean",
     column_title: str = "value of the dimension, in the prior's standard deviations",
 ) -> Figure:
-    """Draw a row a dimension, its KL beside it where it is known."""
+    """Draw a row a dimension, labeled with its KL if that is given."""
     kl = kl_per_dimension_nats
     names = [dimension_name(j) for j in dimensions]
     if kl is not None:
@@ -134,9 +134,9 @@ def manifold_figure(
     selection: str = "the dimensions with the most KL",
     other_dimensions: str = "0",
 ) -> Figure:
-    """Draw the plane that `rendering.manifold` decodes, with the latents' values beside it.
+    """Draw the plane that `decoding.manifold` decodes, labeled with the latents' values.
 
-    `why` says which of more dimensions these are, `rest` where the others are held.
+    `selection` says how the dimensions were chosen, `other_dimensions` the value of the others.
     """
     names = [dimension_name(j) for j in dimensions]
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"

@@ -15,7 +15,7 @@ _SMALLEST_TILE = 32
 
 
 def arrange(images: Images, columns: int) -> ImageGrid:
-    """Fill rows from the left with images; what is left of the last row is blank (NaN)."""
+    """Fill rows from the left with images; the rest of the last row is blank (NaN)."""
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     grid = np.full((rows * columns, *images.shape[1:]), np.nan, np.float32)
@@ -24,15 +24,15 @@ def arrange(images: Images, columns: int) -> ImageGrid:
 
 
 def arrange_pairs(upper: Images, lower: Images, columns: int) -> ImageGrid:
-    """Fill rows as `arrange` does, each row of `second` under its row of `first`."""
-    upper, lower = arrange(upper, columns), arrange(lower, columns)
-    return np.stack([upper, lower], axis=1).reshape(-1, *upper.shape[1:])
+    """Fill rows as `arrange` does, each row of `lower` under its row of `upper`."""
+    pairs = np.stack([arrange(upper, columns), arrange(lower, columns)], axis=1)
+    return pairs.reshape(-1, *pairs.shape[2:])
 
 
 def tile_offsets(count: int, size: int, gap: int, breaks: Sequence[int] = ()) -> list[int]:
-    """Give the first pixel of each of `count` tiles; a break before a tile widens its gap."""
-    wider = [sum(index >= place for place in breaks) for index in range(count)]
-    return [index * (size + gap) + BREAK * gap * wider[index] for index in range(count)]
+    """Return the first pixel of each of `count` tiles; a break before a tile widens its gap."""
+    breaks_before = [sum(index >= tile for tile in breaks) for index in range(count)]
+    return [index * (size + gap) + BREAK * gap * breaks_before[index] for index in range(count)]
 
 
 def tile_images(
@@ -43,7 +43,7 @@ def tile_images(
     row_breaks: Sequence[int] = (),
     column_breaks: Sequence[int] = (),
 ) -> Canvas:
-    """Lay image [i, j] at row i, column j of a white canvas, each pixel as scale x scale."""
+    """Draw image [i, j] at row i, column j of a white canvas, each pixel as scale x scale."""
     pixels = _to_bytes(images).repeat(scale, axis=2).repeat(scale, axis=3)
     rows, columns, height, width, _ = pixels.shape
     tops = tile_offsets(rows, height, gap, row_breaks)
@@ -56,12 +56,12 @@ def tile_images(
 
 
 def progress_samples(images: Images, columns: int = 8) -> Canvas:
-    """Lay out samples for a look during training; a tile has at least 32 pixels a side."""
+    """Lay out samples for monitoring training; a tile has at least 32 pixels a side."""
     return tile_images(arrange(images, columns), scale=_scale(images))
 
 
 def progress_pairs(originals: Images, reconstructions: Images, columns: int = 8) -> Canvas:
-    """Lay out reconstructions below their originals for a look during training."""
+    """Lay out reconstructions below their originals for monitoring training."""
     grid = arrange_pairs(originals, reconstructions, columns)
     return tile_images(grid, scale=_scale(originals), row_breaks=range(2, len(grid), 2))
 
@@ -73,7 +73,7 @@ def _scale(images: Images) -> int:
 
 
 def _to_bytes(images: ImageGrid) -> UInt8[np.ndarray, "rows columns height width 3"]:
-    assert images.shape[2] in (1, 3), "images are grey or red, green, blue"
-    white = np.fmin(images, 1.0)  # of NaN too this is 1
-    rounded = np.moveaxis(np.rint(white.clip(0) * 255).astype(np.uint8), 2, -1)
+    assert images.shape[2] in (1, 3), "images must be gray or RGB"
+    filled = np.fmin(images, 1.0)  # NaN becomes 1, white
+    rounded = np.moveaxis(np.rint(filled.clip(0) * 255).astype(np.uint8), 2, -1)
     return np.broadcast_to(rounded, (*rounded.shape[:-1], 3))

@@ -1,4 +1,4 @@
-"""Where images lie in the latent space: a scatter plot, and histograms against the prior."""
+"""Latents of images: a scatter plot, and histograms compared with the prior."""
 
 import math
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ Points = Float[np.ndarray, "count 2"]
 Labels = Int[np.ndarray, "count"]
 
 _MARKERS = "os^DvPX*"
-_MOST_NAMES = len(_MARKERS) * len(CLASS_COLORS)
+_MAX_NAMES = len(_MARKERS) * len(CLASS_COLORS)
 _LEGEND_ROWS = 16
 _LONGEST_NAME = 18
-_HIGHEST_DENSITY = 1.2  # three times the prior's; what is higher leaves the frame
-_DENSE = 2000  # unlabelled points from which on a density says more than dots do
+_MAX_DENSITY = 1.2  # three times the prior's; higher bars are clipped
+_DENSE = 2000  # unlabeled points above which their density is drawn instead of dots
 
 
 def latent_scatter(
@@ -43,18 +43,18 @@ def latent_scatter(
     labels: Labels | None = None,
     class_names: Sequence[str] | None = None,
     *,
-    title: str = "Latent means of the test images",
+    title: str = "Posterior means of the test images",
     limit: int = 10_000,
     seed: int = 0,
     standard_prior: bool = True,
 ) -> Figure:
-    """Draw each image's latent mean, coloured by class where there are labels.
+    """Draw each image's posterior mean, colored by class if there are labels.
 
     Two dimensions are drawn as they are, more by their first two principal components, one
-    as a strip a class. Of more than `limit` images, that many are drawn by chance.
+    as a strip a class. Of more than `limit` images a random sample of that size is drawn.
     """
-    drawn = np.random.default_rng(seed).permutation(len(means))[:limit]
-    classes = None if labels is None else labels[drawn]
+    rows = np.random.default_rng(seed).permutation(len(means))[:limit]
+    classes = None if labels is None else labels[rows]
     names = _class_names(labels, class_names)
     strip = means.shape[1] == 1
     points, (x_name, y_name) = _strips(means, labels, seed) if strip else _plane(means, seed)
@@ -62,9 +62,9 @@ def latent_scatter(
         height = min(2.0 + 0.22 * max(len(names), 4), 8.0) if strip else 5.2
         figure = new_figure(title, height, WIDTH if strip else _width(names))
         axes = figure.add_subplot(xlabel=x_name, ylabel=y_name)
-        _draw_points(axes, points[drawn], classes, names, legend=not strip)
+        _draw_points(axes, points[rows], classes, names, legend=not strip)
         if strip:
-            _name_strips(axes, names)
+            _label_strips(axes, names)
         else:
             axes.set_aspect("equal", adjustable="datalim")
         if means.shape[1] == 2 and standard_prior:
@@ -73,7 +73,7 @@ def latent_scatter(
 
 
 def principal_components(means: Means, seed: int = 0) -> tuple[Points, tuple[float, float]]:
-    """Project on the two directions of most variance; give the share that each explains."""
+    """Project on the two directions of most variance; return the share that each explains."""
     from sklearn.decomposition import PCA
 
     if len(means) < 2 or not np.ptp(means, axis=0).any():
@@ -93,12 +93,12 @@ def aggregate_posterior_figure(
     rows = -(-len(dimensions) // columns)
     with style():
         figure = new_figure(title, max(1.25 * rows + 0.8, 2.4))
-        for place, dimension in enumerate(dimensions):
-            axes = figure.add_subplot(rows, columns, place + 1)
+        for index, dimension in enumerate(dimensions):
+            axes = figure.add_subplot(rows, columns, index + 1)
             _draw_histogram(axes, samples[:, dimension], dimension_name(dimension))
         peak = max(axes.get_ylim()[1] for axes in figure.axes)
         for axes in figure.axes:
-            axes.set_ylim(0, min(peak, _HIGHEST_DENSITY))
+            axes.set_ylim(0, min(peak, _MAX_DENSITY))
         handles, texts = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=2)
     return figure
@@ -108,8 +108,8 @@ def _draw_histogram(axes: Axes, values: Float[np.ndarray, "count"], name: str) -
     edge = max(4.0, 1.2 * float(np.quantile(np.abs(values), 0.999)))
     inside = values.clip(-edge, edge)
     bins = int(np.clip(1.5 * math.sqrt(len(values)), 16, 64))
-    looks: dict[str, Any] = {"color": BLUE, "alpha": 0.45, "label": "q(z)"}
-    axes.hist(inside, bins=bins, range=(-edge, edge), density=True, **looks)
+    options: dict[str, Any] = {"color": BLUE, "alpha": 0.45, "label": "q(z)"}
+    axes.hist(inside, bins=bins, range=(-edge, edge), density=True, **options)
     grid = np.linspace(-edge, edge, 201)
     density = np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
     axes.plot(grid, density, color=INK, linewidth=1.1, label="N(0, 1)")
@@ -132,14 +132,14 @@ def _plane(means: Means, seed: int) -> tuple[Points, tuple[str, str]]:
 
 
 def _strips(means: Means, labels: Labels | None, seed: int) -> tuple[Points, tuple[str, str]]:
-    """Give one-dimensional means a second coordinate: the class, shaken so that dots part."""
-    shaken = np.random.default_rng(seed).uniform(-0.32, 0.32, len(means))
-    heights = shaken + (0 if labels is None else labels)
+    """Add a second coordinate to one-dimensional means: the class, with jitter."""
+    jitter = np.random.default_rng(seed).uniform(-0.32, 0.32, len(means))
+    heights = jitter + (0 if labels is None else labels)
     points = np.stack([means[:, 0], heights], axis=1).astype(np.float32)
     return points, (f"mean of {dimension_name(0)}", "" if labels is None else "class")
 
 
-def _name_strips(axes: Axes, names: Sequence[str]) -> None:
+def _label_strips(axes: Axes, names: Sequence[str]) -> None:
     shown = evenly_spaced(len(names), 40)
     axes.set_yticks(shown, [names[k] for k in shown])
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
@@ -147,22 +147,22 @@ def _name_strips(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(bool(names))
 
 
-def _class_names(labels: Labels | None, given: Sequence[str] | None) -> list[str]:
+def _class_names(labels: Labels | None, class_names: Sequence[str] | None) -> list[str]:
     if labels is None:
         return []
-    names = given or [str(k) for k in range(int(labels.max()) + 1)]
+    names = class_names or [str(k) for k in range(int(labels.max()) + 1)]
     return [escape_mathtext(_shorten(name)) for name in names]
 
 
 def _shorten(name: str) -> str:
-    """Leave out a long name's middle: its end often tells it from the others."""
+    """Shorten a long name in the middle, because its end often distinguishes it from others."""
     half = _LONGEST_NAME // 2
     return name if len(name) <= _LONGEST_NAME else f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
 
 
 def _width(names: Sequence[str]) -> float:
-    """Give the width in inches that leaves as much room beside a wide legend as a narrow one."""
-    if not names or len(names) > _MOST_NAMES:
+    """Return the width in inches that leaves room for the plot beside a wide legend."""
+    if not names or len(names) > _MAX_NAMES:
         return WIDTH
     legend = _legend_columns(names) * (0.3 + 0.065 * max(len(name) for name in names))
     return max(WIDTH, 5.9 + legend)
@@ -176,29 +176,29 @@ def _draw_points(
     axes: Axes, points: Points, classes: Labels | None, names: Sequence[str], legend: bool
 ) -> None:
     size = float(np.clip(12_000 / len(points), 5, 24))
-    looks: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.85, "rasterized": True}
+    options: dict[str, Any] = {"s": size, "linewidths": 0, "alpha": 0.85, "rasterized": True}
     if classes is None and len(points) > _DENSE and legend:
         bins = axes.hexbin(*points.T, gridsize=45, mincnt=1, cmap=NATS, linewidths=0)
         axes.figure.colorbar(bins, label="images", aspect=40)
     elif classes is None:
-        axes.scatter(*points.T, color=BLUE, **looks)
-    elif len(names) > _MOST_NAMES:
-        dots = axes.scatter(points[:, 0], points[:, 1], c=classes, cmap="viridis", **looks)
+        axes.scatter(*points.T, color=BLUE, **options)
+    elif len(names) > _MAX_NAMES:
+        dots = axes.scatter(points[:, 0], points[:, 1], c=classes, cmap="viridis", **options)
         axes.figure.colorbar(dots, label="class", aspect=40)
     else:
-        _draw_classes(axes, points, classes, looks)
+        _draw_classes(axes, points, classes, options)
         if legend:
             _draw_legend(axes, names)
 
 
-def _draw_classes(axes: Axes, points: Points, classes: Labels, looks: dict[str, Any]) -> None:
-    """Give ten classes a colour each, the next ten the same colours and another marker."""
+def _draw_classes(axes: Axes, points: Points, classes: Labels, options: dict[str, Any]) -> None:
+    """Draw ten classes in a color each, the next ten in the same colors with another marker."""
     count = len(CLASS_COLORS)
     colors = np.array(CLASS_COLORS)[classes % count]
-    for turn in np.unique(classes // count):
-        chosen = classes // count == turn
-        across, up = points[chosen].T
-        axes.scatter(across, up, c=colors[chosen], marker=_MARKERS[turn], **looks)
+    for cycle in np.unique(classes // count):
+        mask = classes // count == cycle
+        x, y = points[mask].T
+        axes.scatter(x, y, c=colors[mask], marker=_MARKERS[cycle], **options)
 
 
 def _draw_legend(axes: Axes, names: Sequence[str]) -> None:
@@ -221,7 +221,7 @@ def _draw_legend(axes: Axes, names: Sequence[str]) -> None:
 def _draw_prior(axes: Axes) -> None:
     """Draw circles of one and two of the prior's standard deviations."""
     for radius in (1, 2):
-        for look in ({"color": "white", "linewidth": 2.0}, {"color": INK, "linestyle": "--"}):
-            axes.add_patch(Circle((0, 0), radius, fill=False, zorder=3, **look))
+        for line in ({"color": "white", "linewidth": 2.0}, {"color": INK, "linestyle": "--"}):
+            axes.add_patch(Circle((0, 0), radius, fill=False, zorder=3, **line))
     axes.update_datalim([(-2.1, -2.1), (2.1, 2.1)])
     axes.set_title("dashed: 1 and 2 standard deviations of the prior", fontsize=8, color=SLATE)

@@ -1,4 +1,4 @@
-"""Figures of the report: which dimensions are in use, where they lie, what they hold."""
+"""Figures of the report: active dimensions, their moments, and the factors they encode."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,20 +34,22 @@ FactorMap = Float[NDArray[np.floating], "factors latent"]
 
 
 def collapse_figure(kl_nats: Column, active: Bool[NDArray[np.bool_], "latent"]) -> Figure:
-    """Draw each dimension's KL, most first, with a cross at each that is not active."""
+    """Draw each dimension's KL, highest first, with a cross at each inactive one."""
     figure = kl_bars_figure(kl_nats, active, "KL loss by dimension")
     order = np.argsort(-kl_nats, kind="stable")
-    dead = np.flatnonzero(~active[order])
+    inactive = np.flatnonzero(~active[order])
     with style():
         (axes,) = figure.axes
         height = 0.03 * axes.get_ylim()[1]
-        axes.scatter(dead, np.full(len(dead), height), marker="x", color=ORANGE, s=22, zorder=3)
+        axes.scatter(
+            inactive, np.full(len(inactive), height), marker="x", color=ORANGE, s=22, zorder=3
+        )
     return figure
 
 
 def variances_figure(variances: Column, threshold: float) -> Figure:
     """Draw a histogram of the variances of the posterior means, on a logarithmic axis."""
-    floor = 1e-8  # a dead dimension may vary not at all
+    floor = 1e-8  # an inactive dimension may be constant
     shown = np.log10(np.maximum(variances, floor))
     low = min(shown.min(), math.log10(threshold)) - 0.3
     high = max(shown.max(), math.log10(threshold)) + 0.3
@@ -63,7 +65,7 @@ def variances_figure(variances: Column, threshold: float) -> Figure:
         }
         kinds = {label: kind for label, kind in groups.items() if kind[0].any()}
         axes.hist(
-            [10 ** shown[chosen] for chosen, _ in kinds.values()],
+            [10 ** shown[mask] for mask, _ in kinds.values()],
             bins=(10**edges).tolist(),
             color=[color for _, color in kinds.values()],
             label=list(kinds),
@@ -76,30 +78,34 @@ def variances_figure(variances: Column, threshold: float) -> Figure:
 
 
 def moments_figure(means: Column, stddevs: Column) -> Figure:
-    """Draw mean and standard deviation of q(z) in each dimension beside those of N(0, 1)."""
-    places = np.arange(len(means))
+    """Draw mean and standard deviation of q(z) in each dimension, compared with N(0, 1)."""
+    positions = np.arange(len(means))
     with style():
-        figure = new_figure("Aggregate posterior of each dimension against N(0, 1)", 2.7)
+        figure = new_figure("Aggregate posterior of each dimension compared with N(0, 1)", 2.7)
         axes = figure.add_subplot(xlabel="latent dimension", ylabel="value of the latent")
-        look: Any = {"facecolor": to_rgba(MIST, 0.45), "edgecolor": STONE, "linewidth": 0.9}
-        axes.axhspan(-1, 1, label="N(0, 1): mean ± stddev", **look)
+        options: Any = {"facecolor": to_rgba(MIST, 0.45), "edgecolor": STONE, "linewidth": 0.9}
+        axes.axhspan(-1, 1, label="N(0, 1): mean ± stddev", **options)
         axes.axhline(0, color=SLATE, linewidth=0.9)
-        axes.vlines(places, means - stddevs, means + stddevs, color=BLUE, linewidth=_width(places))
-        look = {"ms": 5, "mec": "white", "mew": 0.8}
-        axes.plot(places, means, "o", color=BLUE, label="q(z): mean ± stddev", **look)
-        shown = evenly_spaced(len(places), 24)
+        axes.vlines(
+            positions, means - stddevs, means + stddevs, color=BLUE, linewidth=_width(positions)
+        )
+        options = {"ms": 5, "mec": "white", "mew": 0.8}
+        axes.plot(positions, means, "o", color=BLUE, label="q(z): mean ± stddev", **options)
+        shown = evenly_spaced(len(positions), 24)
         axes.set_xticks(shown, [dimension_name(j) for j in shown])
         axes.grid(False, axis="x")
-        axes.set_xlim(-0.8, len(places) - 0.2)
+        axes.set_xlim(-0.8, len(positions) - 0.2)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def factor_maps_figure(maps: Mapping[str, FactorMap], factors: Sequence[str]) -> Figure:
-    """Draw how much each dimension has to do with each factor, a panel a map."""
+    """Draw the dependence of each dimension and each factor, a panel a measure."""
     with style():
         height = max(0.24 * len(factors), 0.9) + 0.75
-        figure = new_figure("Which dimension holds which factor", height * len(maps) + 0.3)
+        figure = new_figure(
+            "Dependence between factors and latent dimensions", height * len(maps) + 0.3
+        )
         panels = figure.subplots(len(maps), 1, squeeze=False)[:, 0]
         for axes, (name, values) in zip(panels, maps.items(), strict=True):
             _draw_map(axes, values, factors)
@@ -122,5 +128,5 @@ def _draw_map(axes: Axes, values: FactorMap, factors: Sequence[str]) -> None:
     axes.figure.colorbar(cells, ax=axes, aspect=12, pad=0.02)
 
 
-def _width(places: NDArray[np.integer]) -> float:
-    return float(np.clip(120 / len(places), 0.8, 5))
+def _width(positions: NDArray[np.integer]) -> float:
+    return float(np.clip(120 / len(positions), 0.8, 5))

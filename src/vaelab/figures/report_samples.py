@@ -1,4 +1,4 @@
-"""Figures of the report: samples against real images, and the ways between images."""
+"""Figures of the report: samples compared with real images, and interpolations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ Bytes = UInt8[np.ndarray, "count channel height width"]
 StepDistances = UInt8[np.ndarray, "pairs steps channel height width"]
 
 _COLUMNS = 12
-_ROWS = 3  # of samples with their neighbours
-_PAIRS = 4  # of images with ways between them
+_ROWS = 3  # of samples with their nearest neighbors
+_PAIRS = 4  # of interpolated images
 _LONGEST_NAME = 14
-_LETTERS = 90  # of class names beside one another
+_LETTERS = 90  # of class names side by side
 
 
 @dataclass(frozen=True)
 class ValueAndFloor:
-    """A number of the samples, and what training images have."""
+    """A metric of the samples, and its value for training images."""
 
     value: float
     floor: float
@@ -38,18 +38,18 @@ class ValueAndFloor:
 def distances_figure(distances: Mapping[str, ValueAndFloor]) -> Figure:
     """Draw each space's Fréchet distance as a multiple of its floor, on a logarithmic axis."""
     names = list(distances)
-    ratios = np.array([found.value / found.floor for found in distances.values()])
+    ratios = np.array([distance.value / distance.floor for distance in distances.values()])
     with style():
         figure = new_figure("Fréchet distance over its floor", 0.42 * len(names) + 1.2, HALF)
-        axes = figure.add_subplot(xscale="log", xlabel="times the distance of training images")
-        places = np.arange(len(names))
-        axes.hlines(places, 1, ratios, color=STONE, linewidth=3)
-        axes.scatter(ratios, places, color=BLUE, s=38, zorder=3)
-        for place, ratio in zip(places, ratios, strict=True):
+        axes = figure.add_subplot(xscale="log", xlabel="multiple of the training images' distance")
+        positions = np.arange(len(names))
+        axes.hlines(positions, 1, ratios, color=STONE, linewidth=3)
+        axes.scatter(ratios, positions, color=BLUE, s=38, zorder=3)
+        for position, ratio in zip(positions, ratios, strict=True):
             text = f"{format_number(float(ratio), 2)}×"
-            axes.annotate(text, (ratio, place), (8, 0), textcoords="offset points", va="center")
+            axes.annotate(text, (ratio, position), (8, 0), textcoords="offset points", va="center")
         axes.axvline(1, color=INK, linewidth=1.1, linestyle=":")
-        axes.set_yticks(places, names)
+        axes.set_yticks(positions, names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(min(0.8, 0.8 * ratios.min()), 2.2 * max(ratios.max(), 1))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -58,9 +58,9 @@ def distances_figure(distances: Mapping[str, ValueAndFloor]) -> Figure:
 
 
 def precision_recall_figure(spaces: Mapping[str, Mapping[str, ValueAndFloor]]) -> Figure:
-    """Draw precision, recall, density and coverage as bars, a panel a space, floors as ticks."""
+    """Draw precision, recall, density and coverage as bars, a panel a space, floors as lines."""
     with style():
-        figure = new_figure("Plausible and diverse: samples against training images", 2.3)
+        figure = new_figure("Fidelity and diversity of samples, compared with training images", 2.3)
         panels = figure.subplots(1, len(spaces), sharey=True, squeeze=False)[0]
         for axes, (space, shares) in zip(panels, spaces.items(), strict=True):
             _draw_shares(axes, shares)
@@ -71,56 +71,58 @@ def precision_recall_figure(spaces: Mapping[str, Mapping[str, ValueAndFloor]]) -
 
 
 def _draw_shares(axes: Axes, shares: Mapping[str, ValueAndFloor]) -> None:
-    places = np.arange(len(shares))
+    positions = np.arange(len(shares))
     floors = np.array([share.floor for share in shares.values()])
     values = np.array([share.value for share in shares.values()])
-    axes.barh(places, values, 0.6, color=BLUE, label="samples")
-    axes.vlines(floors, places - 0.4, places + 0.4, color=INK, linewidth=2, label="training images")
-    axes.set_yticks(places, list(shares))
+    axes.barh(positions, values, 0.6, color=BLUE, label="samples")
+    axes.vlines(
+        floors, positions - 0.4, positions + 0.4, color=INK, linewidth=2, label="training images"
+    )
+    axes.set_yticks(positions, list(shares))
     axes.set_ylim(len(shares) - 0.4, -0.6)
     axes.set_xlim(0, max(1.0, 1.05 * values.max(), 1.05 * floors.max()))
     axes.grid(False, axis="y")
 
 
 def class_shares_figure(samples: Shares, real: Shares, names: Sequence[str]) -> Figure:
-    """Draw how often each class is among samples and among real images."""
-    places = np.arange(len(samples))
+    """Draw the share of each class among samples and among real images."""
+    positions = np.arange(len(samples))
     with style():
-        figure = new_figure("Classes of samples and of real images", 2.7)
+        figure = new_figure("Predicted classes of samples and of real images", 2.7)
         axes = figure.add_subplot(ylabel="share of images")
-        axes.bar(places - 0.2, samples, 0.4, color=BLUE, label="samples")
-        axes.bar(places + 0.2, real, 0.4, color=STONE, label="real images")
+        axes.bar(positions - 0.2, samples, 0.4, color=BLUE, label="samples")
+        axes.bar(positions + 0.2, real, 0.4, color=STONE, label="real images")
         shown = evenly_spaced(len(names), 40)
-        texts = [_short(names[k]) for k in shown]
+        texts = [_shorten(names[k]) for k in shown]
         axes.set_xticks(shown, [escape_mathtext(text) for text in texts])
         if sum(len(text) + 2 for text in texts) > _LETTERS:
             axes.tick_params(axis="x", rotation=90)
         axes.grid(False, axis="x")
-        axes.set_xlim(-0.8, len(places) - 0.2)
+        axes.set_xlim(-0.8, len(positions) - 0.2)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
-    """Draw each sample above the training image that is nearest to it."""
-    most = _COLUMNS * _ROWS
-    grid = arrange_pairs(_unit(samples[:most]), _unit(nearest[:most]), _COLUMNS)
+    """Draw each sample above its nearest training image."""
+    count = _COLUMNS * _ROWS
+    grid = arrange_pairs(_unit(samples[:count]), _unit(nearest[:count]), _COLUMNS)
     labels = ["sample", "nearest"] * (len(grid) // 2)
-    title = "Samples, each above the training image nearest to it"
+    title = "Samples, each above its nearest training image"
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
 
 
 def interpolation_steps_figure(paths: Mapping[str, StepDistances]) -> Figure:
-    """Draw decoded ways between pairs of images, those of one pair below one another."""
+    """Draw decoded interpolation paths between pairs of images, grouped by pair."""
     kinds = list(paths)
-    stacked = np.stack([_unit(way[:_PAIRS]) for way in paths.values()], axis=1)
+    stacked = np.stack([_unit(images[:_PAIRS]) for images in paths.values()], axis=1)
     grid = stacked.reshape(-1, *stacked.shape[2:])
     return image_grid(
         grid,
-        "Ways between the latents of two images",
+        "Interpolations between the latents of two images",
         row_labels=kinds * (len(grid) // len(kinds)),
         column_labels=[f"{share:.2f}" for share in np.linspace(0, 1, grid.shape[1])],
-        column_title="share of the way",
+        column_title="position between the two posterior means",
         row_breaks=range(len(kinds), len(grid), len(kinds)) if len(kinds) > 1 else (),
     )
 
@@ -129,5 +131,5 @@ def _unit(images: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return images.astype(np.float32) / np.float32(255)
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1].rstrip() + "…"

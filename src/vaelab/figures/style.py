@@ -1,4 +1,4 @@
-"""The one look of all figures: palette, fonts, sizes."""
+"""The style of all figures: palette, fonts, sizes."""
 
 import math
 import textwrap
@@ -15,10 +15,10 @@ WIDTH = 7.0  # inches
 TITLE_SIZE = 11.0  # points
 
 INK, SLATE, MIST = "#1f2933", "#52606d", "#cbd2d9"
-STONE = "#68747f"  # of what is measured, where MIST would be too faint on white
+STONE = "#68747f"  # for data that MIST would draw too faintly on white
 BLUE, ORANGE = "#3f90da", "#e76300"
 
-# Ten colours that stay apart under every kind of colour vision: Petroff 2021, arXiv:2107.02270.
+# Ten colors that are distinguishable with color vision deficiency: Petroff 2021, arXiv:2107.02270.
 CLASS_COLORS = (
     "#3f90da",
     "#ffa90e",
@@ -34,7 +34,7 @@ CLASS_COLORS = (
 NATS = LinearSegmentedColormap.from_list("nats", ["#f5f7fa", "#9cc7ee", BLUE, "#1b4f8a", "#0b2545"])
 
 _STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look alike everywhere
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures look the same everywhere
     "font.size": 8.5,
     "text.color": INK,
     "figure.titlesize": TITLE_SIZE,
@@ -70,12 +70,12 @@ _STYLE: Any = {
 
 
 def style() -> AbstractContextManager[None]:
-    """Give matplotlib the look of vaelab for the time of a `with`."""
+    """Return a context manager that applies the style to matplotlib."""
     return matplotlib.rc_context(_STYLE)
 
 
 def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
-    """Make an empty figure with its title at the left; sizes in inches."""
+    """Create an empty figure with its title at the left; sizes in inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.07)
     figure = Figure(figsize=(width, height), dpi=120, layout=layout)
     FigureCanvasAgg(figure)
@@ -86,16 +86,16 @@ def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
 
 
 def escape_mathtext(name: str) -> str:
-    """Give a name from outside as a label that matplotlib takes for no formula."""
+    """Escape a label so that matplotlib does not parse it as a formula."""
     return name.replace("$", r"\$")
 
 
 def dimension_name(index: int) -> str:
-    """Name a latent dimension as its array index does: the first one is z₀."""
+    """Return the label of a latent dimension by its array index: the first one is z₀."""
     return "z" + str(index).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
 def evenly_spaced(count: int, shown: int) -> range:
-    """Choose at most `shown` of `count` places, at equal distances and centred."""
+    """Return at most `shown` of `count` indices, evenly spaced and centered."""
     stride = max(1, math.ceil(count / max(shown, 1)))
     return range((count - 1) % stride // 2, count, stride)

@@ -1,4 +1,4 @@
-"""A measure as a surface over two settings, in steps between round values."""
+"""A measure as a surface over two settings, in discrete levels at round values."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from matplotlib.tri import Triangulation
 from vaelab.figures.study_table import STEPS, StudyTable, Values
 from vaelab.figures.style import NATS
 
-_SHADES = ListedColormap(NATS(np.linspace(0.08, 0.78, 256)))  # dots stand out on it
+_SHADES = ListedColormap(NATS(np.linspace(0.08, 0.78, 256)))  # light enough for dots on it
 
 
-def shade_in_steps(table: StudyTable) -> ScalarMappable:
-    """Shade the span in steps between round values, the better the darker."""
+def discrete_shades(table: StudyTable) -> ScalarMappable:
+    """Return a color map of the range in levels at round values, darker for better."""
     values, (low, high) = table.column()[table.complete()], table.span()
     below, above = (values < low).any(), (values > high).any()
     extend: Any = {(0, 0): "neither", (0, 1): "max", (1, 0): "min"}.get((below, above), "both")
@@ -29,22 +29,22 @@ def shade_in_steps(table: StudyTable) -> ScalarMappable:
 def draw_surface(
     axes: Axes, points: Float[np.ndarray, "points 2"], values: Values, shades: ScalarMappable
 ) -> bool:
-    """Draw the measure between the points, the first of those that coincide.
+    """Draw the measure between the points, using the first of those that coincide.
 
-    Gives False if they span no surface.
+    Returns False, and draws nothing, if they span no surface.
     """
     points, first = np.unique(points, axis=0, return_index=True)
     spread = np.ptp(points, axis=0)
     if len(points) < 4 or not spread.all():
         return False
-    even = (points - points.mean(axis=0)) / spread
-    if np.linalg.svd(even, compute_uv=False)[1] < 1e-3:
+    scaled = (points - points.mean(axis=0)) / spread
+    if np.linalg.svd(scaled, compute_uv=False)[1] < 1e-3:
         return False
-    triangles = Triangulation(even[:, 0], even[:, 1]).triangles
-    net = Triangulation(points[:, 0], points[:, 1], triangles)
+    triangles = Triangulation(scaled[:, 0], scaled[:, 1]).triangles
+    triangulation = Triangulation(points[:, 0], points[:, 1], triangles)
     norm = shades.norm
     assert isinstance(norm, BoundaryNorm)
-    look: Any = {"levels": norm.boundaries, "extend": norm.extend, "norm": norm}
-    axes.tricontourf(net, values[first], cmap=shades.cmap, **look)
-    axes.tricontour(net, values[first], norm.boundaries, colors="white", linewidths=0.4)
+    options: Any = {"levels": norm.boundaries, "extend": norm.extend, "norm": norm}
+    axes.tricontourf(triangulation, values[first], cmap=shades.cmap, **options)
+    axes.tricontour(triangulation, values[first], norm.boundaries, colors="white", linewidths=0.4)
     return True

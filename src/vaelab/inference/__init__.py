@@ -1,1 +1,1 @@
-"""What one does with a trained model: decode, sample, interpolate, traverse, edit."""
+"""Using a trained model: encode, decode, sample, interpolate, traverse, edit attributes."""

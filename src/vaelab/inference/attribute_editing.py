@@ -1,4 +1,4 @@
-"""Test images asked for classes and attributes: which ones, and what becomes of them."""
+"""Tables of test images edited to other classes, and with attributes added or removed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from vaelab.runtime.random_streams import rng_stream
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Images asked to be of other classes: [i, 0] is image i, [i, 1] its reconstruction.
+    """Images edited to other classes: [i, 0] is image i, [i, 1] its reconstruction.
 
-    [i, 2 + k] is image i, whose class is own[i], as one of class asked[k].
+    [i, 2 + k] is image i, whose class is source[i], edited to class target[k].
     """
 
     images: ImageGrid
@@ -38,10 +38,10 @@ class ClassTable:
 
 @dataclass(frozen=True)
 class AttributeTable:
-    """An attribute a row: in `given` an image gains it, in `taken` an image loses it.
+    """An attribute a row: added to an image in `added`, removed from an image in `removed`.
 
-    Row i is about the factor columns[i], of effect size effect_sizes[i]. The real image comes
-    first, then the image moved by each step.
+    Row i is the factor columns[i], of effect size effect_sizes[i]. The real image comes first,
+    then the image shifted by each step.
     """
 
     added: ImageGrid
@@ -52,7 +52,7 @@ class AttributeTable:
 
 @dataclass(frozen=True)
 class AttributeEditor:
-    """Training images' latents, which give directions, and test images, which move along them."""
+    """Edits test images along directions computed from training images' latents."""
 
     model: Model
     data: PreparedData
@@ -67,38 +67,40 @@ class AttributeEditor:
         cls, model: Model, data: PreparedData, train: ImageLoader, test: ImageLoader, seed: int
     ) -> "AttributeEditor":
         """Encode at most 10,000 training images; the seed chooses the test images."""
+        # The names of the random streams determine which images are shown.
         rows, noise = subsample_rows(len(train)), rng_stream(seed, "asked", train.device)
         order = torch.randperm(len(test), generator=rng_stream(seed, "asked images"))
         return cls(model, data, test, noise, rows, encode_rows(model, train, rows, noise), order)
 
     def classes(self, limit: int) -> ClassTable | None:
-        """Ask an image of each class to be of each other; None without labels or two classes.
+        """Edit an image of each class to every class; None without labels of two classes.
 
-        Of more classes than `limit` those of most training images are taken.
+        Of more than `limit` classes, those of most training images are used.
         """
-        known = self._labeled_rows(self.data.labels)
-        if known is None:
+        labels = self._labeled_rows(self.data.labels)
+        if labels is None:
             return None
-        train, test = known
-        asked = most_frequent(train, limit)
-        own = [label for label in asked if (test == label).any()]
-        if len(asked) < 2 or not own:
+        train, test = labels
+        target = most_frequent(train, limit)
+        source = [label for label in target if (test == label).any()]
+        if len(target) < 2 or not source:
             return None
-        directions = class_directions(self.latents, train, own, asked)
-        stay = torch.zeros_like(directions[:, :1])
-        moves = torch.cat([stay, directions], dim=1)
-        return ClassTable(self._edit([test == label for label in own], moves), own, asked)
+        directions = class_directions(self.latents, train, source, target)
+        unchanged = torch.zeros_like(directions[:, :1])
+        shifts = torch.cat([unchanged, directions], dim=1)
+        images = self._edit([test == label for label in source], shifts)
+        return ClassTable(images, source, target)
 
     def attributes(self, limit: int, steps: Sequence[float]) -> AttributeTable | None:
-        """Give attributes to images and take them away; None where no factor is an attribute.
+        """Add attributes to images and remove them; None where no factor is an attribute.
 
-        At most `limit` are shown, those of largest effect size, and of those only the ones that
-        the test split has images with and without.
+        At most `limit` attributes, those of largest effect size for which the test split has
+        images with and without.
         """
-        known = self._labeled_rows(self.data.factors)
-        if known is None:
+        factors = self._labeled_rows(self.data.factors)
+        if factors is None:
             return None
-        train, test = known
+        train, test = factors
         sizes = strongest_attributes(self.latents, train, train.shape[1])
         columns = [c for c in sizes if (test[:, c] == 1).any() and (test[:, c] == 0).any()][:limit]
         if not columns:
@@ -106,25 +108,25 @@ class AttributeEditor:
         directions = torch.stack(
             [attribute_direction(self.latents, train[:, c] == 1) for c in columns]
         )
-        moves = torch.tensor(steps)[:, None] * directions[:, None]
-        given, taken = (
-            self._edit([test[:, c] == value for c in columns], sign * moves)
+        shifts = torch.tensor(steps)[:, None] * directions[:, None]
+        added, removed = (
+            self._edit([test[:, c] == value for c in columns], sign * shifts)
             for value, sign in ((0, 1), (1, -1))
         )
-        return AttributeTable(given, taken, columns, [sizes[c] for c in columns])
+        return AttributeTable(added, removed, columns, [sizes[c] for c in columns])
 
     def _labeled_rows(
         self, values: Callable[[SplitName], np.ndarray | None]
     ) -> tuple[Tensor, Tensor] | None:
-        """Give what is known of the training images and of the test images, if anything is."""
+        """Return labels of the encoded training images and of the shuffled test images, if any."""
         train, test = values("train"), values("test")
         if train is None or test is None:
             return None
-        chosen = train[self.train_rows.numpy()], test[self.test_rows.numpy()]
-        return torch.from_numpy(chosen[0]), torch.from_numpy(chosen[1])
+        rows = self.train_rows.numpy(), self.test_rows.numpy()
+        return torch.from_numpy(train[rows[0]]), torch.from_numpy(test[rows[1]])
 
-    def _edit(self, wanted: Sequence[Tensor], moves: Tensor) -> ImageGrid:
-        """Take the first wanted image for each row of moves: itself, then moved along each."""
-        rows = torch.stack([self.test_rows[among][0] for among in wanted])
+    def _edit(self, masks: Sequence[Tensor], shifts: Tensor) -> ImageGrid:
+        """Return, for each mask, its first test image and that image decoded with each shift."""
+        rows = torch.stack([self.test_rows[mask][0] for mask in masks])
         images = self.test.gather(rows, self.noise)
-        return torch.cat([images[:, None], edit_each(self.model, images, moves)], dim=1)
+        return torch.cat([images[:, None], edit_each(self.model, images, shifts)], dim=1)

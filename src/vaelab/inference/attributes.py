@@ -1,7 +1,7 @@
-"""Asking for a feature: directions in the latent space that labels give, and images moved along.
+"""Attribute directions in the latent space, from labels, and images edited along them.
 
-An attribute is what an image has or lacks, such as glasses; of the classes it has exactly one.
-What takes a model needs one with an encoder.
+An attribute, such as glasses, is present in an image or not; a class is one of several. Functions
+that take a model need one with an encoder.
 """
 
 from collections.abc import Sequence
@@ -20,34 +20,34 @@ Labels = Int64[Tensor, "count"]
 Rows = Int64[Tensor, "rows"]
 
 MIN_COUNT = 4
-"""Latents with an attribute, and without it, from which on its effect size can be measured."""
+"""Least number of latents with an attribute, and without it, to measure its effect size."""
 
 
 def attribute_direction(latents: Latents, present: Bool[Tensor, "count"]) -> Direction:
-    """Give the mean of the latents with an attribute minus the mean of those without it.
+    """Compute the mean of the latents with an attribute minus the mean of those without it.
 
-    Larsen et al. 2016, section 4.1.1; White 2016, section 3. What goes along with the attribute
-    in the images, as earrings with lipstick, goes along in the direction too. Raises ValueError
-    where no latent has the attribute or every one has.
+    Larsen et al. 2016, section 4.1.1; White 2016, section 3. Correlated attributes, such as
+    earrings with lipstick, are mixed in the direction. Raises ValueError where no latent has the
+    attribute or every one has.
     """
     if present.all() or not present.any():
-        some = f"{int(present.sum())} of {len(present)} latents have the attribute"
-        raise ValueError(f"a direction needs latents with and without its attribute: {some}")
+        counts = f"{int(present.sum())} of {len(present)} latents have it"
+        raise ValueError(f"a direction needs latents with and without the attribute: {counts}")
     return latents[present].mean(0) - latents[~present].mean(0)
 
 
 def class_directions(
     latents: Latents, labels: Labels, source: Sequence[int], target: Sequence[int]
-) -> Float[Tensor, "own asked latent"]:
-    """Give, at [i, k], the mean latent of class asked[k] minus that of class own[i].
+) -> Float[Tensor, "source target latent"]:
+    """Compute, at [i, k], the mean latent of class target[k] minus that of class source[i].
 
-    As `attribute_direction`, between two classes. Raises ValueError where a class has no latent.
+    Raises ValueError where a class has no latent.
     """
     return _class_means(latents, labels, target) - _class_means(latents, labels, source)[:, None]
 
 
 def class_direction(latents: Latents, labels: Labels, source: int, target: int) -> Direction:
-    """Give the way from one class to another: a step of 1 takes the one's mean to the other's.
+    """Compute the difference of the mean latents of two classes, target minus source.
 
     Raises ValueError where a class has no latent.
     """
@@ -63,48 +63,48 @@ def shift(
 
 
 def edit(model: Model, images: Images, direction: Direction, steps: Sequence[float]) -> ImageGrid:
-    """Move images' posterior means along a direction and decode them: [i, j] is moved by steps[j].
+    """Decode images' posterior means shifted along a direction: [i, j] is shifted by steps[j].
 
-    A step of 0 reconstructs, 1 asks for the attribute, -1 takes it away.
+    A step of 0 reconstructs, 1 adds the attribute, -1 removes it.
     """
     return decode_means(model, shift(encode_means(model, images), direction, steps))
 
 
 def edit_each(
-    model: Model, images: Images, directions: Float[Tensor, "count moves latent"]
+    model: Model, images: Images, directions: Float[Tensor, "count directions latent"]
 ) -> ImageGrid:
-    """Move each image's posterior mean once along each of its own directions and decode it."""
+    """Decode each image's posterior mean shifted by each of its own directions."""
     means = encode_means(model, images)
     return decode_means(model, means[:, None] + directions.to(means))
 
 
 def effect_size(latents: Latents, present: Bool[Tensor, "count"]) -> float:
-    """Tell how far apart an attribute's latents lie along its direction, in standard deviations.
+    """Compute the effect size of an attribute along its direction: Cohen's d.
 
-    Cohen's d (Cohen 1988, section 2.5): the difference of the projected means over the pooled
-    standard deviation. The direction is that of every second latent of either side, and the
-    others are measured: any few latents in many dimensions lie far out along their own mean.
-    Raises ValueError where a side has fewer than 4 latents.
+    Cohen 1988, section 2.5: the difference of the projected means over the pooled standard
+    deviation. The direction is fitted to every second latent of each group and measured on the
+    others, because in many dimensions a few latents lie far out along their own mean. Raises
+    ValueError where a group has fewer than 4 latents.
     """
-    sides = latents[present].double(), latents[~present].double()
-    if min(map(len, sides)) < MIN_COUNT:
-        counts = " and ".join(str(len(side)) for side in sides)
+    groups = latents[present].double(), latents[~present].double()
+    if min(map(len, groups)) < MIN_COUNT:
+        counts = " and ".join(str(len(group)) for group in groups)
         raise ValueError(f"needs {MIN_COUNT} latents with and without the attribute, got {counts}")
-    direction = sides[0][::2].mean(0) - sides[1][::2].mean(0)
-    having, lacking = (side[1::2] @ direction for side in sides)
-    squares = (having - having.mean()).square().sum() + (lacking - lacking.mean()).square().sum()
-    gap = having.mean() - lacking.mean()
-    # Without a gap there is no effect, even where there is no deviation either.
-    return float(gap / (squares / (len(having) + len(lacking) - 2)).sqrt()) if gap else 0.0
+    direction = groups[0][::2].mean(0) - groups[1][::2].mean(0)
+    with_it, without = (group[1::2] @ direction for group in groups)
+    squares = (with_it - with_it.mean()).square().sum() + (without - without.mean()).square().sum()
+    gap = with_it.mean() - without.mean()
+    # 0 also where both the gap and the deviation are 0
+    return float(gap / (squares / (len(with_it) + len(without) - 2)).sqrt()) if gap else 0.0
 
 
 def strongest_attributes(
     latents: Latents, factors: Int64[Tensor, "count factor"], count: int
 ) -> dict[int, float]:
-    """Name the attributes of largest effect size, largest first: their column and that size.
+    """Return the columns of the attributes of largest effect size, and that size, largest first.
 
-    An attribute is a column of zeros and ones, at least 4 of each; other columns are none.
-    Of equal ones the lower column comes first.
+    An attribute is a column of zeros and ones, at least 4 of each; other columns are skipped.
+    Ties are in the order of columns.
     """
     sizes = {
         column: effect_size(latents, values == 1)
@@ -116,20 +116,20 @@ def strongest_attributes(
 
 
 def is_attribute(values: Labels) -> bool:
-    """Tell whether a factor has the values 0 and 1 only, and each often enough to measure."""
+    """Check that a factor has only the values 0 and 1, each often enough to measure."""
     ones, zeros = int((values == 1).sum()), int((values == 0).sum())
     return ones + zeros == len(values) and min(ones, zeros) >= MIN_COUNT
 
 
 def most_frequent(labels: Labels, count: int) -> list[int]:
-    """Name the classes of most images, at most `count`, rising; of equal ones the lower first."""
-    images = torch.bincount(labels)
-    order = images.sort(descending=True, stable=True).indices[:count]
-    return sorted(int(label) for label in order if images[label])
+    """Return at most `count` classes of most images, in ascending order; ties by lower label."""
+    counts = torch.bincount(labels)
+    order = counts.sort(descending=True, stable=True).indices[:count]
+    return sorted(int(label) for label in order if counts[label])
 
 
 def subsample_rows(count: int, limit: int = 10_000) -> Rows:
-    """Choose `limit` of `count` rows, or all, spread evenly: files may be sorted."""
+    """Return `limit` of `count` rows, or all, evenly spaced because files may be sorted."""
     chosen = min(count, limit)
     return torch.arange(chosen) * count // chosen
 
@@ -137,7 +137,7 @@ def subsample_rows(count: int, limit: int = 10_000) -> Rows:
 def encode_rows(
     model: Model, batches: ImageLoader, rows: Rows, noise: torch.Generator
 ) -> Float[Tensor, "rows latent"]:
-    """Give chosen images' posterior means, on the CPU; `noise` as in `ImageBatches.take`."""
+    """Compute the posterior means of rows, on the CPU; `noise` as in `ImageLoader.gather`."""
     parts = torch.split(rows, 500)
     return torch.cat([encode_means(model, batches.gather(part, noise)).cpu() for part in parts])
 
@@ -145,7 +145,7 @@ def encode_rows(
 def _class_means(
     latents: Latents, labels: Labels, classes: Sequence[int]
 ) -> Float[Tensor, "classes latent"]:
-    """Average the latents of each class; raises ValueError where one has none."""
+    """Compute the mean latent of each class; raises ValueError where one has none."""
     missing = [label for label in classes if not (labels == label).any()]
     if missing:
         raise ValueError(f"no latent is of class {', '.join(map(str, missing))}")

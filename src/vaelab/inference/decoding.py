@@ -1,7 +1,7 @@
-"""From a model and images to the images to draw: every result lies in [0, 1].
+"""Decoded images of a model: reconstructions, samples, interpolations, traversals.
 
-Pictures are the means of p(x|z), without the likelihood's noise. Only `reconstructions` and
-`interpolations` need an encoder; callers ask `model.has("encoder")` first.
+All are means of p(x|z), without the likelihood's noise, in [0, 1]. `reconstructions`,
+`interpolations` and traversals around an image need an encoder; check `model.has("encoder")`.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Path = Literal["spherical", "linear"]
 
 @dataclass(frozen=True)
 class LatentFrame:
-    """Where latents lie, for models whose prior is not N(0, I): z = centre + scale * coordinate."""
+    """Center and scale of the latents, for priors other than N(0, I): z = center + scale * c."""
 
     center: Float[Tensor, "latent"]
     scale: Float[Tensor, "latent"]
@@ -38,14 +38,14 @@ def _in_batches(
 
 
 def encode_means(model: Model, images: Images) -> Float[Tensor, "count latent"]:
-    """Give the mean of q(z|x) for each image."""
+    """Compute the mean of q(z|x) for each image."""
     return _in_batches(lambda part: model.encode(part).mean, images)
 
 
 def decode_means(
     model: Model, latents: Float[Tensor, "*batch latent"]
 ) -> Float[Tensor, "*batch channel height width"]:
-    """Give the mean of p(x|z) for each latent, brought into [0, 1]."""
+    """Compute the mean of p(x|z) for each latent, clipped to [0, 1]."""
     pixels = _in_batches(
         lambda part: model.decode(part).mean, latents.reshape(-1, latents.shape[-1])
     )
@@ -58,7 +58,7 @@ def reconstructions(model: Model, images: Images) -> Images:
 
 
 def prior_samples(model: Model, count: int, generator: torch.Generator) -> Images:
-    """Decode latents drawn from the prior."""
+    """Decode latents sampled from the prior."""
     with torch.no_grad():
         latents = model.prior(count, generator)
     return decode_means(model, latents)
@@ -70,11 +70,11 @@ def interpolate(
     steps: int,
     path: Path = "spherical",
 ) -> Float[Tensor, "pairs steps latent"]:
-    """Go from each first latent to its second one; both ends are exact.
+    """Interpolate from each first latent to its second one; both ends are exact.
 
-    The spherical path (Shoemake 1985; for latents: White 2016, section 2.1) keeps to the radii
-    that a Gaussian's samples have, which a straight line leaves. Where the two vectors are
-    parallel or one is zero, there is no such path, and the line is taken.
+    The spherical path (Shoemake 1985; for latents: White 2016, section 2.1) keeps the norm typical
+    of Gaussian samples, which a straight line does not. Where the two vectors are parallel or one
+    is zero, the spherical path is undefined, and the straight line is used.
     """
     fraction = torch.linspace(0, 1, steps, device=first.device, dtype=first.dtype)[:, None]
     first, second = first[:, None], second[:, None]
@@ -83,8 +83,8 @@ def interpolate(
         return line
     start, end = functional.normalize(first, dim=-1), functional.normalize(second, dim=-1)
     # Kahan's formula is exact for small angles too, where acos(<start, end>) is not.
-    apart, together = (start - end).norm(dim=-1), (start + end).norm(dim=-1)
-    angle = 2 * torch.atan2(apart, together)[..., None]
+    difference, total = (start - end).norm(dim=-1), (start + end).norm(dim=-1)
+    angle = 2 * torch.atan2(difference, total)[..., None]
     zero = (first.norm(dim=-1) * second.norm(dim=-1) == 0)[..., None]
     straight = zero | (angle.sin() < 1e-4)
     sine = angle.sin().masked_fill(straight, 1)
@@ -96,13 +96,13 @@ def interpolate(
 def interpolations(
     model: Model, first: Images, second: Images, steps: int, path: Path = "spherical"
 ) -> ImageGrid:
-    """Decode the way from each first image's posterior mean to its second image's."""
+    """Decode the path from each first image's posterior mean to its second image's."""
     ends = encode_means(model, first), encode_means(model, second)
     return decode_means(model, interpolate(*ends, steps, path))
 
 
 def top_kl_dimensions(kl_per_dimension_nats: Float[Tensor, "latent"], count: int) -> list[int]:
-    """Name the dimensions with the most KL, most first; of equal ones the lower first."""
+    """Return the dimensions of highest KL, highest first, ties by lower index."""
     order = kl_per_dimension_nats.sort(descending=True, stable=True).indices
     return [int(index) for index in order[:count]]
 
@@ -110,9 +110,9 @@ def top_kl_dimensions(kl_per_dimension_nats: Float[Tensor, "latent"], count: int
 def traversal_latents(
     center: Float[Tensor, "latent"], dimensions: Sequence[int], steps: int, radius: float
 ) -> LatentGrid:
-    """Set one dimension a row to values from -radius to radius, the others as in `centre`.
+    """Set one dimension a row to values from -radius to radius, the others as in `center`.
 
-    The values are latent coordinates, so they count the prior's standard deviations.
+    The values are latent coordinates, in units of the prior's standard deviation.
     """
     latents = center.repeat(len(dimensions), steps, 1)
     for row, dimension in enumerate(dimensions):
@@ -130,11 +130,11 @@ def traversals(
 ) -> ImageGrid:
     """Decode a traversal of each dimension, around an image's posterior mean or the prior's.
 
-    With a frame `radius` counts its scale, and the way leads through its centre.
+    With a frame, `radius` is in units of its scale, and the traversal is around its center.
     """
     origin = torch.zeros(model.latent_dim, device=next(model.parameters()).device)
-    centre = origin if image is None else encode_means(model, image[None])[0]
-    latents = traversal_latents(centre, dimensions, steps, radius)
+    center = origin if image is None else encode_means(model, image[None])[0]
+    latents = traversal_latents(center, dimensions, steps, radius)
     return decode_means(model, _in_frame(latents, frame))
 
 
@@ -143,15 +143,15 @@ def _in_frame(latents: LatentGrid, frame: LatentFrame | None) -> LatentGrid:
 
 
 def gaussian_quantiles(size: int) -> Float[Tensor, "size"]:
-    """Give N(0, 1)'s quantiles at the midpoints of `size` equal parts of [0, 1], rising."""
+    """Compute N(0, 1)'s quantiles at the midpoints of `size` equal parts of [0, 1], ascending."""
     quantiles: Tensor = torch.special.ndtri((torch.arange(size, dtype=torch.float64) + 0.5) / size)
     return quantiles.float()
 
 
 def manifold_latents(size: int, latent_dim: int, dimensions: Sequence[int]) -> LatentGrid:
-    """Cover a plane of the latent space at the Gaussian's quantiles; other dimensions are 0.
+    """Return a grid over two dimensions at the Gaussian's quantiles; other dimensions are 0.
 
-    Kingma & Welling 2014, figure 4. The first dimension grows to the right, the second one
+    Kingma & Welling 2014, figure 4. The first dimension increases to the right, the second one
     upwards, as in a plot; with one dimension there is one row.
     """
     quantiles = gaussian_quantiles(size)
@@ -166,6 +166,6 @@ def manifold_latents(size: int, latent_dim: int, dimensions: Sequence[int]) -> L
 def manifold(
     model: Model, size: int, dimensions: Sequence[int], frame: LatentFrame | None = None
 ) -> ImageGrid:
-    """Decode a plane of the latent space at the Gaussian's quantiles, in a frame if given."""
+    """Decode the grid of `manifold_latents`, in a frame if given."""
     latents = manifold_latents(size, model.latent_dim, dimensions)
     return decode_means(model, _in_frame(latents.to(next(model.parameters()).device), frame))
