@@ -49,7 +49,7 @@ def mutual_information(posterior: DiagonalGaussian, latents: Tensor) -> float:
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
-def test_aggregate_density_is_the_mixtures(block):
+def test_aggregate_density_matches_the_mixture(block):
     posterior, z = mixture(7, 3), randn(11, 3)
     wide = DiagonalGaussian(posterior.mean.double(), posterior.stddev.double())
     expected = [
@@ -69,7 +69,7 @@ def test_aggregate_density_of_sharp_posteriors_far_from_the_origin():
     assert found.tolist() == pytest.approx([expected, expected], abs=1e-4)
 
 
-def test_information_of_an_identity_is_its_cap():
+def test_information_of_disjoint_posteriors_is_its_cap():
     posterior = identity(64)
     latents = posterior.rsample(rng_stream(0, "test"))
     assert mutual_information(posterior, latents) == pytest.approx(math.log(64), abs=1e-7)
@@ -89,7 +89,7 @@ def test_information_of_a_collapsed_posterior_is_zero():
     assert mean_variances(posterior).eq(0).all()
 
 
-def test_information_and_marginal_kl_are_their_integrals():
+def test_information_and_marginal_kl_match_their_integrals():
     means, stddevs, count = [-1.0, 0.3, 2.0], [0.5, 0.9, 0.3], 1_500
     parts = [stats.norm(m, s) for m, s in zip(means, stddevs, strict=True)]
 
@@ -117,7 +117,7 @@ def test_information_and_marginal_kl_are_their_integrals():
     assert rate == pytest.approx(mean_over_images(posterior.kl()), abs=1e-12)
 
 
-def test_rate_is_information_and_correlation_and_dimension_wise_kl():
+def test_rate_is_information_plus_correlation_plus_dimension_wise_kl():
     count, stddev, s = 3_000, 0.8, [2.0, 1.5, 0.4]
     means = data_with_eigenvalues(s, count)
     posterior = DiagonalGaussian(means, torch.full_like(means, stddev))
@@ -140,7 +140,7 @@ def test_rate_is_information_and_correlation_and_dimension_wise_kl():
     assert abs(found["marginal_kl_nats"] - marginal) < tolerance
 
 
-def test_information_is_measured_on_at_most_so_many_images():
+def test_information_is_measured_on_at_most_max_pairs_images():
     posterior = identity(64)
     latents = posterior.rsample(rng_stream(0, "test"))
     found = information_metrics(
@@ -150,7 +150,7 @@ def test_information_is_measured_on_at_most_so_many_images():
     assert found["mutual_information_nats"] == pytest.approx(math.log(10), abs=1e-7)
 
 
-def test_moments_are_those_of_samples():
+def test_aggregate_moments_match_samples():
     posterior = mixture(5, 3)
     mean, stddev = aggregate_moments(posterior)
     drawn = posterior.rsample(rng_stream(0, "test"), 20_000).double()
@@ -158,7 +158,7 @@ def test_moments_are_those_of_samples():
     assert_mean(((drawn - mean) ** 2).mean(1), stddev**2, rounding=1e-6)
 
 
-def test_active_dimensions_are_those_whose_mean_moves():
+def test_active_dimensions_have_a_varying_posterior_mean():
     means = torch.stack([torch.zeros(50), torch.full((50,), 3.0), randn(50)], 1)
     posterior = DiagonalGaussian(means, torch.ones(50, 3))
     variances = mean_variances(posterior)
@@ -172,7 +172,7 @@ def test_active_dimensions_are_those_whose_mean_moves():
     assert table["kl_nats"].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_ks_statistics_are_scipys():
+def test_ks_statistics_match_scipy():
     latents = (randn(200, 3) * torch.tensor([1.0, 2.0, 0.1])).numpy()
     for statistic, column in zip(ks_statistics(latents), latents.T.astype(float), strict=True):
         expected = float(stats.kstest(column, "norm").statistic)
@@ -193,7 +193,7 @@ def test_ks_statistics_of_the_prior_and_of_a_point():
     assert squared_norm_ks_statistic(signs) > 0.4
 
 
-def test_mmd_is_the_sum_over_pairs():
+def test_mmd_matches_the_sum_over_pairs():
     x, y = randn(5, 3).double(), 1 + randn(4, 3, seed=1).double()
 
     def kernel(a: Tensor, b: Tensor) -> float:
@@ -207,7 +207,7 @@ def test_mmd_is_the_sum_over_pairs():
     assert mmd_squared(x.float(), y.float()).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_mmd_is_unbiased_at_the_prior_and_sees_a_shift():
+def test_mmd_is_unbiased_at_the_prior_and_detects_a_shift():
     same = [mmd_squared(randn(30, 2, seed=i), randn(30, 2, seed=i + 1000)) for i in range(200)]
     assert_mean(torch.stack(same), 0.0)
     moved = [mmd_squared(randn(30, 2, seed=i), 1 + randn(30, 2, seed=i + 1000)) for i in range(9)]
@@ -223,7 +223,7 @@ def test_mmd_of_points():
         mmd_squared(torch.zeros(1, 2), torch.zeros(4, 2))
 
 
-def test_prior_metrics_of_one_image_leave_out_what_needs_two():
+def test_prior_metrics_of_one_image_have_no_mmd():
     assert set(prior_metrics(randn(1, 2), None, EvaluateSettings())) == {
         "squared_norm_ks_statistic"
     }
@@ -231,7 +231,7 @@ def test_prior_metrics_of_one_image_leave_out_what_needs_two():
     assert set(prior_metrics(randn(2, 2), None, EvaluateSettings())) == both
 
 
-def test_images_are_chosen_once_each_by_the_seed():
+def test_rows_are_sampled_by_the_seed_without_replacement():
     chosen = sample_rows(100, 30, 1, "probe").tolist()
     assert len(set(chosen)) == 30
     assert chosen == sorted(chosen) == sample_rows(100, 30, 1, "probe").tolist()

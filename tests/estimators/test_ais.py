@@ -61,7 +61,7 @@ def moves(
 
 
 @pytest.mark.parametrize(("scale", "step"), SCALES.values(), ids=SCALES.keys())
-def test_a_gaussian_stays_what_it_is(scale, step):
+def test_transitions_leave_a_gaussian_invariant(scale, step):
     draws = MEAN + randn(20_000, 1, 2) @ torch.linalg.cholesky(COVARIANCE).T
     moved, probabilities = moves(draws, [normal(MEAN, COVARIANCE)], scale, step, 3)
     # Without the correction the moments would be others.
@@ -86,7 +86,7 @@ def minus_quarter_power(latents: Tensor) -> Tensor:
     return -0.25 * latents[..., 0] ** 4
 
 
-def test_a_density_that_is_no_gaussian_stays_what_it_is_and_transitions_are_reversible():
+def test_transitions_leave_a_quartic_density_invariant_and_are_reversible():
     draws = quartic(40_000)
     moved, probabilities = moves(draws, [minus_quarter_power], torch.ones(1, 1), 1.2, 1)
     assert 0.4 < probabilities.mean() < 0.9
@@ -137,7 +137,7 @@ def test_leapfrog_of_an_oscillator_is_a_power_of_its_matrix():
 
 
 @pytest.mark.parametrize("scale", [scale for scale, _ in SCALES.values()], ids=SCALES.keys())
-def test_leapfrog_goes_back_the_same_way_and_preserves_volume(scale):
+def test_leapfrog_is_reversible_and_preserves_volume(scale):
     def uneven(latents: Tensor) -> Tensor:
         return -(latents[..., 0] ** 4) - (latents[..., 1] - latents[..., 0] ** 2).cosh()
 
@@ -176,7 +176,7 @@ def test_each_image_has_its_own_scale_and_step_size():
     assert (longer.latents[:, 1] - end.latents[:, 1]).abs().max() > 1e-3
 
 
-def test_where_the_density_is_not_finite_no_chain_goes():
+def test_proposals_where_the_density_is_not_finite_are_rejected():
     def half(latents: Tensor) -> Tensor:
         return latents[..., 0].log() - latents[..., 0]
 
@@ -187,7 +187,7 @@ def test_where_the_density_is_not_finite_no_chain_goes():
 
 
 @pytest.mark.parametrize("width", [1e-3, 1.0, 50.0])
-def test_step_sizes_reach_the_acceptance_that_is_asked_for(width):
+def test_step_sizes_adapt_to_the_target_acceptance(width):
     kernel = HamiltonianMonteCarlo([lambda z: -0.5 * ((z / width) ** 2).sum(-1)], torch.ones(2, 10))
     here, sizes = evaluate_terms(width * randn(50, 2, 10), kernel.terms), torch.full((2,), 0.25)
     noise, found = rng_stream(0, "test"), []
@@ -200,7 +200,7 @@ def test_step_sizes_reach_the_acceptance_that_is_asked_for(width):
     )
 
 
-def test_no_parameter_gets_a_gradient_whatever_the_mode():
+def test_parameters_get_no_gradient_in_any_autograd_mode():
     model, images = linear_model(4, 2, variance=0.5, seed=3), randn(3, 1, 1, 4)
     way = path(model, images, standard(3, 2))
     expected = weigh(way, 4)
@@ -297,7 +297,7 @@ BAD = {"far": (2.0, 0.7), "narrow": (0.0, 0.3), "wide": (0.0, 1.5)}
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_whatever_the_start_both_ways_meet_at_the_truth(bad):
+def test_forward_and_reverse_bounds_meet_at_the_evidence_from_any_initial_distribution(bad):
     model = subject()
     images, latents = simulate(model, 100)
     way = path(model, images, gaussian(100, *bad))
@@ -308,7 +308,7 @@ def test_whatever_the_start_both_ways_meet_at_the_truth(bad):
     assert_mean(upper - truth, 0)
 
 
-def test_few_temperatures_leave_a_gap_around_the_truth():
+def test_few_temperatures_leave_a_gap_around_the_evidence():
     model = subject()
     images, latents = simulate(model, 400)
     lower, upper = both_bounds(path(model, images, gaussian(400, 0.5, 0.7)), latents, 2, chains=1)
@@ -319,7 +319,7 @@ def test_few_temperatures_leave_a_gap_around_the_truth():
 
 
 @pytest.mark.parametrize("schedule", [[0.0, 1.0], [0.0, 0.2, 1.0], [0.0, 0.1, 0.5, 0.6, 1.0]])
-def test_weights_are_unbiased_and_so_are_those_of_the_way_back(schedule):
+def test_forward_weights_and_inverse_reverse_weights_are_unbiased(schedule):
     model, count = subject(), 20_000
     # One image many times, so that each chain's is a run of its own
     images = randn(1, 1, 1, PIXELS, seed=4).expand(count, 1, 1, PIXELS)
@@ -394,7 +394,7 @@ def test_no_temperature_is_refused():
 # Where to start, and how far to step
 
 
-def test_the_fitted_start_is_near_the_posterior():
+def test_the_fitted_initial_distribution_is_near_the_posterior():
     model = subject()
     images, _ = simulate(model, 4)
     bad = path(model, images, gaussian(4, 2.0, 0.2))
@@ -410,7 +410,7 @@ def test_the_fitted_start_is_near_the_posterior():
     torch.testing.assert_close(found, covariance, rtol=0.2, atol=0)
 
 
-def test_correlations_are_shrunk_as_by_as_many_points_as_dimensions():
+def test_correlations_are_shrunk_as_by_one_uncorrelated_point_a_dimension():
     points = randn(40, 3, 5)
     points = (points - points.mean(0)) / points.std(0)
     factor = ais._correlation_factor(points)
@@ -420,7 +420,7 @@ def test_correlations_are_shrunk_as_by_as_many_points_as_dimensions():
     assert ais._correlation_factor(torch.full((9, 1, 2), math.nan)).isnan().any()
 
 
-def test_many_dimensions_start_without_correlations(monkeypatch):
+def test_the_fitted_gaussian_of_many_dimensions_is_diagonal(monkeypatch):
     monkeypatch.setattr(ais, "MAX_CORRELATED_DIMENSIONS", 1)
     model = subject()
     images, latents = simulate(model, 30)
@@ -432,7 +432,7 @@ def test_many_dimensions_start_without_correlations(monkeypatch):
     assert (upper - lower).mean() < 0.1
 
 
-def test_the_fitted_start_closes_the_gap_with_few_temperatures():
+def test_the_fitted_initial_distribution_closes_the_gap_with_few_temperatures():
     model = subject()
     images, latents = simulate(model, 40)
     bad = path(model, images, gaussian(40, 2.0, 0.2))
@@ -444,7 +444,7 @@ def test_the_fitted_start_closes_the_gap_with_few_temperatures():
     assert_mean(nearer - log_evidence(model, images), 0, rounding=0.02)
 
 
-def test_step_sizes_are_of_each_temperature_and_image():
+def test_step_sizes_are_tuned_for_each_temperature_and_image():
     widths = torch.tensor([1.0, 0.05])
 
     def log_joint(latents: Tensor) -> Tensor:
@@ -458,7 +458,7 @@ def test_step_sizes_are_of_each_temperature_and_image():
     assert 0.02 < steps[-1, 1] / steps[-1, 0] < 0.1
 
 
-def test_a_correlated_gaussian_is_one():
+def test_a_correlated_gaussian_has_its_moments_and_density():
     law = CorrelatedGaussian(MEAN[None], torch.linalg.cholesky(COVARIANCE)[None])
     draws = law.rsample(rng_stream(0, "test"), 20_000)
     assert draws.shape == (20_000, 1, 2)
@@ -469,7 +469,7 @@ def test_a_correlated_gaussian_is_one():
     torch.testing.assert_close(law.log_prob(draws), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_progress_is_told_of_every_chain():
+def test_progress_is_called_with_the_number_of_chains():
     model, told = subject(), list[int]()
     images, _ = simulate(model, 3)
     way = path(model, images, standard(3))

@@ -45,13 +45,13 @@ def pair_index(first: list[int], second: list[int]) -> float:
     return (in_both - expected) / ((in_first + in_second) / 2 - expected)
 
 
-def test_separate_classes_are_found_whatever_their_names():
+def test_separate_classes_agree_under_any_relabeling():
     (train, _), (test, truth) = labelled(300, 4, 0), labelled(200, 4, 1)
     assert_both(agreement(train, test, truth), 1)
     assert_both(agreement(train, test, 7 - truth), 1)
 
 
-def test_the_measures_are_those_of_counts_and_of_pairs():
+def test_agreement_matches_counts_and_pairs():
     rng = np.random.default_rng(0)
     (train, _), (test, truth) = labelled(300, 4, 0), labelled(60, 4, 1)
     # A third of the labels drawn anew, of a fifth class too: k-means still finds the truth.
@@ -65,7 +65,7 @@ def test_the_measures_are_those_of_counts_and_of_pairs():
     assert 0.2 < pairs < 0.9
 
 
-def test_labels_that_say_nothing_of_the_code_agree_by_chance_alone():
+def test_independent_labels_agree_at_chance():
     (train, _), (test, _) = labelled(300, 4, 0), labelled(100, 4, 1)
     rng = np.random.default_rng(2)
     found = [agreement(train, test, rng.integers(0, 4, 100)) for _ in range(60)]
@@ -79,7 +79,7 @@ def test_labels_that_say_nothing_of_the_code_agree_by_chance_alone():
     assert abs(information.mean() - expected) < STANDARD_ERRORS * error + 0.1 * expected
 
 
-def test_two_classes_that_no_code_tells_apart():
+def test_classes_merged_in_one_cluster_agree_in_part():
     (train, _), (test, truth) = labelled(300, 2, 0), labelled(200, 2, 1)
     halves = 2 * truth + np.arange(200) % 2
     found = agreement(train, test, halves, clusters=2)
@@ -89,7 +89,7 @@ def test_two_classes_that_no_code_tells_apart():
     assert found.adjusted_rand_index == pytest.approx(expected, abs=1e-9)
 
 
-def test_clusters_come_from_train_alone():
+def test_clusters_are_fitted_on_train_only():
     (train, labels), (test, truth) = labelled(300, 4, 0), labelled(200, 4, 1)
     only_two = train[labels < 2]
     found = agreement(only_two, test, truth, clusters=2)
@@ -114,7 +114,7 @@ def test_a_dimension_counts_by_its_variance():
     assert agreement(beside(train, 50), beside(test, 50), truth).adjusted_rand_index < 0.5
 
 
-def test_a_collapsed_code_agrees_with_nothing_and_warns_of_nothing():
+def test_collapsed_latents_have_no_agreement_and_no_warning():
     _, truth = labelled(200, 4, 1)
     nothing = np.zeros((300, 2), np.float32), np.zeros((200, 2), np.float32)
     assert_both(agreement(*nothing, truth), 0)
@@ -125,7 +125,7 @@ def test_there_are_no_more_clusters_than_points():
     assert_both(agreement(points, points, np.array([0, 1, 2]), clusters=10), 1)
 
 
-def test_the_seed_alone_decides():
+def test_the_seed_determines_the_result():
     rng = np.random.default_rng(4)
     cloud, labels = rng.normal(size=(200, 3)).astype(np.float32), rng.integers(0, 2, 200)
     found = [kmeans_agreement(cloud, cloud, labels, 12, seed) for seed in (5, 5, 2**40, 2**40 + 5)]

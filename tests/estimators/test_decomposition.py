@@ -53,7 +53,7 @@ def log_density(z: float, mean: float, stddev: float) -> float:
 
 
 @pytest.mark.parametrize("pairs", [1, 14, 2**15])
-def test_parts_are_those_of_two_loops_over_images(pairs):
+def test_parts_match_two_loops_over_images(pairs):
     posterior, count, size = mixture(7, 3), 7, 3
     latents = drawn(posterior)
     z, m, s = (t.double().tolist() for t in (latents, posterior.mean, posterior.stddev))
@@ -81,7 +81,7 @@ def test_parts_are_those_of_two_loops_over_images(pairs):
         )
 
 
-def test_marginals_are_aggregates_of_one_dimension():
+def test_marginals_match_aggregates_of_one_dimension():
     posterior, points = mixture(50, 4), 3 * randn(30, 4, seed=5)
     found = log_marginals(points, posterior)
     for j in range(4):
@@ -133,7 +133,7 @@ def test_parts_of_a_trained_model_add_up_to_its_kl_loss():
 # Gaussian aggregates
 
 
-def test_at_the_probabilistic_pca_optimum_only_information_is_left():
+def test_at_the_probabilistic_pca_optimum_the_rate_is_all_information():
     data, variance = data_with_eigenvalues([4.0, 2.0, 1.0, 1.0], 3_000), 1.0
     optimum = linear_vae_optimum(data, 2, variance, kl_weight=1.0)
     posterior = gaussian_posterior(optimum, data[:, None, None]).detach()
@@ -152,7 +152,7 @@ def test_at_the_probabilistic_pca_optimum_only_information_is_left():
     assert gaussian_total_correlation(posterior).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_correlated_gaussian_aggregate_has_the_correlation_of_its_formula():
+def test_the_total_correlation_of_a_gaussian_aggregate_matches_its_formula():
     count, stddev = 3_000, 0.8
     means = data_with_eigenvalues([2.0, 1.5, 0.4], count)
     posterior = DiagonalGaussian(means + 5, torch.full_like(means, stddev))
@@ -172,7 +172,7 @@ def test_a_correlated_gaussian_aggregate_has_the_correlation_of_its_formula():
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 3), (4, 6), (40, 3), (5, 5)])
-def test_gaussian_correlation_is_that_of_the_covariance(count, size):
+def test_gaussian_total_correlation_matches_the_covariance(count, size):
     posterior = mixture(count, size)
     mean, stddev = posterior.mean.double(), posterior.stddev.double()
     centred = mean - mean.mean(0)
@@ -183,7 +183,7 @@ def test_gaussian_correlation_is_that_of_the_covariance(count, size):
     assert (found > 0.01) == (count > 1)
 
 
-def test_gaussian_correlation_of_copied_dimensions_knows_no_cap():
+def test_gaussian_total_correlation_of_copied_dimensions_has_no_cap():
     signal = data_with_eigenvalues([1.0], 50)
     posterior = DiagonalGaussian(signal.repeat(1, 3), torch.full((50, 3), 1e-4))
     # S = v I + 11^T has the determinant v^2 (v + 3).
@@ -196,7 +196,7 @@ def test_gaussian_correlation_of_copied_dimensions_knows_no_cap():
 # Bias of a finite mixture
 
 
-def test_few_images_give_too_little_information_and_too_much_of_the_rest():
+def test_few_images_underestimate_information_and_overestimate_the_other_parts():
     count, size, variance = 100, 3, 0.25
     information = -0.5 * size * math.log(variance)
     assert information < 0.5 * math.log(count)
@@ -245,7 +245,7 @@ def test_equal_posteriors_have_neither_information_nor_correlation():
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_posteriors_that_never_meet_tell_the_image_in_every_dimension(size):
+def test_disjoint_posteriors_identify_the_image_in_every_dimension(size):
     posterior = along_the_diagonal(40, size)
     found = decompose_rate(posterior, drawn(posterior))
     assert found.mutual_information.item() == pytest.approx(math.log(40), abs=1e-6)
@@ -266,7 +266,7 @@ def test_one_image_has_no_information_and_no_standard_error():
 # How it is measured
 
 
-def test_so_many_densities_are_computed_at_latents_spread_evenly(monkeypatch):
+def test_the_number_of_densities_is_limited_by_evenly_spaced_latents(monkeypatch):
     posterior = mixture(40, 3)
     latents = drawn(posterior)
     monkeypatch.setattr(decomposition, "MAX_DENSITIES", 40 * 40 * 3 // 4)
@@ -280,7 +280,7 @@ def test_so_many_densities_are_computed_at_latents_spread_evenly(monkeypatch):
     assert found.mutual_information_standard_error.item() == pytest.approx(error, rel=1e-9)
 
 
-def test_a_prior_other_than_the_unit_gaussian_has_no_kl_of_dimensions():
+def test_other_priors_have_no_dimension_wise_kl():
     posterior = mixture(30, 3)
     latents, chosen = drawn(posterior), EvaluateSettings(max_pairs_images=10)
     standard = information_metrics(posterior, latents, posterior.kl(), chosen)

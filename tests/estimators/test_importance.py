@@ -91,7 +91,7 @@ def test_the_exact_posterior_has_no_variance(samples):
         assert result.log_likelihood_at_half is None
 
 
-def test_it_is_probabilistic_pcas_likelihood_at_the_optimum():
+def test_the_estimate_at_the_probabilistic_pca_optimum_is_exact():
     eigenvalues, latents, variance = [9.0, 4.0, 2.0, 1.0, 0.5], 2, 0.8
     data = data_with_eigenvalues(eigenvalues, 30)
     model, images = linear_vae_optimum(data, latents, variance, 1.0), data[:, None, None]
@@ -104,7 +104,7 @@ def test_it_is_probabilistic_pcas_likelihood_at_the_optimum():
     assert result.effective_sample_size.min() > 10 - 1e-3
 
 
-def test_one_sample_falls_short_by_the_kl_to_the_posterior():
+def test_one_sample_underestimates_by_the_kl_to_the_posterior():
     mean, stddev, x = 0.2, 1.1, 1.3
     values = estimate(mean, stddev, x, 1, 20_000)
     # KL(N(m, s^2) || N(x/2, 1/2))
@@ -114,7 +114,7 @@ def test_one_sample_falls_short_by_the_kl_to_the_posterior():
     assert_mean(values, log_evidence(x) - kl)
 
 
-def test_more_samples_come_nearer_from_below():
+def test_more_samples_tighten_the_lower_bound():
     means = {}
     for samples in (1, 2, 3, 8, 32):
         values = estimate(-0.5, 1.2, 1.3, samples, 10_000)
@@ -127,7 +127,7 @@ def test_more_samples_come_nearer_from_below():
     assert last < log_evidence(1.3) + STANDARD_ERRORS * error
 
 
-def test_the_gap_is_the_weights_variance_over_twice_their_number():
+def test_the_gap_is_the_variance_of_the_weights_over_2k():
     mean, stddev, x, samples = 0.2, 0.9, 1.3, 10
     posterior, q = stats.norm(x / 2, TRUE_STDDEV), stats.norm(mean, stddev)
     # w / p(x) = p(z|x) / q(z), of mean 1 under q
@@ -139,7 +139,7 @@ def test_the_gap_is_the_weights_variance_over_twice_their_number():
     assert expected > 20 * (gap.std() / math.sqrt(len(gap))).item()
 
 
-def test_one_sample_is_the_sampled_bound():
+def test_one_sample_is_the_sampled_elbo():
     model, images = linear_model(6, 3, variance=0.5, seed=4), rand(9, 1, 1, 6)
     posterior = model.encode(images)
     result = importance_weighted_log_likelihood(model, images, posterior, 1, rng_stream(7, "noise"))
@@ -167,7 +167,7 @@ class Replayed(DiagonalGaussian):
 
 @pytest.mark.parametrize("at_a_time", [1, 3, 8, 1000])
 @pytest.mark.parametrize("samples", [7, 8])
-def test_streaming_is_the_sum_over_all_weights_at_once(at_a_time, samples):
+def test_streaming_matches_all_weights_at_once(at_a_time, samples):
     model, images = linear_model(6, 3, variance=1e-3, seed=4), rand(4, 1, 1, 6)
     posterior, noise = gaussian_posterior(model, images), randn(samples, 4, 3)
     replayed = Replayed(posterior.mean, posterior.stddev)
@@ -206,7 +206,7 @@ def test_streaming_is_the_sum_over_all_weights_at_once(at_a_time, samples):
     ("count", "samples", "budget", "expected"),
     [(50, 3, 10, [50] * 3), (2**14, 130, None, [2**20, 2**14] * 2)],
 )
-def test_chunks_hold_the_budget_or_one_sample_of_each_image(count, samples, budget, expected):
+def test_chunks_fit_the_budget_or_have_one_sample_of_each_image(count, samples, budget, expected):
     decoded: list[int] = []
     importance_weighted_log_likelihood(
         one_dimensional_model(),
@@ -234,16 +234,16 @@ def bits(nll: float, levels: int = 256, **settings: object) -> float | None:
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "continuous_bernoulli"])
-def test_the_uniform_density_takes_eight_bits(likelihood):
+def test_the_uniform_density_has_eight_bits_per_dim(likelihood):
     assert bits(0.0, likelihood=likelihood) == pytest.approx(8)
     # One nat a pixel is 1 / ln 2 bits.
     assert bits(10.0, likelihood=likelihood) == pytest.approx(8 + 1 / math.log(2))
 
 
-def test_the_uniform_probability_takes_eight_bits():
+def test_the_uniform_probability_has_eight_bits_per_dim():
     assert bits(10 * math.log(256), likelihood="discretized_logistic") == pytest.approx(8)
 
 
-def test_bits_are_for_eight_bit_pixels_alone():
+def test_bits_per_dim_need_eight_bit_pixels():
     assert bits(1.0, likelihood="bernoulli") is None
     assert bits(1.0, levels=17, likelihood="gaussian") is None

@@ -27,7 +27,7 @@ def way(path: decoding.Path, first: Tensor, second: Tensor) -> Tensor:
     return decoding.decode_means(decoder(), decoding.interpolate(first, second, STEPS, path))
 
 
-def test_a_linear_decoder_makes_a_straight_way_even():
+def test_a_linear_decoder_makes_a_straight_path_even():
     found = largest_step_ratio(way("linear", randn(5, 3, seed=1), randn(5, 3, seed=2)))
     torch.testing.assert_close(found, torch.ones(5).double(), rtol=0, atol=1e-4)
 
@@ -59,14 +59,14 @@ def test_an_arc_between_unequal_norms_has_the_steps_of_its_formula():
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 2, 5)])
-def test_the_ratio_is_that_of_a_loop(shape):
+def test_the_ratio_matches_a_loop(shape):
     images = rand(4, 6, *shape)
     for found, frames in zip(largest_step_ratio(images).tolist(), images.double(), strict=True):
         steps = [((b - a) ** 2).sum().sqrt().item() for a, b in pairwise(frames)]
         assert found == pytest.approx(5 * max(steps) / sum(steps), rel=1e-12)
 
 
-def test_one_jump_is_as_uneven_as_a_way_can_be():
+def test_a_single_jump_has_the_largest_ratio():
     images = torch.zeros(2, STEPS, 1, 3, 3)
     images[0, 4:] = 1
     images[1, -1, 0, 1, 1] = 0.1
@@ -76,12 +76,12 @@ def test_one_jump_is_as_uneven_as_a_way_can_be():
     assert largest_step_ratio(images)[0].item() == pytest.approx((STEPS - 1) / 2)
 
 
-def test_a_way_on_which_nothing_changes_is_even():
+def test_a_path_of_equal_images_is_even():
     images = rand(1, 1, 1, 3, 3).expand(1, STEPS, 1, 3, 3)
     assert largest_step_ratio(images).tolist() == [1]
     assert largest_step_ratio(rand(3, 2, 1, 3, 3)).tolist() == [1, 1, 1]
 
 
-def test_a_way_of_one_image_is_refused():
+def test_a_path_of_one_image_is_refused():
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
         largest_step_ratio(rand(2, 1, 1, 3, 3))

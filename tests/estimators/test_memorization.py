@@ -32,7 +32,7 @@ def find(images: Tensor, train: np.ndarray, batch_size: int = 7) -> tuple[list[f
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 2, 5)])
-def test_the_nearest_is_that_of_a_double_loop(shape, batch_size, monkeypatch):
+def test_nearest_images_match_a_double_loop(shape, batch_size, monkeypatch):
     monkeypatch.setattr(memorization, "COMPARED_NUMBERS", 5 * math.prod(shape))
     train, images = pixels(40, shape), rand(12, *shape)
     distances, indices = find(images, train, batch_size)
@@ -57,14 +57,14 @@ def test_copies_are_at_distance_zero_among_near_copies():
     assert off_by_one == pytest.approx([1 / 255 / 28] * 30, rel=1e-4)
 
 
-def test_memory_mapped_images_are_read_like_any_other(tmp_path):
+def test_memory_mapped_images_are_supported(tmp_path):
     train, images = pixels(40, (1, 4, 4)), rand(5, 1, 4, 4)
     np.save(tmp_path / "train.npy", train)
     mapped = np.load(tmp_path / "train.npy", mmap_mode="r")
     assert find(images, mapped) == find(images, train)
 
 
-def test_images_drawn_at_each_access_are_compared_as_they_were_drawn():
+def test_images_sampled_at_each_access_are_compared_as_sampled():
     train = np.full((20, 1, 4, 4), 128, np.uint8)
     batches = ImageLoader(train, CPU, binarize=True)
     drawn = torch.cat(list(batches.sequential(7, rng_stream(0, "noise"))))
@@ -83,7 +83,7 @@ def test_no_training_images_are_refused():
 # The test of copying
 
 
-def test_z_is_that_of_a_count_of_pairs():
+def test_z_matches_a_count_of_pairs():
     real, generated = [0.1, 0.2, 0.2, 0.5, 0.9], [0.2, 0.3, 0.1, 0.05]
     above = sum((g > r) + 0.5 * (g == r) for g in generated for r in real)
     # Of 9 distances two tie at 0.1 and three at 0.2.
@@ -95,7 +95,7 @@ def test_z_is_that_of_a_count_of_pairs():
     assert data_copying_z(torch.tensor(generated), torch.tensor(real)) == pytest.approx(-expected)
 
 
-def test_z_has_the_probability_of_scipys_test():
+def test_z_matches_the_p_value_of_scipy():
     wide = torch.float64
     real = (10 * randn(60, dtype=wide)).round()
     generated = (10 * randn(40, seed=1, dtype=wide) - 5).round()
@@ -106,7 +106,7 @@ def test_z_has_the_probability_of_scipys_test():
     assert 2 * stats.norm.sf(abs(z)) == pytest.approx(float(expected.pvalue), rel=1e-9)
 
 
-def test_distances_of_one_law_give_a_standard_normal_z():
+def test_distances_of_one_distribution_give_a_standard_normal_z():
     found = torch.tensor(
         [data_copying_z(rand_of(seed, 30), rand_of(seed + 1_000, 50)) for seed in range(500)]
     )
@@ -123,7 +123,7 @@ def images_of_one_law(count: int, seed: int) -> np.ndarray:
     return pixels(count, (1, 3, 3), seed)
 
 
-def test_samples_of_the_datas_law_are_no_copies_and_copies_are():
+def test_z_detects_copies_but_not_samples_of_the_data_distribution():
     train, test = images_of_one_law(300, 0), images_of_one_law(200, 1)
     real = torch.tensor(find(torch.from_numpy(test).float() / 255, train)[0])
 
@@ -146,7 +146,7 @@ def test_samples_of_the_datas_law_are_no_copies_and_copies_are():
     assert z(np.full((200, 1, 3, 3), 255, np.uint8)) == pytest.approx(-lowest, rel=1e-5)
 
 
-def test_paler_images_look_like_copies_and_noisy_ones_like_a_miss():
+def test_fading_lowers_z_and_noise_raises_it():
     train, test = images_of_one_law(300, 0), images_of_one_law(200, 1)
     real = torch.tensor(find(torch.from_numpy(test).float() / 255, train)[0])
     fresh = torch.from_numpy(images_of_one_law(200, 2)).float() / 255
@@ -156,7 +156,7 @@ def test_paler_images_look_like_copies_and_noisy_ones_like_a_miss():
     assert data_copying_z(real, torch.tensor(noisy)) > STANDARD_ERRORS
 
 
-def test_z_of_equal_distances_and_of_none():
+def test_z_of_equal_distances_and_of_empty_sets():
     assert data_copying_z(torch.full((3,), 0.5), torch.full((4,), 0.5)) == 0
     with pytest.raises(ValueError, match="both sets, got 0 of test and 2 of generated"):
         data_copying_z(torch.zeros(0), torch.zeros(2))

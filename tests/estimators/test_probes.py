@@ -23,17 +23,17 @@ def accuracies(train: np.ndarray, labels: np.ndarray, test: np.ndarray, truth: n
     )
 
 
-def test_probes_read_separable_classes():
+def test_probes_classify_separable_classes():
     assert accuracies(*labelled(300, 4, 0), *labelled(200, 4, 1)) == (1.0, 1.0)
 
 
-def test_probes_of_a_duplicated_code_read_the_same():
+def test_probes_are_equally_accurate_on_duplicated_dimensions():
     (train, labels), (test, truth) = labelled(300, 4, 0), labelled(200, 4, 1)
     doubled = np.concatenate([train, train], 1), labels, np.concatenate([test, test], 1), truth
     assert accuracies(*doubled) == (1.0, 1.0)
 
 
-def test_probes_of_shuffled_labels_guess():
+def test_probes_of_shuffled_labels_are_at_chance():
     (train, _), (test, _) = labelled(300, 4, 0), labelled(1000, 4, 1)
     rng = np.random.default_rng(2)
     # Labels drawn anew say nothing of the code: each guess is right with probability 1/4.
@@ -42,7 +42,7 @@ def test_probes_of_shuffled_labels_guess():
     assert all(abs(accuracy - 0.25) < STANDARD_ERRORS * error for accuracy in guesses)
 
 
-def test_probes_of_a_collapsed_code_give_one_answer_to_all():
+def test_probes_of_collapsed_latents_predict_one_class():
     _, labels = labelled(300, 4, 0)
     _, truth = labelled(200, 4, 1)
     nothing = np.zeros((300, 2), np.float32), labels, np.zeros((200, 2), np.float32), truth
@@ -52,13 +52,13 @@ def test_probes_of_a_collapsed_code_give_one_answer_to_all():
     assert nearest in shares
 
 
-def test_probes_learn_from_train_alone():
+def test_probes_are_fitted_on_train_only():
     (train, labels), (test, truth) = labelled(300, 4, 0), labelled(200, 4, 1)
     # A probe that had seen the test labels would follow them; this one follows train's.
     assert accuracies(train, (labels + 1) % 4, test, truth) == (0.0, 0.0)
 
 
-def test_neighbours_are_no_more_than_there_are():
+def test_more_neighbors_than_points_use_all_points():
     train, labels = np.array([[0.0], [0.1], [5.0]], np.float32), np.array([1, 1, 2])
     assert knn_accuracy(train, labels, train, np.array([1, 1, 1]), neighbors=10) == 1.0
     assert knn_accuracy(train, labels, train, labels, neighbors=1) == 1.0

@@ -83,7 +83,7 @@ def blurred(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 3.0])
-def test_frechet_distance_of_gaussians_with_round_covariances(scale):
+def test_frechet_distance_of_gaussians_with_isotropic_covariances(scale):
     first, shift = whitened(50, 4), torch.tensor([1.0, -2.0, 0.0, 0.5]).double()
     # |m|^2 + d (1 - s)^2
     expected = shift.square().sum().item() + 4 * (1 - scale) ** 2
@@ -92,7 +92,7 @@ def test_frechet_distance_of_gaussians_with_round_covariances(scale):
 
 
 @pytest.mark.parametrize("count", [40, 3], ids=["full_rank", "fewer_points_than_features"])
-def test_frechet_distance_is_the_formula_with_matrix_roots(count):
+def test_frechet_distance_matches_the_formula_with_matrix_roots(count):
     first, second = correlated(count, 5, 1), correlated(30, 5, 2)
     s1, s2 = (np.cov(x.numpy(), rowvar=False) for x in (first, second))
     values, vectors = np.linalg.eigh(s1)
@@ -103,7 +103,7 @@ def test_frechet_distance_is_the_formula_with_matrix_roots(count):
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
 
 
-def test_frechet_distance_knows_no_order_and_no_direction():
+def test_frechet_distance_is_symmetric_and_rotation_invariant():
     first, second = correlated(40, 5, 1), correlated(30, 5, 2)
     expected = pytest.approx(frechet_distance(first, second), rel=1e-12)
     assert frechet_distance(shuffled(first), shuffled(second)) == expected
@@ -118,7 +118,7 @@ def test_frechet_distance_of_a_set_to_itself_is_zero(rank):
         assert 0 <= frechet_distance(points, shuffled(points)) < 1e-11
 
 
-def test_frechet_distance_of_samples_of_one_law_falls_with_their_number():
+def test_frechet_distance_of_samples_of_one_distribution_falls_with_their_number():
     means = []
     for count in (20, 80, 320):
         pairs = ((randn(count, 5, seed=i), randn(count, 5, seed=i + 500)) for i in range(50))
@@ -127,7 +127,7 @@ def test_frechet_distance_of_samples_of_one_law_falls_with_their_number():
     assert means[-1] > 0
 
 
-def test_kernel_distance_is_the_sum_over_pairs():
+def test_kernel_distance_matches_the_sum_over_pairs():
     x, y = randn(5, 3).double(), 1 + randn(4, 3, seed=1).double()
 
     def kernel(a: Tensor, b: Tensor) -> float:
@@ -155,7 +155,7 @@ def test_kernel_distance_of_more_points_than_a_block():
     assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-9)
 
 
-def test_kernel_distance_is_unbiased_and_sees_a_shift():
+def test_kernel_distance_is_unbiased_and_detects_a_shift():
     pairs = [(randn(30, 2, seed=i), randn(30, 2, seed=i + 1000)) for i in range(200)]
     same = torch.tensor([kernel_distance(x, y) for x, y in pairs])
     assert_mean(same, 0.0)
@@ -165,7 +165,7 @@ def test_kernel_distance_is_unbiased_and_sees_a_shift():
 
 
 @pytest.mark.parametrize("neighbors", [1, 5])
-def test_a_set_has_more_points_than_neighbors(neighbors):
+def test_a_set_needs_more_points_than_neighbors(neighbors):
     assert len(PointSet.from_features(randn(neighbors + 1, 2), neighbors).points) == neighbors + 1
     with pytest.raises(
         ValueError, match=f"at least {neighbors + 1} points for .*, got {neighbors}"
@@ -196,7 +196,7 @@ def balls_by_loops(real: Points, generated: Points, k: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("block", [7, 1000])
 @pytest.mark.parametrize("k", [1, 5])
-def test_balls_are_the_loops(k, block):
+def test_precision_recall_density_and_coverage_match_the_loops(k, block):
     real, generated = randn(40, 3).double(), 1.3 + randn(30, 3, seed=1).double()
     expected = balls_by_loops(real.tolist(), generated.tolist(), k)
     assert len({*expected.values()}) == 4
@@ -206,13 +206,13 @@ def test_balls_are_the_loops(k, block):
 
 
 @pytest.mark.parametrize("features", [3, 784])
-def test_blocks_change_nothing(features):
+def test_the_block_size_changes_nothing(features):
     real, generated = randn(40, features), 0.3 + randn(30, features, seed=1)
     expected = vars(compared(real, generated))
     assert vars(compared(real, generated, block=7)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_density_and_coverage_of_one_law_are_their_expectations():
+def test_density_and_coverage_of_one_distribution_match_their_expectations():
     """Naeem et al. 2020, whatever the law; recall and precision mirror each other."""
     count, k = 60, 5
     pairs = ((randn(count, 8, seed=i), randn(count, 8, seed=i + 1000)) for i in range(200))
@@ -232,7 +232,7 @@ def test_precision_and_recall_swap_with_the_sets():
 
 
 @pytest.mark.parametrize("points", [randn(200, 64), 5 + rand(200, 784)], ids=["64", "784"])
-def test_balls_of_the_real_points_themselves(points):
+def test_real_points_compared_with_themselves(points):
     real = points.double()
     found = compared(real, shuffled(real))
     assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
@@ -240,7 +240,7 @@ def test_balls_of_the_real_points_themselves(points):
     assert found.density == pytest.approx(6 / 5)
 
 
-def test_the_surface_of_a_ball_is_part_of_it_and_nothing_farther():
+def test_a_ball_includes_its_surface():
     # At 0, 1, ..., 7, each with radius 1
     real = torch.arange(8.0).double()[:, None]
     for place, balls in ((8.0, 1), (8 + 1e-6, 0), (-1.0, 1), (-1 - 1e-6, 0), (3.0, 3)):
@@ -248,7 +248,7 @@ def test_the_surface_of_a_ball_is_part_of_it_and_nothing_farther():
         assert found.density == pytest.approx(balls / 3)
 
 
-def test_balls_of_one_point_hold_that_point():
+def test_sets_of_equal_points_contain_each_other():
     for place in (0.0, 3.7):
         found = compared(torch.full((9, 4), place), torch.full((7, 4), place))
         assert vars(found) == pytest.approx(
@@ -259,7 +259,7 @@ def test_balls_of_one_point_hold_that_point():
         assert not any(balls_of(apart).values())
 
 
-def test_balls_of_a_collapsed_generator():
+def test_a_collapsed_generator_has_low_coverage_and_recall():
     real = randn(200, 8)
     collapsed = compared(real, 0.01 * torch.ones(100, 8))
     assert (collapsed.precision, collapsed.recall) == (1, 0)
@@ -270,7 +270,7 @@ def test_balls_of_a_collapsed_generator():
     assert one_image.precision == 1
 
 
-def test_balls_of_a_useless_generator():
+def test_a_useless_generator_scores_zero():
     found = compared(randn(200, 8), 1e3 + randn(100, 8, seed=1))
     assert not any(balls_of(found).values())
     assert found.frechet_distance > 1e6
@@ -287,7 +287,7 @@ def sharpness_by_loops(image: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 5, 9), (3, 3, 4)])
-def test_sharpness_is_the_loop(shape):
+def test_sharpness_matches_a_loop(shape):
     images = rand(4, *shape)
     expected = [sharpness_by_loops(image) for image in images.double().numpy()]
     assert sharpness(images).tolist() == pytest.approx(expected, rel=1e-4)
@@ -309,14 +309,14 @@ def test_blur_lowers_the_sharpness_ratio_and_noise_raises_it():
     assert sharpness_ratio(images + 0.2 * randn(*images.shape), images) > 2
 
 
-def test_sharpness_ratio_is_of_medians():
+def test_sharpness_ratio_uses_medians():
     real, outlier = rand(3, 1, 8, 8), 100 * rand(1, 1, 8, 8)
     middle = sharpness(real).sort().values[1:].mean().item()
     expected = middle / sharpness(real).sort().values[1].item()
     assert sharpness_ratio(torch.cat([real, outlier]), real) == pytest.approx(expected)
 
 
-def test_sharpness_refuses_what_it_cannot_measure():
+def test_sharpness_refuses_small_images():
     with pytest.raises(ValueError, match="at least 3x3 pixels, got 2x9"):
         sharpness(rand(1, 1, 2, 9))
     assert samples.sharpness_ratio(rand(2), torch.tensor([0.0, 0.0, 1.0])) is None
@@ -337,7 +337,7 @@ def slope_by_loops(images: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 6), (2, 5, 12)])
-def test_spectrum_slope_is_the_loop(shape):
+def test_spectrum_slope_matches_a_loop(shape):
     images = blurred(rand(3, *shape))
     expected = slope_by_loops(images.double().numpy())
     assert spectrum_slope(images) == pytest.approx(expected, rel=1e-9)

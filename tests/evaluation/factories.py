@@ -1,4 +1,4 @@
-"""A small model on digits, and its report: what the tests of the evaluation share."""
+"""A small model of digits and its evaluation, shared by the tests of the evaluation."""
 
 from collections.abc import Collection
 
@@ -19,18 +19,18 @@ LABELS = DIGITS.target.astype(np.int64)
 TRAIN, TEST = slice(0, 300), slice(300, 423)
 
 
-def data(levels: int = 17, labelled: bool = True, test: slice = TEST) -> EvaluationData:
+def make_data(levels: int = 17, labeled: bool = True, test: slice = TEST) -> EvaluationData:
     return EvaluationData(
         name="digits",
         levels=levels,
         train=ImageLoader(PIXELS[TRAIN], CPU),
         test=ImageLoader(PIXELS[test], CPU),
-        train_labels=LABELS[TRAIN] if labelled else None,
-        test_labels=LABELS[test] if labelled else None,
+        train_labels=LABELS[TRAIN] if labeled else None,
+        test_labels=LABELS[test] if labeled else None,
     )
 
 
-def model(**settings: object) -> Model:
+def make_model(**settings: object) -> Model:
     small: dict[str, object] = {"network": "mlp", "hidden": [8], "latent_dim": 3}
     if settings.get("likelihood", "gaussian") == "gaussian":
         small["gaussian_variance"] = 0.05
@@ -38,20 +38,20 @@ def model(**settings: object) -> Model:
     return build_model(chosen, (1, 8, 8), seed=1).eval()
 
 
-def run(
-    subject: Model,
-    subjects_data: EvaluationData | None = None,
+def evaluate_model(
+    model: Model,
+    data: EvaluationData | None = None,
     groups: Collection[str] = ("test", "latent"),
     **settings: object,
 ) -> Evaluation:
     chosen = EvaluateSettings.model_validate({"importance_samples": 4} | settings)
-    return evaluate(subject, subjects_data or data(), chosen, CPU, groups=groups)
+    return evaluate(model, data or make_data(), chosen, CPU, groups=groups)
 
 
-def number(evaluation: Evaluation, name: str) -> float:
+def metric(evaluation: Evaluation, name: str) -> float:
     group, key = name.split(".")
     return float(evaluation.metrics[group][key])
 
 
-def images() -> Tensor:
+def digit_images() -> Tensor:
     return torch.from_numpy(PIXELS[TEST]).float() / 255

@@ -49,7 +49,7 @@ def measured(model: Model, test: ImageLoader = TEST, **values: Any) -> dict[str,
     return annealing_metrics(model, test, TRAIN, chosen(**values), CPU)
 
 
-def model(name: str = "vae", **more: object) -> Model:
+def make_model(name: str = "vae", **more: object) -> Model:
     """A model of digits that was moved away from where it starts."""
     _, built = assembly.build(
         settings(name, model={"gaussian_variance": 0.05, "latent_dim": 2, **more}), SHAPE
@@ -75,9 +75,9 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ais, "FITTED_TRANSITIONS", 15)
 
 
-def bounds(subject: Model, images: Tensor, variance: float | None = None) -> Tensor:
+def bounds(model: Model, images: Tensor, variance: float | None = None) -> Tensor:
     accurate = chosen(annealing_temperatures=10, annealing_chains=60)
-    return AisEvaluator(subject, variance, accurate, rng_stream(0, "test")).bounds(images)[0]
+    return AisEvaluator(model, variance, accurate, rng_stream(0, "test")).bounds(images)[0]
 
 
 # Against a grid over the latent space
@@ -85,15 +85,15 @@ def bounds(subject: Model, images: Tensor, variance: float | None = None) -> Ten
 SPACING = 0.08
 
 
-def log_likelihood_by_grid(subject: Model, images: Tensor) -> Tensor:
+def log_likelihood_by_grid(model: Model, images: Tensor) -> Tensor:
     """ln p(x) [images], the integral over two latents by the trapezoidal rule."""
     line = torch.arange(-7, 7, SPACING)
     grid = torch.cartesian_prod(line, line)
     with torch.no_grad():
-        prior = subject.log_prior(grid).double()
+        prior = model.log_prior(grid).double()
         cell = 2 * math.log(SPACING)
         assert prior.logsumexp(0).item() + cell == pytest.approx(0, abs=1e-3)
-        joint = [subject.decode(grid).log_prob(image).double() + prior for image in images]
+        joint = [model.decode(grid).log_prob(image).double() + prior for image in images]
     return torch.stack(joint).logsumexp(1) + cell
 
 
@@ -109,32 +109,32 @@ def log_likelihood_by_grid(subject: Model, images: Tensor) -> Tensor:
     ],
     ids=lambda more: next(iter(more.values())),
 )
-def test_any_likelihood_and_any_prior_that_has_a_gradient(more):
-    subject, images = model(**more), digits(3)
-    truth = log_likelihood_by_grid(subject, images)
-    torch.testing.assert_close(bounds(subject, images), truth, rtol=0, atol=0.1)
+def test_every_differentiable_likelihood_and_prior_matches_a_grid(more):
+    model, images = make_model(**more), digits(3)
+    truth = log_likelihood_by_grid(model, images)
+    torch.testing.assert_close(bounds(model, images), truth, rtol=0, atol=0.1)
 
 
 @pytest.mark.usefixtures("fewer")
 @pytest.mark.parametrize("prior", ["standard_normal", "flow"])
 def test_a_generator_without_an_encoder_starts_from_its_prior(prior):
     own = settings("gan", model={"latent_dim": 2, "prior": prior, "gaussian_variance": 0.05}).model
-    subject = randomise(build_model(own, SHAPE, ("decoder",))).eval()
-    truth = log_likelihood_by_grid(subject, digits(4))
-    found = bounds(subject, digits(4), variance=0.05)
+    model = randomise(build_model(own, SHAPE, ("decoder",))).eval()
+    truth = log_likelihood_by_grid(model, digits(4))
+    found = bounds(model, digits(4), variance=0.05)
     torch.testing.assert_close(found, truth, rtol=0, atol=0.1)
-    initial, scale = initial_distribution(subject, digits(4))
+    initial, scale = initial_distribution(model, digits(4))
     draws = initial.rsample(rng_stream(0, "test"), 500)
     assert draws.shape == (500, 4, 2)
-    torch.testing.assert_close(initial.log_prob(draws), subject.log_prior(draws))
+    torch.testing.assert_close(initial.log_prob(draws), model.log_prior(draws))
     torch.testing.assert_close(scale, draws.std((0, 1)).expand(4, -1), rtol=0.1, atol=0)
 
 
-def test_a_point_encoder_starts_around_its_point():
-    subject = model("wae")
-    initial, scale = initial_distribution(subject, digits(4))
+def test_a_deterministic_encoder_starts_around_its_point():
+    model = make_model("wae")
+    initial, scale = initial_distribution(model, digits(4))
     assert isinstance(initial, DiagonalGaussian)
-    torch.testing.assert_close(initial.mean, subject.encode(digits(4)).mean)
+    torch.testing.assert_close(initial.mean, model.encode(digits(4)).mean)
     # A tenth of the unit Gaussian's
     torch.testing.assert_close(scale, torch.full((4, 2), 0.1), rtol=0.1, atol=0)
     torch.testing.assert_close(initial.stddev, scale)
@@ -143,26 +143,26 @@ def test_a_point_encoder_starts_around_its_point():
 # Against linear models
 
 
-def linear_truth(subject: Model, images: Tensor, variance: float) -> Tensor:
+def linear_truth(model: Model, images: Tensor, variance: float) -> Tensor:
     """ln N(x; b, W W^T + s2 I)."""
-    linear = layer(subject, "decoder")
+    linear = layer(model, "decoder")
     weight, bias = linear.weight.detach().double(), linear.bias.detach().double()
     covariance = weight @ weight.T + variance * torch.eye(len(bias)).double()
     values, vectors = torch.linalg.eigh(covariance)
     return log_normal((images.flatten(1).double() - bias) @ vectors, 0.0, values.sqrt())
 
 
-def test_from_simulation_to_bounds_all_of_it_is_unbiased(monkeypatch):
+def test_the_bounds_of_simulated_images_are_unbiased(monkeypatch):
     monkeypatch.setattr(ais, "FITTED_TRANSITIONS", 10)
-    subject, variance = linear_model(6, 2, variance=0.1, seed=3), 0.1
+    model, variance = linear_model(6, 2, variance=0.1, seed=3), 0.1
     with torch.no_grad():
-        set_linear(layer(subject, "decoder"), 0.5 * randn(6, 2), randn(6))
+        set_linear(layer(model, "decoder"), 0.5 * randn(6, 2), randn(6))
         noise = rng_stream(1, "test")
-        latents = subject.prior(1500, noise)
-        images = subject.decode(latents).sample(noise)
+        latents = model.prior(1500, noise)
+        images = model.decode(latents).sample(noise)
         rough = chosen(annealing_temperatures=2, annealing_chains=2)
-        lower, upper = AisEvaluator(subject, None, rough, noise).bounds(images, latents)
-    truth = linear_truth(subject, images, variance)
+        lower, upper = AisEvaluator(model, None, rough, noise).bounds(images, latents)
+    truth = linear_truth(model, images, variance)
     # E[w] = p(x) and E[1 / w] = 1 / p(x), and the logarithms' means are on either side.
     assert_mean((lower - truth).exp(), 1)
     assert_mean((truth - upper).exp(), 1)
@@ -180,15 +180,15 @@ def linear_data(count: int = 90, pixels: int = 12) -> tuple[ImageLoader, Tensor]
 
 
 @pytest.mark.usefixtures("fewer")
-def test_at_the_probabilistic_pca_solution_every_number_is_known():
+def test_metrics_match_the_probabilistic_pca_solution():
     test, data = linear_data()
     eigenvalues, _ = spectrum(data)
     variance = eigenvalues[2:].mean().item()
-    subject = linear_vae_optimum(data, 2, variance, 1.0)
+    model = linear_vae_optimum(data, 2, variance, 1.0)
     many = chosen(annealing_images=40, annealing_chains=100)
-    found = annealing_metrics(subject, test, test, many, CPU)
+    found = annealing_metrics(model, test, test, many, CPU)
     rows = sample_rows(90, 40, 0, "annealing")
-    nll = -linear_truth(subject, data[rows], variance)
+    nll = -linear_truth(model, data[rows], variance)
     assert found["nll_nats"] == pytest.approx(nll.mean().item(), abs=0.05)
     error = nll.std().item() / math.sqrt(40)
     assert found["nll_standard_error_nats"] == pytest.approx(error, rel=0.02)
@@ -203,14 +203,14 @@ def test_at_the_probabilistic_pca_solution_every_number_is_known():
 
 
 @pytest.mark.usefixtures("fewer")
-def test_a_bad_encoders_bound_is_seen_to_be_too_high():
+def test_the_bound_of_a_bad_encoder_is_detected_as_too_high():
     test, data = linear_data()
     many = {"annealing_images": 40, "annealing_chains": 100}
-    subject = linear_vae_optimum(data, 2, spectrum(data)[0][2:].mean().item(), 1.0)
+    model = linear_vae_optimum(data, 2, spectrum(data)[0][2:].mean().item(), 1.0)
     with torch.no_grad():
-        layer(subject, "encoder").weight[:2] *= 0.7
+        layer(model, "encoder").weight[:2] *= 0.7
     found, better = (
-        annealing_metrics(subject, test, test, chosen(importance_samples=samples, **many), CPU)
+        annealing_metrics(model, test, test, chosen(importance_samples=samples, **many), CPU)
         for samples in (20, 2000)
     )
     excess = found["importance_weighted_excess_nats"]
@@ -223,7 +223,7 @@ def test_a_bad_encoders_bound_is_seen_to_be_too_high():
 
 
 @pytest.mark.parametrize("networks", [("decoder",), ("encoder", "decoder")])
-def test_the_fitted_variance_is_that_of_probabilistic_pca(networks):
+def test_the_fitted_variance_matches_probabilistic_pca(networks):
     train, data = linear_data()
     eigenvalues, _ = spectrum(data)
     truth = eigenvalues[2:].mean().item()
@@ -231,9 +231,9 @@ def test_the_fitted_variance_is_that_of_probabilistic_pca(networks):
     own = ModelSettings(
         network="mlp", hidden=(), latent_dim=2, gaussian_mean="linear", gaussian_variance=1.0
     )
-    subject = build_model(own, (1, 1, 12), networks, posterior="point").eval()
-    subject.networks["decoder"] = exact.networks["decoder"]
-    found = fitted_variance(subject, train, chosen(), CPU)
+    model = build_model(own, (1, 1, 12), networks, posterior="point").eval()
+    model.networks["decoder"] = exact.networks["decoder"]
+    found = fitted_variance(model, train, chosen(), CPU)
     # An image's posterior error is about s2 chi-squared(2) / 12, and ten draws are worth three.
     error = truth * math.sqrt(2 * 2) / 12 / math.sqrt(3 * 90)
     # EM moves by 2 / 12 of an error, and ends where that is less than a hundredth.
@@ -241,11 +241,11 @@ def test_the_fitted_variance_is_that_of_probabilistic_pca(networks):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_generator_stands_on_the_scale_of_a_model_with_its_variance():
+def test_a_generator_compares_with_a_model_of_its_variance():
     """The very same numbers, for a likelihood that is Gaussian of this variance."""
-    subject = model()
-    latents = subject.prior(5, rng_stream(1, "test"))
-    own, noisy = (AisEvaluator(subject, v, chosen(), rng_stream(0, "test")) for v in (None, 0.05))
+    model = make_model()
+    latents = model.prior(5, rng_stream(1, "test"))
+    own, noisy = (AisEvaluator(model, v, chosen(), rng_stream(0, "test")) for v in (None, 0.05))
     expected = own.bounds(digits(5), latents)
     assert expected.shape == (2, 5)
     torch.testing.assert_close(noisy.bounds(digits(5), latents), expected)
@@ -281,8 +281,8 @@ WEIGHTED = {"simulated_importance_weighted_nll_nats", "importance_weighted_exces
     ],
 )
 @pytest.mark.usefixtures("quick")
-def test_what_applies_is_there_and_nothing_else(name, more):
-    found = measured(model(name))
+def test_only_metrics_that_apply_are_reported(name, more):
+    found = measured(make_model(name))
     assert set(found) == ALWAYS | more
     assert all(math.isfinite(value) for value in found.values())
     assert (found["simulated_images"], found["test_images"]) == (6, 6)
@@ -292,40 +292,40 @@ def test_what_applies_is_there_and_nothing_else(name, more):
 
 
 @pytest.mark.usefixtures("quick")
-def test_codes_have_no_gradient_and_no_images_no_bounds():
-    assert measured(model("vq_vae", latent_dim=4)) == {}
-    assert measured(model(), annealing_images=0) == {}
-    assert measured(model(), ImageLoader(BYTES[:0], CPU)) == {}
+def test_discrete_latents_and_zero_images_have_no_metrics():
+    assert measured(make_model("vq_vae", latent_dim=4)) == {}
+    assert measured(make_model(), annealing_images=0) == {}
+    assert measured(make_model(), ImageLoader(BYTES[:0], CPU)) == {}
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_small_test_split_is_measured_whole():
-    found = measured(model(), ImageLoader(BYTES[:4], CPU))
+def test_a_small_test_split_is_measured_completely():
+    found = measured(make_model(), ImageLoader(BYTES[:4], CPU))
     assert (found["simulated_images"], found["test_images"]) == (6, 4)
-    alone = measured(model(), ImageLoader(BYTES[:1], CPU))
+    alone = measured(make_model(), ImageLoader(BYTES[:1], CPU))
     assert set(alone) == (ALWAYS | WEIGHTED) - {"nll_standard_error_nats"}
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", ["vae", "wae", "gan"])
-def test_the_seed_alone_decides_and_inference_mode_is_no_obstacle(name):
-    subject = model(name)
-    before = {key: value.clone() for key, value in subject.state_dict().items()}
+def test_the_seed_determines_the_metrics_also_in_inference_mode(name):
+    model = make_model(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
     torch.manual_seed(1)
-    first = measured(subject, seed=3)
+    first = measured(model, seed=3)
     torch.manual_seed(2)
     with torch.inference_mode():
-        assert measured(subject, seed=3) == first
-    assert measured(subject, seed=4)["nll_nats"] != first["nll_nats"]
-    assert all(parameter.grad is None for parameter in subject.parameters())
-    for key, value in subject.state_dict().items():
+        assert measured(model, seed=3) == first
+    assert measured(model, seed=4)["nll_nats"] != first["nll_nats"]
+    assert all(parameter.grad is None for parameter in model.parameters())
+    for key, value in model.state_dict().items():
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
 
 
 @pytest.mark.usefixtures("fewer")
-def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
-    subject, images = model(), digits(4)
-    expected = bounds(subject, images)
+def test_chunks_of_images_limit_memory_and_do_not_change_the_result(monkeypatch):
+    model, images = make_model(), digits(4)
+    expected = bounds(model, images)
     sizes: set[int] = set()
     original = Model.decode
 
@@ -335,12 +335,12 @@ def test_chunks_of_images_bound_the_memory_and_not_the_result(monkeypatch):
 
     monkeypatch.setattr(Model, "decode", watched)
     # Three images of 64 pixels, sixty chains each
-    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_NUMBERS", 3 * 60 * 64)
-    torch.testing.assert_close(bounds(subject, images), expected, rtol=0, atol=0.15)
+    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_PIXELS", 3 * 60 * 64)
+    torch.testing.assert_close(bounds(model, images), expected, rtol=0, atol=0.15)
     assert max(sizes) == 3 * 60
-    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_NUMBERS", 1)
+    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_PIXELS", 1)
     sizes.clear()
-    AisEvaluator(subject, None, chosen(), rng_stream(0, "test")).bounds(images[:2])
+    AisEvaluator(model, None, chosen(), rng_stream(0, "test")).bounds(images[:2])
     assert max(sizes) == 4
 
 
@@ -360,7 +360,7 @@ class Bar:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_progress_bar_ends_at_its_end(monkeypatch):
+def test_the_progress_bar_reaches_its_total(monkeypatch):
     bar = Bar()
 
     def open_bar(*, total: int, **how: object) -> Bar:
@@ -368,7 +368,7 @@ def test_the_progress_bar_ends_at_its_end(monkeypatch):
         return bar
 
     monkeypatch.setattr(ais_metrics, "tqdm", open_bar)
-    measured(model(), ImageLoader(BYTES[:4], CPU))
+    measured(make_model(), ImageLoader(BYTES[:4], CPU))
     # 10 images: two starts of 3 + 2 transitions and 3 to tune, then 4 chains there, 6 images' back
     assert bar.total == 10 * 4 * (2 * 5 + 3) + 10 * 4 * 3 + 6 * 4 * 3
     assert bar.moved == bar.total

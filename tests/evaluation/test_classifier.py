@@ -60,7 +60,7 @@ def saved(tmp_path: Path) -> tuple[Path, Classifier]:
     return tmp_path, classifier
 
 
-def test_digits_are_learnt():
+def test_the_classifier_learns_the_digits():
     train, test = digits(0, 1_300), digits(1_300, 1_797)
     classifier = train_classifier(*train, 10, epochs=20, seed=0, device=CPU)
     assert not classifier.training
@@ -75,7 +75,7 @@ def test_labels_follow_their_images():
     assert accuracy(classifier, images, labels) < 0.05
 
 
-def test_one_seed_gives_the_same_weights_and_another_does_not():
+def test_the_seed_determines_the_weights():
     state = torch.get_rng_state()
     first = trained(seed=3)
     assert torch.equal(torch.get_rng_state(), state)
@@ -85,7 +85,7 @@ def test_one_seed_gives_the_same_weights_and_another_does_not():
     torch.set_rng_state(state)
 
 
-def test_one_seed_gives_the_same_weights_on_images_that_are_drawn():
+def test_the_seed_determines_the_weights_on_sampled_images():
     first = trained(binarize=True)
     assert same_weights(first, trained(binarize=True))
     assert not same_weights(first, trained())
@@ -94,7 +94,7 @@ def test_one_seed_gives_the_same_weights_on_images_that_are_drawn():
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 9, 17), (3, 64, 64), (1, 1, 1)])
-def test_every_image_shape_has_its_features_and_classes(shape):
+def test_every_image_shape_is_supported(shape):
     classifier, images = build_classifier(shape, 7), rand(5, *shape)
     features, predicted = features_and_classes(classifier, images, batch=2)
     assert features.shape == (5, FEATURES)
@@ -105,14 +105,14 @@ def test_every_image_shape_has_its_features_and_classes(shape):
         torch.testing.assert_close(classifier.head(features), classifier(images))
 
 
-def test_trained_features_all_say_something():
+def test_no_trained_feature_is_constant():
     images, _ = digits(0, 1_300)
     pixels = torch.from_numpy(images.array).float() / 255
     features, _ = features_and_classes(trained(epochs=5), pixels)
     assert features.std(0).min() > 0.01
 
 
-def test_accuracy_is_the_share_of_right_answers():
+def test_accuracy_is_the_share_of_correct_predictions():
     classifier = build_classifier((1, 8, 8), 10)
     images, _ = digits(0, 700)
     pixels = torch.from_numpy(images.array).float() / 255
@@ -126,7 +126,7 @@ def test_accuracy_is_the_share_of_right_answers():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1], "3 images have 2 labels"),
+        ([0, 1], "2 labels for 3 images"),
         ([0, 1, 2], "from 0 to 1"),
         ([0, -1, 1], "from 0 to 1"),
     ],
@@ -139,7 +139,7 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
         accuracy(build_classifier((1, 8, 8), 2), images, np.array(labels))
 
 
-def test_a_classifier_comes_back_from_the_disk_bit_for_bit(saved):
+def test_a_saved_classifier_loads_bit_for_bit(saved):
     folder, classifier = saved
     found, description = load_classifier(folder, CPU)
     assert same_weights(found, classifier)
@@ -199,7 +199,7 @@ def test_a_damaged_description_is_refused(saved, old, new, message):
     # Batches of 128: 57,000 images make 446 steps an epoch, 1,366 make 11, 100 make 1.
     [(57_000, 3, 3), (57_000, 1, 2), (1_366, 3, 46), (1_366, 50, 50), (100, 3, 500)],
 )
-def test_few_images_are_gone_through_until_500_steps_are_made(images, epochs, expected):
+def test_small_data_sets_get_epochs_for_500_steps(images, epochs, expected):
     assert min_epochs(images, epochs) == expected
 
 
@@ -220,7 +220,7 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("prepared")
-def test_the_stage_teaches_a_classifier_the_digits(capsys):
+def test_the_stage_trains_a_classifier_of_the_digits(capsys):
     stage.main()
     (right,) = re.findall(r"([\d.]+)% accuracy on the test images", capsys.readouterr().out)
     assert float(right) > 95
@@ -241,7 +241,7 @@ def of_one_class(data: PreparedData) -> PreparedData:
 
 
 @pytest.mark.parametrize("poorer", [unlabelled, of_one_class])
-def test_without_two_classes_the_stage_leaves_an_empty_folder_and_says_so(
+def test_without_two_classes_the_stage_leaves_an_empty_folder_and_prints_why(
     prepared, poorer, monkeypatch, capsys
 ):
     paths.EVALUATION_CLASSIFIER.mkdir(parents=True)
@@ -252,7 +252,7 @@ def test_without_two_classes_the_stage_leaves_an_empty_folder_and_says_so(
     assert "digits: no labels of two classes" in capsys.readouterr().out
 
 
-def test_images_that_are_drawn_at_each_access_are_so_for_the_classifier(prepared, monkeypatch):
+def test_the_classifier_is_trained_on_images_sampled_at_each_access(prepared, monkeypatch):
     info = prepared.info.model_copy(update={"binarization": "fresh"})
     seen: list[torch.Tensor] = []
 

@@ -1,4 +1,4 @@
-"""Which metrics there are, what must not change them, and what is refused."""
+"""Which metrics are reported, their reproducibility, and what is refused."""
 
 import json
 import math
@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.evaluation.factories import LABELS, PIXELS, TRAIN, data, images, model, number, run
+from tests.evaluation.factories import (
+    LABELS,
+    PIXELS,
+    TRAIN,
+    digit_images,
+    evaluate_model,
+    make_data,
+    make_model,
+    metric,
+)
 from tests.oracles import gaussian_posterior
 from vaelab.config import ModelSettings
 from vaelab.evaluation import Evaluation
@@ -44,7 +53,7 @@ LATENT_METRICS = {
     "gaussian_total_correlation_nats",
     "dimension_wise_kl_nats",
 }
-WAYS = {"linear_interpolation_largest_step", "spherical_interpolation_largest_step"}
+PATHS = {"linear_interpolation_largest_step", "spherical_interpolation_largest_step"}
 LABEL_METRICS = {
     "linear_probe_accuracy",
     "knn_accuracy",
@@ -60,9 +69,9 @@ def names(found: Evaluation) -> tuple[set[str], set[str], set[str]]:
     return set(found.metrics["dataset"]), set(found.metrics["test"]), set(found.metrics["latent"])
 
 
-def test_every_metric_of_labelled_eight_bit_images_is_there():
-    found = run(model(), data(levels=256))
-    everything = LATENT_METRICS | WAYS | LABEL_METRICS
+def test_labeled_eight_bit_images_have_every_metric():
+    found = evaluate_model(make_model(), make_data(levels=256))
+    everything = LATENT_METRICS | PATHS | LABEL_METRICS
     assert names(found) == (DATASET, TEST_METRICS | {"bits_per_dim"}, everything)
     assert found.metrics["dataset"] == {"name": "digits", "test_images": 123}
     # Plain JSON, with no NaN in it
@@ -70,35 +79,37 @@ def test_every_metric_of_labelled_eight_bit_images_is_there():
 
 
 def test_bits_are_absent_where_pixels_are_not_bytes():
-    assert "bits_per_dim" not in run(model(), data(levels=17)).metrics["test"]
-    binary = run(model(likelihood="bernoulli"), data(levels=256))
+    assert "bits_per_dim" not in evaluate_model(make_model(), make_data(levels=17)).metrics["test"]
+    binary = evaluate_model(make_model(likelihood="bernoulli"), make_data(levels=256))
     assert "bits_per_dim" not in binary.metrics["test"]
 
 
 def test_label_metrics_are_absent_without_two_classes():
-    assert names(run(model(), data(labelled=False)))[2] == LATENT_METRICS | WAYS
-    one_class = replace(data(), train_labels=np.full(300, 3))
-    assert names(run(model(), one_class))[2] == LATENT_METRICS | WAYS
+    assert (
+        names(evaluate_model(make_model(), make_data(labeled=False)))[2] == LATENT_METRICS | PATHS
+    )
+    one_class = replace(make_data(), train_labels=np.full(300, 3))
+    assert names(evaluate_model(make_model(), one_class))[2] == LATENT_METRICS | PATHS
 
 
-def test_one_sample_cannot_be_halved():
-    absent = TEST_METRICS - set(run(model(), importance_samples=1).metrics["test"])
+def test_one_sample_has_no_change_on_doubling():
+    absent = TEST_METRICS - set(evaluate_model(make_model(), importance_samples=1).metrics["test"])
     assert absent == {"nll_change_on_doubling_nats"}
 
 
 def test_one_image_has_no_standard_error():
-    found = run(model(), data(labelled=False, test=slice(0, 1)))
+    found = evaluate_model(make_model(), make_data(labeled=False, test=slice(0, 1)))
     assert {"neg_elbo_standard_error_nats", "nll_standard_error_nats"} == TEST_METRICS - set(
         found.metrics["test"]
     )
-    assert (LATENT_METRICS | WAYS) - set(found.metrics["latent"]) == WAYS | {"mmd_squared"}
-    assert number(found, "latent.mutual_information_cap_nats") == 0
+    assert (LATENT_METRICS | PATHS) - set(found.metrics["latent"]) == PATHS | {"mmd_squared"}
+    assert metric(found, "latent.mutual_information_cap_nats") == 0
 
 
 def test_a_model_without_an_encoder_gets_no_encoder_metrics():
     settings = ModelSettings(network="mlp", hidden=(8,), latent_dim=3)
     generator = build_model(settings, (1, 8, 8), ["decoder", "discriminator"]).eval()
-    found = run(generator)
+    found = evaluate_model(generator)
     assert found.metrics == {
         "dataset": {"name": "digits", "test_images": 123},
         "latent": {"dimensions": 3},
@@ -106,45 +117,45 @@ def test_a_model_without_an_encoder_gets_no_encoder_metrics():
     assert found.latents is None
 
 
-# What must not change the report
+# Reproducibility
 
 
-def test_the_seed_alone_decides():
-    subject = model()
+def test_the_seed_determines_the_result():
+    model = make_model()
     torch.manual_seed(1)
-    first = run(subject, seed=3)
+    first = evaluate_model(model, seed=3)
     torch.manual_seed(2)
-    second = run(subject, seed=3)
+    second = evaluate_model(model, seed=3)
     assert first.metrics == second.metrics
-    assert number(run(subject, seed=4), "test.nll_nats") != number(first, "test.nll_nats")
+    assert metric(evaluate_model(model, seed=4), "test.nll_nats") != metric(first, "test.nll_nats")
 
 
-def test_the_model_and_the_global_random_state_are_left_alone():
-    subject = model()
-    before = {name: value.clone() for name, value in subject.state_dict().items()}
+def test_the_model_and_the_global_random_state_are_unchanged():
+    model = make_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    run(subject)
+    evaluate_model(model)
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(before[name], value) for name, value in subject.state_dict().items())
-    assert not subject.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not model.training
 
 
 def test_latents_are_in_the_order_of_the_files():
-    found = run(model(), batch_size=50)
+    found = evaluate_model(make_model(), batch_size=50)
     assert found.latents is not None
     assert found.latents.means.dtype == found.latents.stddevs.dtype == np.float32
     assert found.latents.means.shape == found.latents.stddevs.shape == (123, 3)
-    last = gaussian_posterior(model(), images()[-1:])
+    last = gaussian_posterior(make_model(), digit_images()[-1:])
     np.testing.assert_allclose(found.latents.means[-1:], last.mean.detach(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.latents.stddevs[-1:], last.stddev.detach(), rtol=1e-4)
 
 
-def test_quadratic_metrics_use_at_most_so_many_images():
-    found = run(model(), max_pairs_images=10)
-    assert number(found, "latent.mutual_information_cap_nats") == math.log(10)
+def test_quadratic_metrics_use_at_most_max_pairs_images():
+    found = evaluate_model(make_model(), max_pairs_images=10)
+    assert metric(found, "latent.mutual_information_cap_nats") == math.log(10)
 
 
-def test_probes_are_fitted_on_at_most_so_many_images(monkeypatch):
+def test_probes_are_fitted_on_at_most_max_train_images(monkeypatch):
     fitted = []
 
     def remember(train: Any, labels: Any, test: Any, truth: Any) -> float:
@@ -153,12 +164,12 @@ def test_probes_are_fitted_on_at_most_so_many_images(monkeypatch):
 
     monkeypatch.setattr("vaelab.evaluation.training_latents.MAX_TRAIN_IMAGES", 40)
     monkeypatch.setattr("vaelab.estimators.probes.linear_probe_accuracy", remember)
-    subject = model()
-    run(subject, batch_size=16)
+    model = make_model()
+    evaluate_model(model, batch_size=16)
     ((train, labels),) = fitted
     assert train.shape == (40, 3)
     # Each mean stands beside its own image's label.
-    means = subject.encode(torch.from_numpy(PIXELS[TRAIN]).float() / 255).mean.detach().numpy()
+    means = model.encode(torch.from_numpy(PIXELS[TRAIN]).float() / 255).mean.detach().numpy()
     nearest = np.abs(means[:, None] - train).sum(2).argmin(0)
     assert len(set(nearest)) == 40
     assert labels.tolist() == LABELS[TRAIN][nearest].tolist()
@@ -167,23 +178,23 @@ def test_probes_are_fitted_on_at_most_so_many_images(monkeypatch):
 # Refusals
 
 
-def test_a_model_in_training_is_refused():
+def test_a_model_in_training_mode_is_refused():
     with pytest.raises(ValueError, match=r"training mode; call model\.eval\(\)"):
-        run(model().train())
+        evaluate_model(make_model().train())
 
 
 def test_an_empty_test_split_is_refused():
     with pytest.raises(ValueError, match="digits: the test split has no images"):
-        run(model(), data(test=slice(0, 0)))
+        evaluate_model(make_model(), make_data(test=slice(0, 0)))
 
 
 def test_a_metric_that_is_not_finite_is_refused_by_name():
-    broken = model()
+    broken = make_model()
     with torch.no_grad():
         next(broken.networks["decoder"].parameters()).fill_(torch.nan)
     with pytest.raises(ValueError, match=r"test\.mean_squared_error is nan"):
-        run(broken, data(labelled=False))
+        evaluate_model(broken, make_data(labeled=False))
     with torch.no_grad():
         next(broken.networks["encoder"].parameters()).fill_(torch.nan)
     with pytest.raises(ValueError, match="is nan: the model's outputs are not finite"):
-        run(broken)
+        evaluate_model(broken)

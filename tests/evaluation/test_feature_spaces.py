@@ -113,7 +113,7 @@ def test_large_images_are_averaged_before_their_components():
     assert space.features(rand(2, 3, 64, 64)).shape == (2, 19)
 
 
-def test_the_classifiers_space_is_its_last_layer_but_one():
+def test_the_classifier_space_is_its_penultimate_layer():
     classifier, images = build_classifier((3, 8, 9), 4), rand(5, 3, 8, 9)
     found = ClassifierSpace(classifier).features(images)
     torch.testing.assert_close(classifier.head(found.clone()), classifier(images))
@@ -143,7 +143,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_inception_is_torchvisions_on_what_its_weights_expect(weights):
+def test_inception_features_match_torchvision(weights):
     space = InceptionSpace.load(weights, CPU)
     oracle = inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     oracle.load_state_dict(torch.load(weights, weights_only=True))
@@ -162,7 +162,7 @@ def test_inception_is_torchvisions_on_what_its_weights_expect(weights):
 
 
 @pytest.mark.usefixtures("small")
-def test_grey_images_are_seen_in_three_equal_channels(weights):
+def test_gray_images_are_repeated_in_three_channels(weights):
     space, grey = InceptionSpace.load(weights, CPU), rand(3, 1, 8, 8)
     assert torch.equal(space.features(grey), space.features(grey.repeat(1, 3, 1, 1)))
     # Batches of two: the third image's features are its own.
@@ -193,12 +193,12 @@ def saved(path: Path, content: object) -> Path:
         (lambda folder: folder / "none.safetensors", "none.safetensors: No such file"),
         (lambda folder: folder, "Is a directory"),
         (lambda folder: saved(folder / "a.pth", {"weight": rand(2)}), "Missing key"),
-        (lambda folder: saved(folder / "a.pth", [rand(2)]), "no tensors by name"),
-        (lambda folder: saved(folder / "a.pth", {1: rand(2)}), "no tensors by name"),
+        (lambda folder: saved(folder / "a.pth", [rand(2)]), "not a state dict"),
+        (lambda folder: saved(folder / "a.pth", {1: rand(2)}), "not a state dict"),
         (lambda folder: saved(folder / "a.pth", torch.nn.Linear(1, 1)), "[Ww]eights"),
     ],
 )
-def test_what_is_no_file_of_weights_is_refused_in_one_line(tmp_path, make, message):
+def test_files_without_inception_weights_are_refused_in_one_line(tmp_path, make, message):
     with pytest.raises(UserError, match=f"^evaluate.inception_weights: .*{message}") as caught:
         InceptionSpace.load(make(tmp_path), CPU)
     assert "state dict of torchvision's inception_v3" in str(caught.value)
@@ -206,7 +206,7 @@ def test_what_is_no_file_of_weights_is_refused_in_one_line(tmp_path, make, messa
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_files_of_another_kind_are_refused_in_one_line(tmp_path, name):
+def test_corrupt_files_are_refused_in_one_line(tmp_path, name):
     for content in (b"", b"no weights at all", b"\x80\x02\n." * 50):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}: .*state dict") as caught:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.models import inception_v3
 
-from tests.evaluation.factories import CPU, LABELS, PIXELS, model
+from tests.evaluation.factories import CPU, LABELS, PIXELS, make_model
 from tests.oracles import STANDARD_ERRORS, assert_mean, rand
 from vaelab.config import EvaluateSettings, UserError
 from vaelab.data.loader import ImageLoader
@@ -104,7 +104,7 @@ def unseen(classifier: Classifier) -> Found:
     return measure(as_images(PIXELS[UNSEEN]), classifier, in_order=True, samples=400)
 
 
-def test_what_is_measured(unseen: Found) -> None:
+def test_the_metrics_of_samples_are_complete(unseen: Found) -> None:
     metrics, arrays = unseen
     compared = {f"{space}_{name}" for space in SPACES for name in COMPARED} | {"sharpness_ratio"}
     assert set(metrics) == {
@@ -142,7 +142,7 @@ def halves() -> Tensor:
     return torch.tensor([samples.compare_sets(x, y).kernel_distance for x, y in pairs])
 
 
-def test_the_kernel_distance_of_real_images_to_real_ones_is_zero_but_for_chance(
+def test_the_kernel_distance_between_real_images_is_zero_within_noise(
     unseen: Found, halves: Tensor
 ) -> None:
     assert_mean(halves, 0.0)
@@ -163,7 +163,7 @@ def test_a_perfect_generator_reaches_the_floor(unseen: Found, noise: Found, spac
         assert name == "recall" or value > bad[f"{space}_{name}"] + 0.4
 
 
-def test_what_depends_on_real_images_alone_is_the_same_for_every_generator(
+def test_metrics_of_real_images_are_the_same_for_every_generator(
     unseen: Found, noise: Found
 ) -> None:
     alone = [name for name in unseen[0] if name.endswith(("_floor", "_real"))]
@@ -189,7 +189,7 @@ def test_a_perfect_generator_is_as_sharp_as_diverse_and_as_far_from_the_training
     assert metrics["nearest_training_distance"] == pytest.approx(real, rel=0.1)
 
 
-def test_test_images_drawn_again_are_as_good_as_can_be(classifier: Classifier) -> None:
+def test_test_images_as_samples_have_the_best_scores(classifier: Classifier) -> None:
     metrics, _ = measure(as_images(PIXELS[TEST]), classifier)
     assert metrics["count"] == len(TEST)
     for space in SPACES:
@@ -233,7 +233,7 @@ def test_a_generator_of_one_digit_draws_one_class(classifier: Classifier) -> Non
         assert metrics[f"{space}_coverage"] < 0.4 < metrics[f"{space}_coverage_floor"]
 
 
-def test_one_image_is_enough_for_a_class_to_be_drawn() -> None:
+def test_one_image_is_enough_for_a_class_to_count() -> None:
     seen = image_sets.extract_features([as_images(PIXELS[:50])], [PixelSpace()])
     shares = torch.tensor([0.01, 0.0, 0.99], dtype=torch.float64)
     found = image_sets.describe_image_set(replace(seen, class_shares=shares))
@@ -248,7 +248,7 @@ def test_a_collapsed_generator_has_no_recall(classifier: Classifier) -> None:
     assert (metrics["classes_drawn"], metrics["largest_class_share"]) == (1, 1)
 
 
-def test_memorised_training_images_are_found_out() -> None:
+def test_memorized_training_images_are_detected() -> None:
     metrics, arrays = measure(as_images(PIXELS[TRAIN]))
     assert metrics["nearest_training_distance"] == 0 < metrics["nearest_training_distance_real"]
     assert metrics["data_copying_z"] < -20
@@ -264,7 +264,7 @@ def test_blurred_images_have_less_sharpness_and_a_steeper_slope() -> None:
     assert blunt["spectrum_slope"] < sharp["spectrum_slope"] - 1
 
 
-def test_without_a_classifier_nothing_is_said_of_classes(classifier: Classifier) -> None:
+def test_without_a_classifier_there_are_no_class_metrics(classifier: Classifier) -> None:
     unlabelled = replace(DATA, train_labels=None, test_labels=None)
     images = as_images(PIXELS[UNSEEN])
     metrics, arrays = measure(images, None, unlabelled, samples=50)
@@ -276,7 +276,7 @@ def test_without_a_classifier_nothing_is_said_of_classes(classifier: Classifier)
     assert {name: seen[name] for name in metrics} == metrics
 
 
-def test_one_seed_gives_the_same_numbers_and_another_does_not() -> None:
+def test_the_seed_determines_the_metrics() -> None:
     images = as_images(PIXELS[UNSEEN])
     first, again, other = (measure(images, samples=60, seed=seed) for seed in (1, 1, 2))
     assert first[0] == again[0]
@@ -286,7 +286,7 @@ def test_one_seed_gives_the_same_numbers_and_another_does_not() -> None:
     assert first[0][floor] != other[0][floor]
 
 
-def test_the_size_of_batches_changes_nothing(classifier: Classifier) -> None:
+def test_the_batch_size_changes_nothing(classifier: Classifier) -> None:
     images = as_images(PIXELS[UNSEEN])
     whole, parts = (measure(images, classifier, samples=60, batch_size=b) for b in (500, 7))
     assert parts[0] == pytest.approx(whole[0], rel=1e-4)
@@ -313,14 +313,14 @@ def test_fewer_than_six_images_are_not_compared(splits: tuple[int, int]) -> None
     assert measure(as_images(PIXELS[UNSEEN]), None, data) == ({}, {})
 
 
-def test_only_so_many_images_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_max_kept_images_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_sets, "MAX_KEPT", 30)
     seen = image_sets.extract_features(torch.split(as_images(PIXELS[:100]), 20), [PixelSpace()])
     assert torch.equal(seen.kept, as_images(PIXELS[:30]))
     assert len(seen.points["pixels"].points) == 100
 
 
-def test_images_that_are_compared_first_are_not_the_first_in_the_file(
+def test_compared_images_are_shuffled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A folder's images are sorted by class: the first of them would be of one."""
@@ -344,9 +344,7 @@ def test_images_that_are_compared_first_are_not_the_first_in_the_file(
         ((3, 40, 24), set()),
     ],
 )
-def test_every_image_shape_is_measured_as_far_as_it_goes(
-    shape: tuple[int, int, int], absent: set[str]
-) -> None:
+def test_every_image_shape_is_measured(shape: tuple[int, int, int], absent: set[str]) -> None:
     train, test, drawn = (rand(120, *shape) * 256).byte().numpy().reshape(3, 40, *shape)
     metrics, arrays = measure(as_images(drawn), None, data_of(train, test))
     assert {"spectrum_slope", "sharpness_ratio"} - set(metrics) == absent
@@ -383,7 +381,7 @@ def test_samples_of_binary_data_are_binary() -> None:
     assert metrics["pixels_precision"] == pytest.approx(metrics["pixels_precision_floor"], abs=0.1)
 
 
-def test_noise_on_grey_levels_is_taken_back() -> None:
+def test_dequantized_gray_levels_are_quantized_again() -> None:
     """A model that learnt x = (level + noise) / 17 gives means of (level + 1/2) / 17."""
     levels = (as_images(PIXELS) * 16).round()
     data = data_of(PIXELS[TRAIN], PIXELS[TEST], noise_levels=17)
@@ -394,7 +392,7 @@ def test_noise_on_grey_levels_is_taken_back() -> None:
     assert metrics == pytest.approx(plain, abs=1e-9)
 
 
-def test_a_folder_of_the_same_image_has_no_principal_components() -> None:
+def test_equal_images_have_no_principal_components() -> None:
     same = np.repeat(PIXELS[:1], 20, 0)
     metrics, _ = measure(as_images(same), None, data_of(same, same))
     assert metrics["pixels_frechet_distance"] == pytest.approx(0, abs=1e-9)
@@ -428,7 +426,7 @@ def test_components_are_fitted_to_other_images_than_the_floors(
     assert sorted(torch.cat(taken).tolist()) == list(range(len(TRAIN)))
 
 
-def test_inception_takes_part_if_its_weights_are_given(
+def test_inception_features_are_used_if_weights_are_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_spaces, "INCEPTION_SIZE", (75, 75))
@@ -443,6 +441,6 @@ def test_inception_takes_part_if_its_weights_are_given(
 
 
 def test_a_real_model_is_measured(classifier: Classifier) -> None:
-    found, _ = sample_metrics(model(), DATA, classifier, EvaluateSettings(samples=40), CPU)
+    found, _ = sample_metrics(make_model(), DATA, classifier, EvaluateSettings(samples=40), CPU)
     assert found["count"] == 40
     assert float(found["pixels_frechet_distance"]) > float(found["pixels_frechet_distance_floor"])

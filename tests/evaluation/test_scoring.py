@@ -108,7 +108,7 @@ def untrained(seed: int = 1) -> Model:
 
 
 @pytest.mark.parametrize("samples", [1, 10])
-def test_the_score_of_the_optimum_is_the_likelihood_of_probabilistic_pca(samples):
+def test_the_score_of_the_optimum_matches_probabilistic_pca(samples):
     model = linear_vae_optimum(ROWS, LATENTS, BEST_VARIANCE, kl_weight=1.0)
     scores = score_images(model, batches(), samples, seed=0)
     # q is the exact posterior, so that every weight is p(x): no noise is left but rounding.
@@ -122,7 +122,7 @@ def test_the_score_of_the_optimum_is_the_likelihood_of_probabilistic_pca(samples
 
 
 @pytest.mark.parametrize("set_variance", [0.02, 0.5, 3.0])
-def test_a_set_variance_is_replaced_by_the_best_one_on_the_training_split(set_variance):
+def test_a_fixed_variance_is_replaced_by_the_best_one_on_train(set_variance):
     weight = BEST_VARIANCE / set_variance
     model = linear_vae_optimum(ROWS, LATENTS, set_variance, weight)
     with with_fitted_variance(model, batches(), seed=0) as variance:
@@ -138,7 +138,7 @@ def test_a_set_variance_is_replaced_by_the_best_one_on_the_training_split(set_va
     assert (-scores.nll - expected).abs().max() < 0.5, "each image has its own"
 
 
-def test_scores_do_not_depend_on_the_set_variance():
+def test_scores_do_not_depend_on_the_fixed_variance():
     model = untrained()
     found = []
     for variance in (0.02, 0.5):
@@ -148,7 +148,7 @@ def test_scores_do_not_depend_on_the_set_variance():
     assert found[0] == found[1]
 
 
-def test_the_normalised_bound_is_the_lowest_of_all_variances():
+def test_the_fitted_variance_gives_the_lowest_bound():
     model = untrained()
     with with_fitted_variance(model, batches(), seed=0) as best:
         found = score_images(model, batches(), 1, seed=0)
@@ -175,7 +175,7 @@ def test_one_sample_gives_the_bound_on_average():
     torch.testing.assert_close(scores.kl_loss, kl.detach().double(), rtol=1e-5, atol=1e-5)
 
 
-def test_more_samples_come_nearer_to_the_likelihood_from_above():
+def test_more_samples_tighten_the_bound_on_the_nll():
     model = untrained()
     exact = -log_density(model, 0.02)
     means = [score_images(model, batches(), k, seed=0).means()["nll_nats"] for k in (1, 8, 64)]
@@ -190,7 +190,7 @@ def test_more_samples_come_nearer_to_the_likelihood_from_above():
 # --- the noise
 
 
-def test_one_seed_gives_the_same_numbers_whatever_was_drawn_before():
+def test_the_seed_determines_the_scores():
     model = untrained()
     found = []
     for global_seed in (1, 2):
@@ -205,7 +205,7 @@ def test_one_seed_gives_the_same_numbers_whatever_was_drawn_before():
         assert torch.equal(values, getattr(repeated, name)), name
 
 
-def test_another_seed_is_other_noise():
+def test_another_seed_gives_other_noise():
     model = untrained()
     first, second = (score_images(model, batches(), 1, seed=seed) for seed in (0, 1))
     assert not torch.equal(first.nll, second.nll)
@@ -228,7 +228,7 @@ def test_all_images_are_scored_in_the_order_of_the_files():
 
 
 @pytest.mark.parametrize("variance", [0.5, None])
-def test_a_model_gets_its_likelihood_back(variance):
+def test_the_likelihood_is_restored(variance):
     model = untrained()
     model.likelihood = own = GaussianLikelihood(variance, linear=True).eval()
     before = own.variance.item()
@@ -242,7 +242,7 @@ def test_a_model_gets_its_likelihood_back(variance):
     assert own.variance.item() == before != best
 
 
-def test_a_model_gets_its_likelihood_back_if_the_fit_fails():
+def test_the_likelihood_is_restored_if_the_fit_fails():
     model = untrained()
     own = model.likelihood
     with (
@@ -261,7 +261,7 @@ def test_a_model_gets_its_likelihood_back_if_the_fit_fails():
         ("discretized_logistic", DiscretizedLogisticLikelihood),
     ],
 )
-def test_other_likelihoods_are_left_alone(name, kind):
+def test_other_likelihoods_are_unchanged(name, kind):
     settings = ModelSettings(network="mlp", hidden=(), latent_dim=2, likelihood=name)
     model = build_model(settings, (1, 1, PIXELS)).eval()
     own = model.likelihood
@@ -280,7 +280,7 @@ def test_other_likelihoods_are_left_alone(name, kind):
 
 @pytest.mark.parametrize("set_variance", [0.5, 1.0])
 @pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
-def test_the_best_weight_is_the_one_that_its_own_training_asks_for(set_variance, factor):
+def test_the_closed_form_weight_is_stationary(set_variance, factor):
     best = BEST_VARIANCE / set_variance  # 2 s2_ML for the sum of squared errors
     model = linear_vae_optimum(ROWS, LATENTS, set_variance, factor * best)
     with with_fitted_variance(model, batches(), seed=0) as variance:
@@ -310,7 +310,7 @@ def test_the_bound_is_best_at_the_weight_in_closed_form():
     assert min(bounds, key=lambda factor: bounds[factor]) == 1
 
 
-def test_a_fitted_variance_asks_for_weight_one():
+def test_a_fitted_variance_has_closed_form_weight_one():
     assert closed_form_weight(GaussianLikelihood(None), 0.01) == 1.0
     settings = ModelSettings(gaussian_variance="mean_squared_error")
     # The mean squared error plus w KL stands for w P / 2: its weight is 2 MSE / P.
@@ -343,7 +343,7 @@ def test_the_bound_of_an_epoch_is_the_lowest_of_all_variances(error, kl, pixels)
     assert found.fun < gaussian_bound(1.1 * error, error, kl, pixels)
 
 
-def test_the_bound_of_an_epoch_is_that_of_its_validation_pass():
+def test_the_bound_of_an_epoch_matches_its_validation_pass():
     model, losses = untrained(), {}
     for variance in (0.5, *np.geomspace(0.004, 0.2, 200)):
         model.likelihood = GaussianLikelihood(float(variance), linear=True).eval()
@@ -384,7 +384,7 @@ def test_an_objective_without_a_bound_has_none():
     assert normalized_bound(metrics, GaussianLikelihood(0.5), 784) is None
 
 
-def test_a_large_training_split_fits_the_variance_on_images_from_all_of_it():
+def test_the_variance_is_fitted_on_evenly_spaced_images():
     """The first half is black and the second white: half of them would give another variance."""
     images = np.zeros((12_000, 1, 1, PIXELS), np.uint8)
     images[6_000:] = 255

@@ -10,24 +10,9 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
+from tests.figures.factories import assert_readable, flat, normal, random_images
 from vaelab.figures import curves, grids, image_tiles, latents
-
-NOISE = np.random.default_rng(0)
-
-
-def normal(*shape: int) -> np.ndarray:
-    return NOISE.standard_normal(shape).astype(np.float32)
-
-
-def pictures(count: int, channels: int = 1, height: int = 8, width: int = 8) -> np.ndarray:
-    return NOISE.random((count, channels, height, width)).astype(np.float32)
-
-
-def flat(values: np.ndarray, channels: int = 1, height: int = 2, width: int = 3) -> np.ndarray:
-    """Images of one value each."""
-    return np.broadcast_to(values[..., None, None, None], (*values.shape, channels, height, width))
 
 
 def history(epochs: int) -> dict[str, np.ndarray]:
@@ -60,7 +45,7 @@ def test_arrange_pairs_puts_each_second_below_its_first():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
-    images = pictures(6, channels, 4, 5).reshape(2, 3, channels, 4, 5)
+    images = random_images(6, channels, 4, 5).reshape(2, 3, channels, 4, 5)
     canvas = image_tiles.tile_images(images, scale=2, gap=3, row_breaks=(1,), column_breaks=(2,))
     # A tile is 8 x 10 pixels; a gap 3, with a break 3 + 9.
     assert canvas.shape == (8 + 12 + 8, 10 + 3 + 10 + 12 + 10, 3)
@@ -80,8 +65,8 @@ def test_blank_images_are_white():
 
 
 @pytest.mark.parametrize(("side", "tile_side"), [(8, 32), (28, 56), (32, 32), (64, 64)])
-def test_progress_pictures_enlarge_small_images(side, tile_side):
-    samples = image_tiles.progress_samples(pictures(20, 1, side, side), columns=5)
+def test_progress_images_enlarge_small_images(side, tile_side):
+    samples = image_tiles.progress_samples(random_images(20, 1, side, side), columns=5)
     assert samples.shape == (4 * tile_side + 3 * 2, 5 * tile_side + 4 * 2, 3)
 
 
@@ -112,8 +97,8 @@ def test_a_grid_has_each_image_under_its_labels():
         assert canvas[int(y), int(x), 0] == 17 * (4 * i + j)  # 255 / 15 = 17
 
 
-def test_traversals_name_dimension_kl_and_values():
-    images = pictures(6).reshape(2, 3, 1, 8, 8)
+def test_traversals_are_labeled_with_dimension_kl_and_values():
+    images = random_images(6).reshape(2, 3, 1, 8, 8)
     kl = np.array([0.1, 0.25, 1.5], np.float32)
     (axes,) = grids.traversals_figure(images, [2, 1], kl, 3.0).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -121,8 +106,8 @@ def test_traversals_name_dimension_kl_and_values():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["−3.0", "0.0", "3.0"]
 
 
-def test_the_manifold_says_which_plane_it_is():
-    images, quantiles = pictures(9).reshape(3, 3, 1, 8, 8), np.array([-1.0, 0, 1], np.float32)
+def test_the_title_of_a_manifold_names_its_dimensions():
+    images, quantiles = random_images(9).reshape(3, 3, 1, 8, 8), np.array([-1.0, 0, 1], np.float32)
     full = grids.manifold_figure(images, [0, 1], quantiles, 2)
     plane = grids.manifold_figure(images, [7, 4], quantiles, 20)
     assert "others" not in full.get_suptitle()
@@ -131,7 +116,7 @@ def test_the_manifold_says_which_plane_it_is():
     assert [label.get_text() for label in plane.axes[0].get_yticklabels()] == ["1.0", "0.0", "−1.0"]
 
 
-def test_principal_components_explain_what_the_covariance_says():
+def test_principal_components_match_the_covariance():
     means = normal(200, 4) * np.array([3.0, 2.0, 1.0, 0.1], np.float32)
     points, shares = latents.principal_components(means)
     eigenvalues = np.linalg.eigvalsh(np.cov(means.T))[::-1]
@@ -142,7 +127,7 @@ def test_principal_components_explain_what_the_covariance_says():
     assert axes.get_ylabel() == f"principal component 2 ({shares[1]:.0%} of the variance)"
 
 
-def test_two_latents_are_drawn_as_they_are_in_their_class_colours():
+def test_two_latents_are_drawn_unprojected_in_class_colors():
     means, labels = normal(30, 2), np.arange(30) % 12
     figure = latents.latent_scatter(means, labels, [f"class {k}" for k in range(12)])
     axes, (legend,) = figure.axes[0], figure.legends
@@ -153,7 +138,7 @@ def test_two_latents_are_drawn_as_they_are_in_their_class_colours():
     assert axes.get_xlabel() == "mean of z₀"
 
 
-def test_many_points_are_thinned_the_same_way_by_the_same_seed():
+def test_many_points_are_subsampled_by_the_seed():
     means, labels = normal(300, 2), np.zeros(300, np.int64)
     drawn = [
         np.asarray(
@@ -169,7 +154,7 @@ def test_many_points_are_thinned_the_same_way_by_the_same_seed():
     assert not np.array_equal(drawn[0], drawn[2])
 
 
-def test_histograms_come_in_the_order_given_with_their_moments():
+def test_histograms_are_in_order_and_show_their_moments():
     samples = np.stack([np.full(100, 2.0), np.linspace(-1, 1, 100)], 1).astype(np.float32)
     first, second = latents.aggregate_posterior_figure(samples, [1, 0]).axes
     # The standard deviation of a uniform distribution on [-1, 1] is 1 / sqrt(3) = 0.58.
@@ -191,7 +176,7 @@ def test_the_bound_is_the_sum_of_its_parts_and_its_best_epoch_is_marked():
     assert "best epoch: 7" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_early_huge_values_leave_the_frame():
+def test_early_huge_values_are_clipped():
     columns = history(100)
     columns["train.generation_loss_nats"][0] = 52345
     generation = curves.loss_curves(columns).axes[1]
@@ -199,7 +184,7 @@ def test_early_huge_values_leave_the_frame():
     assert [text.get_text() for text in generation.texts] == ["↑ up to 52,345"]
 
 
-def test_losses_of_other_objectives_are_drawn_and_none_is_refused():
+def test_other_losses_are_drawn_and_a_history_without_losses_is_refused():
     other = {"epoch": np.arange(3), "train.generator.loss": np.ones(3)}
     assert [axes.get_title("left") for axes in curves.loss_curves(other).axes] == ["generator loss"]
     with pytest.raises(ValueError, match=r"no losses among these columns: epoch, train\.rate"):
@@ -226,7 +211,7 @@ def test_kl_bars_are_sorted_and_count_the_active_ones():
     assert "3.1 nats" in figure.get_suptitle()
 
 
-def test_the_kl_map_has_the_dimension_with_most_kl_on_top():
+def test_the_kl_map_has_the_dimension_of_highest_kl_on_top():
     kl = np.abs(normal(5, 12))
     axes = curves.kl_history_figure(np.arange(1, 6), kl).axes[0]
     shown = axes.get_images()[0].get_array()
@@ -238,17 +223,17 @@ def test_the_kl_map_has_the_dimension_with_most_kl_on_top():
 
 def figures() -> Iterator[tuple[str, Figure]]:
     """Every figure at its usual size and at its extremes."""
-    yield "one sample", grids.samples_figure(pictures(1))
-    yield "samples", grids.samples_figure(pictures(100, 3, 28, 20))
-    yield "one pair", grids.reconstructions_figure(pictures(1), pictures(1))
-    yield "pairs", grids.reconstructions_figure(pictures(100), pictures(100))
-    rows = pictures(80).reshape(8, 10, 1, 8, 8)
-    yield "interpolations", grids.interpolations_figure(pictures(8), pictures(8), rows)
-    many = pictures(600).reshape(20, 30, 1, 8, 8)
+    yield "one sample", grids.samples_figure(random_images(1))
+    yield "samples", grids.samples_figure(random_images(100, 3, 28, 20))
+    yield "one pair", grids.reconstructions_figure(random_images(1), random_images(1))
+    yield "pairs", grids.reconstructions_figure(random_images(100), random_images(100))
+    rows = random_images(80).reshape(8, 10, 1, 8, 8)
+    yield "interpolations", grids.interpolations_figure(random_images(8), random_images(8), rows)
+    many = random_images(600).reshape(20, 30, 1, 8, 8)
     kl = np.linspace(1, 30, 300, dtype=np.float32)
     yield "traversals", grids.traversals_figure(many, range(280, 300), kl, 3.0)
     yield "no KL", grids.traversals_figure(many[:1, :3], [0], None, 3.0)
-    square = pictures(400, 1, 28, 28).reshape(20, 20, 1, 28, 28)
+    square = random_images(400, 1, 28, 28).reshape(20, 20, 1, 28, 28)
     quantiles = np.linspace(-2, 2, 20, dtype=np.float32)
     yield "manifold", grids.manifold_figure(square, [137, 201], quantiles, 300)
     yield "line", grids.manifold_figure(square[:1], [0], quantiles, 1)
@@ -274,38 +259,15 @@ def figures() -> Iterator[tuple[str, Figure]]:
         yield f"KL bars {latent}", curves.kl_bars_figure(values, values > 1)
 
 
-def texts(figure: Figure) -> Iterator[Text]:
-    yield from figure.texts
-    for legend in [*figure.legends, *(a.get_legend() for a in figure.axes)]:
-        yield from () if legend is None else legend.get_texts()
-    for axes in figure.axes:
-        yield from (axes.xaxis.label, axes.yaxis.label, axes.title, *axes.texts)
-        yield axes._left_title  # type: ignore[attr-defined]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            shown = (t for t in axis.get_major_ticks() if low <= t.get_loc() <= high)
-            for tick in shown:
-                yield from (t for t in (tick.label1, tick.label2) if t.get_visible())
-
-
 def test_no_text_is_cut_off_or_overlaps_another():
     for name, figure in figures():
-        figure.draw_without_rendering()
-        boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure) if t.get_text()]
-        width, height = figure.canvas.get_width_height()
-        for text, box in boxes:
-            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-            assert inside, f"{name}: {text!r} is cut off"
-        for (text, box), (other, second) in itertools.combinations(boxes, 2):
-            apart_x = box.x1 <= second.x0 + 1 or second.x1 <= box.x0 + 1
-            apart_y = box.y1 <= second.y0 + 1 or second.y1 <= box.y0 + 1
-            assert apart_x or apart_y, f"{name}: {text!r} and {other!r} overlap"
+        assert_readable(figure, name)
 
 
-def test_figures_leave_matplotlib_as_it_was():
+def test_figures_leave_matplotlib_unchanged():
     before = dict(matplotlib.rcParams)
     figures_drawn = [
-        grids.samples_figure(pictures(4)),
+        grids.samples_figure(random_images(4)),
         latents.latent_scatter(normal(9, 2), np.arange(9)),
         latents.aggregate_posterior_figure(normal(9, 2), [0]),
         curves.loss_curves(history(3)),
@@ -317,7 +279,7 @@ def test_figures_leave_matplotlib_as_it_was():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_neither_pyplot_nor_for_tiles_matplotlib_is_loaded():
+def test_pyplot_is_not_loaded_and_tiles_do_not_load_matplotlib():
     check = (
         "import sys, vaelab.figures.image_tiles; assert 'matplotlib' not in sys.modules;"
         "import vaelab.figures.grids, vaelab.figures.latents, vaelab.figures.curves;"

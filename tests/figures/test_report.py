@@ -14,7 +14,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tests.figures.test_figures import texts
+from tests.figures.factories import assert_readable, normal, texts
 from vaelab.figures import attributes, latents, report, report_latents, report_samples
 from vaelab.figures.report_samples import ValueAndFloor
 from vaelab.figures.style import BLUE, STONE
@@ -22,11 +22,7 @@ from vaelab.figures.style import BLUE, STONE
 NOISE = np.random.default_rng(0)
 
 
-def normal(*shape: int) -> np.ndarray:
-    return NOISE.standard_normal(shape)
-
-
-def pictures(*shape: int) -> np.ndarray:
+def byte_images(*shape: int) -> np.ndarray:
     return NOISE.integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -42,14 +38,14 @@ def dots(axes: Axes) -> list[list[float]]:
 # --- bounds
 
 
-def test_every_image_is_in_the_histogram_and_rare_ones_are_at_its_ends():
+def test_every_image_is_in_the_histogram_and_outliers_are_in_the_end_bins():
     nll = np.concatenate([np.linspace(90, 110, 998), [-1e6, 1e6]])
     (axes,) = report.nll_figure(nll).axes
     heights = [bar.get_height() for bar in bars(axes) if bar.get_height()]
     assert sum(heights) == 1000
     assert axes.get_xlim()[0] > 85
     assert axes.get_xlim()[1] < 115
-    assert axes.get_title("left") == "2 more extreme, counted at the ends"
+    assert axes.get_title("left") == "2 outside this range, counted in the end bins"
     assert axes.get_lines()[0].get_label() == "mean 99.8"
     (plain,) = report.nll_figure(np.array([3.0, 3.0])).axes
     assert sum(bar.get_height() for bar in bars(plain)) == 2
@@ -66,7 +62,7 @@ def test_effective_sample_sizes_run_from_one_to_k():
     assert axes.get_lines()[0].get_xdata() == pytest.approx([28, 28])
 
 
-def test_a_ladder_has_a_dot_a_bound_in_the_order_given():
+def test_bounds_are_drawn_as_dots_in_order():
     ladders = {"test images": {"loose": -3.0, "tight": -5.5}, "drawn": {"upper": 1.0, "lower": 0.5}}
     figure = report.bound_ladder_figure(ladders)
     first, second = figure.axes
@@ -80,7 +76,7 @@ def test_a_ladder_has_a_dot_a_bound_in_the_order_given():
     assert (first.get_title("left"), second.get_title("left")) == ("test images", "drawn")
 
 
-def test_the_rate_is_a_bar_of_its_parts_and_what_is_below_zero_has_no_length():
+def test_the_rate_is_a_stacked_bar_and_negative_parts_have_no_length():
     (axes,) = report.rate_split_figure({"a": 4.0, "b": -0.5, "c": 2.0}, 5.5, 9.2).axes
     found = [(bar.get_x(), bar.get_width()) for bar in bars(axes)]
     assert found == [(0, 4), (4, 0), (4, 2)]
@@ -93,7 +89,7 @@ def test_the_rate_is_a_bar_of_its_parts_and_what_is_below_zero_has_no_length():
 # --- the latent space
 
 
-def test_a_cross_stands_at_each_dimension_that_is_not_active():
+def test_inactive_dimensions_are_marked_by_a_cross():
     kl = np.array([0.02, 3.0, 0.5, 1.0], np.float32)
     (axes,) = report_latents.collapse_figure(kl, np.array([False, True, False, True])).axes
     # By KL: z1, z3, z2, z0
@@ -152,7 +148,7 @@ def test_distances_are_multiples_of_their_floors():
     assert axes.get_xlim()[0] < 0.5
 
 
-def test_floors_stand_beside_the_shares_of_samples():
+def test_floors_are_drawn_beside_the_values_of_samples():
     shares = {"precision": ValueAndFloor(0.8, 0.9), "density": ValueAndFloor(2.5, 1.1)}
     (axes,) = report_samples.precision_recall_figure({"pixels": shares}).axes
     assert [bar.get_width() for bar in bars(axes)] == [0.8, 2.5]
@@ -162,7 +158,7 @@ def test_floors_stand_beside_the_shares_of_samples():
     assert axes.get_xlim()[1] > 2.5
 
 
-def test_classes_of_samples_stand_beside_those_of_real_images():
+def test_class_shares_of_samples_and_real_images_are_drawn_side_by_side():
     drawn, real = np.array([0.75, 0.25]), np.array([0.5, 0.5])
     (axes,) = report_samples.class_shares_figure(drawn, real, ["cat", "dog"]).axes
     assert [bar.get_height() for bar in bars(axes)] == [0.75, 0.25, 0.5, 0.5]
@@ -173,7 +169,7 @@ def test_classes_of_samples_stand_beside_those_of_real_images():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["cat", "dog"]
 
 
-def test_names_of_classes_are_no_formulas():
+def test_class_names_are_not_parsed_as_formulas():
     name = r"$\frac{$"
     drawing = report_samples.class_shares_figure(np.ones(1), np.ones(1), [name])
     maps = report_latents.factor_maps_figure({"map": np.eye(2)}, [name, "b"])
@@ -181,24 +177,24 @@ def test_names_of_classes_are_no_formulas():
     scatter = latents.latent_scatter(means, classes, [name, "a"])
     strip = latents.latent_scatter(means[:, :1], classes, [name, "a"])
     pair = np.zeros((1, 3, 1, 4, 4), np.float32)
-    asked = attributes.class_arithmetic_figure(pair, [name], [name])
-    for figure in (drawing, maps, scatter, strip, asked):
+    edited = attributes.class_arithmetic_figure(pair, [name], [name])
+    for figure in (drawing, maps, scatter, strip, edited):
         figure.savefig(io.BytesIO(), format="svg")
         assert any(r"\$" in text.get_text() for text in texts(figure))
 
 
-def test_each_sample_stands_above_its_neighbour():
+def test_each_sample_is_above_its_nearest_training_image():
     samples, nearest = np.zeros((2, 1, 4, 4), np.uint8), np.full((2, 1, 4, 4), 255, np.uint8)
     (axes,) = report_samples.nearest_figure(samples, nearest).axes
     canvas = np.asarray(axes.get_images()[0].get_array())
     assert canvas[:10, :10].max() == 0
     assert canvas[-10:, -10:].min() == 255
     assert [label.get_text() for label in axes.get_yticklabels()] == ["sample", "nearest"]
-    many = report_samples.nearest_figure(pictures(99, 1, 4, 4), pictures(99, 1, 4, 4))
+    many = report_samples.nearest_figure(byte_images(99, 1, 4, 4), byte_images(99, 1, 4, 4))
     assert len(many.axes[0].get_yticklabels()) == 6, "no more than three rows of pairs"
 
 
-def test_ways_of_one_pair_stand_below_one_another():
+def test_paths_of_one_pair_are_in_adjacent_rows():
     line, arc = np.zeros((2, 3, 1, 4, 4), np.uint8), np.full((2, 3, 1, 4, 4), 255, np.uint8)
     (axes,) = report_samples.interpolation_steps_figure({"line": line, "arc": arc}).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["line", "arc"] * 2
@@ -255,9 +251,9 @@ def figures() -> Iterator[tuple[str, Figure]]:
             drawing = report_samples.class_shares_figure(shares_of, shares_of, given)
             yield f"classes {classes}, {short}", drawing
     for count, size in itertools.product((1, 36), (4, 64)):
-        images = pictures(count, 3, size, size)
+        images = byte_images(count, 3, size, size)
         yield f"nearest {count}, {size}", report_samples.nearest_figure(images, images)
-        ways = pictures(min(count, 8), 10, 1, size, size)
+        ways = byte_images(min(count, 8), 10, 1, size, size)
         yield (
             f"ways {count}, {size}",
             report_samples.interpolation_steps_figure({"line": ways, "arc": ways}),
@@ -266,23 +262,14 @@ def figures() -> Iterator[tuple[str, Figure]]:
 
 def test_no_text_is_cut_off_or_overlaps_another():
     for name, figure in figures():
-        figure.draw_without_rendering()
-        boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure) if t.get_text()]
-        width, height = figure.canvas.get_width_height()
-        for text, box in boxes:
-            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-            assert inside, f"{name}: {text!r} is cut off"
-        for (text, box), (other, second) in itertools.combinations(boxes, 2):
-            apart_x = box.x1 <= second.x0 + 1 or second.x1 <= box.x0 + 1
-            apart_y = box.y1 <= second.y0 + 1 or second.y1 <= box.y0 + 1
-            assert apart_x or apart_y, f"{name}: {text!r} and {other!r} overlap"
+        assert_readable(figure, name)
 
 
-def test_figures_leave_matplotlib_as_it_was_and_load_no_pyplot():
+def test_figures_leave_matplotlib_unchanged_and_load_no_pyplot():
     before = dict(matplotlib.rcParams)
     report.nll_figure(normal(9))
     report_latents.collapse_figure(np.ones(3, np.float32), np.ones(3, np.bool_))
-    report_samples.nearest_figure(pictures(2, 1, 4, 4), pictures(2, 1, 4, 4))
+    report_samples.nearest_figure(byte_images(2, 1, 4, 4), byte_images(2, 1, 4, 4))
     assert dict(matplotlib.rcParams) == before
     check = "import sys, vaelab.report; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -1,6 +1,5 @@
 """What the figures of a study and of its rate-distortion front show, and where."""
 
-import itertools
 import math
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.tri import TriContourSet
 
-from tests.figures.test_figures import texts
+from tests.figures.factories import assert_readable
 from vaelab.figures import pareto_front, study, style
 from vaelab.figures.study_table import Parameter, StudyTable, typical_span
 from vaelab.figures.trial_plots import SHADES
@@ -28,8 +27,8 @@ LOSSES = (99.0, 91.0, 90.0, 92.0, 95.0, 97.0)
 
 
 def table(*parameters: Parameter, values: Any = LOSSES, **changes: Any) -> StudyTable:
-    """Make a study of complete trials, numbered from 0, unless told otherwise."""
-    given: dict[str, Any] = {
+    """Make a study of complete trials, numbered from 0, unless given otherwise."""
+    defaults: dict[str, Any] = {
         "measure": "validation NLL, nats per image",
         "minimize": True,
         "numbers": tuple(range(len(values))),
@@ -37,7 +36,7 @@ def table(*parameters: Parameter, values: Any = LOSSES, **changes: Any) -> Study
         "states": ("complete",) * len(values),
         "parameters": parameters or (weight(), latents()),
     }
-    return StudyTable(**{**given, **changes})
+    return StudyTable(**{**defaults, **changes})
 
 
 def weight(values: Any = WEIGHTS, name: str = "train.kl_weight") -> Parameter:
@@ -49,10 +48,10 @@ def latents(values: Any = LATENTS) -> Parameter:
 
 
 def scatters(axes: Axes, marker: str) -> list[Any]:
-    """Find the dots of one marker."""
+    """Return the dots of one marker."""
     found: list[Any] = [c for c in axes.collections if isinstance(c, PathCollection)]
-    wanted = MarkerStyle(marker)
-    corners = wanted.get_path().transformed(wanted.get_transform()).vertices
+    shape = MarkerStyle(marker)
+    corners = shape.get_path().transformed(shape.get_transform()).vertices
     return [c for c in found if np.array_equal(c.get_paths()[0].vertices, corners)]
 
 
@@ -60,7 +59,7 @@ def points(found: list[Any]) -> np.ndarray:
     return np.concatenate([np.asarray(dots.get_offsets()) for dots in found])
 
 
-def labelled(axes: Axes) -> dict[str, Any]:
+def labeled(axes: Axes) -> dict[str, Any]:
     handles, labels = axes.get_legend_handles_labels()
     return dict(zip(labels, handles, strict=True))
 
@@ -86,25 +85,25 @@ def test_the_best_so_far_counts_complete_trials_only(minimize):
     numbers = (0, 1, 2, 4, 5, 6, 9)
     study_table = table(values=values, states=states, numbers=numbers, minimize=minimize)
     (axes,) = study.history_figure(study_table).axes
-    line = labelled(axes)["best so far"]
+    line = labeled(axes)["best so far"]
     np.testing.assert_array_equal(line.get_xdata(), numbers)
     np.testing.assert_array_equal(line.get_ydata(), sign * np.array([9, 9, 7, 7, 7, 5, 5]))
     assert line.get_drawstyle() == "steps-post"
     assert points(scatters(axes, "*")).tolist() == [[6, sign * 5]]
     best = {True: "5 in trial 6", False: "−5 in trial 6"}[minimize]
-    assert study.history_figure(study_table).get_suptitle() == f"The best of 7 trials: {best}"
+    assert study.history_figure(study_table).get_suptitle() == f"Best of 7 trials: {best}"
 
 
-def test_each_state_has_its_own_marks_at_its_trials():
+def test_each_state_has_its_own_marker():
     values = (90.0, 95.0, 93.0, math.nan, 92.0, math.nan, 500.0)
     states = ("complete", "pruned", "complete", "failed", "complete", "pruned", "pruned")
     (axes,) = study.history_figure(table(values=values, states=states)).axes
-    marks = labelled(axes)
-    complete, pruned = marks["complete"], marks["pruned, as far as it came"]
+    marks = labeled(axes)
+    complete, pruned = marks["complete"], marks["pruned, last value"]
     np.testing.assert_array_equal(complete.get_offsets(), [[0, 90], [2, 93], [4, 92]])
     # 90 and 93 are the ends of what the complete trials span; what is above stands at the end.
     assert points(scatters(axes, "^")).tolist() == [[1, 93], [6, 93]]
-    assert axes.get_title("right") == "▲ 2 beyond the frame, up to 500"
+    assert axes.get_title("right") == "▲ 2 outside the axes, up to 500"
     assert tuple(pruned.get_facecolor()[0]) == to_rgba("white")
     failed = marks["failed"]
     assert failed.get_xdata().tolist() == [3, 5]
@@ -113,7 +112,7 @@ def test_each_state_has_its_own_marks_at_its_trials():
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_an_awful_trial_leaves_the_heights_useful(sign):
+def test_an_outlier_is_clipped(sign):
     values = sign * np.array([52345.0, *LOSSES[1:]])
     study_table = table(values=values, minimize=sign > 0)
     figures = [
@@ -125,7 +124,7 @@ def test_an_awful_trial_leaves_the_heights_useful(sign):
         low, high = sorted(sign * limit for limit in axes.get_ylim())
         assert 89 < low < 90  # the best one
         assert 97 < high < 98  # the worst one but the awful one
-    notes = {"▲ 1 beyond the frame, up to 52,345", "▼ 1 beyond the frame, down to −52,345"}
+    notes = {"▲ 1 outside the axes, up to 52,345", "▼ 1 outside the axes, down to −52,345"}
     assert {
         figure.axes[k].get_title("right") for figure, k in zip(figures, (0, 1, 0), strict=True)
     } < notes
@@ -146,14 +145,14 @@ def test_an_awful_trial_leaves_the_heights_useful(sign):
         ([1.0, 1.0, 1.0, 1e6], (1, 1e6)),  # nothing tells what is usual here
     ],
 )
-def test_the_usual_span_ends_where_trials_are_far_worse_than_the_better_half(losses, span):
+def test_the_typical_span_excludes_trials_far_worse_than_the_better_half(losses, span):
     assert typical_span(np.array(losses)) == span
 
 
 # --- importances
 
 
-def test_importances_are_sorted_and_written():
+def test_importances_are_sorted_and_labeled():
     (axes,) = study.importance_figure({"a": 0.25, "model.b": 0.7, "c": 0.05, "d": math.nan}).axes
     widths = [bar.get_width() for bar in axes.patches]  # type: ignore[attr-defined]
     assert widths == [0.7, 0.25, 0.05, 0]
@@ -168,7 +167,7 @@ def test_importances_are_sorted_and_written():
 # --- slices
 
 
-def test_slices_stand_at_the_logarithm_or_the_category_and_darken_with_time():
+def test_slices_use_log_or_category_positions_and_darken_with_time():
     activation = Parameter("model.activation", ("relu", "gelu", "silu", "gelu", "relu", "silu"))
     depth = Parameter("model.depth", (None, 2, 1, 3, 1, None))
     study_table = table(weight(), activation, depth, latents(), values=(9, 8, 7, 6, 5, 8.5))
@@ -198,7 +197,7 @@ def surface(axes: Axes) -> Any:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_surface_is_darkest_at_the_best_and_an_awful_trial_does_not_flatten_it(sign):
+def test_the_surface_is_darkest_at_the_best_trial_and_outliers_do_not_flatten_it(sign):
     values = sign * np.array([*LOSSES[:-1], 1e5])
     study_table = table(values=values, minimize=sign > 0)
     axes, bar = study.contour_figure(study_table, "train.kl_weight", "model.latent_dim").axes
@@ -212,24 +211,24 @@ def test_the_surface_is_darkest_at_the_best_and_an_awful_trial_does_not_flatten_
     assert (np.diff(shades) < 0).all()
     expected = np.log10([[0.1, 4]])  # of the loss 90
     np.testing.assert_allclose(points(scatters(axes, "*")), expected)
-    complete = np.asarray(labelled(axes)["complete"].get_offsets())
+    complete = np.asarray(labeled(axes)["complete"].get_offsets())
     np.testing.assert_allclose(np.sort(complete[:, 0]), np.log10(WEIGHTS))
     assert bar.get_ylabel() == "validation NLL, nats per image"
     assert ticks(axes.xaxis) == pytest.approx({"0.01": -2, "0.1": -1, "1": 0})
     assert ticks(axes.yaxis) == pytest.approx({t: math.log10(float(t)) for t in ("3", "10", "30")})
 
 
-def test_pruned_trials_are_hollow_points_that_the_surface_ignores():
+def test_pruned_trials_are_hollow_and_not_part_of_the_surface():
     states = ("complete",) * 5 + ("pruned",)
     study_table = table(values=(*LOSSES[:-1], 1.0), states=states)
     axes = study.contour_figure(study_table, "train.kl_weight", "model.latent_dim").axes[0]
-    pruned, drawn = labelled(axes)["pruned"], surface(axes)
+    pruned, drawn = labeled(axes)["pruned"], surface(axes)
     np.testing.assert_allclose(pruned.get_offsets(), np.log10([[3, 64]]))
     assert tuple(pruned.get_facecolor()[0]) == to_rgba("white")
     assert drawn.levels[0] == 90
 
 
-def test_of_trials_at_the_same_place_the_better_one_makes_the_surface():
+def test_of_coinciding_trials_the_best_one_makes_the_surface():
     twice = table(weight(WEIGHTS * 2), latents(LATENTS * 2), values=(99.0,) * 6 + LOSSES)
     drawn = [
         surface(study.contour_figure(study_table, "model.latent_dim", "train.kl_weight").axes[0])
@@ -250,12 +249,12 @@ def test_of_trials_at_the_same_place_the_better_one_makes_the_surface():
         (weight(), Parameter("model.latent_dim", tuple("abcabc")), 6),
     ],
 )
-def test_without_a_surface_the_dots_have_the_colours(first, second, count):
+def test_without_a_surface_the_dots_are_colored(first, second, count):
     states = ("complete",) * count + ("failed",) * (6 - count)
     study_table = table(first, second, states=states)
     axes = study.contour_figure(study_table, first.name, second.name).axes[0]
     assert surface(axes) is None
-    dots = labelled(axes)["complete"]
+    dots = labeled(axes)["complete"]
     losses = np.sort(LOSSES[:count])  # the best one is drawn first
     np.testing.assert_array_equal(
         np.argsort(-darkness(dots.get_facecolor()), kind="stable"), range(count)
@@ -266,7 +265,7 @@ def test_without_a_surface_the_dots_have_the_colours(first, second, count):
 # --- all parameters
 
 
-def test_parallel_lines_go_through_their_values_and_the_best_is_last_and_thick():
+def test_parallel_lines_match_their_values_and_the_best_is_last_and_thick():
     activation = Parameter("activation", ("a", "b", "a", "b", "a", "b"))
     depth = Parameter("depth", (1, 2, None, 3, 5, 1))
     (axes,) = study.parallel_figure(table(weight(), activation, depth)).axes
@@ -303,12 +302,12 @@ def test_parallel_lines_go_through_their_values_and_the_best_is_last_and_thick()
 
 
 @pytest.mark.parametrize("log", [True, False])
-def test_the_lines_stand_at_the_best_weight_and_at_the_closed_form(log):
+def test_lines_mark_the_best_and_the_closed_form_weight(log):
     parameter = Parameter("train.kl_weight", WEIGHTS, log)
     figure = study.weight_figure(table(parameter, latents()), "train.kl_weight", 0.029)
     (axes,), scale = figure.axes, math.log10 if log else float
     measured, closed = (
-        labelled(axes)[name] for name in ("best measured: 0.1", "closed form: 0.029")
+        labeled(axes)[name] for name in ("best measured: 0.1", "closed form: 0.029")
     )
     assert measured.get_xdata() == pytest.approx([scale(0.1)] * 2)
     assert closed.get_xdata() == pytest.approx([scale(0.029)] * 2)
@@ -318,14 +317,14 @@ def test_the_lines_stand_at_the_best_weight_and_at_the_closed_form(log):
     np.testing.assert_allclose(points(scatters(axes, "o")), expected)
 
 
-def test_a_closed_form_outside_of_what_was_searched_is_in_the_frame():
+def test_a_closed_form_outside_the_searched_range_is_visible():
     (axes,) = study.weight_figure(table(), "train.kl_weight", 1e-4).axes
     low, high = axes.get_xlim()
     assert low < -4 < math.log10(3) < high
     assert ticks(axes.xaxis)["0.0001"] == -4
 
 
-def test_weights_are_coloured_by_another_parameter_on_its_scale():
+def test_weights_are_colored_by_another_parameter_on_its_scale():
     figure = study.weight_figure(table(), "train.kl_weight", 0.029, "model.latent_dim")
     axes, bar = figure.axes
     (dots,) = scatters(axes, "o")
@@ -338,7 +337,7 @@ def test_weights_are_coloured_by_another_parameter_on_its_scale():
     np.testing.assert_allclose(dots.get_facecolor(), SHADES(places), atol=0.02)
 
 
-def test_a_colour_that_a_trial_has_none_of_is_grey():
+def test_a_trial_without_the_color_parameter_is_gray():
     lacking = latents((2, None, 4, 8, 16, 32))
     axes = study.weight_figure(table(weight(), lacking), "train.kl_weight", 1.0, lacking.name).axes[
         0
@@ -351,7 +350,7 @@ def test_a_colour_that_a_trial_has_none_of_is_grey():
 # --- what is refused
 
 
-def test_tables_that_show_nothing_are_refused():
+def test_tables_without_drawable_trials_are_refused():
     nothing = table(states=("pruned",) * 5 + ("failed",))
     with pytest.raises(ValueError, match="no complete trial among 6"):
         study.history_figure(nothing)
@@ -391,7 +390,7 @@ def test_tables_that_show_nothing_are_refused():
         ((None, None), True, []),
     ],
 )
-def test_ticks_are_round_and_inside(values, log, expected):
+def test_ticks_are_round_and_within_the_range(values, log, expected):
     parameter = Parameter("p", values, log)
     at, names = parameter.ticks(parameter.positions())
     assert names == expected
@@ -410,8 +409,8 @@ KL_WEIGHTS = np.array([0.01, 10.0, 0.1, 0.1, 1.0, 0.03])
 def plane(
     rates: Any = RATES, distortions: Any = DISTORTIONS, weights: Any = KL_WEIGHTS, **others: Any
 ) -> Axes:
-    given = {"on_front": ON_FRONT, "chosen": [1, 2, 0], **others}
-    return pareto_front.rate_distortion_figure(rates, distortions, weights, **given).axes[0]
+    arguments = {"on_front": ON_FRONT, "labeled": [1, 2, 0], **others}
+    return pareto_front.rate_distortion_figure(rates, distortions, weights, **arguments).axes[0]
 
 
 def bound_lines(axes: Axes) -> list[Any]:
@@ -419,7 +418,7 @@ def bound_lines(axes: Axes) -> list[Any]:
 
 
 @pytest.mark.parametrize("offset", [0.0, -1300.0])
-def test_on_lines_of_equal_bound_rate_and_distortion_add_up_to_the_label(offset):
+def test_lines_of_equal_bound_are_labeled_with_rate_plus_distortion(offset):
     axes = plane(distortions=DISTORTIONS + offset)
     totals = []
     for line in bound_lines(axes):
@@ -443,22 +442,22 @@ def test_on_lines_of_equal_bound_rate_and_distortion_add_up_to_the_label(offset)
     assert text.get_rotation() % 360 == pytest.approx(drawn % 360)
 
 
-def test_the_front_is_a_line_by_rate_and_the_best_bound_has_the_star():
+def test_the_front_is_sorted_by_rate_and_the_best_bound_has_the_star():
     axes = plane()
     along = next(line for line in axes.get_lines() if line not in bound_lines(axes))
     assert np.asarray(along.get_xydata()).tolist() == [[5, 130], [10, 100], [20, 80], [50, 60]]
     assert points(scatters(axes, "*")).tolist() == [[20, 80]]  # 20 + 80 < 110 = 10 + 100
-    assert "lowest negative ELBO: 100" in labelled(axes)
-    assert labelled(axes)["on the front"].get_offsets().tolist() == [
+    assert "lowest negative ELBO: 100" in labeled(axes)
+    assert labeled(axes)["on the Pareto front"].get_offsets().tolist() == [
         [50, 60],
         [5, 130],
         [20, 80],
         [10, 100],
     ]
-    assert labelled(axes)["other trial"].get_offsets().tolist() == [[30, 100], [45, 90]]
+    assert labeled(axes)["other trial"].get_offsets().tolist() == [[30, 100], [45, 90]]
 
 
-def test_chosen_letters_stand_below_and_left_of_their_points():
+def test_letters_are_below_and_left_of_their_points():
     axes = plane()
     letters: dict[str, Any] = {t.get_text(): t for t in axes.texts if t.get_text().isalpha()}
     assert {name: tuple(text.xy) for name, text in letters.items()} == {
@@ -474,11 +473,13 @@ def test_chosen_letters_stand_below_and_left_of_their_points():
         assert box.y1 <= y <= box.y1 + 12
 
 
-def test_trials_have_the_colour_of_their_weight_and_grey_without_one():
+def test_trials_are_colored_by_weight_and_gray_without_one():
     axes = plane(weights=np.array([0.01, 10.0, 0.1, 0.0, 1.0, math.nan]))
-    on_front = labelled(axes)["on the front"].get_facecolor()  # of weights 0.01, 10, 0.1 and 1
+    on_front = labeled(axes)[
+        "on the Pareto front"
+    ].get_facecolor()  # of weights 0.01, 10, 0.1 and 1
     np.testing.assert_allclose(on_front, SHADES(np.array([0, 1, 1 / 3, 2 / 3])), atol=0.02)
-    for color in labelled(axes)["other trial"].get_facecolor():
+    for color in labeled(axes)["other trial"].get_facecolor():
         assert tuple(color) == pytest.approx(to_rgba(style.MIST))
     bar = axes.figure.axes[1]
     assert bar.get_ylabel() == "KL weight"
@@ -486,32 +487,32 @@ def test_trials_have_the_colour_of_their_weight_and_grey_without_one():
     assert len(plane(weights=None).figure.axes) == 1
 
 
-def test_awful_trials_leave_the_plane_to_the_front():
+def test_outliers_outside_the_axes_are_noted():
     rates, distortions = RATES.copy(), DISTORTIONS.copy()
     rates[3], distortions[3], distortions[5] = 5200, 1e6, math.nan
     axes = plane(rates, distortions)
     assert axes.get_xlim()[1] < 60
     assert axes.get_ylim()[1] < 140
     assert (
-        axes.get_title("right") == "1 beyond the frame, up to rate 5,200 and distortion 1,000,000"
+        axes.get_title("right") == "1 outside the axes, up to rate 5,200 and distortion 1,000,000"
     )
     # A trial that the samples show is never outside.
-    shown = plane(rates, distortions, chosen=[3])
+    shown = plane(rates, distortions, labeled=[3])
     assert shown.get_xlim()[1] > 5200
     assert shown.get_title("right") == ""
 
 
-def test_planes_without_points_or_letters_are_refused():
+def test_planes_without_points_or_with_too_many_labels_are_refused():
     nothing = np.full(6, math.nan)
     with pytest.raises(ValueError, match="none of 6 trials has a finite rate"):
         plane(nothing)
-    with pytest.raises(ValueError, match=r"not all chosen trials .* finite .*: \[1, 2, 0\]"):
+    with pytest.raises(ValueError, match=r"labeled trials without a finite .*: \[1, 2, 0\]"):
         plane(np.where(ON_FRONT, nothing, RATES))
-    with pytest.raises(ValueError, match="27 chosen trials are more than there are letters"):
-        plane(chosen=[0] * 27)
+    with pytest.raises(ValueError, match="at most 26 trials can be labeled, got 27"):
+        plane(labeled=[0] * 27)
 
 
-def test_samples_of_the_front_have_their_labels():
+def test_samples_of_the_front_are_labeled():
     images = np.zeros((2, 3, 1, 8, 8), np.float32)
     names = ["A  weight 0.03, 12 latents", "B  " + "x" * 60]
     axes = pareto_front.front_samples_figure(images, names).axes[0]
@@ -526,7 +527,7 @@ def test_samples_of_the_front_have_their_labels():
 # --- that it can be read
 
 
-def hard_tables() -> Iterator[tuple[str, StudyTable]]:
+def extreme_tables() -> Iterator[tuple[str, StudyTable]]:
     """Studies at their extremes."""
     long = [
         "model.decoder.of.a_rather_long_name_of_a_setting_that_goes_on",
@@ -548,8 +549,8 @@ def hard_tables() -> Iterator[tuple[str, StudyTable]]:
     yield "long, negative", table(*named, values=negative, minimize=False, **changes)
 
 
-def hard_figures() -> Iterator[tuple[str, Figure]]:
-    for name, study_table in hard_tables():
+def extreme_figures() -> Iterator[tuple[str, Figure]]:
+    for name, study_table in extreme_tables():
         first, *others = (parameter.name for parameter in study_table.parameters)
         second = others[0] if others else first
         yield f"{name}: history", study.history_figure(study_table)
@@ -571,27 +572,12 @@ def hard_figures() -> Iterator[tuple[str, Figure]]:
     yield "samples", pareto_front.front_samples_figure(images, ["a long label " * 9] * 2)
 
 
-def test_hard_figures_are_drawn_with_no_text_cut_off_or_over_another():
-    for name, figure in hard_figures():
-        figure.draw_without_rendering()
-        notes = [axes._right_title for axes in figure.axes]  # type: ignore[attr-defined]
-        shown = [t for t in (*texts(figure), *notes) if t.get_text()]
-        boxes = [(t.get_text(), t.get_window_extent()) for t in shown]
-        width, height = figure.canvas.get_width_height()
-        for text, box in boxes:
-            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-            assert inside, f"{name}: {text!r} is cut off"
-        # Of what stands askew, the boxes overlap where the letters do not.
-        upright = [
-            (t.get_text(), t.get_window_extent()) for t in shown if t.get_rotation() % 90 == 0
-        ]
-        for (text, box), (other, second) in itertools.combinations(upright, 2):
-            apart_x = box.x1 <= second.x0 + 1 or second.x1 <= box.x0 + 1
-            apart_y = box.y1 <= second.y0 + 1 or second.y1 <= box.y0 + 1
-            assert apart_x or apart_y, f"{name}: {text!r} and {other!r} overlap"
+def test_extreme_studies_are_drawn_without_cut_off_or_overlapping_text():
+    for name, figure in extreme_figures():
+        assert_readable(figure, name)
 
 
-def test_studies_leave_matplotlib_as_it_was_and_load_no_pyplot():
+def test_study_figures_leave_matplotlib_unchanged_and_load_no_pyplot():
     before = dict(matplotlib.rcParams)
     study.slice_figure(table())
     plane()

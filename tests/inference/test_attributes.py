@@ -9,11 +9,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from tests.evaluation.factories import CPU, LABELS, PIXELS
-from tests.figures.test_figures import flat, pictures, texts
 from vaelab.config import ModelSettings, TrainSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData
 from vaelab.data.loader import ImageLoader
-from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.inference import attributes, decoding
 from vaelab.inference.attribute_editing import AttributeEditor
 from vaelab.models.model import Model, build_model
@@ -42,7 +40,7 @@ def test_a_direction_is_the_difference_of_the_two_means():
     torch.testing.assert_close(direction, torch.tensor([0.0, -4.0]))
 
 
-def test_between_two_classes_it_is_the_direction_of_an_attribute():
+def test_the_direction_between_two_classes_is_that_of_an_attribute():
     latents, present = two_clouds()
     direction = attributes.class_direction(latents, present.long(), 0, 1)
     torch.testing.assert_close(direction, attributes.attribute_direction(latents, present))
@@ -50,7 +48,7 @@ def test_between_two_classes_it_is_the_direction_of_an_attribute():
     torch.testing.assert_close(back, -direction)
 
 
-def test_a_step_of_one_takes_a_class_to_the_mean_of_the_other():
+def test_a_step_of_one_shifts_one_class_mean_to_the_other():
     latents, labels = torch.randn(90, LATENT, generator=NOISE), torch.arange(90) % 3
     for own, asked in itertools.product(range(3), repeat=2):
         direction = attributes.class_direction(latents, labels, own, asked)
@@ -58,7 +56,7 @@ def test_a_step_of_one_takes_a_class_to_the_mean_of_the_other():
         torch.testing.assert_close(moved.mean(0), latents[labels == asked].mean(0))
 
 
-def test_all_directions_between_classes_come_at_once():
+def test_all_directions_between_classes_match_single_ones():
     latents, labels = torch.randn(40, LATENT, generator=NOISE), torch.arange(40) % 4
     directions = attributes.class_directions(latents, labels, [2, 0], [0, 1, 2])
     assert directions.shape == (2, 3, LATENT)
@@ -70,7 +68,7 @@ def test_all_directions_between_classes_come_at_once():
 
 @pytest.mark.parametrize(("value", "having"), [(True, 5), (False, 0)])
 def test_an_attribute_that_all_or_none_has_gives_no_direction(value, having):
-    with pytest.raises(ValueError, match=f"without its attribute: {having} of 5 latents have"):
+    with pytest.raises(ValueError, match=f"without the attribute: {having} of 5 latents have"):
         attributes.attribute_direction(torch.ones(5, 2), torch.full((5,), value))
 
 
@@ -80,7 +78,7 @@ def test_a_class_without_latents_gives_no_direction():
         attributes.class_directions(torch.ones(3, 2), labels, [0, 2], [1, 2, 7])
 
 
-def test_steps_count_the_direction_and_none_leaves_the_latents_alone():
+def test_steps_are_multiples_of_the_direction():
     latents, direction = torch.randn(2, LATENT, generator=NOISE), torch.tensor([1.0, 0, -2])
     moved = attributes.shift(latents, direction, (0, 1, -0.5))
     assert moved.shape == (2, 3, LATENT)
@@ -99,7 +97,7 @@ def test_the_effect_size_is_the_gap_in_standard_deviations():
     assert attributes.effect_size(latents, present) == pytest.approx(4.0, abs=6 * 0.017)
 
 
-def test_few_images_with_a_meaningless_attribute_do_not_seem_far_apart():
+def test_a_random_attribute_of_few_images_has_no_effect():
     """Measured on the latents that gave the direction, 10 of 2000 in 256 dimensions lie far out."""
     latents, present = torch.randn(2000, 256, generator=NOISE), torch.arange(2000) < 10
     direction = attributes.attribute_direction(latents, present)
@@ -110,7 +108,7 @@ def test_few_images_with_a_meaningless_attribute_do_not_seem_far_apart():
     assert abs(attributes.effect_size(latents, present)) < 6 / math.sqrt(5)
 
 
-def test_latents_that_do_not_vary_have_no_effect():
+def test_constant_latents_have_no_effect():
     assert attributes.effect_size(torch.full((20, 2), 0.1), torch.arange(20) < 9) == 0.0
 
 
@@ -119,7 +117,7 @@ def test_too_few_latents_have_no_effect_size():
         attributes.effect_size(torch.zeros(10, 2), torch.arange(10) < 3)
 
 
-def test_attributes_come_by_effect_size_and_other_factors_are_none():
+def test_attributes_are_sorted_by_effect_size_and_other_factors_are_skipped():
     generator = torch.Generator().manual_seed(2)
     latents = torch.randn(400, 2, generator=generator)
     weak = latents[:, 1] + torch.randn(400, generator=generator) > 0
@@ -140,7 +138,7 @@ def test_attributes_come_by_effect_size_and_other_factors_are_none():
     assert list(attributes.strongest_attributes(latents, factors, 1)) == [4]
 
 
-def test_the_most_frequent_classes_come_in_their_order():
+def test_the_most_frequent_classes_are_in_ascending_order():
     labels = torch.tensor([3, 3, 3, 0, 1, 1, 5, 5])
     assert attributes.most_frequent(labels, 2) == [1, 3]  # of 1 and 5, both two images, the lower
     assert attributes.most_frequent(labels, 3) == [1, 3, 5]
@@ -148,7 +146,7 @@ def test_the_most_frequent_classes_come_in_their_order():
 
 
 @pytest.mark.parametrize(("count", "limit"), [(7, 10), (10, 10), (19, 10), (162_770, 10_000)])
-def test_rows_are_spread_over_the_whole_file(count, limit):
+def test_rows_are_evenly_spaced(count, limit):
     rows = attributes.subsample_rows(count, limit)
     assert len(rows) == min(count, limit)
     gaps = torch.cat([rows, torch.tensor([count])]).diff()
@@ -162,14 +160,14 @@ def small_model(latents: int = LATENT) -> Model:
     return build_model(chosen, (1, 8, 8)).eval()
 
 
-def test_rows_are_encoded_as_their_images_are():
+def test_encoded_rows_match_encoded_images():
     model, batches = small_model(), ImageLoader(PIXELS, CPU)
     rows = attributes.subsample_rows(len(PIXELS), 1201)  # three parts, the last of one image
     expected = decoding.encode_means(model, batches.gather(rows, NOISE))
     torch.testing.assert_close(attributes.encode_rows(model, batches, rows, NOISE), expected)
 
 
-def test_asking_decodes_the_moved_means():
+def test_editing_decodes_the_shifted_means():
     model, images = small_model(), torch.rand(2, 1, 8, 8, generator=NOISE)
     direction = torch.tensor([1.0, -1, 2])
     asked = attributes.edit(model, images, direction, [0, 1.5])
@@ -224,7 +222,7 @@ def rows_of(data: PreparedData, images: torch.Tensor) -> list[int]:
     return [int((pixels == image).flatten(1).all(1).nonzero()[0]) for image in images]
 
 
-def test_an_image_of_each_class_is_asked_to_be_of_each():
+def test_an_image_of_each_class_is_edited_to_every_class():
     data, model = prepared(), small_model()
     table = asking(data, model).classes(limit=10)
     labels = data.labels("test")
@@ -254,7 +252,7 @@ def test_the_seed_chooses_the_images():
     assert not torch.equal(first, other)
 
 
-def test_a_class_without_a_test_image_is_asked_for_all_the_same():
+def test_a_class_without_a_test_image_is_a_target():
     data = prepared()
     labels = data.labels("test")
     assert labels is not None
@@ -266,14 +264,14 @@ def test_a_class_without_a_test_image_is_asked_for_all_the_same():
     assert table.images.shape[:2] == (9, 12)
 
 
-def test_without_labels_or_with_one_class_nothing_is_asked():
+def test_without_two_classes_there_is_no_class_table():
     assert asking(prepared(labels=False)).classes(10) is None
     assert asking(prepared()).classes(1) is None
     assert asking(prepared()).attributes(8, [0, 1]) is None
     assert asking(prepared(factors=LABELS[:, None])).attributes(8, [0, 1]) is None
 
 
-def test_attributes_are_given_to_images_without_and_taken_from_images_with_them():
+def test_attributes_are_added_to_images_without_and_removed_from_images_with_them():
     bright = PIXELS.mean((1, 2, 3)) > np.median(PIXELS.mean((1, 2, 3)))
     noise = np.random.default_rng(0).random(len(LABELS)) < 0.5
     factors = np.stack([noise, LABELS, bright, LABELS % 2], axis=1).astype(np.int64)
@@ -312,7 +310,7 @@ def test_an_attribute_that_every_test_image_has_is_left_out():
     assert table.columns == [1]
 
 
-def test_images_become_what_was_asked_for():
+def test_edited_images_are_classified_as_their_target():
     """A classifier of real digits reads moved images of a trained model as the asked digit."""
     data = prepared()
     splits = [ImageLoader(data.images(split), CPU) for split in ("train", "test")]
@@ -334,68 +332,3 @@ def test_images_become_what_was_asked_for():
     # By chance 1 of 10 is read as asked. The 9 answers for an image hang together, so only the
     # 100 images count: 0.1 + 6 sqrt(0.1 * 0.9 / 100) = 0.28. It is 0.90.
     assert right.mean() > 0.1 + 6 * math.sqrt(0.1 * 0.9 / TEST_COUNT)
-
-
-# --- figures
-
-
-def labels_of(axis) -> list[str]:
-    return [label.get_text() for label in axis.get_ticklabels()]
-
-
-def test_the_class_figure_has_an_image_a_column_and_an_asked_class_a_row():
-    values = np.arange(8, dtype=np.float32).reshape(2, 4) / 15
-    (axes,) = class_arithmetic_figure(flat(values), ["cat", "owl"], ["cat", "an_owl"]).axes
-    assert labels_of(axes.xaxis) == ["cat", "owl"]
-    assert labels_of(axes.yaxis) == ["image", "decoded", "as cat", "as an owl"]
-    canvas = axes.get_images()[0].get_array()
-    assert canvas is not None
-    for (i, x), (j, y) in itertools.product(
-        enumerate(axes.get_xticks()), enumerate(axes.get_yticks())
-    ):
-        assert canvas[int(y), int(x), 0] == 17 * (4 * i + j)  # 255 / 15 = 17
-
-
-def test_the_attribute_figure_names_attributes_effects_and_steps():
-    given, taken = pictures(6).reshape(2, 3, 1, 8, 8), pictures(6).reshape(2, 3, 1, 8, 8)
-    names = ["Wearing_Hat", "A_name_of_much_more_than_twenty_letters"]
-    (axes,) = attribute_arithmetic_figure(given, taken, [0.0, 1.5], names, [2.04, -0.3]).axes
-    assert labels_of(axes.xaxis) == ["image", "0", "+1.5", "image", "0", "−1.5"]
-    assert labels_of(axes.yaxis) == [
-        "Wearing Hat   effect 2.0",
-        "A name of much more…   effect −0.3",
-    ]
-
-
-@pytest.mark.parametrize(("classes", "side"), [(2, 8), (10, 8), (10, 28), (10, 64)])
-@pytest.mark.parametrize("name", ["{}", "a rather long name of class {}"])
-def test_class_figures_can_be_read(classes, side, name):
-    images = pictures(classes * (classes + 2), 1, side, side)
-    names = [name.format(k) for k in range(classes)]
-    figure = class_arithmetic_figure(
-        images.reshape(classes, classes + 2, 1, side, side), names, names
-    )
-    assert_readable(figure)
-
-
-@pytest.mark.parametrize(("rows", "side"), [(1, 8), (8, 64), (40, 64)])
-def test_attribute_figures_can_be_read(rows, side):
-    images = pictures(rows * 5, 3, side, side).reshape(rows, 5, 3, side, side)
-    names = [f"a rather long name of attribute {k}" for k in range(rows)]
-    sizes = np.linspace(9, -1, rows).tolist()
-    steps = (0.0, 0.5, 1.0, 1.5)
-    assert_readable(attribute_arithmetic_figure(images, images, steps, names, sizes))
-
-
-def assert_readable(figure) -> None:
-    """No text is cut off or lies over another."""
-    figure.draw_without_rendering()
-    boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure) if t.get_text()]
-    width, height = figure.canvas.get_width_height()
-    for text, box in boxes:
-        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-        assert inside, f"{text!r} is cut off"
-    for (text, box), (other, second) in itertools.combinations(boxes, 2):
-        apart_x = box.x1 <= second.x0 + 1 or second.x1 <= box.x0 + 1
-        apart_y = box.y1 <= second.y0 + 1 or second.y1 <= box.y0 + 1
-        assert apart_x or apart_y, f"{text!r} and {other!r} overlap"

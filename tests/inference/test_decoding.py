@@ -28,7 +28,7 @@ def test_reconstructions_are_decoded_posterior_means():
     torch.testing.assert_close(decoding.reconstructions(model, images), expected)
 
 
-def test_pictures_lie_in_the_unit_interval_and_carry_no_gradient():
+def test_decoded_images_are_in_the_unit_interval_and_have_no_gradient():
     model = make_model(gaussian_mean="linear")
     wild = 100 * torch.randn(2, 3, LATENTS, generator=torch.Generator().manual_seed(0))
     raw = model.decode(wild).mean
@@ -39,7 +39,7 @@ def test_pictures_lie_in_the_unit_interval_and_carry_no_gradient():
     assert not pictures.requires_grad
 
 
-def test_parts_make_the_same_pictures_as_the_whole():
+def test_decoding_in_batches_changes_nothing():
     model = make_model()
     latents = model.prior(1203, torch.Generator().manual_seed(1))  # three parts, the last short
     torch.testing.assert_close(decoding.decode_means(model, latents), model.decode(latents).mean)
@@ -69,7 +69,7 @@ def test_interpolations_end_exactly_at_the_encoded_means(path, steps):
     torch.testing.assert_close(pictures[:, -1], decoding.reconstructions(model, second))
 
 
-def test_the_spherical_path_keeps_the_norm_and_goes_at_a_constant_angle():
+def test_the_spherical_path_has_constant_norm_and_angular_speed():
     noise = torch.randn(2, 6, 20, generator=torch.Generator().manual_seed(0))
     first, second = 3 * torch.nn.functional.normalize(noise, dim=-1)
     way = decoding.interpolate(first, second, 9)
@@ -95,7 +95,7 @@ def test_the_spherical_path_falls_back_to_the_line(first, second):
     torch.testing.assert_close(way, decoding.interpolate(*ends, 5, "linear"))
 
 
-def test_nearly_parallel_vectors_are_no_source_of_error():
+def test_nearly_parallel_vectors_are_interpolated_exactly():
     # At small angles the arc differs from the line by angle^2 / 8 of the length at most.
     first = torch.tensor([[1.0, 0.0]])
     for angle in (1e-6, 1e-4, 1e-3, 1e-2):
@@ -105,7 +105,7 @@ def test_nearly_parallel_vectors_are_no_source_of_error():
         torch.testing.assert_close(middle, exact, atol=2e-7, rtol=0)
 
 
-def test_most_kl_orders_dimensions_and_breaks_ties_by_index():
+def test_top_kl_dimensions_are_sorted_and_ties_are_by_index():
     kl = torch.tensor([0.5, 2.0, 0.5, 3.0])
     assert decoding.top_kl_dimensions(kl, 3) == [3, 1, 0]
     assert decoding.top_kl_dimensions(kl, 10) == [3, 1, 0, 2]
@@ -121,7 +121,7 @@ def test_a_traversal_varies_its_dimension_only():
     assert torch.equal(latents[1, :, 1:], centre[1:].expand(5, 2))
 
 
-def test_traversals_go_through_the_prior_mean_or_the_image():
+def test_traversals_are_around_the_prior_mean_or_the_image():
     model, image = make_model(), make_images(1)[0]
     around_prior = decoding.traversals(model, [3, 1], steps=7)
     assert around_prior.shape == (2, 7, *SHAPE)
@@ -133,7 +133,7 @@ def test_traversals_go_through_the_prior_mean_or_the_image():
     torch.testing.assert_close(around_image[0, 1], decoding.decode_means(model, centre[None])[0])
 
 
-def test_the_manifold_lies_at_the_gaussian_quantiles():
+def test_the_manifold_is_at_the_gaussian_quantiles():
     latents = decoding.manifold_latents(20, 4, (3, 1))
     # Phi^-1(0.5 / 20) = -1.959964 (the 2.5% point); the first dimension grows to the right,
     # the second one upwards.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.evaluation.factories import CPU, LABELS, PIXELS, TRAIN, data
-from tests.evaluation.test_models import model
+from tests.evaluation.factories import CPU, LABELS, PIXELS, TRAIN, make_data
+from tests.evaluation.test_models import make_objective_model
 from vaelab.config import EvaluateSettings, ModelSettings
 from vaelab.data.dataset import DatasetInfo
 from vaelab.evaluation import GROUPS, Evaluation, EvaluationData, evaluate
@@ -71,7 +71,7 @@ def known() -> EvaluationData:
     # Enough to fix a factor's value among test images too.
     several = slice(300, 600)
     return replace(
-        data(256, test=several), train_factors=factors[TRAIN], test_factors=factors[several]
+        make_data(256, test=several), train_factors=factors[TRAIN], test_factors=factors[several]
     )
 
 
@@ -83,7 +83,7 @@ def measured(name: str) -> tuple[Model, Evaluation]:
     """
     few = {"importance_samples": 4, "annealing_images": 2, "annealing_chains": 2}
     chosen = EvaluateSettings.model_validate({**few, "annealing_temperatures": 3, "samples": 40})
-    classifier, untrained = build_classifier((1, 8, 8), 10).eval(), model(name)
+    classifier, untrained = build_classifier((1, 8, 8), 10).eval(), make_objective_model(name)
     left_out = set() if name in ("vae", "autoencoder", "gan") else {"annealing"}
     groups = set(GROUPS) - left_out
     return untrained, evaluate(untrained, known(), chosen, CPU, classifier, groups)

@@ -34,7 +34,7 @@ def disentanglement_by_loops(importance: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (7, 3), (3, 9)])
-def test_scores_are_the_loops(shape):
+def test_scores_match_the_loops(shape):
     rng = np.random.default_rng(0)
     for _ in range(20):
         importance = rng.exponential(size=shape) * (rng.uniform(size=shape) < 0.6)
@@ -64,7 +64,7 @@ def test_scores_of_known_importances(importance, expected):
     assert all(0 <= score <= 1 for score in found)
 
 
-def test_scores_need_two():
+def test_scores_need_two_factors_and_two_dimensions():
     with pytest.raises(ValueError, match="at least two factors and two latent dimensions"):
         disentanglement(np.ones((3, 1)))
     with pytest.raises(ValueError, match="at least two factors and two latent dimensions"):
@@ -90,14 +90,14 @@ def test_importance_on_the_training_images_is_the_decrease_of_gini_impurity():
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.1, 0.5])
-def test_noise_counts_for_nothing_however_hard_a_factor_is_to_read(scale):
+def test_noise_has_no_importance_however_hard_a_factor_is_to_predict(scale):
     train, test = with_noise(TRAIN, scale, 4, seed=1), with_noise(TEST, scale, 4, seed=2)
     found, accuracy = importance_of(train, test)
     assert (found == np.eye(7)[:, :3]).all()
     assert (accuracy == 1) == (scale < 0.5)
 
 
-def test_importance_of_a_duplicated_code_is_shared():
+def test_importance_of_duplicated_dimensions_is_shared():
     found, accuracy = importance_of(duplicated(TRAIN), duplicated(TEST))
     # Of two equal dimensions chance chooses one at each of about 20 (V - 1) splits.
     assert found == pytest.approx(np.concatenate([np.eye(3), np.eye(3)]) / 2, abs=0.3)
@@ -108,7 +108,7 @@ def test_importance_of_a_duplicated_code_is_shared():
     assert accuracy == 1
 
 
-def test_importance_of_a_turned_pair_is_shared():
+def test_importance_of_a_rotated_pair_is_shared():
     found, _ = importance_of(turned(perfect(TRAIN), 1, 2), turned(perfect(TEST), 1, 2))
     assert found[:, 0].tolist() == [1, 0, 0]
     assert found[1:, 1:] == pytest.approx(np.full((2, 2), 0.5), abs=0.2)
@@ -119,7 +119,7 @@ def test_importance_of_a_turned_pair_is_shared():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_useless_codes_have_no_importance(seed):
+def test_useless_latents_have_no_importance(seed):
     train, test = noise(len(TRAIN), 5, seed), noise(len(TEST), 5, seed + 10)
     found, accuracy = importance_of(train, test, seed)
     assert not found.any()
@@ -128,7 +128,7 @@ def test_useless_codes_have_no_importance(seed):
     assert abs(accuracy - sum(1 / v for v in SIZES) / 3) < STANDARD_ERRORS * error
 
 
-def test_a_factor_that_cannot_be_read_has_no_column():
+def test_an_unpredictable_factor_has_no_importance():
     train, test = perfect(TRAIN), perfect(TEST)
     train[:, 1], test[:, 1] = noise(len(TRAIN), 1, 1)[:, 0], noise(len(TEST), 1, 2)[:, 0]
     found, _ = importance_of(train, test)
@@ -136,7 +136,7 @@ def test_a_factor_that_cannot_be_read_has_no_column():
     assert (disentanglement(found), completeness(found)) == (1, 1)
 
 
-def test_a_constant_code_has_no_importance():
+def test_a_constant_dimension_has_no_importance():
     train, test = perfect(TRAIN), perfect(TEST)
     train[:, 2], test[:, 2] = 0.1, 0.1
     found, accuracy = importance_of(train, test)
@@ -144,7 +144,7 @@ def test_a_constant_code_has_no_importance():
     assert accuracy < 1
 
 
-def test_what_is_read_is_scored_on_test():
+def test_importance_and_accuracy_are_measured_on_test():
     # Those who had seen test's values would follow them; these follow train's.
     wrong = (TEST + 1) % SIZES
     found, accuracy = dci_importance(
@@ -155,7 +155,7 @@ def test_what_is_read_is_scored_on_test():
 
 
 @pytest.mark.parametrize(("train_lacks", "test_lacks"), [(1, 0), (3, 2), (2, 3)])
-def test_values_that_only_one_split_has(train_lacks, test_lacks):
+def test_values_missing_in_one_split_are_handled(train_lacks, test_lacks):
     train, test = TRAIN.copy(), TEST.copy()
     train[TRAIN[:, 2] == train_lacks, 2] = test_lacks
     test[TEST[:, 2] == test_lacks, 2] = train_lacks
@@ -168,7 +168,7 @@ def test_values_that_only_one_split_has(train_lacks, test_lacks):
     assert accuracy == pytest.approx((2 + told) / 3)
 
 
-def test_one_seed_one_importance():
+def test_the_seed_determines_the_importance():
     train, test = with_noise(TRAIN, 0.5, 2, seed=1), with_noise(TEST, 0.5, 2, seed=2)
     train, test = turned(train), turned(test)
     (first, _), (again, _), (other, _) = (importance_of(train, test, s) for s in (0, 0, 1))

@@ -42,21 +42,21 @@ def score_by_loops(train: np.ndarray, test: np.ndarray) -> float:
     return float(right / LOOPS)
 
 
-def test_score_of_perfect_codes_is_1():
+def test_score_of_perfect_latents_is_1():
     assert score(perfect(TRAIN), perfect(TEST)) == 1
     assert score(beside_noise(perfect(TRAIN), 1), beside_noise(perfect(TEST), 2)) == 1
 
 
-def test_score_of_duplicated_codes_is_1():
+def test_score_of_duplicated_latents_is_1():
     assert score(duplicated(TRAIN), duplicated(TEST)) == 1
 
 
-def test_score_of_useless_codes_is_that_of_guessing():
+def test_score_of_useless_latents_is_at_chance():
     scores = [score(noise(1_000, 6, s), noise(1_000, 6, s + 100), s) for s in range(12)]
     assert_mean(torch.tensor(scores), 1 / 3)
 
 
-def test_score_of_a_turned_pair_is_that_of_the_loops():
+def test_score_of_a_rotated_pair_matches_the_loops():
     """With scales that differ, and are divided out."""
     pairs = ((turned(perfect(f), 1, 2), noise(1_000, 3, s)) for s, f in enumerate((TRAIN, TEST)))
     train, test = ((codes + 0.5 * blur) * [1, 5, 0.3] for codes, blur in pairs)
@@ -68,7 +68,7 @@ def test_score_of_a_turned_pair_is_that_of_the_loops():
     assert 5_000 * found == pytest.approx(round(5_000 * found), abs=1e-9)
 
 
-def test_every_value_is_fixed_as_often():
+def test_every_value_is_fixed_equally_often():
     """Dimension 0 is still where factor 0 is 1, in 3 of 10 images; dimension 1 is factor 1."""
     factors = np.stack([np.arange(2_000) % 10 < 3, np.arange(2_000) // 10 % 2], 1).astype(np.int64)
     codes = noise(2_000, 2)
@@ -83,7 +83,7 @@ def test_every_value_is_fixed_as_often():
     assert low < found < high
 
 
-def test_votes_are_fitted_on_train_and_counted_on_test():
+def test_votes_are_fitted_on_train_and_scored_on_test():
     assert score(perfect(TRAIN), perfect(TEST)[:, [1, 2, 0]]) == 0
 
 
@@ -97,7 +97,7 @@ def test_variance_is_relative_to_that_of_all_images():
 
 @pytest.mark.parametrize("largest", [0.01, 1, 100])
 @pytest.mark.parametrize(("share", "alive"), [(0.04, False), (0.06, True)])
-def test_dead_dimensions_have_no_vote(share, alive, largest):
+def test_inactive_dimensions_have_no_vote(share, alive, largest):
     scale = largest / USELESS[0].std(0).max()
     train, test = scale * USELESS[0], scale * USELESS[1]
     assert score(train, test) < 0.45
@@ -115,7 +115,7 @@ def test_constant_dimensions_have_no_vote():
     assert factor_vae_score(constant, TRAIN, constant, TEST, np.random.default_rng(0)) is None
 
 
-def test_score_of_a_single_live_dimension_is_that_of_guessing():
+def test_score_of_a_single_active_dimension_is_at_chance():
     train, test = 0 * perfect(TRAIN), 0 * perfect(TEST)
     train[:, 1], test[:, 1] = perfect(TRAIN)[:, 1], perfect(TEST)[:, 1]
     # It has every vote, and stands for the factor that by chance had the most.
@@ -132,7 +132,7 @@ def test_groups_need_64_images(few):
     assert factor_vae_score(perfect(enough), enough, perfect(enough), enough, rng) == 1
 
 
-def test_the_images_of_a_group_are_different():
+def test_groups_are_sampled_without_replacement():
     # All 64 images of a value are each time its group, so even in noise its vote is certain.
     factors, codes = grid(2, 2, repeats=32), noise(128, 6, seed=0)
     spread = codes / codes.std(0)
@@ -148,7 +148,7 @@ def test_values_of_few_images_are_not_fixed():
     assert factor_vae_score(perfect(factors), factors, perfect(factors), factors, rng) == 1
 
 
-def test_a_factor_without_a_frequent_value_leaves_no_score():
+def test_a_factor_without_a_frequent_value_gives_no_score():
     factors = np.concatenate([grid(2, 2, repeats=50), np.arange(200)[:, None] // 20], 1)
     rng, codes = np.random.default_rng(0), perfect(factors)
     assert factor_vae_score(codes, factors, codes, factors, rng) is None

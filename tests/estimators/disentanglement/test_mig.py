@@ -36,23 +36,23 @@ def information_by_loops(code: np.ndarray, factor: np.ndarray) -> float:
     return total
 
 
-def test_information_of_a_perfect_code_is_the_factors_entropy():
+def test_information_of_perfect_latents_is_the_entropy_of_the_factor():
     information = factor_information(perfect(FACTORS)[:, [2, 0, 1]], FACTORS)
     # Factor k is in dimension (k + 1) % 3; on a whole grid the others know nothing of it.
     expected = [[0, math.log(2), 0], [0, 0, math.log(4)], [math.log(5), 0, 0]]
     assert information == pytest.approx(np.array(expected), abs=1e-12)
 
 
-def test_gap_of_a_perfect_code_is_1():
+def test_gap_of_perfect_latents_is_1():
     codes = np.concatenate([perfect(FACTORS), np.zeros((len(FACTORS), 2))], 1)
     assert gap(codes, FACTORS) == pytest.approx(1, abs=1e-12)
 
 
-def test_gap_of_a_duplicated_code_is_0():
+def test_gap_of_duplicated_latents_is_0():
     assert gap(duplicated(FACTORS), FACTORS) == pytest.approx(0, abs=1e-12)
 
 
-def test_gap_of_a_turned_pair():
+def test_gap_of_a_rotated_pair():
     factors = grid(2, 2, repeats=5)
     information = factor_information(turned(perfect(factors)), factors)
     # v1 - v2 and v1 + v2 are 0 half of the time, where they leave v1 open, and else tell it.
@@ -66,7 +66,7 @@ def test_gap_of_one_dimension_for_two_factors():
     assert gap(codes, factors) == pytest.approx(1)
 
 
-def test_gap_to_a_noisy_second_code():
+def test_gap_to_a_noisy_second_dimension():
     # Of 10 images of each value the second code has 3 of the other value.
     factor = np.repeat([0, 1], 10)
     flipped = np.where(np.arange(20) % 10 < 3, 1 - factor, factor)
@@ -94,7 +94,7 @@ def test_twenty_bins_hold_no_more_than_ln_20(values, share):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_information_is_the_loop_and_that_of_scikit_learn(dtype):
+def test_information_matches_a_loop_and_scikit_learn(dtype):
     rng = np.random.default_rng(0)
     factors = np.stack([rng.choice([-3, 7, 50], 200, p=[0.7, 0.2, 0.1]), rng.integers(0, 9, 200)])
     codes = (rng.normal(size=(200, 4)) + factors[[0, 1, 1, 0]].T * [0.1, 0.3, 1, 0]).astype(dtype)
@@ -106,7 +106,7 @@ def test_information_is_the_loop_and_that_of_scikit_learn(dtype):
             assert found[k, j] == pytest.approx(expected, abs=1e-12)
 
 
-def test_information_knows_no_sign_scale_or_place():
+def test_information_is_invariant_to_sign_scale_and_shift():
     codes, factors = noise(500, 3), drawn(500, 3, 7)
     codes[:, 1] += factors[:, 1]
     expected = factor_information(codes, factors)
@@ -115,7 +115,7 @@ def test_information_knows_no_sign_scale_or_place():
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_information_knows_no_names_of_values():
+def test_information_is_invariant_to_relabeling_of_values():
     codes, factors = noise(500, 3), drawn(500, 4)
     names = np.array([10**12, -5, 0, 3])
     expected = pytest.approx(factor_information(codes, factors), abs=1e-12)
@@ -123,7 +123,7 @@ def test_information_knows_no_names_of_values():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e30])
-def test_information_of_a_constant_code_is_0(value):
+def test_information_of_a_constant_dimension_is_0(value):
     codes = np.full((300, 2), value, np.float32)
     assert (factor_information(codes, drawn(300, 2, 40)) == 0).all()
 
@@ -154,7 +154,7 @@ def test_an_outlier_lowers_the_gap():
     assert gap(codes, factors) < 0.1
 
 
-def test_gaps_refuse_what_has_none():
+def test_undefined_gaps_are_refused():
     with pytest.raises(ValueError, match="at least two latent dimensions"):
         gap(noise(10, 1), drawn(10, 3))
     with pytest.raises(ValueError, match="a factor of one value has no entropy"):

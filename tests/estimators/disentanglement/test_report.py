@@ -43,7 +43,7 @@ def expected() -> DisentanglementReport:
     return report(*MIXED)
 
 
-def test_a_perfect_code():
+def test_report_of_perfect_latents():
     found = report(perfect(TRAIN), perfect(TEST))
     assert found.metrics == pytest.approx(
         {
@@ -63,7 +63,7 @@ def test_a_perfect_code():
     assert found.mutual_information == pytest.approx(entropies, abs=0.01)
 
 
-def test_a_useless_code():
+def test_report_of_useless_latents():
     found = report(noise(COUNT, 5, 1), noise(COUNT, 5, 2)).metrics
     assert set(found) == NAMES
     assert found["dci_disentanglement"] == found["dci_completeness"] == 0
@@ -73,7 +73,7 @@ def test_a_useless_code():
     assert found["factor_vae_score"] == pytest.approx(1 / 3, abs=0.15)
 
 
-def test_a_duplicated_code():
+def test_report_of_duplicated_latents():
     found = report(duplicated(TRAIN), duplicated(TEST)).metrics
     assert found["mutual_information_gap"] == pytest.approx(0, abs=1e-12)
     assert found["sap_score"] == 0
@@ -82,7 +82,7 @@ def test_a_duplicated_code():
     assert [found[name] for name in one] == [1, 1, 1]
 
 
-def test_what_is_fitted_is_fitted_on_train():
+def test_fits_are_made_on_train():
     found = disentanglement_metrics(perfect(TRAIN), TRAIN, perfect(TEST), (TEST + 1) % SIZES, 0)
     # The names of test's values are others, which information does not mind, nor do votes.
     assert found.metrics["mutual_information_gap"] == pytest.approx(1, abs=0.02)
@@ -92,13 +92,13 @@ def test_what_is_fitted_is_fitted_on_train():
     assert found.metrics["sap_score"] < 0.1
 
 
-def test_dimensions_that_change_places_after_training():
+def test_dimensions_permuted_between_train_and_test_lower_the_fitted_metrics():
     found = report(perfect(TRAIN), perfect(TEST)[:, [1, 2, 0]])
     assert found.metrics["factor_vae_score"] == 0
     assert found.metrics["mutual_information_gap"] == pytest.approx(1, abs=0.02)
 
 
-def test_turning_lowers_everything_but_what_can_be_read():
+def test_rotation_lowers_every_metric_but_informativeness():
     straight = report(perfect(TRAIN), perfect(TEST)).metrics
     codes = [turned(turned(perfect(f), 0, 1), 1, 2) for f in (TRAIN, TEST)]
     found = report(codes[0], codes[1]).metrics
@@ -107,7 +107,7 @@ def test_turning_lowers_everything_but_what_can_be_read():
     assert found["dci_informativeness"] > 0.95
 
 
-def test_a_dead_dimension_takes_nothing_away():
+def test_a_constant_dimension_changes_no_metric():
     dead = np.zeros((COUNT, 2))
     codes = [np.concatenate([perfect(f), dead + 0.1], 1) for f in (TRAIN, TEST)]
     found, without = report(codes[0], codes[1]), report(perfect(TRAIN), perfect(TEST))
@@ -119,7 +119,7 @@ def test_a_dead_dimension_takes_nothing_away():
 @pytest.mark.parametrize(
     ("scale", "shift"), [(1e-20, 0), (-1, 3), (1e9, -1e9)], ids=["tiny", "turned_over", "large"]
 )
-def test_scale_sign_and_place_of_codes_do_not_matter(expected, scale, shift):
+def test_metrics_are_invariant_to_scale_sign_and_shift(expected, scale, shift):
     found = report(scale * MIXED[0] + shift, scale * MIXED[1] + shift)
     assert found.mutual_information == pytest.approx(expected.mutual_information, abs=1e-9)
     # A forest turned over draws other thresholds.
@@ -127,7 +127,7 @@ def test_scale_sign_and_place_of_codes_do_not_matter(expected, scale, shift):
     assert found.metrics == pytest.approx(expected.metrics, abs=0.06)
 
 
-def test_the_order_of_dimensions_does_not_matter(expected):
+def test_metrics_are_invariant_to_the_order_of_dimensions(expected):
     order = [3, 2, 4, 0, 1]
     found = report(MIXED[0][:, order], MIXED[1][:, order])
     assert found.mutual_information == pytest.approx(expected.mutual_information[:, order])
@@ -137,7 +137,7 @@ def test_the_order_of_dimensions_does_not_matter(expected):
     assert all(found.metrics[n] == pytest.approx(expected.metrics[n], abs=1e-12) for n in exact)
 
 
-def test_the_order_of_factors_does_not_matter(expected):
+def test_metrics_are_invariant_to_the_order_of_factors(expected):
     order = [2, 0, 1]
     found = disentanglement_metrics(MIXED[0], TRAIN[:, order], MIXED[1], TEST[:, order], 0)
     assert found.mutual_information == pytest.approx(expected.mutual_information[order])
@@ -145,13 +145,13 @@ def test_the_order_of_factors_does_not_matter(expected):
     assert found.metrics == pytest.approx(expected.metrics, abs=0.06)
 
 
-def test_the_names_of_values_do_not_matter(expected):
+def test_metrics_are_invariant_to_relabeling_of_values(expected):
     names = np.array([-7, 0, 1000, 10**15])
     found = disentanglement_metrics(MIXED[0], names[TRAIN], MIXED[1], names[TEST], 0)
     assert found.metrics == pytest.approx(expected.metrics, abs=1e-12)
 
 
-def test_one_seed_one_report(expected):
+def test_the_seed_determines_the_report(expected):
     first, again, other = expected, report(*MIXED), report(*MIXED, seed=1)
     assert first.metrics == again.metrics
     assert (first.importance == again.importance).all()
@@ -160,7 +160,7 @@ def test_one_seed_one_report(expected):
     assert first.metrics == pytest.approx(other.metrics, abs=0.06)
 
 
-def test_single_precision_is_enough(expected):
+def test_single_and_double_precision_agree(expected):
     found = report(MIXED[0].astype(np.float32), MIXED[1].astype(np.float32))
     assert found.metrics == pytest.approx(expected.metrics, abs=0.02)
     assert found.mutual_information.dtype == found.importance.dtype == np.float64
@@ -181,7 +181,7 @@ def test_factors_that_do_not_vary_are_left_out(split):
     assert found.mutual_information.shape == (2, 5)
 
 
-def test_of_one_dimension():
+def test_report_of_one_dimension():
     found = report(MIXED[0][:, :1], MIXED[1][:, :1])
     assert set(found.metrics) == {"dci_disentanglement", *INFORMATIVENESS}
     assert (found.mutual_information.shape, found.importance.shape) == ((3, 1), (1, 3))
@@ -189,20 +189,20 @@ def test_of_one_dimension():
     assert found.metrics["dci_disentanglement"] == 1
 
 
-def test_of_one_factor():
+def test_report_of_one_factor():
     found = disentanglement_metrics(MIXED[0], TRAIN[:, :1], MIXED[1], TEST[:, :1], 0)
     assert set(found.metrics) == NAMES - {"dci_disentanglement", "factor_vae_score"}
     assert found.metrics["dci_completeness"] == 1
 
 
-def test_of_no_factor_that_varies():
+def test_report_without_a_varying_factor():
     same = np.ones((COUNT, 2), np.int64)
     found = disentanglement_metrics(MIXED[0], same, MIXED[1], same, 0)
     assert (found.metrics, found.factors) == ({}, ())
     assert (found.mutual_information.shape, found.importance.shape) == ((0, 5), (5, 0))
 
 
-def test_two_valued_attributes_of_unequal_frequency():
+def test_report_of_binary_attributes_of_unequal_frequency():
     def attributes(seed: int) -> np.ndarray:
         frequencies = np.array([0.5, 0.3, 0.2])
         uniform = np.random.default_rng(seed).uniform(size=(COUNT, 3))
@@ -219,7 +219,7 @@ def test_two_valued_attributes_of_unequal_frequency():
 
 
 @pytest.mark.parametrize("count", [2, 5, 20])
-def test_of_few_images(count):
+def test_report_of_few_images(count):
     train, test = drawn(count, *SIZES, seed=5), drawn(count, *SIZES, seed=6)
     train[:2], test[:2] = [[0, 0, 0], [1, 1, 1]], [[0, 0, 0], [1, 1, 1]]
     found = disentanglement_metrics(noise(count, 4, 5), train, noise(count, 4, 6), test, 0)
@@ -228,7 +228,7 @@ def test_of_few_images(count):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
-def test_codes_all_constant(value):
+def test_report_of_constant_latents(value):
     same = np.full((COUNT, 3), value)
     found = report(same, same)
     zero = ("mutual_information_gap", "dci_disentanglement", "dci_completeness", "sap_score")
@@ -238,7 +238,7 @@ def test_codes_all_constant(value):
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 @pytest.mark.parametrize("split", [0, 1])
-def test_codes_that_are_not_finite_are_refused(wrong, split):
+def test_latents_that_are_not_finite_are_refused(wrong, split):
     codes = [codes.copy() for codes in MIXED]
     codes[split][7, 1] = wrong
     with pytest.raises(ValueError, match="latents must be finite"):

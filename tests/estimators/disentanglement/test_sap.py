@@ -16,7 +16,7 @@ def score(codes: np.ndarray) -> float:
     return sap_score(codes, FACTORS, codes, FACTORS)
 
 
-def test_accuracies_of_a_perfect_code():
+def test_accuracies_of_perfect_latents():
     codes = perfect(FACTORS)[:, [2, 0, 1]]
     found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
     # Factor k is in dimension (k + 1) % 3; by the others, on a whole grid, one value is guessed.
@@ -24,15 +24,15 @@ def test_accuracies_of_a_perfect_code():
     assert found == pytest.approx(np.array(expected))
 
 
-def test_score_of_a_perfect_code():
+def test_score_of_perfect_latents():
     assert score(perfect(FACTORS)) == pytest.approx(1 - np.mean([1 / v for v in SIZES]))
 
 
-def test_score_of_a_duplicated_code_is_0():
+def test_score_of_duplicated_latents_is_0():
     assert score(duplicated(FACTORS)) == 0
 
 
-def test_score_falls_as_a_pair_is_turned():
+def test_score_falls_as_a_pair_is_rotated():
     # Factor 0 keeps its gap of 1/2, and the others lose most of theirs, of 3/4 and 4/5.
     assert 0.5 / 3 <= score(turned(perfect(FACTORS), 1, 2)) < (0.5 + 0.25 + 0.25) / 3
     factors = grid(2, 2, repeats=3)
@@ -53,7 +53,7 @@ def test_score_of_one_dimension_for_two_factors():
 
 
 @pytest.mark.parametrize("values", [3, 32, 40])
-def test_middle_values_are_read(values):
+def test_middle_values_are_predicted(values):
     factors = grid(values, repeats=6)
     codes = np.concatenate([perfect(factors), 0 * perfect(factors)], 1)
     found = single_dimension_accuracies(codes, factors, codes, factors)
@@ -78,7 +78,7 @@ def guesses_by_trying(code: np.ndarray, factor: np.ndarray, test: np.ndarray) ->
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1])
-def test_a_two_valued_attribute_is_read_by_one_threshold(share):
+def test_a_binary_attribute_is_predicted_by_one_threshold(share):
     rng = np.random.default_rng(0)
     train, test = (rng.uniform(size=(300, 1)) < share).astype(np.int64), np.arange(200)[:, None] % 2
     codes = train * [1, -2, 0] + rng.normal(size=(300, 3))
@@ -91,7 +91,7 @@ def test_a_two_valued_attribute_is_read_by_one_threshold(share):
     assert found[1] > found[0] > found[2]
 
 
-def test_accuracy_weighs_values_the_same():
+def test_accuracy_weights_values_equally():
     train = np.repeat([0, 1], [50, 50])[:, None]
     test = np.repeat([0, 1], [90, 10])[:, None]
     # In test 1 of 10 images of value 1 looks like it, and all of value 0 look right.
@@ -101,7 +101,7 @@ def test_accuracy_weighs_values_the_same():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
-def test_a_constant_code_guesses(value):
+def test_a_constant_dimension_is_at_chance(value):
     codes = np.full((len(FACTORS), 2), value)
     found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
     assert found == pytest.approx(np.array([[1 / v] * 2 for v in SIZES]))
@@ -125,7 +125,7 @@ def test_thresholds_are_fitted_on_train():
     assert np.diag(found).tolist() == [0, 0, 0]
 
 
-def test_a_value_that_train_lacks_is_never_right():
+def test_a_value_missing_in_train_is_never_predicted():
     train, test = grid(3, repeats=4), grid(4, repeats=4)
     found = single_dimension_accuracies(1.0 * train, train, 1.0 * test, test)
     assert found == pytest.approx(np.array([[3 / 4]]))
