@@ -106,7 +106,7 @@ def start_runs(store: Store, study: Study, settings: Settings) -> StudyRuns:
 
 
 def reconcile(worker: StudyRuns, study: Study, settings: Settings) -> dict[str, Run]:
-    """Let a worker reconcile the runs; return the trials' runs, of which each key has one."""
+    """Reconcile the runs with a worker; return the trials' runs, of which each key has one."""
     worker.reconcile(ended_runs(study, settings))
     worker.close()
     assert not worker.writer.unavailable

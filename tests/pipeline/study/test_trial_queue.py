@@ -540,7 +540,7 @@ def test_no_other_trial_takes_the_place_of_one_that_is_run_again(
     pool = ThreadPoolExecutor(1)
 
     def in_between(study: Study, trial: FrozenTrial) -> None:
-        """Let another worker run before the trial is queued again."""
+        """Run another worker before the trial is queued again."""
         coming = pool.submit(work, other, 1, draw, 60)
         with contextlib.suppress(TimeoutError):
             coming.result(0.5)
