@@ -1,13 +1,14 @@
 """Likelihoods: the meaning of each setting, and losses in nats of a normalized distribution."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests.oracles import gaussian_posterior
-from vaelab.config import ModelSettings
+from vaelab.config import DENSITIES, ModelSettings
 from vaelab.models.distributions import (
     Bernoulli,
     ContinuousBernoulli,
@@ -169,3 +170,9 @@ def test_initial_outputs_have_the_mean_image_as_their_mean(likelihood, gaussian_
 def test_initial_outputs_are_finite_where_pixels_are_always_black_or_white():
     built = build_likelihood(ModelSettings(likelihood="bernoulli"), 2)
     assert built.initial_outputs(torch.tensor([[[0.0, 1.0]]])).isfinite().all()
+
+
+def test_the_settings_know_which_likelihoods_are_densities():
+    names = get_args(ModelSettings.model_fields["likelihood"].annotation)
+    built = {name: build_likelihood(ModelSettings(likelihood=name), PIXELS) for name in names}
+    assert {name for name, found in built.items() if found.pixels == "density"} == set(DENSITIES)

@@ -29,6 +29,7 @@ from vaelab.config.section import (
     reason,
 )
 from vaelab.config.sections import (
+    DENSITIES,
     DataSettings,
     EvaluateSettings,
     MachineSettings,
@@ -43,6 +44,7 @@ from vaelab.config.yaml_file import read_yaml
 
 __all__ = [
     "AUTO",
+    "DENSITIES",
     "Activation",
     "ArtifactError",
     "CodebookSize",
@@ -165,10 +167,10 @@ def flatten(settings: Settings) -> dict[str, Any]:
 
 def _check_pixels(data: DataSettings, model: ModelSettings) -> None:
     likelihood = model.likelihood
-    if data.dequantize and likelihood not in ("gaussian", "continuous_bernoulli"):
+    if data.dequantize and likelihood not in DENSITIES:
         raise ValueError(
-            "data.dequantize needs a density on [0, 1]: set model.likelihood to gaussian or "
-            f"continuous_bernoulli (it is {likelihood})"
+            f"data.dequantize needs a density on [0, 1]: set model.likelihood to "
+            f"{' or '.join(DENSITIES)} (it is {likelihood})"
         )
     if data.dequantize and data.binarization != "none":
         raise ValueError("data.dequantize and data.binarization exclude each other")

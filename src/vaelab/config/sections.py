@@ -60,6 +60,10 @@ class DataSettings(Section):
     seed: Seed = 0
 
 
+DENSITIES = ("gaussian", "continuous_bernoulli")
+"""Values of `model.likelihood` that are densities of pixels in [0, 1]."""
+
+
 class ModelSettings(Section):
     """The networks, the size of the latent, its prior and the likelihood of the pixels.
 

@@ -10,12 +10,7 @@ from torch import Tensor
 
 from vaelab.estimators import as_float64
 from vaelab.models.distributions import Posterior
-from vaelab.models.likelihoods import (
-    ContinuousBernoulliLikelihood,
-    DiscretizedLogisticLikelihood,
-    GaussianLikelihood,
-    Likelihood,
-)
+from vaelab.models.likelihoods import Likelihood
 from vaelab.models.model import Model
 
 Images = Float[Tensor, "batch channel height width"]
@@ -121,9 +116,9 @@ def bits_per_dim(nll_nats: float, likelihood: Likelihood, pixels: int, levels: i
     """
     if levels != 256:
         return None
-    if isinstance(likelihood, GaussianLikelihood | ContinuousBernoulliLikelihood):
+    if likelihood.pixels == "density":
         # bits = (NLL on [0, 1] + P ln 256) / (P ln 2)
         return (nll_nats + pixels * math.log(256)) / (pixels * math.log(2))
-    if isinstance(likelihood, DiscretizedLogisticLikelihood):
+    if likelihood.pixels == "levels":
         return nll_nats / (pixels * math.log(2))
     return None

@@ -1,5 +1,7 @@
 """Likelihoods p(x|z) of a decoder's outputs, one for each value of `model.likelihood`."""
 
+from typing import ClassVar, Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,6 +21,10 @@ Outputs = Float[Tensor, "*batch outputs height width"]
 MeanImage = Float[Tensor, "channel height width"]
 
 
+PixelKind = Literal["binary", "density", "levels"]
+"""What a likelihood is a distribution of: black and white, [0, 1], or 256 gray levels."""
+
+
 class Likelihood(nn.Module):
     """Turns a decoder's outputs into a distribution of images.
 
@@ -28,6 +34,7 @@ class Likelihood(nn.Module):
     """
 
     outputs_per_channel = 1
+    pixels: ClassVar[PixelKind] = "binary"
     fitted = False
     group: ProcessGroup = SINGLE_GROUP
 
@@ -55,6 +62,8 @@ class BernoulliLikelihood(Likelihood):
 class ContinuousBernoulliLikelihood(Likelihood):
     """Outputs are logits of the continuous Bernoulli's parameter."""
 
+    pixels: ClassVar[PixelKind] = "density"
+
     def forward(self, outputs: Outputs) -> ContinuousBernoulli:
         """Return the continuous Bernoulli with these logits."""
         return ContinuousBernoulli(outputs)
@@ -63,6 +72,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
 class DiscretizedLogisticLikelihood(Likelihood):
     """Outputs are a location and a log-scale for each pixel's channel."""
 
+    pixels: ClassVar[PixelKind] = "levels"
     outputs_per_channel = 2
 
     def initial_outputs(self, mean_image: MeanImage) -> Float[Tensor, "outputs height width"]:
@@ -82,6 +92,7 @@ class GaussianLikelihood(Likelihood):
     it is the buffer `variance`, which `fit` sets.
     """
 
+    pixels: ClassVar[PixelKind] = "density"
     variance: Tensor
 
     def __init__(self, variance: float | None, *, linear: bool = False) -> None:

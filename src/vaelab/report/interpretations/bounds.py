@@ -2,6 +2,7 @@
 
 import math
 
+from vaelab.config import DENSITIES
 from vaelab.metrics import SPECS
 from vaelab.report.interpretations.context import (
     Interpretation,
@@ -33,7 +34,7 @@ def _nll(context: MetricContext) -> Interpretation:
 @interprets("test.bits_per_dim")
 def _bits(context: MetricContext) -> Interpretation:
     description = context.result.description
-    is_density = description.model.likelihood in ("gaussian", "continuous_bernoulli")
+    is_density = description.model.likelihood in DENSITIES
     if is_density and not description.settings.get("data.dequantize"):
         return context.unrated("From a density of pixels that are not dequantized: no code length.")
     saved = 1 - context.value / UNCOMPRESSED_BITS
