@@ -22,7 +22,7 @@ from benchmarks.published.configurations import (
     burda_stages,
 )
 from benchmarks.published.measuring import Result, Splits, work
-from benchmarks.published.table import table, outcome
+from benchmarks.published.table import outcome, table
 from benchmarks.published.training import Clock, OutOfTimeError, train
 from vaelab.config import UserError, parse_settings
 from vaelab.data.loader import ImageLoader
