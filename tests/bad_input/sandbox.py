@@ -1,4 +1,4 @@
-"""A sandbox for single stages: what lies in it, and what a stage may say of bad input."""
+"""A folder to run single stages in, and the form of a stage's error for bad input."""
 
 import io
 import json
@@ -42,7 +42,7 @@ class Sandbox:
         return self.capture.readouterr().out
 
     def refuses(self, main: Callable[[], None], fragment: str, besides: str = "") -> str:
-        """Call a stage that has to refuse its input; give the line that it says.
+        """Run a stage that has to refuse its input, and return the line that it prints.
 
         What was there before is left alone, but for a folder `besides`.
         """
@@ -50,19 +50,19 @@ class Sandbox:
         self.capture.readouterr()
         with pytest.raises(SystemExit) as caught:
             self.run(main)
-        said = self.capture.readouterr().err
+        printed = self.capture.readouterr().err
         assert caught.value.code == 2
-        assert said.startswith("error: ")
-        assert said.endswith("\n")
-        assert len(said.splitlines()) == 1
-        assert "Traceback" not in said
-        assert fragment in said, said
+        assert printed.startswith("error: ")
+        assert printed.endswith("\n")
+        assert len(printed.splitlines()) == 1
+        assert "Traceback" not in printed
+        assert fragment in printed, printed
         assert outputs(besides) == before
-        return said
+        return printed
 
 
 def outputs(besides: str = "") -> dict[str, bytes | None]:
-    """Give everything that stages write for one another: each file's bytes, None for a folder."""
+    """Return the outputs of all stages: the bytes of each file, None for a folder."""
     roots = ("data/raw", "data/prepared", "models", "results")
     found = (path for root in roots for path in sorted(Path(root).rglob("*")))
     return {
@@ -124,7 +124,7 @@ def write_classifier() -> None:
 
 
 def npy(array: np.ndarray) -> bytes:
-    """Give an array as the bytes of an .npy file, objects pickled: for readers that must refuse."""
+    """Return an array as the bytes of an .npy file; objects are pickled, for readers to refuse."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=True)
     return buffer.getvalue()

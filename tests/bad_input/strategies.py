@@ -44,7 +44,7 @@ def edited(content: bytes, changes: list[tuple[float, str, bytes]]) -> bytes:
 
 
 def refusal(read: Callable[[], object]) -> str:
-    """Give what a reader says of bad input; nothing where it reads."""
+    """Return the error of a reader for bad input; nothing if it reads it."""
     try:
         read()
     except UserError as error:

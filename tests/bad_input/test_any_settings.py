@@ -56,9 +56,9 @@ def test_any_mapping_is_settings_or_refused(content: Any) -> None:
 @tries(100)
 @given(changed_sections())
 def test_any_value_is_a_setting_or_refused(content: dict[str, Any]) -> None:
-    said = refusal(lambda: parse_settings(content))
-    assert "\n" not in said
-    if said:
+    printed = refusal(lambda: parse_settings(content))
+    assert "\n" not in printed
+    if printed:
         return
     settings = parse_settings(content)
     assert parse_settings(settings.model_dump()) == settings

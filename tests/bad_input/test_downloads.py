@@ -84,7 +84,7 @@ def alone(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.mark.parametrize(("prepare_server", "fragment"), BAD_SERVERS.values(), ids=BAD_SERVERS)
-def test_bad_answers_are_told(
+def test_bad_answers_are_reported(
     alone: Sandbox,
     server: Server,
     prepare_server: Callable[[Server], object],
@@ -92,19 +92,19 @@ def test_bad_answers_are_told(
 ) -> None:
     prepare_server(server)
     alone.settings(data={"name": "mnist", "mirror": server.url})
-    said = alone.refuses(download.main, fragment)
-    assert said.startswith(f"error: {NAME} could not be downloaded: {server.url}{PATH}: ")
-    assert f"name a mirror that has mnist/{NAME} in data.mirror or {MIRROR_VARIABLE}" in said
+    printed = alone.refuses(download.main, fragment)
+    assert printed.startswith(f"error: {NAME} could not be downloaded: {server.url}{PATH}: ")
+    assert f"name a mirror that has mnist/{NAME} in data.mirror or {MIRROR_VARIABLE}" in printed
 
 
 @pytest.mark.parametrize(("mirror", "fragment"), BAD_MIRRORS.values(), ids=BAD_MIRRORS)
-def test_mirrors_that_are_none_are_told(alone: Sandbox, mirror: str, fragment: str) -> None:
+def test_mirrors_that_are_none_are_reported(alone: Sandbox, mirror: str, fragment: str) -> None:
     alone.settings(data={"name": "mnist", "mirror": mirror})
     alone.refuses(download.main, fragment)
 
 
 @pytest.mark.parametrize("value", ["no/such/folder", "ftp://host", "a\nb", "~"])
-def test_a_bad_mirror_variable_is_told(
+def test_a_bad_mirror_variable_is_reported(
     alone: Sandbox, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv(MIRROR_VARIABLE, value)

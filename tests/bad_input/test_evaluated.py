@@ -137,8 +137,8 @@ BAD_METRICS = {
 @pytest.mark.parametrize(("content", "fragment"), BAD_ARCHIVES.values(), ids=BAD_ARCHIVES)
 def test_bad_archives_are_named(ready: Sandbox, path: Path, content: bytes, fragment: str) -> None:
     path.write_bytes(content)
-    said = ready.refuses(report.main, fragment)
-    assert said.startswith(f"error: {path}: cannot be read (")
+    printed = ready.refuses(report.main, fragment)
+    assert printed.startswith(f"error: {path}: cannot be read (")
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_arrays_that_do_not_fit_are_named(
 ) -> None:
     path = paths.TEST_LATENTS if "mean" in arrays else paths.EVALUATE_ARRAYS
     write_arrays(path, arrays)
-    said = ready.refuses(report.main, fragment)
-    assert "`dvc repro -s -f evaluate` recreates it" in said
+    printed = ready.refuses(report.main, fragment)
+    assert "`dvc repro -s -f evaluate` recreates it" in printed
 
 
 @pytest.mark.parametrize(("content", "fragment"), BAD_TABLES.values(), ids=BAD_TABLES)
@@ -164,8 +164,8 @@ def test_bad_tables_are_named(ready: Sandbox, content: bytes, fragment: str) -> 
 @pytest.mark.parametrize(("content", "fragment"), BAD_METRICS.values(), ids=BAD_METRICS)
 def test_bad_metrics_are_named(ready: Sandbox, content: bytes, fragment: str) -> None:
     paths.EVALUATE_METRICS.write_bytes(content)
-    said = ready.refuses(report.main, fragment)
-    assert said.startswith("error: results/evaluate/metrics.json: ")
+    printed = ready.refuses(report.main, fragment)
+    assert printed.startswith("error: results/evaluate/metrics.json: ")
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_bad_metrics_are_named(ready: Sandbox, content: bytes, fragment: str) ->
 )
 def test_missing_files_are_named(ready: Sandbox, path: Path) -> None:
     path.unlink()
-    said = ready.refuses(report.main, f"error: {path}: No such file or directory")
-    assert said.endswith("; `dvc repro evaluate` recreates it\n")
+    printed = ready.refuses(report.main, f"error: {path}: No such file or directory")
+    assert printed.endswith("; `dvc repro evaluate` recreates it\n")
 
 
 @pytest.mark.parametrize("name", ["text", "an extra cell", "not UTF-8", "a cell without end"])
@@ -186,9 +186,9 @@ def test_missing_files_are_named(ready: Sandbox, path: Path) -> None:
 def test_bad_tables_of_figures_are_named(ready: Sandbox, path: Path, name: str) -> None:
     content, fragment = BAD_TABLES[name]
     path.write_bytes(content)
-    said = ready.refuses(render.main, fragment, besides="results/render")
-    assert said.startswith(f"error: {path}: cannot be read (")
-    assert f"`dvc repro -s -f {path.parent.name}` recreates it" in said
+    printed = ready.refuses(render.main, fragment, besides="results/render")
+    assert printed.startswith(f"error: {path}: cannot be read (")
+    assert f"`dvc repro -s -f {path.parent.name}` recreates it" in printed
 
 
 def test_a_classifier_of_other_images_is_refused(ready: Sandbox) -> None:
@@ -197,8 +197,8 @@ def test_a_classifier_of_other_images_is_refused(ready: Sandbox) -> None:
     folder = paths.EVALUATION_CLASSIFIER
     save_classifier(folder, other, epochs=1, seed=0, training_accuracy=0.5)
     fragment = "trained on images of shape [1, 16, 16], the prepared images have [1, 8, 8]"
-    said = ready.refuses(evaluate.main, fragment)
-    assert said.endswith("; `dvc repro -s -f classifier` recreates it\n")
+    printed = ready.refuses(evaluate.main, fragment)
+    assert printed.endswith("; `dvc repro -s -f classifier` recreates it\n")
 
 
 def test_what_is_right_is_read(ready: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

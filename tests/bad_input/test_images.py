@@ -160,8 +160,8 @@ def folder(sandbox: Sandbox) -> Sandbox:
 def test_bad_images_are_named(folder: Sandbox, make: Callable[[], object], fragment: str) -> None:
     write_prepared()
     make()
-    said = folder.refuses(prepare.main, fragment)
-    assert said.startswith(("error: data.folder: ", "error: folder: "))
+    printed = folder.refuses(prepare.main, fragment)
+    assert printed.startswith(("error: data.folder: ", "error: folder: "))
     assert {path.name for path in Path("data").iterdir()} == {"raw", "prepared"}
 
 
@@ -186,9 +186,9 @@ def test_links_out_of_the_folder_and_around_in_it_are_ignored(folder: Sandbox) -
     Image.new("L", (9, 9)).save("outside.png")
     os.symlink("../outside.png", FOLDER / "x.png")
     os.symlink("..", FOLDER / "up")
-    said = folder.run(prepare.main)
-    assert said.startswith("folder: 19 train, 1 validation, 5 test")
-    assert said.endswith("images: ignored as no images: 2\n")
+    printed = folder.run(prepare.main)
+    assert printed.startswith("folder: 19 train, 1 validation, 5 test")
+    assert printed.endswith("images: ignored as no images: 2\n")
 
 
 def test_a_path_with_a_zero_byte_is_no_folder(folder: Sandbox) -> None:

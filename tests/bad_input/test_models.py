@@ -95,10 +95,10 @@ def changed(path: Path, change: dict[str, Any]) -> bytes:
 
 def refused(sandbox: Sandbox, fragment: str) -> None:
     for stage in (evaluate, report, render):
-        said = sandbox.refuses(stage.main, fragment)
-        assert said.startswith("error: models/model: no loadable model (")
-        assert said.endswith("`dvc repro -s -f train` recreates it\n")
-        assert len(said) < 500
+        printed = sandbox.refuses(stage.main, fragment)
+        assert printed.startswith("error: models/model: no loadable model (")
+        assert printed.endswith("`dvc repro -s -f train` recreates it\n")
+        assert len(printed) < 500
 
 
 @pytest.mark.parametrize(("content", "fragment"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
@@ -137,13 +137,13 @@ def test_weights_that_are_no_numbers_are_refused(ready: Sandbox, value: float) -
     refused(ready, f"{WEIGHTS} contains weights that are not finite")
 
 
-def test_a_missing_model_is_said(ready: Sandbox) -> None:
+def test_a_missing_model_is_reported(ready: Sandbox) -> None:
     replace(paths.MODEL / "config.json", None)
     refused(ready, "config.json: No such file or directory")
 
 
 def hashed_anew(weights: bytes) -> None:
-    """Replace a classifier's weights, so that its description vouches for them."""
+    """Replace a classifier's weights, and their SHA-256 in its description."""
     path, described = (paths.EVALUATION_CLASSIFIER / n for n in (WEIGHTS, "classifier.json"))
     path.write_bytes(weights)
     described.write_bytes(changed(described, {"weights_sha256": sha256(path)}))
@@ -184,6 +184,6 @@ def test_bad_classifiers_are_refused(
     ready: Sandbox, change: Callable[[], object], fragment: str
 ) -> None:
     change()
-    said = ready.refuses(evaluate.main, fragment)
-    assert said.startswith("error: models/evaluation/classifier: no loadable classifier (")
-    assert said.endswith("; `dvc repro -s -f classifier` recreates it\n")
+    printed = ready.refuses(evaluate.main, fragment)
+    assert printed.startswith("error: models/evaluation/classifier: no loadable classifier (")
+    assert printed.endswith("; `dvc repro -s -f classifier` recreates it\n")

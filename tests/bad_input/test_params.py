@@ -130,9 +130,9 @@ def test_bad_settings_are_refused(sandbox: Sandbox, name: str) -> None:
     content, fragment = (BROKEN | WRONG)[name]
     write_prepared()
     Path("params.yaml").write_bytes(content)
-    said = sandbox.refuses(prepare.main, fragment)
-    assert said.startswith("error: params.yaml: ")
-    assert len(said) < 2500
+    printed = sandbox.refuses(prepare.main, fragment)
+    assert printed.startswith("error: params.yaml: ")
+    assert len(printed) < 2500
 
 
 @pytest.mark.parametrize("content", VALID.values(), ids=VALID)

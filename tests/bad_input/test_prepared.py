@@ -166,11 +166,11 @@ def test_bad_descriptions_of_data_are_named(
         path.write_bytes(change)
     else:
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    said = sandbox.refuses(evaluate.main, fragment)
-    assert said.endswith("prepare` recreates it\n")
+    printed = sandbox.refuses(evaluate.main, fragment)
+    assert printed.endswith("prepare` recreates it\n")
 
 
-def test_no_prepared_data_is_said(sandbox: Sandbox) -> None:
+def test_no_prepared_data_is_reported(sandbox: Sandbox) -> None:
     sandbox.settings()
     sandbox.refuses(train.main, "data/prepared/dataset.json: cannot be read (No such file")
 

@@ -24,7 +24,7 @@ class Copy:
     path: Path
 
     def run(self, *command: str, code: int = 0, **environment: str) -> str:
-        """Run a command there, give what it printed, and insist on its exit code."""
+        """Run a command in the copy, check its exit code, and return what it printed."""
         # A file, not a pipe: daemons that a command leaves behind would keep that open.
         with tempfile.TemporaryFile("w+") as output:
             found = subprocess.run(
@@ -41,8 +41,8 @@ class Copy:
         return printed
 
     def environment(self) -> dict[str, str]:
-        """Give what a command there is run with."""
-        # What the tests' own surroundings say must not decide where the copy's runs go.
+        """Return the environment variables of a command in the copy."""
+        # The environment of the tests must not decide where the copy's runs are stored.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "DVC_"))}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -74,7 +74,7 @@ class Copy:
         return MlflowClient(f"sqlite:///{self.path}{slashes}mlflow.db")
 
     def runs(self) -> list[Run]:
-        """Give all runs, newest first."""
+        """Return all runs, newest first."""
         experiment = self.client().get_experiment_by_name("vaelab")
         assert experiment is not None
         return list(self.client().search_runs([experiment.experiment_id]))

@@ -91,13 +91,13 @@ def test_every_folder_of_modules_is_a_package_and_so_is_installed() -> None:
             assert (path.parent / "__init__.py").is_file(), path
 
 
-def test_a_traceback_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_is_shown_if_show_traceback_is_true(capsys: pytest.CaptureFixture[str]) -> None:
     printed = printed_error(UserError("wrong"), capsys, traceback=True)
     assert printed.startswith("Traceback")
     assert printed.endswith("error: wrong\n")
 
 
-def test_the_setting_asks_for_it(
+def test_machine_traceback_shows_the_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(settings: Settings) -> None:

@@ -56,7 +56,7 @@ def test_a_training_is_named_by_what_its_objective_reads() -> None:
     paths.PREPARED.mkdir(parents=True)
     write_text(paths.PREPARED / "dataset.json", "{}")
     plain = training_fingerprint(settings("wae"), CPU, paths.PREPARED)
-    # Its default, said aloud, is the same training.
+    # The default, written explicitly, is the same training.
     assert (
         training_fingerprint(settings("wae", {"mmd_weight": 1000.0}), CPU, paths.PREPARED) == plain
     )

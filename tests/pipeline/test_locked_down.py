@@ -28,7 +28,7 @@ def test_no_telemetry_of_mlflow_or_dvc() -> None:
 
 
 @pytest.mark.parametrize("command", ["ui", "dashboard"])
-def test_what_listens_is_on_loopback_unless_told_otherwise(command: str) -> None:
+def test_what_listens_is_on_loopback_by_default(command: str) -> None:
     found = subprocess.run(
         [sys.executable, "-m", f"pipeline.{command}", "--help"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""pipeline.train in two processes: stopped, taken up by one, and tracked once."""
+"""pipeline.train in two processes: stopped, resumed in one, and logged to one run."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ EPOCHS = 60
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """A copy with prepared data."""
     copy = make_copy(
         tmp_path_factory.mktemp("processes"),
@@ -31,42 +31,42 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-def test_a_stopped_training_of_two_goes_on_in_one(place: Copy) -> None:
+def test_a_training_stopped_with_two_processes_resumes_with_one(copy: Copy) -> None:
     """SIGTERM to the stage reaches both; the main one writes a checkpoint, in the same folder."""
-    output = place.path / "said"
+    output = copy.path / "stdout"
     with output.open("w") as file:
         training = subprocess.Popen(
             [sys.executable, "-m", "pipeline.train"],
-            cwd=place.path,
-            env=place.environment(),
+            cwd=copy.path,
+            env=copy.environment(),
             stdout=file,
             stderr=subprocess.STDOUT,
         )
     _wait_for(output, "epoch 1/")
     training.send_signal(signal.SIGTERM)
     assert training.wait(60) == 128 + signal.SIGTERM
-    said = output.read_text()
-    assert "the first of 2 processes" in said
-    assert "error:" not in said
-    assert "Traceback" not in said
-    (folder,) = (place.path / ".checkpoints").iterdir()
+    printed = output.read_text()
+    assert "rank 0 of 2 processes" in printed
+    assert "error:" not in printed
+    assert "Traceback" not in printed
+    (folder,) = (copy.path / ".checkpoints").iterdir()
     assert list(folder.glob("epoch_*.safetensors"))
 
-    place.set_params(machine__processes=1)
-    went_on = place.run("python", "-m", "pipeline.train")
-    assert "training from epoch" in went_on
-    (run,) = place.runs()
+    copy.set_params(machine__processes=1)
+    resumed = copy.run("python", "-m", "pipeline.train")
+    assert "training from epoch" in resumed
+    (run,) = copy.runs()
     assert run.info.status == "FINISHED"
-    history = place.client().get_metric_history(run.info.run_id, "train.loss")
+    history = copy.client().get_metric_history(run.info.run_id, "train.loss")
     assert sorted(entry.step for entry in history) == list(range(1, EPOCHS + 1))
     assert not folder.exists()
 
 
-def test_a_store_that_is_not_there_is_one_line_and_ends_all(place: Copy) -> None:
-    place.set_params(machine__processes=2)
+def test_an_unreachable_store_is_one_line_and_ends_all_processes(copy: Copy) -> None:
+    copy.set_params(machine__processes=2)
     away = "http://127.0.0.1:9"
-    said = place.run("python", "-m", "pipeline.train", code=2, MLFLOW_TRACKING_URI=away)
-    (line,) = said.splitlines()
+    printed = copy.run("python", "-m", "pipeline.train", code=2, MLFLOW_TRACKING_URI=away)
+    (line,) = printed.splitlines()
     assert line.startswith("error: the MLflow server 127.0.0.1:9 does not answer")
 
 

@@ -141,9 +141,9 @@ def test_an_unreachable_server_is_done_without_where_that_is_wanted(
         uri = f"http://127.0.0.1:{unused.getsockname()[1]}"
     settings = TrackingSettings(uri=uri, on_unreachable="local")
     assert tracking.open_store(settings).uri == f"sqlite:///{tmp_path}/mlflow.db"
-    said = capsys.readouterr().out
-    assert "does not answer" in said
-    assert "tracking in mlflow.db" in said
+    printed = capsys.readouterr().out
+    assert "does not answer" in printed
+    assert "tracking in mlflow.db" in printed
     with pytest.raises(UserError, match="does not answer"):
         tracking.open_store(settings, local_instead=False)
 

@@ -19,7 +19,7 @@ LEFT = (*MADE, "dvc.lock", ".dvc/cache", "mlflow.db", "mlruns", ".checkpoints", 
 
 
 def made_by(copy: Copy) -> dict[str, str]:
-    """Give the SHA-256 of each file that the stages made, but for the times."""
+    """Return the SHA-256 of each file that the stages wrote, except the training times."""
     files = [path for folder in MADE for path in (copy.path / folder).rglob("*")]
     return {
         str(path.relative_to(copy.path)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -57,7 +57,7 @@ class Attacker:
             ended = self._attempt(None if last else self.random.uniform(*self.seconds))
 
     def _attempt(self, seconds: float | None) -> bool:
-        """Start it once; tell whether it came to its end before it was killed."""
+        """Start it once; return whether it ended before it was killed."""
         log = self.copy.path / "attempt.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -93,7 +93,7 @@ def _stage(log: Path) -> str:
 
 
 def assert_one_whole_curve(copy: Copy) -> None:
-    """Every epoch is in the tracked run once, with its pictures."""
+    """Every epoch is in the tracked run once, with its images."""
     run = tracked(copy)
     epochs = len((copy.path / "results/train/history.csv").read_text().splitlines()) - 1
     history = copy.client().get_metric_history(run.info.run_id, "train.loss")
@@ -104,7 +104,7 @@ def assert_one_whole_curve(copy: Copy) -> None:
 
 
 def tracked(copy: Copy) -> Run:
-    """Give the newest run of the model that is there.
+    """Return the newest run of the model that is there.
 
     Killed after training and before DVC has noted that, it is trained again, in a run of its own.
     """

@@ -1,4 +1,4 @@
-"""A tracking server that dies at random moments costs no metric and no picture."""
+"""A tracking server that dies at random moments costs no metric and no image."""
 
 import csv
 import threading
@@ -69,7 +69,7 @@ def test_twenty_outages_lose_no_metric_and_no_picture(folder: Path, server: Serv
 
 
 def kill_in_training(copy: Copy, server: Server) -> None:
-    """Wait for the pictures of three epochs, then kill the server."""
+    """Wait for the images of three epochs, then kill the server."""
     while len(list(copy.path.glob(".checkpoints/*/images/*.png"))) < 6:
         time.sleep(0.05)
     server.kill()

@@ -36,15 +36,15 @@ def test_the_standard_error_is_that_of_the_mean() -> None:
 def test_a_difference_decides_by_students_t_over_pairs_of_seeds(
     lower: list[float], higher: list[float], word: str
 ) -> None:
-    said = hypothesis_result(HYPOTHESIS, lower, higher)
-    assert word in said
-    assert said.lower().startswith("a is lower than b")
+    printed = hypothesis_result(HYPOTHESIS, lower, higher)
+    assert word in printed
+    assert printed.lower().startswith("a is lower than b")
 
 
-def test_the_difference_and_its_error_are_said() -> None:
+def test_the_difference_and_its_error_are_reported() -> None:
     # Differences 1.9 and 2.1: of two values the standard error is half their distance.
-    said = hypothesis_result(HYPOTHESIS, [0.9, 1.1], [2.8, 3.2])
-    assert "1 against 3, difference +2 ± 0.1)" in said
+    printed = hypothesis_result(HYPOTHESIS, [0.9, 1.1], [2.8, 3.2])
+    assert "1 against 3, difference +2 ± 0.1)" in printed
 
 
 def test_a_hypothesis_needs_both_variants() -> None:

@@ -62,7 +62,7 @@ def test_the_file_says_every_setting_of_the_comparison_with_its_default() -> Non
         ("[1, 2]", "must be a mapping of sections"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_place(folder: Path, text: str, message: str) -> None:
+def test_what_cannot_be_is_refused_by_name(folder: Path, text: str, message: str) -> None:
     write(folder, text)
     with pytest.raises(UserError, match=message):
         ComparisonConfig.load()
