@@ -1,4 +1,4 @@
-"""Known factors, and codes of them whose disentanglement is known."""
+"""Factors, and latents that represent them with known disentanglement."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ def grid(*sizes: int, repeats: int = 1) -> np.ndarray:
     return np.tile(combinations, (repeats, 1)).astype(np.int64)
 
 
-def drawn(count: int, *sizes: int, seed: int = 0) -> np.ndarray:
+def random_factors(count: int, *sizes: int, seed: int = 0) -> np.ndarray:
     """Independent factors, each value equally likely: [images, factors]."""
     return np.random.default_rng(seed).integers(0, sizes, (count, len(sizes)))
 
@@ -17,12 +17,12 @@ def drawn(count: int, *sizes: int, seed: int = 0) -> np.ndarray:
 def perfect(factors: np.ndarray) -> np.ndarray:
     """One dimension a factor, of mean 0 and variance 1 over the grid."""
     wide = factors.astype(np.float64)
-    codes: np.ndarray = (wide - wide.mean(0)) / wide.std(0)
-    return codes
+    latents: np.ndarray = (wide - wide.mean(0)) / wide.std(0)
+    return latents
 
 
 def noise(count: int, dimensions: int, seed: int = 0) -> np.ndarray:
-    """Dimensions that know of nothing."""
+    """Dimensions independent of the factors."""
     return np.random.default_rng([seed, 1]).normal(size=(count, dimensions))
 
 
@@ -31,9 +31,9 @@ def duplicated(factors: np.ndarray) -> np.ndarray:
     return np.concatenate([perfect(factors), perfect(factors)], axis=1)
 
 
-def turned(codes: np.ndarray, first: int = 0, second: int = 1) -> np.ndarray:
-    """Turn two dimensions by 45 degrees."""
-    result = codes.copy()
-    result[:, first] = (codes[:, first] - codes[:, second]) / np.sqrt(2)
-    result[:, second] = (codes[:, first] + codes[:, second]) / np.sqrt(2)
+def rotated(latents: np.ndarray, first: int = 0, second: int = 1) -> np.ndarray:
+    """Rotate two dimensions by 45 degrees."""
+    result = latents.copy()
+    result[:, first] = (latents[:, first] - latents[:, second]) / np.sqrt(2)
+    result[:, second] = (latents[:, first] + latents[:, second]) / np.sqrt(2)
     return result

@@ -1,4 +1,4 @@
-"""Aggregate posterior: integrals and loops; perfect, useless and degenerate codes."""
+"""Aggregate posterior: integrals and loops; perfect, useless and degenerate latents."""
 
 import math
 
@@ -108,8 +108,8 @@ def test_information_and_marginal_kl_match_their_integrals():
     # rate = information + marginal KL, by integrals alone
     assert posterior.kl().mean().item() == pytest.approx(expected + marginal, abs=1e-6)
     latents = posterior.rsample(rng_stream(0, "test"))
-    own = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
-    terms = own.log_prob(latents.double()) - log_aggregate_posterior(latents, posterior)
+    conditional = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
+    terms = conditional.log_prob(latents.double()) - log_aggregate_posterior(latents, posterior)
     assert_mean(terms, expected)
     found = information_metrics(posterior, latents, posterior.kl(), EvaluateSettings())
     assert found["mutual_information_nats"] == pytest.approx(terms.mean().item(), abs=1e-12)
@@ -153,9 +153,9 @@ def test_information_is_measured_on_at_most_max_pairs_images():
 def test_aggregate_moments_match_samples():
     posterior = mixture(5, 3)
     mean, stddev = aggregate_moments(posterior)
-    drawn = posterior.rsample(rng_stream(0, "test"), 20_000).double()
-    assert_mean(drawn.mean(1), mean, rounding=1e-6)
-    assert_mean(((drawn - mean) ** 2).mean(1), stddev**2, rounding=1e-6)
+    samples = posterior.rsample(rng_stream(0, "test"), 20_000).double()
+    assert_mean(samples.mean(1), mean, rounding=1e-6)
+    assert_mean(((samples - mean) ** 2).mean(1), stddev**2, rounding=1e-6)
 
 
 def test_active_dimensions_have_a_varying_posterior_mean():

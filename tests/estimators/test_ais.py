@@ -50,14 +50,14 @@ SCALES = {
 def moves(
     start: Tensor, terms: Sequence[Callable[[Tensor], Tensor]], scale: Tensor, step: float, n: int
 ) -> tuple[Tensor, Tensor]:
-    """Where n transitions lead, and the last one's probabilities of acceptance."""
+    """Return the latents after n transitions, and the last acceptance probabilities."""
     noise, weights = rng_stream(1, "test"), torch.ones(len(terms))
-    here = evaluate_terms(start, terms)
+    state = evaluate_terms(start, terms)
     for _ in range(n):
-        here, probabilities = HamiltonianMonteCarlo(terms, scale).transition(
-            here, weights, torch.full((start.shape[1],), step), noise
+        state, probabilities = HamiltonianMonteCarlo(terms, scale).transition(
+            state, weights, torch.full((start.shape[1],), step), noise
         )
-    return here.latents, probabilities
+    return state.latents, probabilities
 
 
 @pytest.mark.parametrize(("scale", "step"), SCALES.values(), ids=SCALES.keys())
@@ -67,10 +67,10 @@ def test_transitions_leave_a_gaussian_invariant(scale, step):
     # Without the correction the moments would be others.
     assert 0.5 < probabilities.mean() < 0.9
     assert (moved != draws).double().mean() > 0.8
-    centred = moved[:, 0] - MEAN
-    assert_mean(centred, 0)
-    assert_mean(centred[:, :, None] * centred[:, None], COVARIANCE)
-    assert_mean((centred**4).sum(1), 3 * (COVARIANCE.diagonal() ** 2).sum())
+    centered = moved[:, 0] - MEAN
+    assert_mean(centered, 0)
+    assert_mean(centered[:, :, None] * centered[:, None], COVARIANCE)
+    assert_mean((centered**4).sum(1), 3 * (COVARIANCE.diagonal() ** 2).sum())
 
 
 def quartic(count: int) -> Tensor:
@@ -102,19 +102,19 @@ def test_transitions_leave_a_quartic_density_invariant_and_are_reversible():
 
 def test_terms_are_weighted():
     draws = math.sqrt(1 / 3) * randn(20_000, 1, 1)
-    here = evaluate_terms(draws, [lambda z: -(z[..., 0] ** 2), minus_quarter_power])
+    state = evaluate_terms(draws, [lambda z: -(z[..., 0] ** 2), minus_quarter_power])
     weights = torch.tensor([1.5, 0.0])
     kernel = HamiltonianMonteCarlo(
         [lambda z: -(z[..., 0] ** 2), minus_quarter_power], torch.ones(1, 1)
     )
     noise = rng_stream(1, "test")
     for _ in range(2):
-        here, _ = kernel.transition(here, weights, torch.full((1,), 0.8), noise)
-    assert_mean(here.latents[:, 0, 0] ** 2, 1 / 3)
-    expected = evaluate_terms(here.latents, kernel.terms)
-    torch.testing.assert_close(here.values, expected.values)
-    torch.testing.assert_close(here.gradients, expected.gradients)
-    torch.testing.assert_close(here.gradients[1], -(here.latents**3))
+        state, _ = kernel.transition(state, weights, torch.full((1,), 0.8), noise)
+    assert_mean(state.latents[:, 0, 0] ** 2, 1 / 3)
+    expected = evaluate_terms(state.latents, kernel.terms)
+    torch.testing.assert_close(state.values, expected.values)
+    torch.testing.assert_close(state.gradients, expected.gradients)
+    torch.testing.assert_close(state.gradients[1], -(state.latents**3))
 
 
 def test_leapfrog_of_an_oscillator_is_a_power_of_its_matrix():
@@ -160,7 +160,7 @@ def test_leapfrog_is_reversible_and_preserves_volume(scale):
 
 
 def test_each_image_has_its_own_scale_and_step_size():
-    """The same density in other units, and the same noise: the same way in other units."""
+    """The same density in other units, and the same noise: the same trajectory in other units."""
     units = torch.tensor([1.0, 0.01])
     start = randn(50, 1, 1).expand(50, 2, 1) * units[:, None]
     kernel = HamiltonianMonteCarlo([lambda z: -0.5 * (z[..., 0] / units) ** 2], units[:, None])
@@ -189,10 +189,10 @@ def test_proposals_where_the_density_is_not_finite_are_rejected():
 @pytest.mark.parametrize("width", [1e-3, 1.0, 50.0])
 def test_step_sizes_adapt_to_the_target_acceptance(width):
     kernel = HamiltonianMonteCarlo([lambda z: -0.5 * ((z / width) ** 2).sum(-1)], torch.ones(2, 10))
-    here, sizes = evaluate_terms(width * randn(50, 2, 10), kernel.terms), torch.full((2,), 0.25)
+    state, sizes = evaluate_terms(width * randn(50, 2, 10), kernel.terms), torch.full((2,), 0.25)
     noise, found = rng_stream(0, "test"), []
     for _ in range(120):
-        here, probabilities = kernel.transition(here, ONE, sizes, noise)
+        state, probabilities = kernel.transition(state, ONE, sizes, noise)
         sizes = adapt_step_size(sizes, probabilities)
         found.append(probabilities.mean(0))
     torch.testing.assert_close(
@@ -202,12 +202,12 @@ def test_step_sizes_adapt_to_the_target_acceptance(width):
 
 def test_parameters_get_no_gradient_in_any_autograd_mode():
     model, images = linear_model(4, 2, variance=0.5, seed=3), randn(3, 1, 1, 4)
-    way = path(model, images, standard(3, 2))
-    expected = weigh(way, 4)
+    annealing = path(model, images, standard(3, 2))
+    expected = weigh(annealing, 4)
     with torch.no_grad():
-        torch.testing.assert_close(weigh(way, 4), expected)
+        torch.testing.assert_close(weigh(annealing, 4), expected)
     with torch.inference_mode():
-        torch.testing.assert_close(weigh(way, 4), expected)
+        torch.testing.assert_close(weigh(annealing, 4), expected)
     assert not expected.requires_grad
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -217,7 +217,7 @@ def test_parameters_get_no_gradient_in_any_autograd_mode():
 PIXELS, LATENTS, VARIANCE = 5, 2, 0.3
 
 
-def subject() -> Model:
+def small_vae() -> Model:
     model = linear_model(PIXELS, LATENTS, VARIANCE, seed=3)
     with torch.no_grad():
         set_linear(layer(model, "decoder"), randn(PIXELS, LATENTS), randn(PIXELS, seed=1))
@@ -276,20 +276,20 @@ def steps_of(temperatures: int, images: int, size: float = 0.4) -> Tensor:
     return torch.full((temperatures, images), size)
 
 
-def weigh(way: AnnealingPath, temperatures: int, chains: int = 3) -> Tensor:
-    steps = steps_of(temperatures, len(way.scale))
+def weigh(annealing: AnnealingPath, temperatures: int, chains: int = 3) -> Tensor:
+    steps = steps_of(temperatures, len(annealing.scale))
     schedule = sigmoidal_schedule(temperatures)
-    return forward_log_weights(way, schedule, steps, chains, rng_stream(0, "test"))
+    return forward_log_weights(annealing, schedule, steps, chains, rng_stream(0, "test"))
 
 
 def both_bounds(
-    way: AnnealingPath, latents: Tensor, temperatures: int, chains: int = 16
+    annealing: AnnealingPath, latents: Tensor, temperatures: int, chains: int = 16
 ) -> tuple[Tensor, Tensor]:
     """The whole recipe: step sizes of other chains, then there and back."""
     noise, schedule = rng_stream(8, "test"), sigmoidal_schedule(temperatures)
-    steps = tune_step_sizes(way, schedule, 4, noise)
-    forward = forward_log_weights(way, schedule, steps, chains, noise)
-    reverse = reverse_log_weights(way, schedule, steps, latents, chains, noise)
+    steps = tune_step_sizes(annealing, schedule, 4, noise)
+    forward = forward_log_weights(annealing, schedule, steps, chains, noise)
+    reverse = reverse_log_weights(annealing, schedule, steps, latents, chains, noise)
     return lower_bound(forward), upper_bound(reverse)
 
 
@@ -298,10 +298,10 @@ BAD = {"far": (2.0, 0.7), "narrow": (0.0, 0.3), "wide": (0.0, 1.5)}
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 def test_forward_and_reverse_bounds_meet_at_the_evidence_from_any_initial_distribution(bad):
-    model = subject()
+    model = small_vae()
     images, latents = simulate(model, 100)
-    way = path(model, images, gaussian(100, *bad))
-    lower, upper = both_bounds(way, latents, temperatures=100, chains=100)
+    annealing = path(model, images, gaussian(100, *bad))
+    lower, upper = both_bounds(annealing, latents, temperatures=100, chains=100)
     truth = log_evidence(model, images)
     assert -0.1 < (upper - lower).mean() < 0.1
     assert_mean(lower - truth, 0)
@@ -309,7 +309,7 @@ def test_forward_and_reverse_bounds_meet_at_the_evidence_from_any_initial_distri
 
 
 def test_few_temperatures_leave_a_gap_around_the_evidence():
-    model = subject()
+    model = small_vae()
     images, latents = simulate(model, 400)
     lower, upper = both_bounds(path(model, images, gaussian(400, 0.5, 0.7)), latents, 2, chains=1)
     truth = log_evidence(model, images)
@@ -320,20 +320,20 @@ def test_few_temperatures_leave_a_gap_around_the_evidence():
 
 @pytest.mark.parametrize("schedule", [[0.0, 1.0], [0.0, 0.2, 1.0], [0.0, 0.1, 0.5, 0.6, 1.0]])
 def test_forward_weights_and_inverse_reverse_weights_are_unbiased(schedule):
-    model, count = subject(), 20_000
+    model, count = small_vae(), 20_000
     # One image many times, so that each chain's is a run of its own
     images = randn(1, 1, 1, PIXELS, seed=4).expand(count, 1, 1, PIXELS)
     posterior, truth = exact_posterior(model, images), log_evidence(model, images[:1])
     steps = steps_of(len(schedule) - 1, count, 0.8)
     # A wide start for w, a narrow one for 1 / w: else their variance is not finite.
     wide = CorrelatedGaussian(posterior.mean + 0.3, 1.5 * posterior.factor)
-    way = path(model, images, wide)
-    forward = forward_log_weights(way, schedule, steps, 1, rng_stream(0, "test"))[0]
+    annealing = path(model, images, wide)
+    forward = forward_log_weights(annealing, schedule, steps, 1, rng_stream(0, "test"))[0]
     assert_mean((forward - truth).exp(), 1)
     assert (forward - truth).std() > 0.2
     narrow = CorrelatedGaussian(posterior.mean + 0.1, 0.6 * posterior.factor)
-    way, latents = path(model, images, narrow), posterior.rsample(rng_stream(1, "test"), 1)[0]
-    reverse = reverse_log_weights(way, schedule, steps, latents, 1, rng_stream(2, "test"))[0]
+    annealing, latents = path(model, images, narrow), posterior.rsample(rng_stream(1, "test"), 1)[0]
+    reverse = reverse_log_weights(annealing, schedule, steps, latents, 1, rng_stream(2, "test"))[0]
     assert_mean((truth - reverse).exp(), 1)
     assert (reverse - truth).std() > 0.2
 
@@ -351,12 +351,15 @@ def test_one_temperature_is_importance_sampling():
 
 @pytest.mark.parametrize("temperatures", [1, 2, 7])
 def test_from_the_exact_posterior_every_weight_is_the_likelihood(temperatures):
-    model = subject()
+    model = small_vae()
     images, latents = simulate(model, 6)
-    way, truth = path(model, images, exact_posterior(model, images)), log_evidence(model, images)
+    annealing, truth = (
+        path(model, images, exact_posterior(model, images)),
+        log_evidence(model, images),
+    )
     schedule, steps = sigmoidal_schedule(temperatures), steps_of(temperatures, 6)
-    forward = forward_log_weights(way, schedule, steps, 5, rng_stream(0, "test"))
-    reverse = reverse_log_weights(way, schedule, steps, latents, 4, rng_stream(0, "test"))
+    forward = forward_log_weights(annealing, schedule, steps, 5, rng_stream(0, "test"))
+    reverse = reverse_log_weights(annealing, schedule, steps, latents, 4, rng_stream(0, "test"))
     torch.testing.assert_close(forward, truth.expand(5, -1), rtol=0, atol=2e-5)
     torch.testing.assert_close(reverse, truth.expand(4, -1), rtol=0, atol=2e-5)
     torch.testing.assert_close(lower_bound(forward), truth, rtol=0, atol=2e-5)
@@ -395,7 +398,7 @@ def test_no_temperature_is_refused():
 
 
 def test_the_fitted_initial_distribution_is_near_the_posterior():
-    model = subject()
+    model = small_vae()
     images, _ = simulate(model, 4)
     bad = path(model, images, gaussian(4, 2.0, 0.2))
     fitted = with_fitted_initial(bad, sigmoidal_schedule(20), 100, rng_stream(0, "test"))
@@ -422,7 +425,7 @@ def test_correlations_are_shrunk_as_by_one_uncorrelated_point_a_dimension():
 
 def test_the_fitted_gaussian_of_many_dimensions_is_diagonal(monkeypatch):
     monkeypatch.setattr(ais, "MAX_CORRELATED_DIMENSIONS", 1)
-    model = subject()
+    model = small_vae()
     images, latents = simulate(model, 30)
     bad = path(model, images, gaussian(30, 2.0, 0.2))
     fitted = with_fitted_initial(bad, sigmoidal_schedule(20), 8, rng_stream(0, "test"))
@@ -433,7 +436,7 @@ def test_the_fitted_gaussian_of_many_dimensions_is_diagonal(monkeypatch):
 
 
 def test_the_fitted_initial_distribution_closes_the_gap_with_few_temperatures():
-    model = subject()
+    model = small_vae()
     images, latents = simulate(model, 40)
     bad = path(model, images, gaussian(40, 2.0, 0.2))
     lower, upper = both_bounds(bad, latents, 10)
@@ -450,8 +453,8 @@ def test_step_sizes_are_tuned_for_each_temperature_and_image():
     def log_joint(latents: Tensor) -> Tensor:
         return -0.5 * ((latents / widths[:, None]) ** 2).sum(-1)
 
-    way = AnnealingPath(standard(2, 8), log_joint, torch.ones(2, 8))
-    steps = tune_step_sizes(way, sigmoidal_schedule(100), 8, rng_stream(0, "test"))
+    annealing = AnnealingPath(standard(2, 8), log_joint, torch.ones(2, 8))
+    steps = tune_step_sizes(annealing, sigmoidal_schedule(100), 8, rng_stream(0, "test"))
     assert steps.shape == (100, 2)
     # Both start at N(0, I); the second ends twenty times as narrow.
     assert steps[10, 1] / steps[10, 0] > 0.3
@@ -462,17 +465,17 @@ def test_a_correlated_gaussian_has_its_moments_and_density():
     law = CorrelatedGaussian(MEAN[None], torch.linalg.cholesky(COVARIANCE)[None])
     draws = law.rsample(rng_stream(0, "test"), 20_000)
     assert draws.shape == (20_000, 1, 2)
-    centred = draws[:, 0] - MEAN
-    assert_mean(centred, 0)
-    assert_mean(centred[:, :, None] * centred[:, None], COVARIANCE)
+    centered = draws[:, 0] - MEAN
+    assert_mean(centered, 0)
+    assert_mean(centered[:, :, None] * centered[:, None], COVARIANCE)
     expected = normal(MEAN, COVARIANCE)(draws)
     torch.testing.assert_close(law.log_prob(draws), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_progress_is_called_with_the_number_of_chains():
-    model, told = subject(), list[int]()
+    model, counts = small_vae(), list[int]()
     images, _ = simulate(model, 3)
-    way = path(model, images, standard(3))
-    watched = AnnealingPath(way.initial, way.log_joint, way.scale, told.append)
+    annealing = path(model, images, standard(3))
+    watched = AnnealingPath(annealing.initial, annealing.log_joint, annealing.scale, counts.append)
     weigh(watched, 5, chains=4)
-    assert told == [12] * 5
+    assert counts == [12] * 5

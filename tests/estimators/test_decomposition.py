@@ -1,4 +1,4 @@
-"""The parts of the rate: loops, closed forms of Gaussians, and posteriors that never meet."""
+"""The parts of the rate: loops, closed forms of Gaussians, and disjoint posteriors."""
 
 import math
 
@@ -39,7 +39,7 @@ def along_the_diagonal(count: int, size: int) -> DiagonalGaussian:
     return DiagonalGaussian(mean, torch.full((count, size), 1e-3))
 
 
-def drawn(posterior: DiagonalGaussian, seed: int = 0) -> Tensor:
+def sample(posterior: DiagonalGaussian, seed: int = 0) -> Tensor:
     return posterior.rsample(rng_stream(seed, "drawn"))
 
 
@@ -55,7 +55,7 @@ def log_density(z: float, mean: float, stddev: float) -> float:
 @pytest.mark.parametrize("pairs", [1, 14, 2**15])
 def test_parts_match_two_loops_over_images(pairs):
     posterior, count, size = mixture(7, 3), 7, 3
-    latents = drawn(posterior)
+    latents = sample(posterior)
     z, m, s = (t.double().tolist() for t in (latents, posterior.mean, posterior.stddev))
     information, correlation, dimension_wise = [], [], []
     for i in range(count):
@@ -101,12 +101,12 @@ def test_marginals_of_sharp_posteriors_far_from_the_origin():
 @pytest.mark.parametrize("size", [1, 3])
 def test_parts_of_random_posteriors_add_up_to_the_rate(size):
     posterior = mixture(400, size)
-    latents = drawn(posterior)
+    latents = sample(posterior)
     found = total(decompose_rate(posterior, latents))
     wide = DiagonalGaussian(posterior.mean.double(), posterior.stddev.double())
     z = latents.double()
     terms = wide.log_prob(z) - standard_normal(z).log_prob(z)
-    # At the drawn latents there is nothing else in ln q(z|x) - ln p(z), ...
+    # At the sampled latents nothing else is in ln q(z|x) - ln p(z), ...
     assert found == pytest.approx(terms.mean().item(), abs=1e-10)
     # ... whose mean over latents is the KL, for every image.
     assert_mean(terms - posterior.kl().double(), 0.0)
@@ -118,7 +118,7 @@ def test_parts_of_a_trained_model_add_up_to_its_kl_loss():
     posterior = gaussian_posterior(training.model, digits(600)).detach()
     rates = posterior.kl().double()
     assert rates.mean() > 1
-    latents = drawn(posterior)
+    latents = sample(posterior)
     terms = posterior.log_prob(latents) - standard_normal(latents).log_prob(latents)
     error = (terms - rates).std().item() / math.sqrt(600)
     found = decompose_rate(posterior, latents)
@@ -137,7 +137,7 @@ def test_at_the_probabilistic_pca_optimum_the_rate_is_all_information():
     data, variance = data_with_eigenvalues([4.0, 2.0, 1.0, 1.0], 3_000), 1.0
     optimum = linear_vae_optimum(data, 2, variance, kl_weight=1.0)
     posterior = gaussian_posterior(optimum, data[:, None, None]).detach()
-    found = decompose_rate(posterior, drawn(posterior))
+    found = decompose_rate(posterior, sample(posterior))
     # A mixture of N images for the Gaussian itself is off by about e^information / N.
     information = 0.5 * math.log(4 * 2)
     bias = math.exp(information) / 3_000
@@ -160,7 +160,7 @@ def test_the_total_correlation_of_a_gaussian_aggregate_matches_its_formula():
     expected = 0.5 * (covariance.diagonal().log().sum() - torch.logdet(covariance)).item()
     assert expected > 0.02
     assert gaussian_total_correlation(posterior).item() == pytest.approx(expected, abs=1e-6)
-    found = decompose_rate(posterior, drawn(posterior))
+    found = decompose_rate(posterior, sample(posterior))
     bias = math.exp(0.5 * (torch.logdet(covariance).item() - 3 * math.log(stddev**2))) / count
     error = found.total_correlation_standard_error.item()
     assert abs(found.total_correlation.item() - expected) < STANDARD_ERRORS * error + bias
@@ -175,8 +175,8 @@ def test_the_total_correlation_of_a_gaussian_aggregate_matches_its_formula():
 def test_gaussian_total_correlation_matches_the_covariance(count, size):
     posterior = mixture(count, size)
     mean, stddev = posterior.mean.double(), posterior.stddev.double()
-    centred = mean - mean.mean(0)
-    covariance = centred.T @ centred / count + torch.diag(stddev.square().mean(0))
+    centered = mean - mean.mean(0)
+    covariance = centered.T @ centered / count + torch.diag(stddev.square().mean(0))
     expected = 0.5 * (covariance.diagonal().log().sum() - torch.logdet(covariance))
     found = gaussian_total_correlation(posterior)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
@@ -204,7 +204,7 @@ def test_few_images_underestimate_information_and_overestimate_the_other_parts()
     for seed in range(200):
         means = math.sqrt(1 - variance) * randn(count, size, seed=seed)
         posterior = DiagonalGaussian(means, torch.full((count, size), math.sqrt(variance)))
-        parts = decompose_rate(posterior, drawn(posterior, seed))
+        parts = decompose_rate(posterior, sample(posterior, seed))
         excess = parts.mutual_information - information, parts.total_correlation
         gaussian = gaussian_total_correlation(posterior)
         rows.append(torch.stack([*excess, parts.dimension_wise_kl.sum(), gaussian]))
@@ -219,7 +219,7 @@ def test_information_beyond_the_cap_is_counted_as_correlation():
     count, size, variance = 100, 10, 1e-3
     means = math.sqrt(1 - variance) * randn(count, size)
     posterior = DiagonalGaussian(means, torch.full((count, size), math.sqrt(variance)))
-    parts = decompose_rate(posterior, drawn(posterior))
+    parts = decompose_rate(posterior, sample(posterior))
     assert parts.mutual_information.item() == pytest.approx(math.log(count), abs=1e-3)
     # The law's dimensions are independent: what is found is the information less ln N.
     surplus = -0.5 * size * math.log(variance) - math.log(count)
@@ -234,7 +234,7 @@ def test_information_beyond_the_cap_is_counted_as_correlation():
 
 def test_equal_posteriors_have_neither_information_nor_correlation():
     posterior = DiagonalGaussian(torch.full((30, 3), 0.5), torch.full((30, 3), 2.0))
-    found = decompose_rate(posterior, drawn(posterior))
+    found = decompose_rate(posterior, sample(posterior))
     assert found.mutual_information.item() == pytest.approx(0, abs=1e-12)
     assert found.total_correlation.item() == pytest.approx(0, abs=1e-12)
     assert found.mutual_information_standard_error.item() == pytest.approx(0, abs=1e-12)
@@ -247,7 +247,7 @@ def test_equal_posteriors_have_neither_information_nor_correlation():
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_disjoint_posteriors_identify_the_image_in_every_dimension(size):
     posterior = along_the_diagonal(40, size)
-    found = decompose_rate(posterior, drawn(posterior))
+    found = decompose_rate(posterior, sample(posterior))
     assert found.mutual_information.item() == pytest.approx(math.log(40), abs=1e-6)
     # Each dimension's entropy has the ln N that the joint one has but once.
     expected = (size - 1) * math.log(40)
@@ -256,7 +256,7 @@ def test_disjoint_posteriors_identify_the_image_in_every_dimension(size):
 
 def test_one_image_has_no_information_and_no_standard_error():
     posterior = mixture(1, 2)
-    found = decompose_rate(posterior, drawn(posterior))
+    found = decompose_rate(posterior, sample(posterior))
     assert found.mutual_information.item() == pytest.approx(0, abs=1e-12)
     assert found.total_correlation.item() == pytest.approx(0, abs=1e-12)
     assert found.mutual_information_standard_error.isnan()
@@ -268,13 +268,13 @@ def test_one_image_has_no_information_and_no_standard_error():
 
 def test_the_number_of_densities_is_limited_by_evenly_spaced_latents(monkeypatch):
     posterior = mixture(40, 3)
-    latents = drawn(posterior)
+    latents = sample(posterior)
     monkeypatch.setattr(decomposition, "MAX_DENSITIES", 40 * 40 * 3 // 4)
     found = decompose_rate(posterior, latents)
     rows = torch.arange(0, 40, 4)
-    own = DiagonalGaussian(posterior.mean[rows].double(), posterior.stddev[rows].double())
+    conditional = DiagonalGaussian(posterior.mean[rows].double(), posterior.stddev[rows].double())
     z = latents[rows].double()
-    terms = own.log_prob(z) - log_aggregate_posterior(z, posterior)
+    terms = conditional.log_prob(z) - log_aggregate_posterior(z, posterior)
     assert found.mutual_information.item() == pytest.approx(terms.mean().item(), abs=1e-12)
     error = terms.std().item() / math.sqrt(10)
     assert found.mutual_information_standard_error.item() == pytest.approx(error, rel=1e-9)
@@ -282,7 +282,7 @@ def test_the_number_of_densities_is_limited_by_evenly_spaced_latents(monkeypatch
 
 def test_other_priors_have_no_dimension_wise_kl():
     posterior = mixture(30, 3)
-    latents, chosen = drawn(posterior), EvaluateSettings(max_pairs_images=10)
+    latents, chosen = sample(posterior), EvaluateSettings(max_pairs_images=10)
     standard = information_metrics(posterior, latents, posterior.kl(), chosen)
     learned = information_metrics(posterior, latents, posterior.kl(), chosen, standard_prior=False)
     dimension_wise = standard.pop("dimension_wise_kl_nats")

@@ -154,7 +154,7 @@ def test_one_sample_is_the_sampled_elbo():
 
 
 class Replayed(DiagonalGaussian):
-    """Gives noise from a list, so that no chunking changes what is drawn."""
+    """Returns noise from a list, so that chunks do not change the samples."""
 
     draws: Iterator[Tensor]
 

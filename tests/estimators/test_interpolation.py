@@ -1,4 +1,4 @@
-"""The largest step of a way: linear decoders, jumps, and images that stand still."""
+"""The largest step of a path: linear decoders, jumps, and equal images."""
 
 import math
 from itertools import pairwise
@@ -23,12 +23,12 @@ def decoder() -> Model:
     return model
 
 
-def way(path: decoding.Path, first: Tensor, second: Tensor) -> Tensor:
+def decoded_path(path: decoding.Path, first: Tensor, second: Tensor) -> Tensor:
     return decoding.decode_means(decoder(), decoding.interpolate(first, second, STEPS, path))
 
 
 def test_a_linear_decoder_makes_a_straight_path_even():
-    found = largest_step_ratio(way("linear", randn(5, 3, seed=1), randn(5, 3, seed=2)))
+    found = largest_step_ratio(decoded_path("linear", randn(5, 3, seed=1), randn(5, 3, seed=2)))
     torch.testing.assert_close(found, torch.ones(5).double(), rtol=0, atol=1e-4)
 
 
@@ -54,7 +54,7 @@ def test_an_arc_between_unequal_norms_has_the_steps_of_its_formula():
     expected = max(steps) / (sum(steps) / len(steps))
     first, second = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0.0, 3, 0]])
     assert expected > 1.1
-    found = largest_step_ratio(way("spherical", first, second)).item()
+    found = largest_step_ratio(decoded_path("spherical", first, second)).item()
     assert found == pytest.approx(expected, abs=1e-4)
 
 

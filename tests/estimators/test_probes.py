@@ -36,7 +36,7 @@ def test_probes_are_equally_accurate_on_duplicated_dimensions():
 def test_probes_of_shuffled_labels_are_at_chance():
     (train, _), (test, _) = labelled(300, 4, 0), labelled(1000, 4, 1)
     rng = np.random.default_rng(2)
-    # Labels drawn anew say nothing of the code: each guess is right with probability 1/4.
+    # Shuffled labels are independent of the latents: a prediction is right with probability 1/4.
     error = math.sqrt(0.25 * 0.75 / 1000)
     guesses = accuracies(train, rng.integers(0, 4, 300), test, rng.integers(0, 4, 1000))
     assert all(abs(accuracy - 0.25) < STANDARD_ERRORS * error for accuracy in guesses)

@@ -249,8 +249,8 @@ def test_a_generator_compares_with_a_model_of_its_variance():
     expected = own.bounds(digits(5), latents)
     assert expected.shape == (2, 5)
     torch.testing.assert_close(noisy.bounds(digits(5), latents), expected)
-    drawn = noisy.conditional(latents).sample(rng_stream(2, "test"))
-    torch.testing.assert_close(drawn, own.conditional(latents).sample(rng_stream(2, "test")))
+    samples = noisy.conditional(latents).sample(rng_stream(2, "test"))
+    torch.testing.assert_close(samples, own.conditional(latents).sample(rng_stream(2, "test")))
 
 
 # What there is
@@ -345,7 +345,7 @@ def test_chunks_of_images_limit_memory_and_do_not_change_the_result(monkeypatch)
 
 
 class Bar:
-    """What the progress bar is told; where nobody watches, the true one does not count."""
+    """The counts of the progress bar; tqdm itself does not count when it is disabled."""
 
     moved, total = 0, 0
 

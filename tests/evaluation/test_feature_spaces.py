@@ -148,7 +148,7 @@ def test_inception_features_match_torchvision(weights):
     oracle = inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     oracle.load_state_dict(torch.load(weights, weights_only=True))
     pooled: list[Tensor] = []
-    oracle.avgpool.register_forward_hook(lambda module, given, out: pooled.append(out.flatten(1)))
+    oracle.avgpool.register_forward_hook(lambda module, inputs, out: pooled.append(out.flatten(1)))
     images = rand(2, 3, 100, 60)
     resized = functional.interpolate(images, (75, 75), mode="bilinear", antialias=True)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Samples against real images: perfect, memorising, collapsed and useless generators."""
+"""Samples against real images: perfect, memorizing, collapsed and useless generators."""
 
 import math
 from dataclasses import replace
@@ -345,8 +345,8 @@ def test_compared_images_are_shuffled(
     ],
 )
 def test_every_image_shape_is_measured(shape: tuple[int, int, int], absent: set[str]) -> None:
-    train, test, drawn = (rand(120, *shape) * 256).byte().numpy().reshape(3, 40, *shape)
-    metrics, arrays = measure(as_images(drawn), None, data_of(train, test))
+    train, test, generated = (rand(120, *shape) * 256).byte().numpy().reshape(3, 40, *shape)
+    metrics, arrays = measure(as_images(generated), None, data_of(train, test))
     assert {"spectrum_slope", "sharpness_ratio"} - set(metrics) == absent
     assert {"pixels_recall", "pca_recall", "data_copying_z"} <= set(metrics)
     assert all(map(math.isfinite, metrics.values()))
@@ -365,18 +365,18 @@ def test_flat_images_have_neither_sharpness_nor_slope_to_compare_with() -> None:
 
 
 def test_samples_of_binary_data_are_binary() -> None:
-    """A generator that knows each pixel's probability is perfect, its grey means are not."""
-    grey = as_images(PIXELS)
-    binary = (rand(*grey.shape) < grey).byte().mul(255).numpy()
+    """A generator that knows each pixel's probability is perfect, its gray means are not."""
+    gray = as_images(PIXELS)
+    binary = (rand(*gray.shape) < gray).byte().mul(255).numpy()
     data = data_of(binary[TRAIN], binary[TEST], levels=2)
-    metrics, arrays = measure(grey[UNSEEN], None, data)
+    metrics, arrays = measure(gray[UNSEEN], None, data)
     assert set(np.unique(arrays["samples_shown"])) == {0, 255}
     assert metrics["sharpness_ratio"] == pytest.approx(1, abs=0.1)
-    means, _ = measure(grey[UNSEEN], None, replace(data, levels=256))
+    means, _ = measure(gray[UNSEEN], None, replace(data, levels=256))
     assert means["sharpness_ratio"] < 0.8
-    # Training images that are drawn at each access are so here.
-    drawn = replace(data, train=ImageLoader(PIXELS[TRAIN], CPU, binarize=True))
-    metrics, _ = measure(grey[UNSEEN], None, drawn)
+    # Training images that are sampled at each access
+    sampled = replace(data, train=ImageLoader(PIXELS[TRAIN], CPU, binarize=True))
+    metrics, _ = measure(gray[UNSEEN], None, sampled)
     assert metrics["sharpness_ratio_floor"] == pytest.approx(1, abs=0.1)
     assert metrics["pixels_precision"] == pytest.approx(metrics["pixels_precision_floor"], abs=0.1)
 
@@ -410,20 +410,20 @@ def test_images_that_are_not_finite_are_refused() -> None:
 def test_components_are_fitted_to_other_images_than_the_floors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taken: list[Tensor] = []
+    gathered: list[Tensor] = []
     take = ImageLoader.gather
 
     def record(batches: ImageLoader, rows: Tensor, noise: torch.Generator) -> Tensor:
         if len(batches) == len(TRAIN):
-            taken.append(rows)
+            gathered.append(rows)
         return take(batches, rows, noise)
 
     monkeypatch.setattr(ImageLoader, "gather", record)
     measure(as_images(PIXELS[UNSEEN]), samples=400)
-    assert sorted(torch.cat(taken).tolist()) == list(range(len(TRAIN)))
-    taken.clear()
+    assert sorted(torch.cat(gathered).tolist()) == list(range(len(TRAIN)))
+    gathered.clear()
     measure(as_images(PIXELS[UNSEEN]), samples=450)
-    assert sorted(torch.cat(taken).tolist()) == list(range(len(TRAIN)))
+    assert sorted(torch.cat(gathered).tolist()) == list(range(len(TRAIN)))
 
 
 def test_inception_features_are_used_if_weights_are_given(

@@ -131,8 +131,8 @@ def test_two_latents_are_drawn_unprojected_in_class_colors():
     means, labels = normal(30, 2), np.arange(30) % 12
     figure = latents.latent_scatter(means, labels, [f"class {k}" for k in range(12)])
     axes, (legend,) = figure.axes[0], figure.legends
-    drawn = np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
-    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(means, axis=0))
+    plotted = np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
+    np.testing.assert_allclose(np.sort(plotted, axis=0), np.sort(means, axis=0))
     assert len(axes.collections) == 2  # ten colours with one marker, two with another
     assert [text.get_text() for text in legend.get_texts()] == [f"class {k}" for k in range(12)]
     assert axes.get_xlabel() == "mean of z₀"
@@ -140,7 +140,7 @@ def test_two_latents_are_drawn_unprojected_in_class_colors():
 
 def test_many_points_are_subsampled_by_the_seed():
     means, labels = normal(300, 2), np.zeros(300, np.int64)
-    drawn = [
+    plotted = [
         np.asarray(
             latents.latent_scatter(means, labels, limit=50, seed=seed)
             .axes[0]
@@ -149,9 +149,9 @@ def test_many_points_are_subsampled_by_the_seed():
         )
         for seed in (1, 1, 2)
     ]
-    assert len(drawn[0]) == 50
-    np.testing.assert_array_equal(drawn[0], drawn[1])
-    assert not np.array_equal(drawn[0], drawn[2])
+    assert len(plotted[0]) == 50
+    np.testing.assert_array_equal(plotted[0], plotted[1])
+    assert not np.array_equal(plotted[0], plotted[2])
 
 
 def test_histograms_are_in_order_and_show_their_moments():
@@ -240,8 +240,11 @@ def figures() -> Iterator[tuple[str, Figure]]:
     names = [f"a rather long name of a class {k}" for k in range(62)]
     for latent, classes in itertools.product((1, 2, 20), (None, 1, 10, 26, 62, 200)):
         labels = None if classes is None else np.arange(400) % classes
-        given = names[:classes] if classes in (10, 62) else None
-        yield f"{latent}, {classes}", latents.latent_scatter(normal(400, latent), labels, given)
+        class_names = names[:classes] if classes in (10, 62) else None
+        yield (
+            f"{latent}, {classes}",
+            latents.latent_scatter(normal(400, latent), labels, class_names),
+        )
     yield "density", latents.latent_scatter(normal(3000, 2))
     yield "one image", latents.latent_scatter(normal(1, 5), np.zeros(1, np.int64))
     yield "collapsed", latents.latent_scatter(np.zeros((9, 5), np.float32))

@@ -63,7 +63,10 @@ def test_effective_sample_sizes_run_from_one_to_k():
 
 
 def test_bounds_are_drawn_as_dots_in_order():
-    ladders = {"test images": {"loose": -3.0, "tight": -5.5}, "drawn": {"upper": 1.0, "lower": 0.5}}
+    ladders = {
+        "test images": {"loose": -3.0, "tight": -5.5},
+        "simulated": {"upper": 1.0, "lower": 0.5},
+    }
     figure = report.bound_ladder_figure(ladders)
     first, second = figure.axes
     assert dots(first) == [[-3, 0], [-5.5, 1]]
@@ -72,8 +75,8 @@ def test_bounds_are_drawn_as_dots_in_order():
     assert [text.get_text() for text in first.texts] == ["−3", "−5.5"]
     assert first.get_ylim()[0] > first.get_ylim()[1], "the first is on top"
     title = figure.get_suptitle()
-    assert "loosest" not in title, "the order is given, not measured"
-    assert (first.get_title("left"), second.get_title("left")) == ("test images", "drawn")
+    assert "loosest" not in title, "bounds are in the order of the mapping"
+    assert (first.get_title("left"), second.get_title("left")) == ("test images", "simulated")
 
 
 def test_the_rate_is_a_stacked_bar_and_negative_parts_have_no_length():
@@ -159,8 +162,8 @@ def test_floors_are_drawn_beside_the_values_of_samples():
 
 
 def test_class_shares_of_samples_and_real_images_are_drawn_side_by_side():
-    drawn, real = np.array([0.75, 0.25]), np.array([0.5, 0.5])
-    (axes,) = report_samples.class_shares_figure(drawn, real, ["cat", "dog"]).axes
+    samples, real = np.array([0.75, 0.25]), np.array([0.5, 0.5])
+    (axes,) = report_samples.class_shares_figure(samples, real, ["cat", "dog"]).axes
     assert [bar.get_height() for bar in bars(axes)] == [0.75, 0.25, 0.5, 0.5]
     assert [bar.get_facecolor() == bars(axes)[0].get_facecolor() for bar in bars(axes)][2:] == [
         False,
@@ -217,8 +220,8 @@ def figures() -> Iterator[tuple[str, Figure]]:
         sizes = np.linspace(1, samples, 400)
         yield f"sizes {samples}", report.effective_samples_figure(sizes, samples)
     steps = {"negative ELBO": -1234.5, "NLL, K = 2,500": -1240.25, "NLL, K = 5,000": -1240.5}
-    drawn = {"NLL, K = 5,000": 81.2, "annealed, upper": 80.9, "annealed, lower": 80.4}
-    yield "two ladders", report.bound_ladder_figure({"a": steps, "16 images of the model": drawn})
+    samples = {"NLL, K = 5,000": 81.2, "annealed, upper": 80.9, "annealed, lower": 80.4}
+    yield "two ladders", report.bound_ladder_figure({"a": steps, "16 images of the model": samples})
     yield "one ladder", report.bound_ladder_figure({"10,000 test images": steps})
     yield "flat ladder", report.bound_ladder_figure({"a": dict.fromkeys(steps, 0.0)})
     names = ("mutual information", "total correlation", "dimension-wise KL")
@@ -247,16 +250,16 @@ def figures() -> Iterator[tuple[str, Figure]]:
     for classes in (2, 26, 200):
         shares_of = np.full(classes, 1 / classes)
         for short in (True, False):
-            given = [str(k) if short else f"a long name of class {k}" for k in range(classes)]
-            drawing = report_samples.class_shares_figure(shares_of, shares_of, given)
+            class_names = [str(k) if short else f"a long name of class {k}" for k in range(classes)]
+            drawing = report_samples.class_shares_figure(shares_of, shares_of, class_names)
             yield f"classes {classes}, {short}", drawing
     for count, size in itertools.product((1, 36), (4, 64)):
         images = byte_images(count, 3, size, size)
         yield f"nearest {count}, {size}", report_samples.nearest_figure(images, images)
-        ways = byte_images(min(count, 8), 10, 1, size, size)
+        paths = byte_images(min(count, 8), 10, 1, size, size)
         yield (
-            f"ways {count}, {size}",
-            report_samples.interpolation_steps_figure({"line": ways, "arc": ways}),
+            f"paths {count}, {size}",
+            report_samples.interpolation_steps_figure({"line": paths, "arc": paths}),
         )
 
 

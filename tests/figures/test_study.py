@@ -192,7 +192,7 @@ def test_slices_use_log_or_category_positions_and_darken_with_time():
 
 
 def surface(axes: Axes) -> Any:
-    """Find the filled surface, drawn first, if there is one."""
+    """Find the filled surface, plotted first, if there is one."""
     return next((c for c in axes.collections if isinstance(c, TriContourSet)), None)
 
 
@@ -201,13 +201,13 @@ def test_the_surface_is_darkest_at_the_best_trial_and_outliers_do_not_flatten_it
     values = sign * np.array([*LOSSES[:-1], 1e5])
     study_table = table(values=values, minimize=sign > 0)
     axes, bar = study.contour_figure(study_table, "train.kl_weight", "model.latent_dim").axes
-    drawn = surface(axes)
-    assert sorted(sign * drawn.levels)[0] == 90  # the best one
-    assert 99 <= sorted(sign * drawn.levels)[-1] <= 100
-    assert drawn.extend == ("max" if sign > 0 else "min")
-    beyond = drawn.get_paths()[-1 if sign > 0 else 0]  # what the triangle of the bar stands for
+    plotted = surface(axes)
+    assert sorted(sign * plotted.levels)[0] == 90  # the best one
+    assert 99 <= sorted(sign * plotted.levels)[-1] <= 100
+    assert plotted.extend == ("max" if sign > 0 else "min")
+    beyond = plotted.get_paths()[-1 if sign > 0 else 0]  # what the triangle of the bar stands for
     assert not beyond.to_polygons()
-    shades = darkness(drawn.to_rgba(sign * np.array([90.5, 95.5, 98.5, 1e5])))
+    shades = darkness(plotted.to_rgba(sign * np.array([90.5, 95.5, 98.5, 1e5])))
     assert (np.diff(shades) < 0).all()
     expected = np.log10([[0.1, 4]])  # of the loss 90
     np.testing.assert_allclose(points(scatters(axes, "*")), expected)
@@ -222,19 +222,19 @@ def test_pruned_trials_are_hollow_and_not_part_of_the_surface():
     states = ("complete",) * 5 + ("pruned",)
     study_table = table(values=(*LOSSES[:-1], 1.0), states=states)
     axes = study.contour_figure(study_table, "train.kl_weight", "model.latent_dim").axes[0]
-    pruned, drawn = labeled(axes)["pruned"], surface(axes)
+    pruned, plotted = labeled(axes)["pruned"], surface(axes)
     np.testing.assert_allclose(pruned.get_offsets(), np.log10([[3, 64]]))
     assert tuple(pruned.get_facecolor()[0]) == to_rgba("white")
-    assert drawn.levels[0] == 90
+    assert plotted.levels[0] == 90
 
 
 def test_of_coinciding_trials_the_best_one_makes_the_surface():
     twice = table(weight(WEIGHTS * 2), latents(LATENTS * 2), values=(99.0,) * 6 + LOSSES)
-    drawn = [
+    plotted = [
         surface(study.contour_figure(study_table, "model.latent_dim", "train.kl_weight").axes[0])
         for study_table in (twice, table())
     ]
-    for path, expected in zip(drawn[0].get_paths(), drawn[1].get_paths(), strict=True):
+    for path, expected in zip(plotted[0].get_paths(), plotted[1].get_paths(), strict=True):
         np.testing.assert_allclose(path.vertices, expected.vertices)
 
 
@@ -255,7 +255,7 @@ def test_without_a_surface_the_dots_are_colored(first, second, count):
     axes = study.contour_figure(study_table, first.name, second.name).axes[0]
     assert surface(axes) is None
     dots = labeled(axes)["complete"]
-    losses = np.sort(LOSSES[:count])  # the best one is drawn first
+    losses = np.sort(LOSSES[:count])  # the best one is plotted first
     np.testing.assert_array_equal(
         np.argsort(-darkness(dots.get_facecolor()), kind="stable"), range(count)
     )
@@ -273,18 +273,18 @@ def test_parallel_lines_match_their_values_and_the_best_is_last_and_thick():
     (lines,) = (
         c for c in axes.collections if isinstance(c, LineCollection) and len(c.get_paths()) > 1
     )
-    drawn = np.array([path.vertices for path in lines.get_paths()])
+    plotted = np.array([path.vertices for path in lines.get_paths()])
     order = np.argsort(LOSSES)[::-1]
     low, high = np.log10(WEIGHTS[0]), np.log10(WEIGHTS[-1])
-    np.testing.assert_array_equal(drawn[..., 0], [[0, 1, 2, 3]] * 6)
-    np.testing.assert_allclose(drawn[:, 0, 1], (np.log10(WEIGHTS)[order] - low) / (high - low))
-    np.testing.assert_allclose(drawn[:, 1, 1], np.array([0.25, 0.75] * 3)[order])
-    np.testing.assert_allclose(drawn[:, 3, 1], (np.array(LOSSES)[order] - 90) / 9)
+    np.testing.assert_array_equal(plotted[..., 0], [[0, 1, 2, 3]] * 6)
+    np.testing.assert_allclose(plotted[:, 0, 1], (np.log10(WEIGHTS)[order] - low) / (high - low))
+    np.testing.assert_allclose(plotted[:, 1, 1], np.array([0.25, 0.75] * 3)[order])
+    np.testing.assert_allclose(plotted[:, 3, 1], (np.array(LOSSES)[order] - 90) / 9)
     depths = np.array([0, 0.25, np.nan, 0.5, 1, 0])[order]
-    np.testing.assert_allclose(drawn[:-1, 2, 1], depths[:-1])
-    assert drawn[-1, 2, 1] < -0.1  # it has no depth
+    np.testing.assert_allclose(plotted[:-1, 2, 1], depths[:-1])
+    assert plotted[-1, 2, 1] < -0.1  # it has no depth
     (best,) = axes.get_lines()
-    np.testing.assert_array_equal(best.get_ydata(), drawn[-1, :, 1])
+    np.testing.assert_array_equal(best.get_ydata(), plotted[-1, :, 1])
     assert best.get_linewidth() > 2 * lines.get_linewidth()[0]
     assert best.get_zorder() > lines.get_zorder()
     assert (np.diff(darkness(lines.get_colors())) > 0).all()
@@ -294,7 +294,7 @@ def test_parallel_lines_match_their_values_and_the_best_is_last_and_thick():
     }
     assert marks["0.1", 0] == pytest.approx((-1 - low) / (high - low))
     assert marks["b", 1] == 0.75
-    assert marks["none", 2] == drawn[-1, 2, 1]
+    assert marks["none", 2] == plotted[-1, 2, 1]
     assert marks["94", 3] == pytest.approx(4 / 9)
 
 
@@ -438,8 +438,8 @@ def test_lines_of_equal_bound_are_labeled_with_rate_plus_distortion(offset):
     # The label of a line lies along it, on the page too.
     text = next(iter(marks.values()))
     start, end = axes.transData.transform([(0, 0), (1, -1)])
-    drawn = math.degrees(math.atan2(*(end - start)[::-1]))
-    assert text.get_rotation() % 360 == pytest.approx(drawn % 360)
+    plotted = math.degrees(math.atan2(*(end - start)[::-1]))
+    assert text.get_rotation() % 360 == pytest.approx(plotted % 360)
 
 
 def test_the_front_is_sorted_by_rate_and_the_best_bound_has_the_star():

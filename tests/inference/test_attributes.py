@@ -1,4 +1,4 @@
-"""Directions that labels give, which images move along them, and that this is what was asked."""
+"""Attribute directions from labels, which images are edited, and that edits reach their target."""
 
 import itertools
 import math
@@ -50,10 +50,10 @@ def test_the_direction_between_two_classes_is_that_of_an_attribute():
 
 def test_a_step_of_one_shifts_one_class_mean_to_the_other():
     latents, labels = torch.randn(90, LATENT, generator=NOISE), torch.arange(90) % 3
-    for own, asked in itertools.product(range(3), repeat=2):
-        direction = attributes.class_direction(latents, labels, own, asked)
+    for source, target in itertools.product(range(3), repeat=2):
+        direction = attributes.class_direction(latents, labels, source, target)
         moved = attributes.shift(latents[labels == own], direction, [1.0])[:, 0]
-        torch.testing.assert_close(moved.mean(0), latents[labels == asked].mean(0))
+        torch.testing.assert_close(moved.mean(0), latents[labels == target].mean(0))
 
 
 def test_all_directions_between_classes_match_single_ones():
@@ -61,8 +61,8 @@ def test_all_directions_between_classes_match_single_ones():
     directions = attributes.class_directions(latents, labels, [2, 0], [0, 1, 2])
     assert directions.shape == (2, 3, LATENT)
     assert torch.equal(directions[0, 2], torch.zeros(LATENT))
-    for (i, own), (k, asked) in itertools.product(enumerate([2, 0]), enumerate([0, 1, 2])):
-        single = attributes.class_direction(latents, labels, own, asked)
+    for (i, source), (k, target) in itertools.product(enumerate([2, 0]), enumerate([0, 1, 2])):
+        single = attributes.class_direction(latents, labels, source, target)
         assert torch.equal(directions[i, k], single)
 
 
@@ -170,11 +170,11 @@ def test_encoded_rows_match_encoded_images():
 def test_editing_decodes_the_shifted_means():
     model, images = small_model(), torch.rand(2, 1, 8, 8, generator=NOISE)
     direction = torch.tensor([1.0, -1, 2])
-    asked = attributes.edit(model, images, direction, [0, 1.5])
-    assert asked.shape == (2, 2, 1, 8, 8)
-    torch.testing.assert_close(asked[:, 0], decoding.reconstructions(model, images))
+    edited = attributes.edit(model, images, direction, [0, 1.5])
+    assert edited.shape == (2, 2, 1, 8, 8)
+    torch.testing.assert_close(edited[:, 0], decoding.reconstructions(model, images))
     moved = model.encode(images).mean + 1.5 * direction
-    torch.testing.assert_close(asked[:, 1], decoding.decode_means(model, moved))
+    torch.testing.assert_close(edited[:, 1], decoding.decode_means(model, moved))
     each = attributes.edit_each(model, images, torch.stack([direction, -direction])[:, None])
     torch.testing.assert_close(each[0, 0], attributes.edit(model, images, direction, [1])[0, 0])
     torch.testing.assert_close(each[1, 0], attributes.edit(model, images, direction, [-1])[1, 0])
@@ -311,7 +311,7 @@ def test_an_attribute_that_every_test_image_has_is_left_out():
 
 
 def test_edited_images_are_classified_as_their_target():
-    """A classifier of real digits reads moved images of a trained model as the asked digit."""
+    """A classifier of real digits predicts the target class of edited images of a trained model."""
     data = prepared()
     splits = [ImageLoader(data.images(split), CPU) for split in ("train", "test")]
     settings = ModelSettings(network="mlp", hidden=(128,), latent_dim=10)
@@ -329,6 +329,6 @@ def test_edited_images_are_classified_as_their_target():
     moved = attributes.edit_each(model, images, directions)
     read = reader.predict(moved.reshape(-1, 64).numpy()).reshape(TEST_COUNT, 10)
     right = (read == np.arange(10))[own[:, None] != torch.arange(10)]
-    # By chance 1 of 10 is read as asked. The 9 answers for an image hang together, so only the
-    # 100 images count: 0.1 + 6 sqrt(0.1 * 0.9 / 100) = 0.28. It is 0.90.
+    # By chance 1 of 10 is classified as its target. The 9 edits of an image are correlated, so only
+    # the 100 images count: 0.1 + 6 sqrt(0.1 * 0.9 / 100) = 0.28. It is 0.90.
     assert right.mean() > 0.1 + 6 * math.sqrt(0.1 * 0.9 / TEST_COUNT)

@@ -72,14 +72,14 @@ def test_interpolations_end_exactly_at_the_encoded_means(path, steps):
 def test_the_spherical_path_has_constant_norm_and_angular_speed():
     noise = torch.randn(2, 6, 20, generator=torch.Generator().manual_seed(0))
     first, second = 3 * torch.nn.functional.normalize(noise, dim=-1)
-    way = decoding.interpolate(first, second, 9)
-    torch.testing.assert_close(way.norm(dim=-1), torch.full((6, 9), 3.0))
-    cosines = torch.cosine_similarity(way[:, 1:], way[:, :-1], dim=-1)
+    path = decoding.interpolate(first, second, 9)
+    torch.testing.assert_close(path.norm(dim=-1), torch.full((6, 9), 3.0))
+    cosines = torch.cosine_similarity(path[:, 1:], path[:, :-1], dim=-1)
     torch.testing.assert_close(cosines, cosines[:, :1].expand(-1, 8), atol=1e-5, rtol=0)
 
 
 def test_the_spherical_path_of_a_right_angle():
-    # Half way between the axes at 90 degrees: sin(45) = 1 / sqrt(2) of each.
+    # Halfway between the axes at 90 degrees: sin(45) = 1 / sqrt(2) of each.
     middle = decoding.interpolate(torch.tensor([[1.0, 0]]), torch.tensor([[0, 1.0]]), 3)[0, 1]
     torch.testing.assert_close(middle, torch.full((2,), math.sqrt(0.5)))
 
@@ -91,8 +91,8 @@ def test_the_spherical_path_of_a_right_angle():
 )
 def test_the_spherical_path_falls_back_to_the_line(first, second):
     ends = torch.tensor([first]), torch.tensor([second])
-    way = decoding.interpolate(*ends, 5, "spherical")
-    torch.testing.assert_close(way, decoding.interpolate(*ends, 5, "linear"))
+    path = decoding.interpolate(*ends, 5, "spherical")
+    torch.testing.assert_close(path, decoding.interpolate(*ends, 5, "linear"))
 
 
 def test_nearly_parallel_vectors_are_interpolated_exactly():

@@ -1,4 +1,4 @@
-"""DCI: its entropies by loops, its importances against scikit-learn's, known codes."""
+"""DCI: its entropies by loops, its importances against scikit-learn's, known latents."""
 
 import math
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
-from tests.estimators.representations import drawn, duplicated, noise, perfect, turned
+from tests.estimators.representations import duplicated, noise, perfect, random_factors, rotated
 from tests.oracles import STANDARD_ERRORS
 from vaelab.estimators.disentanglement.dci import completeness, dci_importance, disentanglement
 
 SIZES = (2, 3, 4)
-TRAIN, TEST = drawn(1_000, *SIZES, seed=1), drawn(1_000, *SIZES, seed=2)
+TRAIN, TEST = random_factors(1_000, *SIZES, seed=1), random_factors(1_000, *SIZES, seed=2)
 
 
 def importance_of(train: np.ndarray, test: np.ndarray, seed: int = 0) -> tuple[np.ndarray, float]:
@@ -19,8 +19,8 @@ def importance_of(train: np.ndarray, test: np.ndarray, seed: int = 0) -> tuple[n
 
 
 def with_noise(factors: np.ndarray, scale: float, more: int, seed: int) -> np.ndarray:
-    codes = perfect(factors) + scale * noise(len(factors), factors.shape[1], seed)
-    return np.concatenate([codes, noise(len(factors), more, seed + 10)], 1)
+    latents = perfect(factors) + scale * noise(len(factors), factors.shape[1], seed)
+    return np.concatenate([latents, noise(len(factors), more, seed + 10)], 1)
 
 
 def disentanglement_by_loops(importance: np.ndarray) -> float:
@@ -73,19 +73,19 @@ def test_scores_need_two_factors_and_two_dimensions():
 
 def test_importance_on_the_training_images_is_the_decrease_of_gini_impurity():
     """scikit-learn's own, whose splits all count: those of every dimension are informative."""
-    codes = turned(perfect(TRAIN), 1, 2) + 0.3 * noise(len(TRAIN), 3)
-    codes[:, 0] += codes[:, 2]
-    found, accuracy = dci_importance(codes, TRAIN, codes, TRAIN, np.random.default_rng(0))
+    latents = rotated(perfect(TRAIN), 1, 2) + 0.3 * noise(len(TRAIN), 3)
+    latents[:, 0] += latents[:, 2]
+    found, accuracy = dci_importance(latents, TRAIN, latents, TRAIN, np.random.default_rng(0))
     rng, accuracies = np.random.default_rng(0), []
     for k, factor in enumerate(TRAIN.T):
         seed = int(rng.integers(2**32))
         settings = {"max_features": None, "min_samples_leaf": 5, "random_state": seed}
-        forest = ExtraTreesClassifier(20, **settings).fit(codes, factor)
+        forest = ExtraTreesClassifier(20, **settings).fit(latents, factor)
         trees = [tree.tree_ for tree in forest.estimators_]
         gini = sum(tree.compute_feature_importances(normalize=False) for tree in trees)
         assert (found[:, k] > 0).all()
         assert found[:, k] == pytest.approx(gini / gini.sum(), abs=1e-9)
-        accuracies.append(forest.score(codes, factor))
+        accuracies.append(forest.score(latents, factor))
     assert accuracy == pytest.approx(np.mean(accuracies), abs=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_importance_of_duplicated_dimensions_is_shared():
 
 
 def test_importance_of_a_rotated_pair_is_shared():
-    found, _ = importance_of(turned(perfect(TRAIN), 1, 2), turned(perfect(TEST), 1, 2))
+    found, _ = importance_of(rotated(perfect(TRAIN), 1, 2), rotated(perfect(TEST), 1, 2))
     assert found[:, 0].tolist() == [1, 0, 0]
     assert found[1:, 1:] == pytest.approx(np.full((2, 2), 0.5), abs=0.2)
     # Dimension 0 is of one factor, the others are of two of three.
@@ -163,14 +163,14 @@ def test_values_missing_in_one_split_are_handled(train_lacks, test_lacks):
         perfect(TRAIN), train, perfect(TEST), test, np.random.default_rng(0)
     )
     assert found == pytest.approx(np.eye(3), abs=1e-12)
-    # Of the last factor only the two other values are told right.
-    told = np.mean((TEST[:, 2] != train_lacks) & (TEST[:, 2] != test_lacks))
-    assert accuracy == pytest.approx((2 + told) / 3)
+    # Of the last factor only the two other values are predicted.
+    correct = np.mean((TEST[:, 2] != train_lacks) & (TEST[:, 2] != test_lacks))
+    assert accuracy == pytest.approx((2 + correct) / 3)
 
 
 def test_the_seed_determines_the_importance():
     train, test = with_noise(TRAIN, 0.5, 2, seed=1), with_noise(TEST, 0.5, 2, seed=2)
-    train, test = turned(train), turned(test)
+    train, test = rotated(train), rotated(test)
     (first, _), (again, _), (other, _) = (importance_of(train, test, s) for s in (0, 0, 1))
     assert (first == again).all()
     assert (first != other).any()

@@ -1,15 +1,22 @@
-"""The FactorVAE score: known codes, votes by loops, groups from few images."""
+"""The FactorVAE score: known latents, votes by loops, groups from few images."""
 
 import numpy as np
 import pytest
 import torch
 
-from tests.estimators.representations import drawn, duplicated, grid, noise, perfect, turned
+from tests.estimators.representations import (
+    duplicated,
+    grid,
+    noise,
+    perfect,
+    random_factors,
+    rotated,
+)
 from tests.oracles import STANDARD_ERRORS, assert_mean
 from vaelab.estimators.disentanglement.factor_vae import factor_vae_score
 
 SIZES = (2, 3, 4)
-TRAIN, TEST = drawn(1_000, *SIZES, seed=1), drawn(1_000, *SIZES, seed=2)
+TRAIN, TEST = random_factors(1_000, *SIZES, seed=1), random_factors(1_000, *SIZES, seed=2)
 LOOPS = 3_000
 USELESS = noise(1_000, 6, seed=1), noise(1_000, 6, seed=2)
 
@@ -20,17 +27,17 @@ def score(train: np.ndarray, test: np.ndarray, seed: int = 0) -> float:
     return found
 
 
-def beside_noise(codes: np.ndarray, seed: int) -> np.ndarray:
-    return np.concatenate([codes, noise(len(codes), 5, seed)], 1)
+def beside_noise(latents: np.ndarray, seed: int) -> np.ndarray:
+    return np.concatenate([latents, noise(len(latents), 5, seed)], 1)
 
 
-def votes_by_loops(codes: np.ndarray, factors: np.ndarray, scale: np.ndarray, rng) -> np.ndarray:
-    votes = np.zeros((codes.shape[1], factors.shape[1]))
+def votes_by_loops(latents: np.ndarray, factors: np.ndarray, scale: np.ndarray, rng) -> np.ndarray:
+    votes = np.zeros((latents.shape[1], factors.shape[1]))
     for _ in range(LOOPS):
         k = rng.integers(factors.shape[1])
         value = rng.choice(sorted(set(factors[:, k].tolist())))
         members = rng.permutation(np.flatnonzero(factors[:, k] == value))[:64]
-        spread = [np.var(codes[members, j] / scale[j]) for j in range(len(votes))]
+        spread = [np.var(latents[members, j] / scale[j]) for j in range(len(votes))]
         votes[int(np.argmin(spread)), k] += 1
     return votes
 
@@ -58,8 +65,8 @@ def test_score_of_useless_latents_is_at_chance():
 
 def test_score_of_a_rotated_pair_matches_the_loops():
     """With scales that differ, and are divided out."""
-    pairs = ((turned(perfect(f), 1, 2), noise(1_000, 3, s)) for s, f in enumerate((TRAIN, TEST)))
-    train, test = ((codes + 0.5 * blur) * [1, 5, 0.3] for codes, blur in pairs)
+    pairs = ((rotated(perfect(f), 1, 2), noise(1_000, 3, s)) for s, f in enumerate((TRAIN, TEST)))
+    train, test = ((latents + 0.5 * blur) * [1, 5, 0.3] for latents, blur in pairs)
     found, expected = score(train, test), score_by_loops(train, test)
     error = 0.5 * np.sqrt(1 / 5_000 + 1 / LOOPS)
     assert abs(found - expected) < STANDARD_ERRORS * error
@@ -71,10 +78,10 @@ def test_score_of_a_rotated_pair_matches_the_loops():
 def test_every_value_is_fixed_equally_often():
     """Dimension 0 is still where factor 0 is 1, in 3 of 10 images; dimension 1 is factor 1."""
     factors = np.stack([np.arange(2_000) % 10 < 3, np.arange(2_000) // 10 % 2], 1).astype(np.int64)
-    codes = noise(2_000, 2)
-    codes[factors[:, 0] == 1, 0] = 0
-    codes[:, 1] = 2 * factors[:, 1] - 1
-    found = factor_vae_score(codes, factors, codes, factors, np.random.default_rng(0))
+    latents = noise(2_000, 2)
+    latents[factors[:, 0] == 1, 0] = 0
+    latents[:, 1] = 2 * factors[:, 1] - 1
+    found = factor_vae_score(latents, factors, latents, factors, np.random.default_rng(0))
     # Right: factor 1 always, factor 0 at 1 always, at 0 by chance, as dimension 0 then varies by
     # 1 / 0.7 of its variance, too little in 64 images in less than a tenth of the votes.
     error = np.sqrt(0.75 * 0.25 / 5_000)
@@ -91,7 +98,7 @@ def test_variance_is_relative_to_that_of_all_images():
     train, test = beside_noise(perfect(TRAIN), 1), beside_noise(perfect(TEST), 2)
     scale = np.array([9, 2, 4, 1, 1, 1, 1, 1]) * 1.0
     assert score(train * scale, test * scale) == score(train, test) == 1
-    some = turned(train), turned(test)
+    some = rotated(train), rotated(test)
     assert score(some[0] * -scale + 3, some[1] * -scale + 3) == score(*some) < 1
 
 
@@ -102,7 +109,7 @@ def test_inactive_dimensions_have_no_vote(share, alive, largest):
     train, test = scale * USELESS[0], scale * USELESS[1]
     assert score(train, test) < 0.45
     train[:, 3], test[:, 3] = (share * largest * perfect(f)[:, 0] for f in (TRAIN, TEST))
-    # Where it lives, factor 0 is always told, and of the others every second time: 2/3
+    # In its dimension factor 0 is always predicted, the others every second time: 2/3
     found = score(train, test)
     assert found == pytest.approx(2 / 3, abs=0.1) if alive else found < 0.45
 
@@ -134,11 +141,11 @@ def test_groups_need_64_images(few):
 
 def test_groups_are_sampled_without_replacement():
     # All 64 images of a value are each time its group, so even in noise its vote is certain.
-    factors, codes = grid(2, 2, repeats=32), noise(128, 6, seed=0)
-    spread = codes / codes.std(0)
+    factors, latents = grid(2, 2, repeats=32), noise(128, 6, seed=0)
+    spread = latents / latents.std(0)
     votes = [[spread[column == v].var(0).argmin() for v in (0, 1)] for column in factors.T]
     assert not set(votes[0]) & set(votes[1])
-    assert factor_vae_score(codes, factors, codes, factors, np.random.default_rng(0)) == 1
+    assert factor_vae_score(latents, factors, latents, factors, np.random.default_rng(0)) == 1
 
 
 def test_values_of_few_images_are_not_fixed():
@@ -150,6 +157,6 @@ def test_values_of_few_images_are_not_fixed():
 
 def test_a_factor_without_a_frequent_value_gives_no_score():
     factors = np.concatenate([grid(2, 2, repeats=50), np.arange(200)[:, None] // 20], 1)
-    rng, codes = np.random.default_rng(0), perfect(factors)
-    assert factor_vae_score(codes, factors, codes, factors, rng) is None
-    assert factor_vae_score(codes, factors[:, :2], codes, factors[:, :2], rng) == 1
+    rng, latents = np.random.default_rng(0), perfect(factors)
+    assert factor_vae_score(latents, factors, latents, factors, rng) is None
+    assert factor_vae_score(latents, factors[:, :2], latents, factors[:, :2], rng) == 1

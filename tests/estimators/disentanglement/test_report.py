@@ -1,16 +1,16 @@
-"""The report on known codes: all metrics together, what leaves them alone, what does not apply."""
+"""The report on known latents: all metrics, their invariances, and what does not apply."""
 
 import math
 
 import numpy as np
 import pytest
 
-from tests.estimators.representations import drawn, duplicated, noise, perfect, turned
+from tests.estimators.representations import duplicated, noise, perfect, random_factors, rotated
 from vaelab.estimators.disentanglement import DisentanglementReport, disentanglement_metrics
 
 SIZES = (2, 3, 4)
 COUNT = 600
-TRAIN, TEST = drawn(COUNT, *SIZES, seed=1), drawn(COUNT, *SIZES, seed=2)
+TRAIN, TEST = random_factors(COUNT, *SIZES, seed=1), random_factors(COUNT, *SIZES, seed=2)
 GUESSES = np.mean([1 / v for v in SIZES])
 NAMES = {
     "mutual_information_gap",
@@ -30,9 +30,9 @@ def report(train: np.ndarray, test: np.ndarray, seed: int = 0) -> Disentanglemen
 
 
 def mixed(factors: np.ndarray, seed: int) -> np.ndarray:
-    """A turned pair, a noisy dimension and two useless ones: no metric is at an end."""
-    codes = turned(perfect(factors), 1, 2) + 0.5 * noise(len(factors), 3, seed)
-    return np.concatenate([codes, noise(len(factors), 2, seed + 10)], 1)
+    """A rotated pair, a noisy dimension and two useless ones: no metric is at an end."""
+    latents = rotated(perfect(factors), 1, 2) + 0.5 * noise(len(factors), 3, seed)
+    return np.concatenate([latents, noise(len(factors), 2, seed + 10)], 1)
 
 
 MIXED = mixed(TRAIN, 1), mixed(TEST, 2)
@@ -100,8 +100,8 @@ def test_dimensions_permuted_between_train_and_test_lower_the_fitted_metrics():
 
 def test_rotation_lowers_every_metric_but_informativeness():
     straight = report(perfect(TRAIN), perfect(TEST)).metrics
-    codes = [turned(turned(perfect(f), 0, 1), 1, 2) for f in (TRAIN, TEST)]
-    found = report(codes[0], codes[1]).metrics
+    latents = [rotated(rotated(perfect(f), 0, 1), 1, 2) for f in (TRAIN, TEST)]
+    found = report(latents[0], latents[1]).metrics
     for name in NAMES - {"dci_informativeness", "dci_informativeness_chance"}:
         assert found[name] < 0.8 * straight[name], name
     assert found["dci_informativeness"] > 0.95
@@ -109,8 +109,8 @@ def test_rotation_lowers_every_metric_but_informativeness():
 
 def test_a_constant_dimension_changes_no_metric():
     dead = np.zeros((COUNT, 2))
-    codes = [np.concatenate([perfect(f), dead + 0.1], 1) for f in (TRAIN, TEST)]
-    found, without = report(codes[0], codes[1]), report(perfect(TRAIN), perfect(TEST))
+    latents = [np.concatenate([perfect(f), dead + 0.1], 1) for f in (TRAIN, TEST)]
+    found, without = report(latents[0], latents[1]), report(perfect(TRAIN), perfect(TEST))
     assert found.metrics == pytest.approx(without.metrics)
     assert (found.mutual_information[:, 3:] == 0).all()
     assert (found.importance[3:] == 0).all()
@@ -122,7 +122,7 @@ def test_a_constant_dimension_changes_no_metric():
 def test_metrics_are_invariant_to_scale_sign_and_shift(expected, scale, shift):
     found = report(scale * MIXED[0] + shift, scale * MIXED[1] + shift)
     assert found.mutual_information == pytest.approx(expected.mutual_information, abs=1e-9)
-    # A forest turned over draws other thresholds.
+    # A forest rotated over draws other thresholds.
     assert found.importance == pytest.approx(expected.importance, abs=0.1)
     assert found.metrics == pytest.approx(expected.metrics, abs=0.06)
 
@@ -220,7 +220,7 @@ def test_report_of_binary_attributes_of_unequal_frequency():
 
 @pytest.mark.parametrize("count", [2, 5, 20])
 def test_report_of_few_images(count):
-    train, test = drawn(count, *SIZES, seed=5), drawn(count, *SIZES, seed=6)
+    train, test = random_factors(count, *SIZES, seed=5), random_factors(count, *SIZES, seed=6)
     train[:2], test[:2] = [[0, 0, 0], [1, 1, 1]], [[0, 0, 0], [1, 1, 1]]
     found = disentanglement_metrics(noise(count, 4, 5), train, noise(count, 4, 6), test, 0)
     assert set(found.metrics) == NAMES - {"factor_vae_score"}
@@ -239,7 +239,7 @@ def test_report_of_constant_latents(value):
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 @pytest.mark.parametrize("split", [0, 1])
 def test_latents_that_are_not_finite_are_refused(wrong, split):
-    codes = [codes.copy() for codes in MIXED]
-    codes[split][7, 1] = wrong
+    latents = [latents.copy() for latents in MIXED]
+    latents[split][7, 1] = wrong
     with pytest.raises(ValueError, match="latents must be finite"):
-        report(codes[0], codes[1])
+        report(latents[0], latents[1])

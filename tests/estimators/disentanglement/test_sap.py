@@ -5,20 +5,27 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tests.estimators.representations import drawn, duplicated, grid, noise, perfect, turned
+from tests.estimators.representations import (
+    duplicated,
+    grid,
+    noise,
+    perfect,
+    random_factors,
+    rotated,
+)
 from vaelab.estimators.disentanglement.sap import sap_score, single_dimension_accuracies
 
 SIZES = (2, 4, 5)
 FACTORS = grid(*SIZES, repeats=3)
 
 
-def score(codes: np.ndarray) -> float:
-    return sap_score(codes, FACTORS, codes, FACTORS)
+def score(latents: np.ndarray) -> float:
+    return sap_score(latents, FACTORS, latents, FACTORS)
 
 
 def test_accuracies_of_perfect_latents():
-    codes = perfect(FACTORS)[:, [2, 0, 1]]
-    found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
+    latents = perfect(FACTORS)[:, [2, 0, 1]]
+    found = single_dimension_accuracies(latents, FACTORS, latents, FACTORS)
     # Factor k is in dimension (k + 1) % 3; by the others, on a whole grid, one value is guessed.
     expected = [[1 / 2, 1, 1 / 2], [1 / 4, 1 / 4, 1], [1, 1 / 5, 1 / 5]]
     assert found == pytest.approx(np.array(expected))
@@ -34,19 +41,19 @@ def test_score_of_duplicated_latents_is_0():
 
 def test_score_falls_as_a_pair_is_rotated():
     # Factor 0 keeps its gap of 1/2, and the others lose most of theirs, of 3/4 and 4/5.
-    assert 0.5 / 3 <= score(turned(perfect(FACTORS), 1, 2)) < (0.5 + 0.25 + 0.25) / 3
+    assert 0.5 / 3 <= score(rotated(perfect(FACTORS), 1, 2)) < (0.5 + 0.25 + 0.25) / 3
     factors = grid(2, 2, repeats=3)
-    codes = turned(perfect(factors))
+    latents = rotated(perfect(factors))
     # v1 - v2 and v1 + v2 both tell v1 three times in four.
-    found = single_dimension_accuracies(codes, factors, codes, factors)
+    found = single_dimension_accuracies(latents, factors, latents, factors)
     assert found == pytest.approx(np.full((2, 2), 0.75))
 
 
 def test_score_of_one_dimension_for_two_factors():
-    codes = perfect(FACTORS)
-    codes[:, 0] = FACTORS[:, 0] * 100 + FACTORS[:, 2]
-    codes[:, 2] = 0
-    found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
+    latents = perfect(FACTORS)
+    latents[:, 0] = FACTORS[:, 0] * 100 + FACTORS[:, 2]
+    latents[:, 2] = 0
+    found = single_dimension_accuracies(latents, FACTORS, latents, FACTORS)
     assert found[0].tolist() == [1, 0.5, 0.5]
     # 4 thresholds between 10 runs of values: each half of the first has its own.
     assert 1 / 5 < found[2, 0] < 1
@@ -55,8 +62,8 @@ def test_score_of_one_dimension_for_two_factors():
 @pytest.mark.parametrize("values", [3, 32, 40])
 def test_middle_values_are_predicted(values):
     factors = grid(values, repeats=6)
-    codes = np.concatenate([perfect(factors), 0 * perfect(factors)], 1)
-    found = single_dimension_accuracies(codes, factors, codes, factors)
+    latents = np.concatenate([perfect(factors), 0 * perfect(factors)], 1)
+    found = single_dimension_accuracies(latents, factors, latents, factors)
     assert found == pytest.approx(np.array([[1, 1 / values]]))
 
 
@@ -81,11 +88,11 @@ def guesses_by_trying(code: np.ndarray, factor: np.ndarray, test: np.ndarray) ->
 def test_a_binary_attribute_is_predicted_by_one_threshold(share):
     rng = np.random.default_rng(0)
     train, test = (rng.uniform(size=(300, 1)) < share).astype(np.int64), np.arange(200)[:, None] % 2
-    codes = train * [1, -2, 0] + rng.normal(size=(300, 3))
+    latents = train * [1, -2, 0] + rng.normal(size=(300, 3))
     others = test * [1, -2, 0] + rng.normal(size=(200, 3))
-    found = single_dimension_accuracies(codes, train, others, test)[0]
+    found = single_dimension_accuracies(latents, train, others, test)[0]
     for j in range(3):
-        guess = guesses_by_trying(codes[:, j], train[:, 0], others[:, j])
+        guess = guesses_by_trying(latents[:, j], train[:, 0], others[:, j])
         # As many of each value in test: the balanced accuracy is the share of right guesses.
         assert found[j] == pytest.approx(np.mean(guess == test[:, 0]))
     assert found[1] > found[0] > found[2]
@@ -94,34 +101,34 @@ def test_a_binary_attribute_is_predicted_by_one_threshold(share):
 def test_accuracy_weights_values_equally():
     train = np.repeat([0, 1], [50, 50])[:, None]
     test = np.repeat([0, 1], [90, 10])[:, None]
-    # In test 1 of 10 images of value 1 looks like it, and all of value 0 look right.
-    looks = np.where(np.arange(100) == 99, 1.0, 0.0)[:, None]
-    found = single_dimension_accuracies(train.astype(np.float64), train, looks, test)
+    # In test 1 of 10 images of value 1 is predicted, and all of value 0 are.
+    latents = np.where(np.arange(100) == 99, 1.0, 0.0)[:, None]
+    found = single_dimension_accuracies(train.astype(np.float64), train, latents, test)
     assert found == pytest.approx(np.array([[(1 + 0.1) / 2]]))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
 def test_a_constant_dimension_is_at_chance(value):
-    codes = np.full((len(FACTORS), 2), value)
-    found = single_dimension_accuracies(codes, FACTORS, codes, FACTORS)
+    latents = np.full((len(FACTORS), 2), value)
+    found = single_dimension_accuracies(latents, FACTORS, latents, FACTORS)
     assert found == pytest.approx(np.array([[1 / v] * 2 for v in SIZES]))
-    assert score(codes) == 0
+    assert score(latents) == 0
 
 
 def test_score_of_noise_is_about_0():
-    train, test = drawn(2_000, *SIZES, seed=1), drawn(2_000, *SIZES, seed=2)
-    codes = noise(2_000, 6, seed=1), noise(2_000, 6, seed=2)
-    accuracies = single_dimension_accuracies(codes[0], train, codes[1], test)
+    train, test = random_factors(2_000, *SIZES, seed=1), random_factors(2_000, *SIZES, seed=2)
+    latents = noise(2_000, 6, seed=1), noise(2_000, 6, seed=2)
+    accuracies = single_dimension_accuracies(latents[0], train, latents[1], test)
     for v, found in zip(SIZES, accuracies, strict=True):
         error = np.sqrt(1 / v * (1 - 1 / v) / 2_000)
         assert abs(found - 1 / v).max() < 6 * error
-    assert 0 <= sap_score(codes[0], train, codes[1], test) < 0.02
+    assert 0 <= sap_score(latents[0], train, latents[1], test) < 0.02
 
 
 def test_thresholds_are_fitted_on_train():
     wrong = (FACTORS + 1) % SIZES
-    codes = perfect(FACTORS)
-    found = single_dimension_accuracies(codes, FACTORS, codes, wrong)
+    latents = perfect(FACTORS)
+    found = single_dimension_accuracies(latents, FACTORS, latents, wrong)
     assert np.diag(found).tolist() == [0, 0, 0]
 
 
