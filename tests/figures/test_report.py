@@ -220,8 +220,11 @@ def figures() -> Iterator[tuple[str, Figure]]:
         sizes = np.linspace(1, samples, 400)
         yield f"sizes {samples}", report.effective_samples_figure(sizes, samples)
     steps = {"negative ELBO": -1234.5, "NLL, K = 2,500": -1240.25, "NLL, K = 5,000": -1240.5}
-    samples = {"NLL, K = 5,000": 81.2, "annealed, upper": 80.9, "annealed, lower": 80.4}
-    yield "two ladders", report.bound_ladder_figure({"a": steps, "16 images of the model": samples})
+    simulated = {"NLL, K = 5,000": 81.2, "annealed, upper": 80.9, "annealed, lower": 80.4}
+    yield (
+        "two ladders",
+        report.bound_ladder_figure({"a": steps, "16 images of the model": simulated}),
+    )
     yield "one ladder", report.bound_ladder_figure({"10,000 test images": steps})
     yield "flat ladder", report.bound_ladder_figure({"a": dict.fromkeys(steps, 0.0)})
     names = ("mutual information", "total correlation", "dimension-wise KL")

@@ -52,7 +52,7 @@ def test_a_step_of_one_shifts_one_class_mean_to_the_other():
     latents, labels = torch.randn(90, LATENT, generator=NOISE), torch.arange(90) % 3
     for source, target in itertools.product(range(3), repeat=2):
         direction = attributes.class_direction(latents, labels, source, target)
-        moved = attributes.shift(latents[labels == own], direction, [1.0])[:, 0]
+        moved = attributes.shift(latents[labels == source], direction, [1.0])[:, 0]
         torch.testing.assert_close(moved.mean(0), latents[labels == target].mean(0))
 
 
