@@ -1,4 +1,4 @@
-"""A copy of the repository in which DVC runs the real stages."""
+"""Empty stores to copy, and a copy of the repository in which DVC runs the real stages."""
 
 import os
 import shutil
@@ -10,11 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
+from pipeline.study.storage import open_storage
 from tests import ROOT
+from vaelab.config import TuneSettings
+
+
+def change_directory(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make a folder the current one and the place of all files of a study."""
+    for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "DVC_EXP_NAME"):
+        patch.delenv(name, raising=False)
+    patch.chdir(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An mlflow.db and an optuna.db to copy: creating their tables takes seconds."""
+    folder = tmp_path_factory.mktemp("stores")
+    with pytest.MonkeyPatch.context() as patch:
+        change_directory(folder, patch)
+        open_storage(TuneSettings()).engine.dispose()
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments(max_results=1)
+    return folder
+
+
+def copy_stores(empty_stores: Path, folder: Path) -> None:
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(empty_stores / name, folder)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,23 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from ruamel.yaml import YAML
 
-from pipeline import cli, paths
+from pipeline import (
+    classifier,
+    cli,
+    download,
+    evaluate,
+    paths,
+    prepare,
+    render,
+    report,
+    train,
+)
 from tests import ROOT
 from vaelab.config import ArtifactError, Settings, UserError
 from vaelab.runtime.files import annotate_oserror, write_atomically, write_text
@@ -162,6 +173,17 @@ def test_a_holder_that_cannot_be_read_is_another_process(tmp_path: Path) -> None
             exclusive_lock(tmp_path / "lock", "gan"),
         ):
             pass
+
+
+@pytest.mark.parametrize("stage", [download, prepare, train, classifier, evaluate, report, render])
+def test_every_stage_explains_itself(
+    stage: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["stage", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        stage.main()
+    assert caught.value.code == 0
+    assert "--params" in capsys.readouterr().out
 
 
 def in_a_stage(work: str, folder: Path, **limits: int) -> "subprocess.CompletedProcess[str]":

@@ -4,9 +4,11 @@ import configparser
 import os
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
+from pipeline.study import dashboard
 from pipeline.tracking import ui
 from tests import ROOT
 
@@ -27,15 +29,14 @@ def test_no_telemetry_of_mlflow_or_dvc() -> None:
     assert found.stdout.strip() == "True", found.stderr
 
 
-@pytest.mark.parametrize("command", ["ui", "dashboard"])
-def test_what_listens_is_on_loopback_by_default(command: str) -> None:
-    found = subprocess.run(
-        [sys.executable, "-m", f"pipeline.{command}", "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert "address (default: 127.0.0.1)" in " ".join(found.stdout.split())
+@pytest.mark.parametrize("command", [ui, dashboard])
+def test_servers_listen_on_loopback_by_default(
+    command: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["command", "--help"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "address (default: 127.0.0.1)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_ui_is_started_without_a_shell(

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pipeline import cli, paths, report
-from tests.pipeline.study.conftest import SIDE, change_directory, prepare
+from tests.pipeline.conftest import change_directory
+from tests.pipeline.study.conftest import SIDE, prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData
 from vaelab.models.model import build_model

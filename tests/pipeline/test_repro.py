@@ -196,12 +196,6 @@ def test_dvc_shows_metrics_and_plots(built: Copy) -> None:
     shutil.rmtree(built.path / "plots")
 
 
-@pytest.mark.parametrize("stage", ["download", "prepare", "train", "evaluate", "render"])
-def test_every_stage_explains_itself(built: Copy, stage: str) -> None:
-    printed = built.run("python", "-m", f"pipeline.{stage}", "--help")
-    assert "--params" in printed
-
-
 def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: Copy) -> None:
     copy = make_copy(tmp_path, cache_of=built)
     assert "Running stage" not in copy.repro(), "the same settings are restored from the cache"

@@ -1,6 +1,7 @@
 """The store: where it is, who may come first, and what happens when it is not there."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,22 +20,24 @@ from pipeline.tracking.async_logging import AsyncWriter
 from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.train import unfinished_run
 from tests import ROOT
+from tests.pipeline.conftest import change_directory, copy_stores
 from vaelab.config import TrackingSettings, TrainSettings, UserError
 from vaelab.training.progress import EpochReport
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+def _own_folder(tmp_path: Path, empty_stores: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_directory(tmp_path, monkeypatch)
+    copy_stores(empty_stores, tmp_path)
 
 
 def test_the_store_is_the_environments_then_the_settings_then_the_main_copys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_stores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = tmp_path / "main"
-    main.mkdir()
+    for database in (main / "mlflow.db", tmp_path / "chosen.db", tmp_path / "first.db"):
+        database.parent.mkdir(exist_ok=True)
+        shutil.copy(empty_stores / "mlflow.db", database)
     monkeypatch.setenv("DVC_ROOT", str(main))
     assert tracking.open_store(TrackingSettings()).uri == f"sqlite:///{main}/mlflow.db"
     chosen = f"sqlite:///{tmp_path}/chosen.db"
@@ -62,6 +65,7 @@ def test_a_server_that_does_not_answer_is_found_out_in_seconds() -> None:
 
 @pytest.mark.slow
 def test_simultaneous_first_uses_of_one_store_all_work(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").unlink()
     script = (
         "from pipeline import tracking\n"
         "from vaelab.config import TrackingSettings\n"

@@ -1,6 +1,5 @@
 """What the tests of studies share: a folder and a database each, and a tiny prepared data set."""
 
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from mlflow.tracking import MlflowClient
 from optuna import Study
 from optuna.storages import RDBStorage
 from optuna.trial import Trial
@@ -16,6 +14,7 @@ from sqlalchemy import event
 
 from pipeline.study.storage import open_storage
 from pipeline.study.trial_queue import RunBatch, TrialResult
+from tests.pipeline.conftest import change_directory
 from vaelab.config import TuneSettings
 from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
 from vaelab.runtime.files import sha256, write_text
@@ -56,13 +55,6 @@ def prepare(folder: Path, test_seed: int = 0) -> None:
     write_text(folder / "dataset.json", info.model_dump_json())
 
 
-def change_directory(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Make a folder the current one and the place of all files of a study."""
-    for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT", "DVC_EXP_NAME"):
-        patch.delenv(name, raising=False)
-    patch.chdir(folder)
-
-
 def sequentially(objective: Callable[[Trial], float | Sequence[float]]) -> RunBatch:
     """Return a batch function that runs one trial after another."""
 
@@ -90,22 +82,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     folder = tmp_path_factory.mktemp("prepared") / "data"
     prepare(folder)
     return PreparedData.load(folder)
-
-
-@pytest.fixture(scope="session")
-def empty_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An mlflow.db and an optuna.db to copy: creating their tables takes seconds."""
-    folder = tmp_path_factory.mktemp("stores")
-    with pytest.MonkeyPatch.context() as patch:
-        change_directory(folder, patch)
-        open_storage(TuneSettings()).engine.dispose()
-    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments(max_results=1)
-    return folder
-
-
-def copy_stores(empty_stores: Path, folder: Path) -> None:
-    for name in ("mlflow.db", "optuna.db"):
-        shutil.copy(empty_stores / name, folder)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
 from pipeline.study.yaml_edit import round_trip_yaml
 from tests import ROOT
-from tests.pipeline.study.conftest import change_directory, copy_stores, prepare
+from tests.pipeline.conftest import change_directory, copy_stores
+from tests.pipeline.study.conftest import prepare
 from vaelab.config import load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.models.model import Model

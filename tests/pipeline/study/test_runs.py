@@ -21,7 +21,7 @@ from pipeline.study.storage import FAILURE
 from pipeline.tracking import BACKFILLED_TAG, Store, open_store
 from pipeline.tracking import Run as TrackedRun
 from tests import ROOT
-from tests.pipeline.study.conftest import change_directory, copy_stores
+from tests.pipeline.conftest import change_directory, copy_stores
 from vaelab.config import Settings, TrackingSettings, load_settings
 from vaelab.data.dataset import PreparedData
 

@@ -15,7 +15,8 @@ from pipeline.study.finalists import METRICS, finalists_name
 from pipeline.study.storage import FAILURE
 from pipeline.study.trial_queue import finished_trials
 from pipeline.tune import Launch
-from tests.pipeline.study.conftest import change_directory, copy_stores, prepare
+from tests.pipeline.conftest import change_directory, copy_stores
+from tests.pipeline.study.conftest import prepare
 from vaelab.config import Settings, UserError, parse_settings
 from vaelab.models.saving import CONFIG
 from vaelab.training.vectorized import VectorizedTrainer
