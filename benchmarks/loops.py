@@ -57,7 +57,7 @@ def over_slices(network: str, images: Tensor, batch_size: int) -> float:
 def over_loader(network: str, images: Tensor, batch_size: int) -> float:
     """Train for an epoch as PyTorch's VAE example does; give the seconds.
 
-    Torchvision's data set converts each image to a PIL image and back; the loss is read at each step.
+    Torchvision's data set converts each image to PIL and back; the loss is read at each step.
     """
     loader = DataLoader(_Mnist(images), batch_size, shuffle=True)
     return _epoch(network, (batch for batch, _ in loader), waits=True)
