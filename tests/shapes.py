@@ -1,4 +1,4 @@
-"""The run-time type checker of all tests; an int will do where a float is asked for."""
+"""The run-time type checker of all tests; an int is accepted as a float."""
 
 from beartype import BeartypeConf, beartype
 

@@ -13,7 +13,6 @@ import torch
 
 from pipeline.artifacts import build_batches
 from pipeline.study.storage import study_directions
-from vaelab import metrics as catalogue
 from vaelab.config import EvaluateSettings, Settings, UserError, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
@@ -25,6 +24,7 @@ from vaelab.evaluation.scoring import (
     score_images,
     with_fitted_variance,
 )
+from vaelab.metrics import lookup
 from vaelab.models.model import Model
 from vaelab.runtime.serialization import flattened
 from vaelab.training.build import build
@@ -182,7 +182,7 @@ class TrialScorer:
         model = built.to(self.device).eval()
         some = ImageLoader(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
-        entry = catalogue.lookup(name)
+        entry = lookup(name)
         # Annealed metrics take too long to compute for the message.
         groups = {entry.group} if entry else set(GROUPS) - {"annealing"}
         settings = self.evaluate.model_copy(update=few)

@@ -17,10 +17,10 @@ from optuna.trial import FrozenTrial
 
 from pipeline.paths import workspace_root
 from pipeline.study.samplers import build_pruner, build_sampler
-from vaelab import metrics as catalogue
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
-from vaelab.models.model import own_settings
+from vaelab.metrics import lookup
+from vaelab.models.model import component_settings
 from vaelab.objectives import objective_settings
 
 Direction = Literal["minimize", "maximize"]
@@ -120,7 +120,7 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     content = settings.model_dump(
         mode="json", include={"model", "train"}, exclude={"model": {"networks", "priors"}}
     )
-    content |= objective_settings(settings) | own_settings(settings.model)
+    content |= objective_settings(settings) | component_settings(settings.model)
     for name in settings.tune.search_space:
         section, _, key = name.partition(".")
         if name in content:
@@ -151,7 +151,7 @@ def study_directions(tune: TuneSettings) -> list[Direction]:
         return ["minimize"]
     if tune.direction != "auto":
         return [tune.direction]
-    entry = catalogue.lookup(tune.objective)
+    entry = lookup(tune.objective)
     if entry and entry.direction == "neither":
         raise UserError(
             f"tune.direction: {tune.objective} has no better direction of its own; set minimize "

@@ -26,7 +26,7 @@ def sandbox(
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server on this machine that misbehaves as a test tells it to."""
+    """A server on this machine with configurable faults."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with running() as server:
         yield server

@@ -188,7 +188,7 @@ def test_ks_statistics_of_the_prior_and_of_a_point():
     assert ks_statistics(latents).max() < bound
     assert squared_norm_ks_statistic(latents) < bound
     assert ks_statistics(np.zeros((50, 2))).tolist() == [0.5, 0.5]
-    # On a shell of the right radius in dependent dimensions, only |z|^2 tells.
+    # On a shell of the right radius in dependent dimensions, only |z|^2 differs.
     signs = np.sign(latents)
     assert squared_norm_ks_statistic(signs) > 0.4
 

@@ -34,7 +34,7 @@ from vaelab.evaluation.ais_metrics import (
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model, build_model
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.training import build as assembly
+from vaelab.training import build as building
 
 BYTES = (PIXELS * 255 / 16).round().astype(np.uint8)
 TRAIN, TEST = ImageLoader(BYTES[:200], CPU), ImageLoader(BYTES[200:240], CPU)
@@ -51,7 +51,7 @@ def measured(model: Model, test: ImageLoader = TEST, **values: Any) -> dict[str,
 
 def make_model(name: str = "vae", **more: object) -> Model:
     """A model of digits that was moved away from where it starts."""
-    _, built = assembly.build(
+    _, built = building.build(
         settings(name, model={"gaussian_variance": 0.05, "latent_dim": 2, **more}), SHAPE
     )
     built.initialize_from(digits(200).mean(0), digits(200))

@@ -22,7 +22,7 @@ from vaelab.evaluation import Evaluation
 from vaelab.models.model import Model, build_model
 from vaelab.models.priors.codebook import Codebook
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.training import build as assembly
+from vaelab.training import build as building
 
 # What N(0, I) alone has, and what noise alone has
 STANDARD = {"ks_statistic_max", "squared_norm_ks_statistic"}
@@ -40,7 +40,7 @@ EVERYTHING = LATENT_METRICS | PATHS | LABEL_METRICS
 
 def make_objective_model(name: str, prior: str = "auto") -> Model:
     chosen = settings(name, model={"gaussian_variance": 0.05, "prior": prior})
-    _, built = assembly.build(chosen, SHAPE)
+    _, built = building.build(chosen, SHAPE)
     built.initialize_from(digits(200).mean(0), digits(200))
     built.fit_prior(iter([digits(200)]), rng_stream(0, "fit"))
     return built.eval()

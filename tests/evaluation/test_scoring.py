@@ -327,7 +327,7 @@ def gaussian_bound(variance: float, error: float, kl: float, pixels: int) -> flo
 @pytest.mark.parametrize(("error", "kl", "pixels"), [(0.03, 12.5, 784), (2.0, 0.0, 3)])
 def test_the_bound_of_an_epoch_is_the_lowest_of_all_variances(error, kl, pixels):
     metrics = {
-        "validation.neg_elbo_nats": 1e6,  # of a set variance: it tells nothing
+        "validation.neg_elbo_nats": 1e6,  # of a set variance: not comparable
         "validation.mean_squared_error": error,
         "validation.kl_loss_nats": kl,
     }

@@ -142,7 +142,7 @@ def test_an_outlier_is_clipped(sign):
         ([1.0, 2.0, 3.0, 4.0, 5.0], (1, 5)),
         ([1.0, 2.0, 3.0, 11.0, 12.0], (1, 11)),  # as far as 3 + 4 * (3 - 1) = 11
         ([-10.0, -9.0, 1e6], (-10, -9)),
-        ([1.0, 1.0, 1.0, 1e6], (1, 1e6)),  # nothing tells what is usual here
+        ([1.0, 1.0, 1.0, 1e6], (1, 1e6)),  # no usual range here
     ],
 )
 def test_the_typical_span_excludes_trials_far_worse_than_the_better_half(losses, span):

@@ -1,4 +1,4 @@
-"""Where the pictures' latents lie, and that decoding puts each at its place."""
+"""The latents that are decoded for each figure, and the order of the decoded images."""
 
 import math
 
@@ -32,11 +32,11 @@ def test_decoded_images_are_in_the_unit_interval_and_have_no_gradient():
     model = make_model(gaussian_mean="linear")
     wild = 100 * torch.randn(2, 3, LATENTS, generator=torch.Generator().manual_seed(0))
     raw = model.decode(wild).mean
-    pictures = decoding.decode_means(model, wild)
+    images = decoding.decode_means(model, wild)
     assert raw.min() < 0
     assert raw.max() > 1
-    torch.testing.assert_close(pictures, raw.clamp(0, 1))
-    assert not pictures.requires_grad
+    torch.testing.assert_close(images, raw.clamp(0, 1))
+    assert not images.requires_grad
 
 
 def test_decoding_in_batches_changes_nothing():
@@ -64,9 +64,9 @@ def test_interpolations_end_exactly_at_the_encoded_means(path, steps):
     assert latents.shape == (4, steps, LATENTS)
     assert torch.equal(latents[:, 0], ends[0])
     assert torch.equal(latents[:, -1], ends[1])
-    pictures = decoding.interpolations(model, first, second, steps, path)
-    torch.testing.assert_close(pictures[:, 0], decoding.reconstructions(model, first))
-    torch.testing.assert_close(pictures[:, -1], decoding.reconstructions(model, second))
+    images = decoding.interpolations(model, first, second, steps, path)
+    torch.testing.assert_close(images[:, 0], decoding.reconstructions(model, first))
+    torch.testing.assert_close(images[:, -1], decoding.reconstructions(model, second))
 
 
 def test_the_spherical_path_has_constant_norm_and_angular_speed():
@@ -150,7 +150,7 @@ def test_the_manifold_is_at_the_gaussian_quantiles():
 @pytest.mark.parametrize(("latents", "dimensions", "rows"), [(1, (0,), 1), (2, (0, 1), 6)])
 def test_the_manifold_needs_no_encoder(latents, dimensions, rows):
     model = make_model(latents, networks=("decoder",))
-    pictures = decoding.manifold(model, 6, dimensions)
-    assert pictures.shape == (rows, 6, *SHAPE)
+    images = decoding.manifold(model, 6, dimensions)
+    assert images.shape == (rows, 6, *SHAPE)
     corner = torch.special.ndtri(torch.tensor([[0.5 / 6] + [5.5 / 6] * (latents - 1)]))
-    torch.testing.assert_close(pictures[0, 0], decoding.decode_means(model, corner)[0])
+    torch.testing.assert_close(images[0, 0], decoding.decode_means(model, corner)[0])

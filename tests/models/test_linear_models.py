@@ -84,7 +84,7 @@ def test_minimizing_finds_the_closed_form():
     generation, kl = exact_losses(optimum, images)
     model = linear_model(len(EIGENVALUES), latents, variance, seed=3)
     parameters = list(model.networks.parameters())
-    optimiser: Any = torch.optim.LBFGS(parameters, max_iter=300, line_search_fn="strong_wolfe")
+    optimizer: Any = torch.optim.LBFGS(parameters, max_iter=300, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         generation, kl = exact_losses(model, images)
@@ -96,7 +96,7 @@ def test_minimizing_finds_the_closed_form():
         return total.item()
 
     before = loss()
-    optimiser.step(loss)
+    optimizer.step(loss)
     expected = (generation + kl_weight * kl).mean().item()
     assert loss() == pytest.approx(expected, abs=1e-3)
     assert before > expected + 1
@@ -109,5 +109,5 @@ def test_sampled_losses_are_the_exact_ones_on_average():
     model = linear_model(5, 2, variance=0.4, seed=2)
     generation, kl = exact_losses(model, data[:, None, None])
     repeated = data.repeat(5_000, 1)[:, None, None]
-    player = Vae(kl_weight=2.0).losses(model, repeated, rng_stream(0, "noise"))["vae"]
-    assert_mean(player.loss.detach().reshape(5_000, 4), (generation + 2 * kl).detach(), 1e-4)
+    output = Vae(kl_weight=2.0).losses(model, repeated, rng_stream(0, "noise"))["vae"]
+    assert_mean(output.loss.detach().reshape(5_000, 4), (generation + 2 * kl).detach(), 1e-4)

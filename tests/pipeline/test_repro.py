@@ -104,8 +104,8 @@ def test_an_image_is_restored_from_its_stored_latent(built: Copy) -> None:
     images = PreparedData.load(built.path / "data/prepared").images("test")
     index = 7
     image = torch.from_numpy(images[index : index + 1] / np.float32(255))
-    restored = decode_means(model, torch.from_numpy(stored["mean"][index : index + 1]))
-    torch.testing.assert_close(restored, reconstructions(model, image), atol=1e-5, rtol=0)
+    reconstructed = decode_means(model, torch.from_numpy(stored["mean"][index : index + 1]))
+    torch.testing.assert_close(reconstructed, reconstructions(model, image), atol=1e-5, rtol=0)
     assert stored["stddev"].shape == stored["mean"].shape == (len(images), 3)
 
 
@@ -145,9 +145,9 @@ def test_the_run_has_settings_metrics_pictures_data_and_model(built: Copy) -> No
     } <= run.data.metrics.keys()
     assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
-    pictures = built.client().list_artifacts(run.info.run_id, "images")
-    # MLflow's grid keeps each picture and a smaller copy of it: 2 keys, 2 epochs.
-    assert len([p for p in pictures if p.path.endswith(".png")]) == 4
+    images = built.client().list_artifacts(run.info.run_id, "images")
+    # MLflow's grid keeps each image and a smaller copy of it: 2 keys, 2 epochs.
+    assert len([p for p in images if p.path.endswith(".png")]) == 4
 
 
 def test_the_logged_model_loads_and_takes_any_batch(built: Copy, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from vaelab.objectives import objective_class, objective_settings
 from vaelab.report import EvaluationResult
 from vaelab.report.posterior_collapse import Diagnosis, describe_collapse
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.training import build as assembly
+from vaelab.training import build as building
 
 DEFAULTS = flatten(Settings())
 
@@ -274,7 +274,7 @@ def test_each_suggestion_is_accepted_by_training(name, prior):
     for setting, value in changes.items():
         typed = int(value) if setting == "train.kl_warmup_epochs" else value
         assert flatten(chosen)[setting] != typed
-        assembly.build(with_changes(chosen, {setting: typed}), SHAPE)
+        building.build(with_changes(chosen, {setting: typed}), SHAPE)
 
 
 # A model that has collapsed, and the same model after the first suggestion

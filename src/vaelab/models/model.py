@@ -240,12 +240,12 @@ def build_model(
     return model.to(memory_format=torch.channels_last)
 
 
-def own_settings(settings: ModelSettings) -> dict[str, Any]:
+def component_settings(settings: ModelSettings) -> dict[str, Any]:
     """Return the chosen network's and prior's own settings, with defaults, by dotted name.
 
     Without the prior's where `model.prior` is `auto`.
     """
-    resolved = with_own_settings(settings)
+    resolved = with_component_settings(settings)
     return {
         f"model.{kind}.{name}.{key}": value
         for kind, sections in (("networks", resolved.networks), ("priors", resolved.priors))
@@ -254,7 +254,7 @@ def own_settings(settings: ModelSettings) -> dict[str, Any]:
     }
 
 
-def with_own_settings(settings: ModelSettings) -> ModelSettings:
+def with_component_settings(settings: ModelSettings) -> ModelSettings:
     """Return the settings with all own ones of the chosen network and prior, and of no other."""
     network, prior = settings.network, settings.prior
     defaults = own_defaults(network_class(network), ModelSettings)

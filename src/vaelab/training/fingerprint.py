@@ -10,7 +10,7 @@ import torch
 import vaelab
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
-from vaelab.models.model import own_settings, with_own_settings
+from vaelab.models.model import component_settings, with_component_settings
 from vaelab.models.saving import ModelDescription
 from vaelab.objectives import build_objective, objective_settings
 from vaelab.runtime.files import sha256
@@ -24,7 +24,7 @@ def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> M
         networks=trainer.objective.networks(),
         posterior=trainer.objective.posterior,
         image_shape=info.image_shape,
-        model=with_own_settings(trainer.objective.resolve_prior(settings.model)),
+        model=with_component_settings(trainer.objective.resolve_prior(settings.model)),
         dataset=info.name,
         levels=info.levels,
         settings=training_settings(settings),
@@ -45,7 +45,7 @@ def training_settings(settings: Settings) -> dict[str, Any]:
 def _own_settings(settings: Settings) -> dict[str, Any]:
     """Return the own settings of the chosen objective, network and prior, by dotted name."""
     model = build_objective(settings).resolve_prior(settings.model)
-    return objective_settings(settings) | own_settings(model)
+    return objective_settings(settings) | component_settings(model)
 
 
 def training_fingerprint(settings: Settings, device: torch.device, prepared: Path) -> str:

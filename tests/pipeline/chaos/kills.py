@@ -98,8 +98,8 @@ def assert_one_whole_curve(copy: Copy) -> None:
     epochs = len((copy.path / "results/train/history.csv").read_text().splitlines()) - 1
     history = copy.client().get_metric_history(run.info.run_id, "train.loss")
     assert sorted(entry.step for entry in history) == list(range(1, epochs + 1))
-    pictures = copy.client().list_artifacts(run.info.run_id, "images")
-    steps = {Path(file.path).name.split("+")[2] for file in pictures}
+    images = copy.client().list_artifacts(run.info.run_id, "images")
+    steps = {Path(file.path).name.split("+")[2] for file in images}
     assert {int(step) for step in steps} == set(range(1, epochs + 1))
 
 

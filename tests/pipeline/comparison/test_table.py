@@ -28,14 +28,14 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     stages = tmp_path / paths.COMPARISON_STAGES
     stages.parent.mkdir(parents=True)
     stages.write_text("vars: [{variants: [vae, gan, never]}]\n")
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 1, 5, 4), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 5, 4), np.uint8)
     for variant, sharpness in (("gan", 1.25), ("vae", 0.5), ("left", 9.0)):
         for seed in (0, 10):
             metrics = {"samples": SAMPLES | {"sharpness_ratio": sharpness + seed / 100}}
-            arrays = {"originals": pictures, "real": pictures, "samples": pictures}
+            arrays = {"originals": images, "real": images, "samples": images}
             if variant == "vae":
                 metrics["test"] = {"nll_nats": 3.0 + seed}
-                arrays["reconstructions"] = pictures
+                arrays["reconstructions"] = images
             folder = tmp_path / paths.COMPARISON_MEASURED / variant
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"seed_{seed}.json").write_text(json.dumps(metrics))
