@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline import paths
+from tests import factories
 from vaelab.config import ModelSettings
-from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
+from vaelab.data.dataset import SPLITS
 from vaelab.evaluation.classifier import build_classifier, save_classifier
 from vaelab.models.model import Model, build_model
 from vaelab.models.saving import ModelDescription, save_model
-from vaelab.runtime.files import sha256, write_text
 
 SHAPE = (1, 8, 8)
 COUNT = 6
@@ -74,26 +74,11 @@ def outputs(besides: str = "") -> dict[str, bytes | None]:
 
 def write_prepared(**changes: Any) -> None:
     """Write a small labelled data set as the prepare stage does."""
-    folder = paths.PREPARED
-    folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    for split in SPLITS:
-        pixels = random.integers(0, 256, (COUNT, *SHAPE), dtype=np.uint8)
-        np.save(folder / array_file(split, "images"), pixels)
-        np.save(folder / array_file(split, "labels"), np.arange(COUNT) % 2)
-    given: dict[str, Any] = {
-        "name": "folder",
-        "image_shape": SHAPE,
-        "counts": dict.fromkeys(SPLITS, COUNT),
-        "class_names": ("even", "odd"),
-        "factor_names": None,
-        "levels": 256,
-        "binarization": "none",
-        "seed": 0,
-        "sha256": {path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
-        "origin": "drawn",
-    }
-    write_text(folder / "dataset.json", DatasetInfo(**given | changes).model_dump_json())
+    images = {split: random.integers(0, 256, (COUNT, *SHAPE), dtype=np.uint8) for split in SPLITS}
+    labels = {split: np.arange(COUNT) % 2 for split in SPLITS}
+    names = {"class_names": ("even", "odd")}
+    factories.write_prepared(paths.PREPARED, images, labels, **names | changes)
 
 
 def small_model(settings: ModelSettings = MODEL) -> Model:

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.study.summary import summarize
 from pipeline.tune import Launch
+from tests.factories import write_prepared
 from vaelab.config import Settings, parse_settings
-from vaelab.data.dataset import SPLITS, DatasetInfo, array_file
-from vaelab.runtime.files import sha256, write_text
+from vaelab.data.dataset import SPLITS
 
 pytestmark = pytest.mark.slow
 
@@ -33,27 +33,12 @@ def train_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    rng, folder = np.random.default_rng(0), tmp_path / "data/prepared"
-    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
     axes, _ = np.linalg.qr(rng.standard_normal((PIXELS, PIXELS)))
     mixing = axes[:, :LATENTS] * [0.3, 0.25, 0.2]
-    for split in SPLITS:
-        np.save(folder / array_file(split, "images"), draw(COUNTS[split], rng, mixing))
-    info = DatasetInfo(
-        name="folder",
-        image_shape=(1, SIDE, SIDE),
-        counts=COUNTS,
-        class_names=None,
-        factor_names=None,
-        levels=256,
-        binarization="none",
-        seed=0,
-        sha256={path.name: sha256(path) for path in folder.glob("*.npy")},
-        origin="a linear-Gaussian model",
-    )
-    write_text(folder / "dataset.json", info.model_dump_json())
-    images: np.ndarray = np.load(folder / array_file("train", "images"))
-    return images
+    images = {split: draw(COUNTS[split], rng, mixing) for split in SPLITS}
+    write_prepared(tmp_path / "data/prepared", images)
+    return images["train"]
 
 
 def settings() -> Settings:

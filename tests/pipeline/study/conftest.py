@@ -14,10 +14,10 @@ from sqlalchemy import event
 
 from pipeline.study.storage import open_storage
 from pipeline.study.trial_queue import RunBatch, TrialResult
+from tests.factories import write_prepared
 from tests.pipeline.conftest import change_directory
 from vaelab.config import TuneSettings
-from vaelab.data.dataset import SPLITS, DatasetInfo, PreparedData, array_file
-from vaelab.runtime.files import sha256, write_text
+from vaelab.data.dataset import SPLITS, PreparedData, SplitName
 
 Join = Callable[..., Study]
 
@@ -30,29 +30,17 @@ def prepare(folder: Path, test_seed: int = 0) -> None:
 
     An image's class is the sign of its first dimension.
     """
-    folder.mkdir(parents=True)
     axes, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((SIDE * SIDE, SIDE * SIDE)))
     mixing = axes[:, :LATENTS] * [0.3, 0.2]
+    images, labels = dict[SplitName, np.ndarray](), dict[SplitName, np.ndarray]()
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng((number, test_seed if split == "test" else 0))
         latents = rng.standard_normal((COUNTS[split], LATENTS))
         noise = NOISE * rng.standard_normal((COUNTS[split], SIDE * SIDE))
         pixels = np.rint(255 * (0.5 + latents @ mixing.T + noise).clip(0, 1)).astype(np.uint8)
-        np.save(folder / array_file(split, "images"), pixels.reshape(-1, 1, SIDE, SIDE))
-        np.save(folder / array_file(split, "labels"), (latents[:, 0] > 0).astype(np.int64))
-    info = DatasetInfo(
-        name="folder",
-        image_shape=(1, SIDE, SIDE),
-        counts=COUNTS,
-        class_names=("left", "right"),
-        factor_names=None,
-        levels=256,
-        binarization="none",
-        seed=0,
-        sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
-        origin="a linear-Gaussian model",
-    )
-    write_text(folder / "dataset.json", info.model_dump_json())
+        images[split] = pixels.reshape(-1, 1, SIDE, SIDE)
+        labels[split] = (latents[:, 0] > 0).astype(np.int64)
+    write_prepared(folder, images, labels)
 
 
 def sequentially(objective: Callable[[Trial], float | Sequence[float]]) -> RunBatch:
