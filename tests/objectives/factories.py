@@ -60,7 +60,7 @@ def build(chosen: Settings, epoch: float = 1000) -> tuple[Objective, Model]:
     """An objective at a time, as the training loop sees it, and its model."""
     objective, model = building.build(chosen, SHAPE)
     model.initialize_from(digits(200).mean(0), digits(200))
-    hyper = {key: torch.tensor(value) for key, value in objective.hyperparameters_at(epoch).items()}
+    hyper = {key: torch.tensor(value) for key, value in objective.schedule_at(epoch).items()}
     return objective.with_dataset_size(200).model_copy(update=hyper), model
 
 

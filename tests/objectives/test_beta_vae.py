@@ -38,9 +38,9 @@ def test_it_pulls_the_mean_kl_to_the_capacity_from_both_sides(capacity):
 def test_the_capacity_grows_linearly_beside_the_weight():
     objective = BetaVae(capacity_nats=8.0, capacity_epochs=4, kl_weight=2.0, kl_warmup_epochs=2)
     times = (0, 1, 2, 3, 4, 9)
-    assert [objective.hyperparameters_at(t)["capacity_nats"] for t in times] == [0, 2, 4, 6, 8, 8]
-    assert [objective.hyperparameters_at(t)["kl_weight"] for t in times] == [0, 1, 2, 2, 2, 2]
-    assert BetaVae(capacity_nats=8.0).hyperparameters_at(0)["capacity_nats"] == 8.0
+    assert [objective.schedule_at(t)["capacity_nats"] for t in times] == [0, 2, 4, 6, 8, 8]
+    assert [objective.schedule_at(t)["kl_weight"] for t in times] == [0, 1, 2, 2, 2, 2]
+    assert BetaVae(capacity_nats=8.0).schedule_at(0)["capacity_nats"] == 8.0
 
 
 def test_validation_uses_the_final_capacity():

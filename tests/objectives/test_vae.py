@@ -32,9 +32,9 @@ def test_vae_weight_may_be_a_tensor_that_changes():
 
 def test_vae_warm_up_is_linear_and_ends_at_the_weight():
     objective = Vae(kl_weight=3.0, kl_warmup_epochs=10)
-    weights = [objective.hyperparameters_at(epoch)["kl_weight"] for epoch in (0, 2.5, 5, 10, 50)]
+    weights = [objective.schedule_at(epoch)["kl_weight"] for epoch in (0, 2.5, 5, 10, 50)]
     assert weights == pytest.approx([0, 0.75, 1.5, 3, 3])
-    assert Vae(kl_weight=3.0).hyperparameters_at(0) == {"kl_weight": 3.0}
+    assert Vae(kl_weight=3.0).schedule_at(0) == {"kl_weight": 3.0}
 
 
 def encoder_with(mean: list[float], stddev: list[float]) -> Model:

@@ -224,7 +224,7 @@ def test_a_gan_has_no_likelihood_section_but_says_why():
     )
     assert "Likelihood by annealing" in found.text
     assert "Is the bound tight?" not in found.text
-    assert "Active dimensions" not in found.text, "the glossary has only what is shown"
+    assert "Active units" not in found.text, "the glossary has only what is shown"
 
 
 @pytest.mark.parametrize(

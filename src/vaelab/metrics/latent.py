@@ -19,13 +19,13 @@ METRICS = (
     ),
     MetricSpec(
         names=("latent.active_units",),
-        title="Active dimensions",
+        title="Active units",
         unit="dimensions",
         direction="higher",
         section="collapse",
-        computed_by="vaelab.estimators.latent_statistics.dimension_metrics",
-        what="The number of dimensions whose posterior mean has a variance over images above a "
-        "threshold.",
+        computed_by="vaelab.estimators.latent_statistics.dimension_table",
+        what="The number of dimensions of the latent whose posterior mean varies over images: with "
+        "a variance above evaluate.active_unit_threshold (0.01 by default).",
         good="All of them, or as many as the data need.",
         caveat="The threshold assumes the scale of the prior, which latents have only if the KL "
         "loss has a weight.",

@@ -50,6 +50,17 @@ class Likelihood(nn.Module):
         """
         return mean_image.clamp(0.01, 0.99).logit()
 
+    def fit_error(self, images: Tensor, means: Tensor) -> Float[Tensor, ""]:
+        """Return the sum over images and pixels whose mean `fit` takes; only if `fitted`.
+
+        `images` and `means`, those of p(x|z), are [batch, channel, height, width].
+        """
+        raise AssertionError("each fitted likelihood defines its own")
+
+    def fit(self, mean_error: Float[Tensor, ""]) -> None:
+        """Set the fitted parameter, a buffer, from the mean of `fit_error`; only if `fitted`."""
+        raise AssertionError("each fitted likelihood defines its own")
+
 
 class BernoulliLikelihood(Likelihood):
     """Outputs are logits of a white pixel."""
@@ -112,9 +123,13 @@ class GaussianLikelihood(Likelihood):
         """Return the mean image, or its logits where a sigmoid follows."""
         return mean_image if self.linear else super().initial_outputs(mean_image)
 
-    def fit(self, mean_squared_error: Float[Tensor, ""]) -> None:
+    def fit_error(self, images: Tensor, means: Tensor) -> Float[Tensor, ""]:
+        """Return the sum of squared errors."""
+        return (images - means).square().sum()
+
+    def fit(self, mean_error: Float[Tensor, ""]) -> None:
         """Set the variance to its maximum-likelihood value, s2 = SSE / (N P), of N images."""
-        self.variance.copy_(mean_squared_error.clamp_min(1e-6))
+        self.variance.copy_(mean_error.clamp_min(1e-6))
 
 
 def build_likelihood(settings: ModelSettings, pixels: int) -> Likelihood:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from vaelab.config import ModelSettings, Section, own_defaults
 from vaelab.models.discriminators import discriminator, latent_discriminator
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution, PointMass, Posterior
-from vaelab.models.likelihoods import GaussianLikelihood, Likelihood, build_likelihood
+from vaelab.models.likelihoods import Likelihood, build_likelihood
 from vaelab.models.networks import Shape, build_network, network_class
 from vaelab.models.priors import Prior, build_prior, prior_class
 from vaelab.models.priors.standard_normal import StandardNormal
@@ -138,26 +138,25 @@ class Model(nn.Module):
         """Set a likelihood's fitted parameter to its best value for some images.
 
         The Gaussian's variance is the mean squared error of reconstructions from z ~ q(z|x),
-        including the noise of the posterior. Other likelihoods and models without an encoder are
-        not changed. `all_reduce_sums` adds a sum and a count over processes with other images.
+        including the noise of the posterior. Likelihoods that are not `fitted`, and models without
+        an encoder, are not changed. `all_reduce_sums` adds a sum and a count over processes with
+        other images.
         """
-        if not (isinstance(self.likelihood, GaussianLikelihood) and self.likelihood.fitted):
-            return
-        if not self.has("encoder"):
+        if not (self.likelihood.fitted and self.has("encoder")):
             return
         self.eval()
-        total = torch.zeros((), device=self.likelihood.variance.device)
+        total = torch.zeros((), device=self.output_offset.device)
         count = 0
         for images in batches:
-            total += self.squared_error(images, generator)
+            total += self.fit_error(images, generator)
             count += images.numel()
-        squared_error, numbers = all_reduce_sums(total, count)
-        self.likelihood.fit((squared_error / numbers).float())
+        error, numbers = all_reduce_sums(total, count)
+        self.likelihood.fit((error / numbers).float())
 
-    def squared_error(self, images: Images, generator: torch.Generator) -> Float[Tensor, ""]:
-        """Return the sum over images and pixels of the squared error of decoding z ~ q(z|x)."""
-        reconstructed = self.decode(self.encode(images).rsample(generator)).mean
-        return (images - reconstructed).square().sum()
+    def fit_error(self, images: Images, generator: torch.Generator) -> Float[Tensor, ""]:
+        """Return the likelihood's `fit_error` of decoding z ~ q(z|x), summed over the images."""
+        means = self.decode(self.encode(images).rsample(generator)).mean
+        return self.likelihood.fit_error(images, means)
 
     @torch.no_grad()
     def fit_prior(self, batches: Iterable[Images], generator: torch.Generator) -> None:

@@ -85,7 +85,7 @@ class Objective(Section):
         fitting = (name for name in prior_names() if prior_class(name).kind in cls.prior_kinds)
         return tuple(dict.fromkeys((cls.default_prior, *fitting)))
 
-    def hyperparameters_at(self, epoch: float) -> dict[str, float]:
+    def schedule_at(self, epoch: float) -> dict[str, float]:
         """Return the values of the scheduled fields at a time, in epochs.
 
         The trainer keeps them as tensors on the device: inside `losses` such a field is a tensor.
@@ -103,7 +103,7 @@ class Objective(Section):
     ) -> dict[str, Tensor]:
         """Return the metrics, [batch] or [batch, dimension], of a batch that is not trained on.
 
-        Called on the objective as it was set, without the schedules of its fields.
+        Its fields are the values that were set, whatever the schedule has reached.
         """
         return {}
 
@@ -126,7 +126,7 @@ class Objective(Section):
         """Return the objective for a training split of `count` images."""
         return self.model_copy(update={"training_images": count})
 
-    def scheduled(self, values: Mapping[str, Tensor], group: ProcessGroup) -> "Objective":
+    def with_schedule(self, values: Mapping[str, Tensor], group: ProcessGroup) -> "Objective":
         """Return the objective whose scheduled fields are tensors, for the batches of a group.
 
         In `losses`, `group` computes what depends on all images of a batch, wherever they are.

@@ -21,10 +21,10 @@ class BetaVae(Vae):
     capacity_nats: float = Field(default=0.0, ge=0)
     capacity_epochs: int = Field(default=0, ge=0)
 
-    def hyperparameters_at(self, epoch: float) -> dict[str, Any]:
+    def schedule_at(self, epoch: float) -> dict[str, Any]:
         """Return the KL weight, and the capacity: linear from 0 over `capacity_epochs`."""
         grown = min(1.0, epoch / self.capacity_epochs) if self.capacity_epochs else 1.0
-        return super().hyperparameters_at(epoch) | {"capacity_nats": grown * self.capacity_nats}
+        return super().schedule_at(epoch) | {"capacity_nats": grown * self.capacity_nats}
 
     def latent_loss(
         self, model: Model, output: VaeOutput, generator: torch.Generator

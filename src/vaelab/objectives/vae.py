@@ -55,10 +55,10 @@ class Vae(Objective):
                 "prior has no KL of each dimension"
             )
 
-    def hyperparameters_at(self, epoch: float) -> dict[str, Any]:
-        """Return the KL weight: linear from 0 over the warm-up (Bowman et al. 2016, section 3.1).
+    def schedule_at(self, epoch: float) -> dict[str, Any]:
+        """Return the KL weight at a time: the KL warm-up, or KL annealing.
 
-        Where the field is a tensor, so is its value.
+        It grows linearly from 0 over `kl_warmup_epochs` (Bowman et al. 2016, section 3.1).
         """
         grown = min(1.0, epoch / self.kl_warmup_epochs) if self.kl_warmup_epochs else 1.0
         return {"kl_weight": grown * self.kl_weight}
@@ -93,7 +93,7 @@ class Vae(Objective):
         free bits. At weight 1 it is the negative ELBO.
         """
         output = self.encode_and_decode(model, images, generator)
-        latent_loss, terms = self.final_schedule().latent_loss(model, output, generator)
+        latent_loss, terms = self.at_end_of_schedule().latent_loss(model, output, generator)
         metrics = {
             "loss": output.generation_loss + latent_loss,
             "neg_elbo_nats": output.generation_loss + output.kl_loss,
@@ -105,9 +105,9 @@ class Vae(Objective):
             metrics["kl_per_dimension_nats"] = output.posterior.kl_per_dimension()
         return metrics | terms
 
-    def final_schedule(self) -> "Vae":
+    def at_end_of_schedule(self) -> "Vae":
         """Return the objective with the final values of its schedules, without free bits."""
-        return self.model_copy(update={**self.hyperparameters_at(math.inf), "free_bits_nats": 0.0})
+        return self.model_copy(update={**self.schedule_at(math.inf), "free_bits_nats": 0.0})
 
     def encode_and_decode(
         self, model: Model, images: Images, generator: torch.Generator

@@ -44,10 +44,10 @@ class Trainer:
         self.loader = ShardedLoader(settings, group)
         self.objective = objective = objective.with_dataset_size(len(train))
         self._initialize_model()
-        hyperparameters = objective.hyperparameters_at(0)
+        hyperparameters = objective.schedule_at(0)
         self.schedule_tensors = {name: self._scalar(v) for name, v in hyperparameters.items()}
         self.learning_rate = self._scalar(settings.learning_rate)
-        self.scheduled_objective = objective.scheduled(self.schedule_tensors, group)
+        self.scheduled_objective = objective.with_schedule(self.schedule_tensors, group)
         # 1 after a loss or gradient was not finite: from then on fused optimizers do nothing.
         self.found_nonfinite, self.nonfinite_steps = self._scalar(0.0), self._scalar(0.0)
         optimizers = build_optimizers(
@@ -124,7 +124,7 @@ class Trainer:
         """Set the learning rate and scheduled hyper-parameters of a step, without a sync."""
         epoch = self.progress.epoch + step / self.steps_per_epoch()
         self.learning_rate.fill_(learning_rate(self.settings, epoch))
-        for name, value in self.objective.hyperparameters_at(epoch).items():
+        for name, value in self.objective.schedule_at(epoch).items():
             self.schedule_tensors[name].fill_(value)
 
     def _step(self, images: Tensor) -> dict[str, Tensor]:

@@ -80,7 +80,7 @@ def test_padded_dimensions_stay_exactly_nothing(optimizer: str) -> None:
         )
     )
     values = batch.forward.forward_all(
-        "validate", batch.stacked.tensors(noise), batch.stacked.hyperparameters(), images
+        "validate", batch.stacked.tensors(noise), batch.stacked.unscheduled_values(), images
     )
     assert not values["kl_per_dimension_nats"][:, 0, 2:].any(), "0 nats, not nearly"
     assert values["kl_per_dimension_nats"][:, 0, :2].all()

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vaelab.models.likelihoods import GaussianLikelihood
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.progress import EpochReport, Progress
 from vaelab.training.running_means import Means, RunningMeans
@@ -85,7 +84,7 @@ class VectorizedTrainer:
         """Fit each model's likelihood and validate it, as its trainer would."""
         self._fit_likelihoods()
         sums, generators = RunningMeans(), self._generators("validation")
-        hyper = self.stacked.hyperparameters()
+        hyper = self.stacked.unscheduled_values()
         for images, noise in self._batches(_validation, generators):
             tensors = self.stacked.tensors(noise)
             sums.add(self.forward.forward_all("validate", tensors, hyper, images))
@@ -98,11 +97,10 @@ class VectorizedTrainer:
         total, count = torch.zeros(len(likelihoods)).to(self.stacked.found_nonfinite), 0
         for images, noise in self._batches(_calibration, self._generators("fit")):
             tensors = self.stacked.tensors(noise)
-            errors = self.forward.forward_all("squared_error", tensors, {}, images)
-            total += errors["squared_error"]
+            errors = self.forward.forward_all("fit_error", tensors, {}, images)
+            total += errors["fit_error"]
             count += images[0].numel() if images.dim() == 5 else images.numel()
         for likelihood, error in zip(likelihoods, total, strict=True):
-            assert isinstance(likelihood, GaussianLikelihood)
             likelihood.fit(error / count)
 
     def _batches(

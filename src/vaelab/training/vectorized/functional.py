@@ -11,7 +11,7 @@ from torch.func import functional_call, vmap
 from vaelab.objectives import Objective
 from vaelab.training.vectorized.padding import PaddedModel
 
-Kind = Literal["train", "squared_error", "validate"]
+Kind = Literal["train", "fit_error", "validate"]
 Tensors = Mapping[str, Tensor]
 
 
@@ -38,7 +38,7 @@ class VectorizedForward(nn.Module):
         """
         self.model.train(kind == "train")
         own = images.dim() == 5
-        along = 0 if kind == "squared_error" else 1
+        along = 0 if kind == "fit_error" else 1
         named = {f"model.{name}": tensor for name, tensor in members.items()}
 
         def one_member(named: Tensors, schedule: Tensors, images: Tensor) -> dict[str, Tensor]:
@@ -51,8 +51,8 @@ class VectorizedForward(nn.Module):
 
     def forward(self, kind: Kind, schedule: Tensors, images: Tensor) -> dict[str, Tensor]:
         """Return one member's values by name."""
-        if kind == "squared_error":
-            return {kind: self.model.squared_error(images, self.unused)}
+        if kind == "fit_error":
+            return {kind: self.model.fit_error(images, self.unused)}
         objective = self.objective.model_copy(update=dict(schedule))
         if kind == "validate":
             return objective.validate_batch(self.model, images, self.unused)

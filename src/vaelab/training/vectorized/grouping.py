@@ -60,9 +60,7 @@ def batch_key(settings: Settings, pixels: int) -> str | None:
     same = {
         "model": model.model_dump(mode="json", exclude=INDIVIDUAL_MODEL_SETTINGS),
         "train": train.model_dump(mode="json", include=SHARED_TRAIN_SETTINGS),
-        "objective": objective.model_dump(
-            mode="json", exclude=set(objective.hyperparameters_at(0))
-        ),
+        "objective": objective.model_dump(mode="json", exclude=set(objective.schedule_at(0))),
         # Free bits would count padded dimensions too.
         "latent_dim": model.latent_dim if train.free_bits_nats else None,
     }

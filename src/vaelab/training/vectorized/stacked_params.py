@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from vaelab.models.likelihoods import GaussianLikelihood
 from vaelab.training.optimizers import GroupOptimizer
 from vaelab.training.trainer import Trainer
 from vaelab.training.vectorized.padding import Padding, flatten_params, unflatten_params
@@ -67,11 +66,12 @@ class StackedParams:
     def tensors(self, noise: Float[Tensor, "member *batch latent"]) -> dict[str, Tensor]:
         """Return the tensors [member, ...] of the padded model, by name."""
         given = {**self.weights, "noise": noise, "is_real": self.is_real}
-        likelihoods = [trainer.model.likelihood for trainer in self.trainers]
-        variances = [one.variance for one in likelihoods if isinstance(one, GaussianLikelihood)]
-        return given | ({"likelihood.variance": torch.stack(variances)} if variances else {})
+        buffers = [
+            dict(t.model.likelihood.named_buffers(prefix="likelihood")) for t in self.trainers
+        ]
+        return given | {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
 
-    def hyperparameters(self) -> dict[str, Tensor]:
+    def unscheduled_values(self) -> dict[str, Tensor]:
         """Return the scheduled fields, [member], as they were set, without any schedule."""
         return {
             name: torch.tensor([getattr(t.objective, name) for t in self.trainers]).to(scheduled)
