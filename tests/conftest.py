@@ -6,6 +6,8 @@ import os
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import numpy as np
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -17,3 +19,18 @@ if os.environ.get("VAELAB_CHECK_TYPES", "0") != "0":
 
 # The networks of the tests are so small that handing work to a second thread costs more.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def real_mirror() -> str:
+    """The mirror with the real MNIST; without one, the test is skipped."""
+    from vaelab.data.fetch import MIRROR_VARIABLE  # after the hook
+
+    if not os.environ.get(MIRROR_VARIABLE):
+        pytest.skip(f"{MIRROR_VARIABLE} is not set, so there is no real MNIST")
+    return os.environ[MIRROR_VARIABLE]

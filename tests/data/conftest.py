@@ -1,14 +1,12 @@
 """What the tests of the data share."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.data.server import Server, running
-from vaelab.data.fetch import MIRROR_VARIABLE, Fetcher
+from vaelab.data.fetch import Fetcher
 
 
 @pytest.fixture
@@ -16,11 +14,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with running() as server:
         yield server
-
-
-@pytest.fixture
-def random() -> np.random.Generator:
-    return np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -39,11 +32,3 @@ def fetch_from_mirror(mirror: Path, tmp_path: Path):
         return Fetcher(source, (mirror.as_uri(),), tmp_path / "partial", attempts=1, pause_s=0.0)
 
     return make
-
-
-@pytest.fixture
-def real_mirror() -> str:
-    """The mirror with the real MNIST; without one, the test is skipped."""
-    if not os.environ.get(MIRROR_VARIABLE):
-        pytest.skip(f"{MIRROR_VARIABLE} is not set, so there is no real MNIST")
-    return os.environ[MIRROR_VARIABLE]
