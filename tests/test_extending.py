@@ -35,7 +35,7 @@ from tests.test_structure import test_a_stage_depends_on_every_file_that_its_scr
 from vaelab.config import ModelSettings, UserError, objective_names
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.metrics import lookup
-from vaelab.models.model import build_model, with_own_settings
+from vaelab.models.model import build_model, with_component_settings
 from vaelab.objectives import objective_class
 from vaelab.runtime.serialization import read_arrays
 from vaelab.training.fingerprint import training_settings
@@ -51,7 +51,7 @@ assert own == {
     "model.networks.residual_mlp.blocks": 3,
     "model.priors.laplace.scale": 0.7,
 }, own
-written = with_own_settings(settings.model).model_dump_json()
+written = with_component_settings(settings.model).model_dump_json()
 again = build_model(ModelSettings.model_validate_json(written), (1, 8, 8))
 again.load_state_dict(trainer.model.state_dict())
 for part, name, own, message in (
