@@ -1,6 +1,6 @@
 """Images a second in training: vaelab's loop beside a plain one, PyTorch's example, and pythae.
 
-    python -m benchmarks.training                        # the rows of the README
+    python -m benchmarks.training                        # the rows of docs/speed.md
     python -m benchmarks.training --networks mlp --batches 128 512 --rounds 5
 
 Downloads MNIST the first time, through VAELAB_DATA_MIRROR where that is set, and pythae from the
