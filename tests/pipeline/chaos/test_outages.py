@@ -47,7 +47,7 @@ def test_a_server_that_dies_while_training_misses_nothing(folder: Path, server: 
     threading.Thread(target=kill_in_training, args=(copy, server)).start()
     command = "python -m pipeline.train"
     printed = copy.run("sh", "-c", command, MLFLOW_TRACKING_URI=server.uri)
-    assert "`python -m pipeline.tracking sync` adds it" in printed
+    assert "`python -m pipeline.tracking sync` uploads it" in printed
     server.start()
     copy.run("python", "-m", "pipeline.tracking", "sync", MLFLOW_TRACKING_URI=server.uri)
     assert_complete(copy, server, EPOCHS_OF_THE_SHORT_FORM, folders=["train"])
