@@ -211,7 +211,7 @@ def prepared(labels: bool = True, factors: np.ndarray | None = None) -> Prepared
     return PreparedData(info, arrays)
 
 
-def asking(data: PreparedData, model: Model | None = None, seed: int = 0) -> AttributeEditor:
+def make_editor(data: PreparedData, model: Model | None = None, seed: int = 0) -> AttributeEditor:
     train, test = ImageLoader(data.images("train"), CPU), ImageLoader(data.images("test"), CPU)
     return AttributeEditor.create(model or small_model(), data, train, test, seed)
 
@@ -224,7 +224,7 @@ def rows_of(data: PreparedData, images: torch.Tensor) -> list[int]:
 
 def test_an_image_of_each_class_is_edited_to_every_class():
     data, model = prepared(), small_model()
-    table = asking(data, model).classes(limit=10)
+    table = make_editor(data, model).classes(limit=10)
     labels = data.labels("test")
     assert table is not None
     assert labels is not None
@@ -245,7 +245,7 @@ def test_an_image_of_each_class_is_edited_to_every_class():
 
 def test_the_seed_chooses_the_images():
     data = prepared()
-    tables = [asking(data, seed=seed).classes(3) for seed in (1, 1, 2)]
+    tables = [make_editor(data, seed=seed).classes(3) for seed in (1, 1, 2)]
     first, again, other = (table.images for table in tables if table is not None)
     assert first.shape == (3, 5, 1, 8, 8)
     assert torch.equal(first, again)
@@ -257,7 +257,7 @@ def test_a_class_without_a_test_image_is_a_target():
     labels = data.labels("test")
     assert labels is not None
     labels[labels == 3] = 5
-    table = asking(data).classes(limit=10)
+    table = make_editor(data).classes(limit=10)
     assert table is not None
     assert table.source == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert table.target == list(range(10))
@@ -265,10 +265,10 @@ def test_a_class_without_a_test_image_is_a_target():
 
 
 def test_without_two_classes_there_is_no_class_table():
-    assert asking(prepared(labels=False)).classes(10) is None
-    assert asking(prepared()).classes(1) is None
-    assert asking(prepared()).attributes(8, [0, 1]) is None
-    assert asking(prepared(factors=LABELS[:, None])).attributes(8, [0, 1]) is None
+    assert make_editor(prepared(labels=False)).classes(10) is None
+    assert make_editor(prepared()).classes(1) is None
+    assert make_editor(prepared()).attributes(8, [0, 1]) is None
+    assert make_editor(prepared(factors=LABELS[:, None])).attributes(8, [0, 1]) is None
 
 
 def test_attributes_are_added_to_images_without_and_removed_from_images_with_them():
@@ -276,7 +276,7 @@ def test_attributes_are_added_to_images_without_and_removed_from_images_with_the
     noise = np.random.default_rng(0).random(len(LABELS)) < 0.5
     factors = np.stack([noise, LABELS, bright, LABELS % 2], axis=1).astype(np.int64)
     data, model = prepared(factors=factors), small_model()
-    table = asking(data, model).attributes(2, [0.0, 1.0])
+    table = make_editor(data, model).attributes(2, [0.0, 1.0])
     known = data.factors("test")
     assert table is not None
     assert known is not None
@@ -305,7 +305,7 @@ def test_an_attribute_that_every_test_image_has_is_left_out():
     factors = data.factors("test")
     assert factors is not None
     factors[:, 0] = 1
-    table = asking(data).attributes(8, [0, 1])
+    table = make_editor(data).attributes(8, [0, 1])
     assert table is not None
     assert table.columns == [1]
 
@@ -321,10 +321,10 @@ def test_edited_images_are_classified_as_their_target():
     train, test = (data.images(split).reshape(-1, 64) / 255 for split in ("train", "test"))
     reader = LogisticRegression(max_iter=1000).fit(train, data.labels("train"))
     assert reader.score(test, data.labels("test")) > 0.9
-    subject = asking(data, model)
+    editor = make_editor(data, model)
     own = torch.from_numpy(np.array(data.labels("test")))
     labels = torch.from_numpy(np.array(data.labels("train")))
-    directions = attributes.class_directions(subject.latents, labels, own.tolist(), range(10))
+    directions = attributes.class_directions(editor.latents, labels, own.tolist(), range(10))
     images = splits[1].gather(torch.arange(TEST_COUNT), NOISE)
     moved = attributes.edit_each(model, images, directions)
     read = reader.predict(moved.reshape(-1, 64).numpy()).reshape(TEST_COUNT, 10)

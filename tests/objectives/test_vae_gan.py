@@ -47,7 +47,7 @@ def slopes(loss: Tensor, model: Model, network: str) -> list[Tensor]:
     return list(torch.autograd.grad(loss.mean(), owned, retain_graph=True, materialize_grads=True))
 
 
-def subject() -> Model:
+def build_vae_gan() -> Model:
     return build(settings("vae_gan"))[1]
 
 
@@ -65,10 +65,10 @@ def test_the_feature_loss_is_a_gaussians_at_its_best_variance():
 
 
 def test_the_encoder_pays_for_kl_and_features_alone():
-    model = subject()
+    model = build_vae_gan()
     parts, found = pieces(model), losses(model, kl_weight=3.0)["encoder"]
     torch.testing.assert_close(found.loss, 3.0 * parts["kl"] + parts["feature"])
-    # Another judgement of the same features is nothing to it.
+    # Another weight vector for the same features changes nothing.
     before = slopes(found.loss, model, "encoder")
     (head,) = (part for name, part in model.named_modules() if name.endswith(".head"))
     assert isinstance(head, nn.Linear)
@@ -80,7 +80,7 @@ def test_the_encoder_pays_for_kl_and_features_alone():
 
 
 def test_the_decoder_minimizes_features_and_the_adversarial_loss():
-    model = subject()
+    model = build_vae_gan()
     parts, found = pieces(model), losses(model)["decoder"]
     both = [generator_loss(KIND, parts[name]) for name in ("reconstructed", "fake")]
     torch.testing.assert_close(found.loss, WEIGHT * parts["feature"] + (both[0] + both[1]) / 2)
@@ -92,7 +92,7 @@ def test_the_decoder_minimizes_features_and_the_adversarial_loss():
 
 def test_the_discriminator_minimizes_the_adversarial_loss_only():
     """The features would shrink to nothing if it could make them agree."""
-    model = subject()
+    model = build_vae_gan()
     parts, found = pieces(model), losses(model)["discriminator"]
     both = [
         discriminator_loss(KIND, parts["real"], parts[name]) for name in ("reconstructed", "fake")
@@ -135,7 +135,7 @@ def test_who_waits(real, fake, decoder, discriminator):
 
 
 def test_each_update_mask_belongs_to_one_optimizer():
-    model = subject()
+    model = build_vae_gan()
     with torch.no_grad():
         # So sure of real images that the error on them is nothing
         parameters(model, ("discriminator",))[-1].add_(20)
@@ -145,6 +145,6 @@ def test_each_update_mask_belongs_to_one_optimizer():
     assert found["decoder"].update_mask == 1
     assert found["discriminator"].update_mask == 1
     objective = VaeGan(equilibrium=5.0, margin=0.0)
-    waiting = objective.losses(subject(), digits(6), rng_stream(0, "noise"))
+    waiting = objective.losses(build_vae_gan(), digits(6), rng_stream(0, "noise"))
     assert waiting["decoder"].update_mask == 1
     assert waiting["discriminator"].update_mask == 0

@@ -15,7 +15,7 @@ from vaelab.runtime.random_streams import rng_stream
 CODES, DIMENSIONS, PLACES = 8, 2, 2
 
 
-def subject(**own: float) -> tuple[Objective, Model, Codebook]:
+def build_vq_vae(**own: float) -> tuple[Objective, Model, Codebook]:
     """A model whose encoder says a row of numbers for each of 6 images."""
     chosen = settings("vq_vae", own, model={"gaussian_variance": 0.5})
     objective, model = build(chosen)
@@ -35,7 +35,7 @@ def nearest(codebook: Codebook, row: Tensor) -> list[int]:
 
 
 def test_each_place_gets_its_nearest_code():
-    _, model, codebook = subject()
+    _, model, codebook = build_vq_vae()
     outputs = randn(3, 50, PLACES * DIMENSIONS, seed=5)
     found, quantised = codebook.codes(outputs), codebook.quantize(outputs)
     for i in range(3):
@@ -49,7 +49,7 @@ def test_each_place_gets_its_nearest_code():
 
 
 def test_the_loss_is_generation_and_both_distances():
-    objective, model, codebook = subject(commitment_weight=0.7)
+    objective, model, codebook = build_vq_vae(commitment_weight=0.7)
     output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
     rows = model.apply_network("encoder", digits(6), 3)
     for i in range(6):
@@ -60,7 +60,7 @@ def test_the_loss_is_generation_and_both_distances():
 
 
 def test_the_encoder_gets_the_decoders_gradient_at_the_code():
-    objective, model, codebook = subject(commitment_weight=0.0)
+    objective, model, codebook = build_vq_vae(commitment_weight=0.0)
     encoder = model.networks["encoder"]
     assert isinstance(encoder, Table)
     output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
@@ -73,12 +73,12 @@ def test_the_encoder_gets_the_decoders_gradient_at_the_code():
 
 def test_the_commitment_pulls_the_encoder_alone():
     def encoder_gradient(weight: float) -> Tensor:
-        objective, model, _ = subject(commitment_weight=weight)
+        objective, model, _ = build_vq_vae(commitment_weight=weight)
         output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
         (gradient,) = torch.autograd.grad(output.loss.sum(), parameters(model, ("encoder",)))
         return gradient
 
-    _, model, codebook = subject()
+    _, model, codebook = build_vq_vae()
     rows = model.apply_network("encoder", digits(6), 3).detach()
     pull = encoder_gradient(0.7) - encoder_gradient(0.0)
     torch.testing.assert_close(pull, 0.7 * 2 * (rows - codebook.quantize(rows)), atol=1e-4, rtol=0)
@@ -86,7 +86,7 @@ def test_the_commitment_pulls_the_encoder_alone():
 
 def test_codes_move_to_the_outputs_that_chose_them_and_by_nothing_else():
     for weight in (0.0, 5.0):
-        objective, model, codebook = subject(commitment_weight=weight)
+        objective, model, codebook = build_vq_vae(commitment_weight=weight)
         output = objective.losses(model, digits(6), rng_stream(0, "noise"))["vq_vae"]
         (found,) = torch.autograd.grad(output.loss.sum(), codebook.entries)
         expected = torch.zeros(CODES, DIMENSIONS)
@@ -100,7 +100,7 @@ def test_codes_move_to_the_outputs_that_chose_them_and_by_nothing_else():
 
 
 def test_the_code_length_is_that_of_the_frequencies():
-    objective, model, codebook = subject()
+    objective, model, codebook = build_vq_vae()
     posterior = model.encode(digits(6))
     uniform = model.kl(posterior, posterior.mean)
     torch.testing.assert_close(uniform, torch.full((6,), PLACES * math.log(CODES)))

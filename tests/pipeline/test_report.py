@@ -56,21 +56,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("folder")
 def test_everything_that_was_measured_is_read() -> None:
-    subject = report.read_result(CHOSEN)
-    assert subject.metrics == METRICS
-    assert (subject.description.objective, subject.info.name) == ("vae", "folder")
-    assert subject.active_unit_threshold == 0.25
-    np.testing.assert_array_equal(subject.arrays["nll"], [1, 2])
-    assert {name: column.tolist() for name, column in subject.dimensions.items()} == {
+    result = report.read_result(CHOSEN)
+    assert result.metrics == METRICS
+    assert (result.description.objective, result.info.name) == ("vae", "folder")
+    assert result.active_unit_threshold == 0.25
+    np.testing.assert_array_equal(result.arrays["nll"], [1, 2])
+    assert {name: column.tolist() for name, column in result.dimensions.items()} == {
         "dimension": [0, 1],
         "mean_variance": [0.5, 0.001],
         "aggregate_stddev": [1.0, 0.9],
         "active": [1, 0],
     }
-    assert subject.means is not None
-    assert subject.means.shape == (90, 2)
+    assert result.means is not None
+    assert result.means.shape == (90, 2)
     labels = PreparedData.load(paths.PREPARED).labels("test")
-    np.testing.assert_array_equal(subject.labels, labels)
+    np.testing.assert_array_equal(result.labels, labels)
 
 
 @pytest.mark.usefixtures("folder")
@@ -78,8 +78,8 @@ def test_a_model_without_an_encoder_leaves_empty_files() -> None:
     write_arrays(paths.EVALUATE_ARRAYS, {})
     write_arrays(paths.TEST_LATENTS, {})
     write_text(paths.LATENT_DIMENSIONS, "\n")
-    subject = report.read_result(CHOSEN)
-    assert (subject.arrays, subject.dimensions, subject.means) == ({}, {}, None)
+    result = report.read_result(CHOSEN)
+    assert (result.arrays, result.dimensions, result.means) == ({}, {}, None)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
         ("conv", "vae"),
         ("resnet", "vae"),
         ("mlp", "adversarial"),
-        # Players that wait now and then
+        # Optimizers that skip some steps
         ("mlp", "gan"),
         ("mlp", "vae_gan"),
     ],

@@ -22,59 +22,59 @@ def mixture(components: int) -> Mixture:
 
 
 def test_a_mixtures_density_is_that_of_torch():
-    subject = prior("mixture", mixture_components=3)
-    assert isinstance(subject, Mixture)
+    fitted = prior("mixture", mixture_components=3)
+    assert isinstance(fitted, Mixture)
     reference = torch.distributions.MixtureSameFamily(
-        torch.distributions.Categorical(logits=subject.log_weights),
-        torch.distributions.MultivariateNormal(subject.means, scale_tril=subject.factors),
+        torch.distributions.Categorical(logits=fitted.log_weights),
+        torch.distributions.MultivariateNormal(fitted.means, scale_tril=fitted.factors),
     )
     latents = 2 * randn(20, 2)
     expected = reference.log_prob(latents)  # type: ignore[no-untyped-call]
-    found = subject.log_prob(latents, unencoded)
+    found = fitted.log_prob(latents, unencoded)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_mixture_finds_two_clusters():
-    subject = prior("mixture", mixture_components=2)
-    assert isinstance(subject, Mixture)
-    right = int(subject.means[:, 0].argmax())
+    fitted = prior("mixture", mixture_components=2)
+    assert isinstance(fitted, Mixture)
+    right = int(fitted.means[:, 0].argmax())
     # 4000 points, 3 in 10 of them right: errors of 0.3 / sqrt(1200) and 0.6 / sqrt(2800)
-    assert subject.log_weights.exp()[right].item() == pytest.approx(0.3, abs=0.01)
-    assert subject.means[right].tolist() == pytest.approx([2, 1], abs=6 * 0.3 / 1200**0.5)
-    assert subject.means[1 - right].tolist() == pytest.approx([-1, 0], abs=6 * 0.6 / 2800**0.5)
-    covariance = subject.factors[right] @ subject.factors[right].T
+    assert fitted.log_weights.exp()[right].item() == pytest.approx(0.3, abs=0.01)
+    assert fitted.means[right].tolist() == pytest.approx([2, 1], abs=6 * 0.3 / 1200**0.5)
+    assert fitted.means[1 - right].tolist() == pytest.approx([-1, 0], abs=6 * 0.6 / 2800**0.5)
+    covariance = fitted.factors[right] @ fitted.factors[right].T
     torch.testing.assert_close(covariance, 0.09 * torch.eye(2), rtol=0, atol=0.02)
 
 
 def test_a_mixture_of_one_is_the_mean_and_the_covariance():
     points = clusters()
-    subject = prior("mixture", mixture_components=1)
-    assert isinstance(subject, Mixture)
-    torch.testing.assert_close(subject.means[0], points.mean(0), rtol=1e-4, atol=1e-5)
-    covariance = subject.factors[0] @ subject.factors[0].T
+    fitted = prior("mixture", mixture_components=1)
+    assert isinstance(fitted, Mixture)
+    torch.testing.assert_close(fitted.means[0], points.mean(0), rtol=1e-4, atol=1e-5)
+    covariance = fitted.factors[0] @ fitted.factors[0].T
     expected = torch.cov(points.T, correction=0)
     torch.testing.assert_close(covariance, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_mixture_starts_as_the_unit_gaussian_and_needs_two_images_a_component():
-    subject = mixture(10)
+    fitted = mixture(10)
     latents = randn(6, 2)
     expected = log_normal(latents)
-    torch.testing.assert_close(subject.log_prob(latents, unencoded), expected)
-    subject.fit(clusters(7), seed=0)
-    assert subject.log_weights.isfinite().sum() == 3
-    assert subject.log_prob(latents, unencoded).isfinite().all()
-    assert subject.sample(50, rng_stream(0, "prior"), unencoded).isfinite().all()
+    torch.testing.assert_close(fitted.log_prob(latents, unencoded), expected)
+    fitted.fit(clusters(7), seed=0)
+    assert fitted.log_weights.isfinite().sum() == 3
+    assert fitted.log_prob(latents, unencoded).isfinite().all()
+    assert fitted.sample(50, rng_stream(0, "prior"), unencoded).isfinite().all()
 
 
 @pytest.mark.parametrize("seed", [0, 2**63 - 1])
 def test_a_constant_dimension_gives_finite_densities(seed):
     points = clusters(200)
     points[:, 1] = 0.5
-    subject = mixture(2)
-    subject.fit(points, seed)
-    assert subject.log_prob(points, unencoded).isfinite().all()
-    spread = (subject.sample(100, rng_stream(0, "prior"), unencoded)[:, 1] - 0.5).abs().max()
+    fitted = mixture(2)
+    fitted.fit(points, seed)
+    assert fitted.log_prob(points, unencoded).isfinite().all()
+    spread = (fitted.sample(100, rng_stream(0, "prior"), unencoded)[:, 1] - 0.5).abs().max()
     assert spread < 0.02
 
 
@@ -109,28 +109,28 @@ def codebook() -> Codebook:
 
 
 def test_codes_are_counted_at_each_position_plus_one():
-    subject = codebook()
+    fitted = codebook()
     chosen = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 2, 3], [0, 1, 3]])
-    latents = subject.entries.detach()[chosen].flatten(-2)
-    subject.fit(latents, seed=0)
+    latents = fitted.entries.detach()[chosen].flatten(-2)
+    fitted.fit(latents, seed=0)
     # (count + 1) / (images + codes)
     expected = torch.tensor([[5, 1, 1, 1], [1, 4, 2, 1], [1, 1, 2, 4]]) / 8
-    torch.testing.assert_close(subject.log_frequencies.exp(), expected)
-    found = subject.log_prob(latents[:1], unencoded).item()
+    torch.testing.assert_close(fitted.log_frequencies.exp(), expected)
+    found = fitted.log_prob(latents[:1], unencoded).item()
     assert found == pytest.approx(math.log(5 / 8) + math.log(4 / 8) + math.log(2 / 8))
 
 
 @torch.no_grad()
 def test_codes_are_sampled_by_their_frequencies_and_probabilities_sum_to_1():
-    subject = codebook()
-    subject.log_frequencies.copy_(torch.softmax(randn(3, 4), 1).log())
-    drawn = subject.sample(20_000, rng_stream(0, "prior"), unencoded)
+    fitted = codebook()
+    fitted.log_frequencies.copy_(torch.softmax(randn(3, 4), 1).log())
+    drawn = fitted.sample(20_000, rng_stream(0, "prior"), unencoded)
     assert drawn.shape == (20_000, 6)
     every = torch.cartesian_prod(*[torch.arange(4)] * 3)
-    latents = subject.entries[every].flatten(-2)
-    chances = subject.log_prob(latents, unencoded).exp()
+    latents = fitted.entries[every].flatten(-2)
+    chances = fitted.log_prob(latents, unencoded).exp()
     assert chances.sum().item() == pytest.approx(1, abs=1e-5)
-    codes = subject.codes(drawn)
+    codes = fitted.codes(drawn)
     found = (codes[:, None] == every).all(-1).double()
     errors = (chances * (1 - chances) / 20_000).sqrt()
     assert ((found.mean(0) - chances).abs() < STANDARD_ERRORS * errors).all()

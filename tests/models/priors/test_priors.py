@@ -71,11 +71,11 @@ def grid(points: int = 401, edge: float = 12.0) -> tuple[Tensor, float]:
 @pytest.mark.parametrize("name", CONTINUOUS)
 @torch.no_grad()
 def test_densities_integrate_to_1_and_samples_follow_them(name):
-    subject = prior(name)
+    density = prior(name)
     points, area = grid()
-    mass = subject.log_prob(points, encode).double().exp() * area
+    mass = density.log_prob(points, encode).double().exp() * area
     assert mass.sum().item() == pytest.approx(1, abs=2e-3)
-    drawn = subject.sample(20_000, rng_stream(0, "prior"), encode)
+    drawn = density.sample(20_000, rng_stream(0, "prior"), encode)
     assert drawn.shape == (20_000, 2)
     for x, y, radius in product((-1.2, 0.1, 2.0), (0.0, 1.0), (0.7, 1.5)):
         centre = torch.tensor([x, y])
@@ -88,22 +88,22 @@ def test_densities_integrate_to_1_and_samples_follow_them(name):
 @pytest.mark.parametrize("name", CONTINUOUS)
 @torch.no_grad()
 def test_leading_dimensions_are_kept(name):
-    subject = prior(name)
+    density = prior(name)
     latents = randn(3, 5, 2)
-    found = subject.log_prob(latents, encode)
+    found = density.log_prob(latents, encode)
     assert found.shape == (3, 5)
-    torch.testing.assert_close(found[2], subject.log_prob(latents[2], encode))
-    torch.testing.assert_close(found[1, 4], subject.log_prob(latents[1, 4], encode))
+    torch.testing.assert_close(found[2], density.log_prob(latents[2], encode))
+    torch.testing.assert_close(found[1, 4], density.log_prob(latents[1, 4], encode))
 
 
 @pytest.mark.parametrize("name", prior_names())
 @torch.no_grad()
 def test_samples_depend_on_the_generator_only(name):
-    subject = prior(name)
-    first = subject.sample(5, rng_stream(1, "prior"), encode)
+    density = prior(name)
+    first = density.sample(5, rng_stream(1, "prior"), encode)
     torch.manual_seed(3)
-    assert torch.equal(subject.sample(5, rng_stream(1, "prior"), encode), first)
-    assert not torch.equal(subject.sample(5, rng_stream(2, "prior"), encode), first)
+    assert torch.equal(density.sample(5, rng_stream(1, "prior"), encode), first)
+    assert not torch.equal(density.sample(5, rng_stream(2, "prior"), encode), first)
 
 
 # The mixture of posteriors
@@ -119,13 +119,13 @@ def test_a_vamp_prior_of_unit_gaussians_is_the_unit_gaussian():
 
 
 def test_a_vamp_prior_is_the_mean_of_its_posteriors_densities():
-    subject = prior("vamp")
-    assert isinstance(subject, Vamp)
+    density = prior("vamp")
+    assert isinstance(density, Vamp)
     latents = randn(6, 2)
-    found = subject.log_prob(latents, encode)
+    found = density.log_prob(latents, encode)
     for i, latent in enumerate(latents):
         total = 0.0
-        for image in subject.pseudo_inputs.detach():
+        for image in density.pseudo_inputs.detach():
             component = encode(image[None])
             assert isinstance(component, DiagonalGaussian)
             total += log_normal(latent, component.mean[0], component.stddev[0]).exp().item()
@@ -133,16 +133,16 @@ def test_a_vamp_prior_is_the_mean_of_its_posteriors_densities():
 
 
 def test_pseudo_inputs_start_from_images_and_every_pixel_has_a_gradient():
-    subject = prior("vamp", pseudo_inputs=5)
-    assert isinstance(subject, Vamp)
+    density = prior("vamp", pseudo_inputs=5)
+    assert isinstance(density, Vamp)
     images = rand(3, *SHAPE)
-    subject.initialize_from(images)
-    assert torch.equal(subject.pseudo_inputs.data, images[[0, 1, 2, 0, 1]])
+    density.initialize_from(images)
+    assert torch.equal(density.pseudo_inputs.data, images[[0, 1, 2, 0, 1]])
     with torch.no_grad():
         # Outside of [0, 1], where clamped pixels would have no gradient
-        subject.pseudo_inputs.mul_(4).sub_(2)
+        density.pseudo_inputs.mul_(4).sub_(2)
     (gradient,) = torch.autograd.grad(
-        subject.log_prob(randn(6, 2), encode).sum(), subject.pseudo_inputs
+        density.log_prob(randn(6, 2), encode).sum(), density.pseudo_inputs
     )
     assert (gradient != 0).all()
 
@@ -152,11 +152,11 @@ def test_pseudo_inputs_start_from_images_and_every_pixel_has_a_gradient():
 
 @pytest.mark.parametrize(("size", "layers"), [(2, 1), (3, 2), (5, 6), (1, 2)])
 def test_a_flow_inverts_its_samples_to_their_noise(size, layers):
-    subject = prior("flow", latent_dim=size, flow_layers=layers)
-    assert isinstance(subject, Flow)
-    drawn = subject.sample(50, rng_stream(0, "prior"), unencoded)
+    density = prior("flow", latent_dim=size, flow_layers=layers)
+    assert isinstance(density, Flow)
+    drawn = density.sample(50, rng_stream(0, "prior"), unencoded)
     noise = drawn
-    for coupling in subject.couplings:
+    for coupling in density.couplings:
         noise, _ = coupling(noise)
     expected = torch.randn(50, size, generator=rng_stream(0, "prior"))
     torch.testing.assert_close(noise, expected, rtol=1e-4, atol=1e-4)
@@ -166,11 +166,11 @@ def test_a_flow_inverts_its_samples_to_their_noise(size, layers):
 
 @pytest.mark.parametrize(("size", "layers"), [(2, 1), (3, 2), (5, 6)])
 def test_a_flows_density_is_that_of_its_jacobian(size, layers):
-    subject = prior("flow", latent_dim=size, flow_layers=layers)
-    assert isinstance(subject, Flow)
+    density = prior("flow", latent_dim=size, flow_layers=layers)
+    assert isinstance(density, Flow)
 
     def through(latents: Tensor) -> Tensor:
-        for coupling in subject.couplings:
+        for coupling in density.couplings:
             latents, _ = coupling(latents)
         return latents
 
@@ -179,25 +179,25 @@ def test_a_flows_density_is_that_of_its_jacobian(size, layers):
         assert isinstance(jacobian, Tensor)
         noise = log_normal(through(latents))
         _, log_determinant = torch.linalg.slogdet(jacobian)
-        found = subject.log_prob(latents, unencoded)
+        found = density.log_prob(latents, unencoded)
         torch.testing.assert_close(found, noise + log_determinant, rtol=1e-4, atol=1e-4)
         assert abs(log_determinant.item()) > 1e-3
 
 
 def test_a_fresh_flow_is_the_unit_gaussian():
     settings = ModelSettings(prior="flow", latent_dim=3, flow_width=8)
-    subject = build_prior(settings, SHAPE)
+    density = build_prior(settings, SHAPE)
     latents = randn(6, 3)
     expected = log_normal(latents)
-    torch.testing.assert_close(subject.log_prob(latents, unencoded), expected)
-    drawn = subject.sample(6, rng_stream(0, "prior"), unencoded)
+    torch.testing.assert_close(density.log_prob(latents, unencoded), expected)
+    drawn = density.sample(6, rng_stream(0, "prior"), unencoded)
     assert torch.equal(drawn, torch.randn(6, 3, generator=rng_stream(0, "prior")))
 
 
 def test_every_dimension_of_a_flow_is_transformed():
-    subject = prior("flow", latent_dim=4, flow_layers=2)
-    assert isinstance(subject, Flow)
-    transformed = sum(1 - coupling.mask for coupling in subject.couplings)  # type: ignore[operator, misc]
+    density = prior("flow", latent_dim=4, flow_layers=2)
+    assert isinstance(density, Flow)
+    transformed = sum(1 - coupling.mask for coupling in density.couplings)  # type: ignore[operator, misc]
     assert torch.equal(torch.as_tensor(transformed), torch.ones(4))
 
 

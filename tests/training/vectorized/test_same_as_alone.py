@@ -1,4 +1,4 @@
-"""Trained together, each model comes to what it comes to alone."""
+"""Trained as one batch, each model matches its stand-alone run up to rounding."""
 
 from typing import Any
 
