@@ -29,6 +29,7 @@ from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.fingerprint import describe_model, training_fingerprint, training_settings
 from vaelab.training.progress import NonFiniteLossError, Progress
+from vaelab.training.schedules import best_epoch_note, early_stopping_notes
 from vaelab.training.trainer import Trainer
 
 RUN_ID = "run_id"
@@ -126,6 +127,8 @@ def fit(
     start = f"from epoch {first} " if first else ""
     count = trainer.group.world_size
     others = "" if count == 1 else f", rank 0 of {count} processes"
+    for line in early_stopping_notes(trainer.objective, settings.train):
+        print(line)
     print(f"training {start}on {describe(trainer.device)}{others}", flush=True)
     started = time.perf_counter()
     images = checkpoints.folder / "images"
@@ -137,6 +140,8 @@ def fit(
     timing = {"training_seconds": seconds, "training_images_per_second": trained_on / seconds}
     write_json(paths.TIMING, {"timing": timing})
     print(summary(progress, seconds))
+    if note := best_epoch_note(trainer.objective, settings.train, progress.best_epoch):
+        print(note)
 
 
 def run_name(settings: Settings) -> str:

@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial
 
 from pipeline.study.finalists import load_finalists, trial_and_seed
 from pipeline.study.samplers import decode_params
-from vaelab.config import Settings, UserError, with_changes
+from pipeline.study.trial_settings import trial_settings
+from vaelab.config import Settings, UserError
 from vaelab.training.fingerprint import training_settings
 
 
@@ -20,13 +21,6 @@ class RunInfo:
     name: str
     key: str
     settings: Mapping[str, Any]
-
-
-def trial_settings(settings: Settings, changes: Mapping[str, Any], seed: int = 0) -> Settings:
-    """Return a trial's settings: its changes, its epochs, and `seed` added to `train.seed`."""
-    train = settings.train
-    fixed = {"train.epochs": settings.tune.epochs or train.epochs, "train.seed": train.seed + seed}
-    return with_changes(settings, {**changes, **fixed})
 
 
 def settings_of_trial(settings: Settings, trial: FrozenTrial, seed: int = 0) -> Settings:

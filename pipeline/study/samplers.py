@@ -80,13 +80,15 @@ def build_sampler(tune: TuneSettings) -> BaseSampler:
     return PerTrialSeedSampler(makers[tune.sampler], tune.seed)
 
 
-def build_pruner(tune: TuneSettings, train: TrainSettings) -> BasePruner:
-    """Build the pruner that `tune.pruner` names; Optuna prunes no study of two objectives."""
+def build_pruner(tune: TuneSettings, train: TrainSettings, warmup: int = 0) -> BasePruner:
+    """Build the pruner that `tune.pruner` names; Optuna prunes no study of two objectives.
+
+    `warmup` is the number of epochs of the longest warm-up, in which no trial is pruned.
+    """
     if tune.objective == "rate_distortion" or tune.pruner == "none":
         return NopPruner()
     epochs = tune.epochs or train.epochs
     # A small KL weight starts with worse values, and so does one in its warm-up.
-    warmup = max(train.kl_warmup_epochs, train.learning_rate_warmup_epochs)
     first = min(max(1, warmup, math.ceil(tune.pruning_after * epochs)), epochs)
     if tune.pruner == "hyperband":
         return HyperbandPruner(min_resource=first, max_resource=epochs, reduction_factor=3)

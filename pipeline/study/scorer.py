@@ -13,7 +13,8 @@ import torch
 
 from pipeline.artifacts import build_batches
 from pipeline.study.storage import study_directions
-from vaelab.config import EvaluateSettings, Settings, UserError, with_changes
+from pipeline.study.trial_settings import check_trial_warmups, trial_settings
+from vaelab.config import EvaluateSettings, Settings, UserError
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import GROUPS, EvaluationData, evaluate
@@ -26,6 +27,7 @@ from vaelab.evaluation.scoring import (
 )
 from vaelab.metrics import lookup
 from vaelab.models.model import Model
+from vaelab.objectives import Objective
 from vaelab.runtime.serialization import flattened
 from vaelab.training.build import build
 from vaelab.training.progress import EpochReport
@@ -158,9 +160,10 @@ class TrialScorer:
         return flattened(evaluate(model, data, settings, self.device, groups=groups).metrics)
 
     def _check_objective(self) -> None:
-        objective, model = build(self.settings, self.data.info.image_shape)
+        objective, model = self._build({})
         name, bounded = self.settings.train.objective, self.tune.objective in BOUNDED
         self._check_own_settings()
+        check_trial_warmups(self.settings)
         if "encoder" not in objective.networks():
             raise UserError(f"tune: objective {name} has no encoder to score")
         if bounded and not model.has_bound:
@@ -173,12 +176,15 @@ class TrialScorer:
         """Raise UserError for unknown settings of an objective, a network or a prior."""
         for key, entry in self.tune.search_space.items():
             if key.startswith(("objectives.", "model.networks.", "model.priors.")):
-                changed = with_changes(self.settings, {key: entry.examples()[0]})
-                build(changed, self.data.info.image_shape)
+                self._build({key: entry.examples()[0]})
+
+    def _build(self, changes: Mapping[str, object]) -> tuple[Objective, Model]:
+        """Build the objective and the model of a trial with these settings changed."""
+        return build(trial_settings(self.settings, changes), self.data.info.image_shape)
 
     def _full_metric_name(self, name: str) -> str:
         """Return a metric's full name; `name` may lack its group. Raises UserError if unknown."""
-        _, built = build(self.settings, self.data.info.image_shape)
+        _, built = self._build({})
         model = built.to(self.device).eval()
         some = ImageLoader(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.paths import workspace_root
 from pipeline.study.samplers import build_pruner, build_sampler
+from pipeline.study.trial_settings import longest_warmup
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
 from vaelab.metrics import lookup
@@ -98,7 +99,7 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
         study = optuna.create_study(
             storage=storage,
             sampler=build_sampler(tune),
-            pruner=build_pruner(tune, settings.train),
+            pruner=build_pruner(tune, settings.train, longest_warmup(settings)),
             study_name=name,
             load_if_exists=True,
             directions=study_directions(tune),

@@ -20,13 +20,13 @@ from pipeline.study.run_info import (
     describe_finalist,
     describe_trial,
     settings_of_trial,
-    trial_settings,
 )
 from pipeline.study.runs import StudyRuns, TrialRun
 from pipeline.study.samplers import decode_params, suggest, total_trials
 from pipeline.study.storage import FAILURE, MISSED_HEARTBEATS
 from pipeline.study.trial_queue import TrialQueue, TrialResult, finished_trials, is_finished
 from pipeline.study.trial_runner import Trained, TrialRunner
+from pipeline.study.trial_settings import trial_settings
 from vaelab.config import Settings
 from vaelab.training.progress import EpochReport, NonFiniteLossError
 from vaelab.training.trainer import Trainer

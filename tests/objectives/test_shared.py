@@ -1,5 +1,6 @@
 """What all objectives share. A new file in `objectives/` joins by itself."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def losses(case: str, images: Tensor, model: Model, seed: int = 0) -> dict[str, 
 def test_there_are_the_objectives_of_the_literature():
     assert {"vae", "beta_vae", "iwae", "vq_vae", "gan"} <= set(NAMES)
     assert {("vae", "vamp"), ("vae", "flow"), ("iwae", "flow")} <= set(PRIORS)
+
+
+@each_case
+def test_the_schedules_end_where_the_warm_ups_say(case):
+    """Early stopping waits for `warmup_epochs`: after it nothing may change any more."""
+    objective, _ = build(CASES[case])
+    changes = {"kl_warmup_epochs": 3} if "kl_warmup_epochs" in type(objective).model_fields else {}
+    objective = objective.model_copy(update=changes)
+    end = max(objective.warmup_epochs().values(), default=0)
+    assert objective.schedule_at(end) == objective.schedule_at(math.inf)
+    assert (end > 0) == bool(changes)
 
 
 @each_case

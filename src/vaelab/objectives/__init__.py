@@ -92,6 +92,10 @@ class Objective(Section):
         """
         return {}
 
+    def warmup_epochs(self) -> dict[str, int]:
+        """Return how many epochs `schedule_at` takes to reach its final values, by setting."""
+        return {}
+
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
@@ -169,3 +173,8 @@ def _check_ignored(name: str, cls: type[Objective], train: TrainSettings) -> Non
                 f"train.{key} has no effect with objective {name}: "
                 f"remove it, or set it to {default}"
             )
+    if cls.selection is None and train.early_stopping_epochs is not None:
+        raise UserError(
+            f"train.early_stopping_epochs has no effect with objective {name}, which has no "
+            "validation loss to compare epochs by: remove it, or set it to null"
+        )

@@ -26,6 +26,11 @@ class BetaVae(Vae):
         grown = min(1.0, epoch / self.capacity_epochs) if self.capacity_epochs else 1.0
         return super().schedule_at(epoch) | {"capacity_nats": grown * self.capacity_nats}
 
+    def warmup_epochs(self) -> dict[str, int]:
+        """Return the lengths of the KL warm-up and, if there is a capacity, of its growth."""
+        capacity = {"capacity_epochs": self.capacity_epochs} if self.capacity_nats else {}
+        return super().warmup_epochs() | capacity
+
     def latent_loss(
         self, model: Model, output: VaeOutput, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:

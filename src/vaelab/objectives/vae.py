@@ -63,6 +63,10 @@ class Vae(Objective):
         grown = min(1.0, epoch / self.kl_warmup_epochs) if self.kl_warmup_epochs else 1.0
         return {"kl_weight": grown * self.kl_weight}
 
+    def warmup_epochs(self) -> dict[str, int]:
+        """Return the length of the KL warm-up."""
+        return {"kl_warmup_epochs": self.kl_warmup_epochs}
+
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:

@@ -8,6 +8,7 @@ from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import Shape
 from vaelab.objectives import Objective, build_objective
+from vaelab.training.schedules import check_warmups
 from vaelab.training.trainer import Trainer
 
 
@@ -31,8 +32,10 @@ def build_trainer(
 ) -> Trainer:
     """Build the trainer on a device, for one process or one of a group.
 
-    Raises UserError as `build` does, and for batches of fewer images than processes.
+    Raises UserError as `build` does, for a warm-up that is longer than the training, and for
+    batches of fewer images than processes.
     """
     channels, height, width = train.array.shape[1:]
     objective, model = build(settings, (channels, height, width))
+    check_warmups(objective, settings.train)
     return Trainer(model.to(device), objective, settings.train, train, validation, group=group)

@@ -19,6 +19,7 @@ from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager
 from vaelab.training.optimizers import build_optimizers, learning_rate
 from vaelab.training.progress import EpochReport, Progress, check_finite, progress_bar
 from vaelab.training.running_means import Means, RunningMeans
+from vaelab.training.schedules import warmup_epochs
 from vaelab.training.sharding import VALIDATION_BATCH, ShardedLoader, update_groups, wrap_ddp
 from vaelab.training.state import TrainingState
 
@@ -43,6 +44,7 @@ class Trainer:
         self.train, self.validation, self.device = train, validation, train.device
         self.loader = ShardedLoader(settings, group)
         self.objective = objective = objective.with_dataset_size(len(train))
+        self.warmup_end = max(warmup_epochs(objective, settings).values())
         self._initialize_model()
         hyperparameters = objective.schedule_at(0)
         self.schedule_tensors = {name: self._scalar(v) for name, v in hyperparameters.items()}
@@ -97,9 +99,14 @@ class Trainer:
         return self.progress
 
     def finished(self) -> bool:
-        """Return whether all epochs are done, or early stopping applies."""
+        """Return whether all epochs are done, or early stopping applies.
+
+        Its patience is counted from the best epoch, or from the end of the last warm-up if that
+        is later: while a warm-up changes the loss or the learning rate, the loss may well rise.
+        """
         patience, progress = self.settings.early_stopping_epochs, self.progress
-        stale = patience is not None and progress.epoch - progress.best_epoch >= patience
+        since = max(progress.best_epoch, self.warmup_end)
+        stale = patience is not None and progress.epoch - since >= patience
         return stale or progress.epoch >= self.settings.epochs
 
     def steps_of_epoch(self) -> Iterator[None]:

@@ -316,22 +316,21 @@ def first_pruned_epochs(pruner: BasePruner, epochs: int, trials: int = 30) -> li
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 @pytest.mark.parametrize(
-    ("changes", "train", "first"),
+    ("changes", "warmup", "first"),
     [
-        ({"pruning_after": 0.3}, {}, 6),
-        ({"pruning_after": 0.31}, {}, 7),
-        ({"pruning_after": 0.0}, {}, 1),
-        ({"pruning_after": 0.3}, {"kl_warmup_epochs": 9}, 9),
-        ({"pruning_after": 0.3}, {"learning_rate_warmup_epochs": 8, "kl_warmup_epochs": 2}, 8),
-        ({"pruning_after": 0.3}, {"kl_warmup_epochs": 100}, 20),
-        ({"pruning_after": 0.5, "epochs": 10}, {}, 5),
+        ({"pruning_after": 0.3}, 0, 6),
+        ({"pruning_after": 0.31}, 0, 7),
+        ({"pruning_after": 0.0}, 0, 1),
+        ({"pruning_after": 0.3}, 9, 9),
+        ({"pruning_after": 0.3}, 100, 20),
+        ({"pruning_after": 0.5, "epochs": 10}, 0, 5),
     ],
 )
 def test_no_trial_is_pruned_before_its_warm_up_ends(
-    pruner: str, changes: dict[str, Any], train: dict[str, Any], first: int
+    pruner: str, changes: dict[str, Any], warmup: int, first: int
 ) -> None:
     tune = tuned(pruner=pruner, **changes)
-    built = build_pruner(tune, TrainSettings(epochs=20, **train))
+    built = build_pruner(tune, TrainSettings(epochs=20), warmup)
     assert isinstance(built, MedianPruner if pruner == "median" else HyperbandPruner)
     epochs = tune.epochs or 20
     ends = first_pruned_epochs(built, epochs)
