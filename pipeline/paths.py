@@ -10,6 +10,7 @@ PREPARED = Path("data/prepared")
 PARTIAL_DOWNLOADS = Path("data/partial")
 
 MODEL = Path("models/model")
+SAMPLER = Path("models/sampler")
 EVALUATION_CLASSIFIER = Path("models/evaluation/classifier")
 
 TRAIN = Path("results/train")

@@ -17,6 +17,7 @@ LAYERS: list[set[str]] = [
     {"distributed"},
     {"runtime"},
     {"models", "data", "figures", "metrics"},
+    {"samplers"},
     {"estimators", "inference", "report"},
     {"evaluation", "objectives"},
     {"training"},

@@ -67,6 +67,13 @@ def run_of_model(store: Store, settings: Settings) -> Run:
     return _backfill(store, settings)
 
 
+def add_sampler(run: Run, settings: Settings) -> None:
+    """Log the files of the sampler stage."""
+    own = settings.samplers.get(settings.sampler.name, {})
+    _add_tags(run, "sampler", settings.sampler.model_dump() | own)
+    run.log_files(paths.SAMPLER, "sampler")
+
+
 def add_evaluation(run: Run, settings: Settings) -> None:
     """Log the files of the evaluate stage."""
     metrics = read_metrics(paths.EVALUATE_METRICS)
@@ -90,6 +97,8 @@ def add_figures(run: Run, settings: Settings) -> None:
 def complete(store: Store, settings: Settings) -> Run:
     """Log the files of all stages to the run of the current model."""
     run = run_of_model(store, settings)
+    if paths.SAMPLER.is_dir():
+        add_sampler(run, settings)
     if paths.EVALUATE_METRICS.is_file():
         add_evaluation(run, settings)
     if paths.REPORT.is_file():

@@ -16,14 +16,16 @@ from vaelab.config import (
     objective_names,
     parse_settings,
     prior_names,
+    sampler_names,
     with_changes,
 )
 from vaelab.objectives import objective_class
+from vaelab.samplers import sampler_class
 
 
 def test_params_yaml_names_every_setting_with_its_default() -> None:
     written = load_settings(ROOT / "params.yaml")
-    assert written.model_copy(update={"objectives": {}}) == Settings()
+    assert written.model_copy(update={"objectives": {}, "samplers": {}}) == Settings()
     text = (ROOT / "params.yaml").read_text()
     for name in [*flatten(Settings()), "model.networks", "model.priors"]:
         assert f"\n  {name.partition('.')[2]}: " in text
@@ -39,8 +41,16 @@ def test_own_settings_in_params_yaml_have_their_defaults() -> None:
     assert objective_class("vae").default_settings() == {}
 
 
+def test_settings_of_samplers_in_params_yaml_have_their_defaults() -> None:
+    written = load_settings(ROOT / "params.yaml").samplers
+    assert set(written) == {"mixture", "flow_matching"}
+    for name, settings in written.items():
+        assert settings == sampler_class(name).default_settings()
+    assert sampler_class("gaussian").default_settings() == {}
+
+
 def test_every_setting_of_params_yaml_is_explained() -> None:
-    own = [f"  {name}:" for name in objective_names()]
+    own = [f"  {name}:" for name in (*objective_names(), *sampler_names())]
     for line in (ROOT / "params.yaml").read_text().splitlines():
         if line.startswith("  ") and line not in own:
             assert "  # " in line, f"no comment: {line}"
@@ -52,6 +62,7 @@ def test_every_setting_of_params_yaml_is_explained() -> None:
         ("objective: vae", objective_names()),
         ("network: conv", network_names()),
         ("prior: auto", ("auto", *prior_names())),
+        ("name: flow_matching", ("prior", *sampler_names())),
     ],
 )
 def test_the_names_beside_a_setting_are_those_of_files(

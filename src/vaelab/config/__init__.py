@@ -10,10 +10,13 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from vaelab.config.choices import (
     AUTO,
+    NO_SAMPLER,
     ObjectiveName,
+    SamplerName,
     network_names,
     objective_names,
     prior_names,
+    sampler_names,
     unknown_message,
 )
 from vaelab.config.own_settings import AnySection, fill_settings, own_defaults
@@ -35,6 +38,7 @@ from vaelab.config.sections import (
     MachineSettings,
     ModelSettings,
     RenderSettings,
+    SamplerSettings,
     SourceName,
     TrackingSettings,
     TrainSettings,
@@ -45,6 +49,7 @@ from vaelab.config.yaml_file import read_yaml
 __all__ = [
     "AUTO",
     "DENSITIES",
+    "NO_SAMPLER",
     "Activation",
     "ArtifactError",
     "CodebookSize",
@@ -54,6 +59,7 @@ __all__ = [
     "MachineSettings",
     "ModelSettings",
     "RenderSettings",
+    "SamplerSettings",
     "SearchRange",
     "Section",
     "Settings",
@@ -75,6 +81,7 @@ __all__ = [
     "prior_names",
     "read_yaml",
     "reason",
+    "sampler_names",
     "with_changes",
 ]
 
@@ -97,6 +104,8 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     objectives: dict[ObjectiveName, dict[str, Any]] = {}
+    sampler: SamplerSettings = SamplerSettings()
+    samplers: dict[SamplerName, dict[str, Any]] = {}
     evaluate: EvaluateSettings = EvaluateSettings()
     render: RenderSettings = RenderSettings()
     tune: TuneSettings = TuneSettings()

@@ -7,15 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-Kind = Literal["objective", "network", "prior"]
+Kind = Literal["objective", "network", "prior", "sampler"]
 PACKAGE = Path(__file__).parent.parent
 FOLDERS: dict[Kind, Path] = {
     "objective": PACKAGE / "objectives",
     "network": PACKAGE / "models/networks",
     "prior": PACKAGE / "models/priors",
+    "sampler": PACKAGE / "samplers",
 }
 AUTO = "auto"
 """Value of `model.prior` that stands for the objective's default."""
+NO_SAMPLER = "prior"
+"""Value of `sampler.name` that fits nothing: latents are sampled from the model's prior."""
 
 
 def objective_names() -> tuple[str, ...]:
@@ -31,6 +34,11 @@ def network_names() -> tuple[str, ...]:
 def prior_names() -> tuple[str, ...]:
     """Return the names of all priors, sorted."""
     return _file_names("prior")
+
+
+def sampler_names() -> tuple[str, ...]:
+    """Return the names of all samplers, sorted."""
+    return _file_names("sampler")
 
 
 def unknown_message(what: str, name: str, valid: Sequence[str], prefix: str = "") -> str:
@@ -59,3 +67,5 @@ ObjectiveName = Annotated[str, _name_of_a_file("objective")]
 NetworkName = Annotated[str, _name_of_a_file("network")]
 PriorName = Annotated[str, _name_of_a_file("prior")]
 PriorChoice = Annotated[str, _name_of_a_file("prior", others=[AUTO])]
+SamplerName = Annotated[str, _name_of_a_file("sampler")]
+SamplerChoice = Annotated[str, _name_of_a_file("sampler", others=[NO_SAMPLER])]

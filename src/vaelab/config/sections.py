@@ -12,6 +12,7 @@ from vaelab.config.choices import (
     ObjectiveName,
     PriorChoice,
     PriorName,
+    SamplerChoice,
 )
 from vaelab.config.section import (
     MAX_INT,
@@ -121,6 +122,13 @@ class TrainSettings(Section):
         if self.weight_decay and self.optimizer != "adamw":
             raise ValueError("weight_decay needs optimizer: adamw, where it is decoupled")
         return self
+
+
+class SamplerSettings(Section):
+    """The density that is fitted to the trained model's latents, to sample from."""
+
+    name: SamplerChoice = "flow_matching"
+    seed: Seed = 0
 
 
 class EvaluateSettings(Section):

@@ -1,0 +1,57 @@
+"""Fit a density to the trained model's latents, from which better images are sampled."""
+
+import shutil
+
+from pipeline import cli, paths
+from pipeline.artifacts import TrainedArtifacts
+from pipeline.tracking import open_store, warn_on_store_error
+from pipeline.tracking.sync import add_sampler, run_of_model
+from vaelab.config import NO_SAMPLER, Settings
+from vaelab.models.saving import weights_sha256
+from vaelab.runtime.devices import describe
+from vaelab.samplers import SamplerDescription, encode_posteriors, fit_sampler, save_sampler
+
+
+def main() -> None:
+    """Run the stage."""
+    cli.run(work, __doc__)
+
+
+def work(settings: Settings) -> None:
+    """Fit and save the sampler that `sampler.name` names. Raises UserError."""
+    store = open_store(settings.tracking)
+    trained = TrainedArtifacts.load(settings.machine)
+    shutil.rmtree(paths.SAMPLER, ignore_errors=True)
+    description = SamplerDescription(name=NO_SAMPLER, model_sha256=weights_sha256(paths.MODEL))
+    if settings.sampler.name == NO_SAMPLER or not trained.model.has("encoder"):
+        save_sampler(paths.SAMPLER, None, description)
+        print("no sampler is fitted: latents are sampled from the model's prior")
+    else:
+        print(f"fitting a sampler on {describe(trained.device)}", flush=True)
+        save_fitted(trained, settings, description)
+    with warn_on_store_error("the sampler"):
+        add_sampler(run_of_model(store, settings), settings)
+
+
+def save_fitted(
+    trained: TrainedArtifacts, settings: Settings, description: SamplerDescription
+) -> None:
+    """Fit the sampler to the training split's latents, save it, and print its title."""
+    labels = trained.data.labels("train")
+    posteriors = encode_posteriors(trained.model, trained.batches("train"), labels)
+    fitted = fit_sampler(settings.sampler, settings.samplers, posteriors)
+    changes = {
+        "name": fitted.name,
+        "latent_dim": trained.model.latent_dim,
+        "classes": posteriors.classes,
+        "images": len(posteriors),
+        "settings": fitted.settings,
+        "fit": fitted.facts,
+    }
+    save_sampler(paths.SAMPLER, fitted.sampler, description.model_copy(update=changes))
+    facts = "".join(f", {name} {value:.4g}" for name, value in fitted.facts.items())
+    print(f"fitted {fitted.sampler.title} to the latents of {len(posteriors)} images{facts}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,344 @@
+"""Flow matching: Lipman et al. 2023; with straight paths: Liu et al. 2023 (rectified flow).
+
+A network v(x, t) is the velocity of an ordinary differential equation dx/dt = v(x, t), which
+carries noise x(0) ~ N(0, I) to latents x(1). Samples are its solutions. Their density follows from
+the instantaneous change of variables (Chen et al. 2018, theorem 1). With labels the velocity is
+v(x, t | label), and p(z) is the mixture of p(z | label) over the labels of the training images.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import jvp, vmap
+from torch.nn import functional
+from tqdm import tqdm
+
+from vaelab.config import Section, Width
+from vaelab.config.section import Positive
+from vaelab.models.distributions import standard_normal
+from vaelab.runtime.random_streams import rng_stream
+from vaelab.samplers import Labels, Latents, Posteriors, Sampler, refuse_labels
+
+Points = Float[Tensor, "count latent"]
+Times = Float[Tensor, "count"]
+CountedLabels = Int64[Tensor, "count"]
+VelocityField = Callable[[Tensor, float], Tensor]
+
+# Number of cosines and sines of the time that the network sees.
+FREQUENCIES = 16
+LEARNING_RATE, WARMUP_STEPS, EMA_DECAY = 3e-3, 200, 0.999
+# Training images whose loss decides when to stop: this share of all, at most so many.
+HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 3_000
+# Steps between two looks at that loss; looks without a better one that end the training.
+CHECK_STEPS, PATIENCE = 250, 4
+# Share of the labels that are hidden in training, for guidance.
+HIDDEN_LABELS = 0.1
+# Noise around latents that have none, relative to the latents' scale: it makes q(z) a density.
+MIN_RELATIVE_STDDEV = 1e-3
+# The divergence is exact up to so many latent dimensions, and estimated beyond.
+EXACT_DIMENSIONS = 64
+# Derivatives that are computed at a time: latents times directions.
+DIRECTIONS = 2**14
+
+
+class FlowMatchingSettings(Section):
+    """The network, its training, and the solver of the differential equation."""
+
+    width: Width = 256
+    layers: Positive = 3
+    steps: Positive = 3000
+    batch_size: Positive = 512
+    guidance: float = Field(default=1.3, ge=0, le=10)
+    solver_steps: Positive = 10
+
+
+class Velocity(nn.Module):
+    """v(x, t | label): residual blocks, shifted by the time and the label.
+
+    Label `classes` stands for none.
+    """
+
+    def __init__(self, latent_dim: int, classes: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.stem = nn.Linear(latent_dim, width)
+        self.time = nn.Linear(2 * FREQUENCIES, width)
+        self.label = nn.Embedding(classes + 1, width)
+        self.shifts = nn.Linear(width, layers * width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+            for _ in range(layers)
+        )
+        self.head = nn.Linear(width, latent_dim)
+        # Initially the velocity is 0 for all labels.
+        for parameter in (self.label.weight, self.head.weight, self.head.bias):
+            nn.init.zeros_(parameter)
+
+    def forward(self, points: Points, times: Times, labels: CountedLabels) -> Points:
+        """Return the velocities at these points and times."""
+        angles = times[:, None] * (math.pi * torch.arange(FREQUENCIES, device=times.device))
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        condition = functional.silu(self.time(waves) + self.label(labels))
+        shifts = self.shifts(condition).chunk(len(self.blocks), dim=-1)
+        hidden = self.stem(points)
+        for block, shift in zip(self.blocks, shifts, strict=True):
+            hidden = hidden + block(hidden + shift)
+        velocities: Tensor = self.head(functional.silu(hidden))
+        return velocities
+
+
+@dataclass(frozen=True)
+class PathPoints:
+    """Points of paths from noise to latents, with the velocities that the network learns there."""
+
+    points: Points
+    times: Times
+    labels: CountedLabels
+    targets: Points
+
+    def loss(self, velocity: nn.Module) -> Float[Tensor, ""]:
+        """Return the mean squared error of the velocities, per dimension."""
+        return functional.mse_loss(velocity(self.points, self.times, self.labels), self.targets)
+
+
+@dataclass(frozen=True)
+class StandardizedPosteriors:
+    """Posteriors of images in standardized coordinates, [images, latent], and labels or none."""
+
+    means: Float[Tensor, "images latent"]
+    stddevs: Float[Tensor, "images latent"]
+    labels: Int64[Tensor, "images"]
+    no_label: int
+
+    def paths(
+        self, rows: Int64[Tensor, "count"], noise: torch.Generator, hidden_labels: float = 0.0
+    ) -> PathPoints:
+        """Sample a point on a path to each of these images, at times spread evenly over [0, 1).
+
+        The path (1 - t) e + t z from e ~ N(0, I) to z ~ N(m, s^2) has the marginal
+        N(t m, a) with a = (1 - t)^2 + t^2 s^2 at time t. The target is the mean of z - e given
+        the point, which has less variance than z - e and the same mean (Lipman et al. 2023,
+        theorem 3): m + (t s^2 - (1 - t)) / a (x - t m).
+        """
+        mean, stddev, count, device = self.means[rows], self.stddevs[rows], len(rows), rows.device
+        steps = torch.randperm(count, generator=noise, device=device)
+        times = (steps + torch.rand(count, generator=noise, device=device)) / count
+        t = times[:, None]
+        spread = ((1 - t) ** 2 + (t * stddev) ** 2).sqrt()
+        unit = torch.randn(mean.shape, generator=noise, device=device)
+        targets = mean + (t * stddev**2 - (1 - t)) / spread * unit
+        hidden = torch.rand(count, generator=noise, device=device) < hidden_labels
+        labels = self.labels[rows].masked_fill(hidden, self.no_label)
+        return PathPoints(t * mean + spread * unit, times, labels, targets)
+
+
+class FlowMatching(Sampler):
+    """A continuous normalizing flow of standardized latents."""
+
+    settings_class: ClassVar[type[Section]] = FlowMatchingSettings
+    title: ClassVar[str] = "flow matching"
+    conditional: ClassVar[bool] = True
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, settings: FlowMatchingSettings, latent_dim: int, classes: int) -> None:
+        super().__init__(settings, latent_dim, classes)
+        self.settings = settings
+        self.velocity = Velocity(latent_dim, classes, settings.width, settings.layers)
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("scale", torch.ones(latent_dim))
+
+    @classmethod
+    def min_images(cls, latent_dim: int) -> int:
+        """Return ten images a latent dimension, and at least 200."""
+        return max(200, 10 * latent_dim)
+
+    def fit(self, posteriors: Posteriors, seed: int) -> dict[str, float]:
+        """Minimize the mean squared error of velocities, at latents sampled anew in each step.
+
+        The weights are an exponential moving average. The training ends when the error of held-out
+        images no longer falls, or after `steps`. Returns that error, per dimension, and the step
+        that reached it.
+        """
+        device = posteriors.means.device
+        noise = rng_stream(seed, "sampler/fit", device)
+        self.set_label_frequencies(posteriors)
+        data = self._standardize(posteriors)
+        order = torch.randperm(len(posteriors), generator=noise, device=device)
+        held_out, used = order.tensor_split([min(MAX_HELD_OUT, int(HELD_OUT_SHARE * len(order)))])
+        check = data.paths(held_out, rng_stream(seed, "sampler/held-out", device))
+        average, best, best_step = copy.deepcopy(self.velocity), math.inf, 0
+        train = _Training(self.velocity, average, self.settings.steps)
+        size = (self.settings.batch_size,)
+        for step in tqdm(range(1, self.settings.steps + 1), desc="sampler", disable=None):
+            rows = used[torch.randint(len(used), size, generator=noise, device=device)]
+            train.step(data.paths(rows, noise, HIDDEN_LABELS))
+            if step % CHECK_STEPS == 0 or step == self.settings.steps:
+                with torch.no_grad():
+                    loss = check.loss(average).item()
+                if loss < best:
+                    best, best_step, kept = loss, step, copy.deepcopy(average.state_dict())
+                elif step - best_step >= PATIENCE * CHECK_STEPS:
+                    break
+        self.velocity.load_state_dict(kept)
+        return {"held_out_loss": best, "steps": best_step}
+
+    @torch.no_grad()
+    def sample(
+        self, count: int, generator: torch.Generator, labels: Labels | None = None
+    ) -> Float[Tensor, "count latent"]:
+        """Sample latents; labels that are asked for are guided by the weight `guidance`.
+
+        Without labels they are sampled with their frequency, and not guided: as in `log_prob`.
+        """
+        refuse_labels(self, labels)
+        guidance = 1.0 if labels is None else self.settings.guidance
+        if labels is None and self.classes:
+            labels = self.sample_labels(count, generator)
+        noise = torch.randn(count, self.latent_dim, generator=generator, device=self.mean.device)
+        return self.mean + self.scale * _heun(
+            self._field(labels, guidance), noise, 0, 1, self.settings.solver_steps
+        )
+
+    @torch.no_grad()
+    def log_prob(self, latents: Latents, labels: Labels | None = None) -> Float[Tensor, "*batch"]:
+        """Return ln p(z), or ln p(z | label) without guidance, in nats; without gradients.
+
+        The divergence is exact with up to 64 latent dimensions. Beyond, it is Hutchinson's
+        estimate with one probe, and the log density unbiased with noise (Grathwohl et al. 2019,
+        equation 7). ln p(z) of a conditional sampler takes `classes` times as long as
+        ln p(z | label).
+        """
+        refuse_labels(self, labels)
+        points = ((latents - self.mean) / self.scale).reshape(-1, self.latent_dim)
+        if labels is not None:
+            found = self._log_density(points, labels.expand(latents.shape[:-1]).reshape(-1))
+        elif self.classes:
+            each = [
+                self._log_density(points, torch.full((len(points),), label, device=points.device))
+                for label in range(self.classes)
+            ]
+            found = (torch.stack(each, dim=-1) + self.label_log_frequencies).logsumexp(-1)
+        else:
+            found = self._log_density(points, None)
+        return found.reshape(latents.shape[:-1]) - self.scale.log().sum()
+
+    def _standardize(self, posteriors: Posteriors) -> StandardizedPosteriors:
+        """Set mean and scale to those of the aggregate posterior; return standardized posteriors.
+
+        A dimension that is nearly equal for all images is not scaled up to 1.
+        """
+        means, stddevs = posteriors.means, posteriors.stddevs
+        scale = (means.var(0, correction=0) + stddevs.square().mean(0)).sqrt()
+        self.mean.copy_(means.mean(0))
+        self.scale.copy_(scale.clamp_min(1e-6 * scale.max().item() + 1e-12))
+        none = torch.full((len(means),), self.classes, device=means.device)
+        return StandardizedPosteriors(
+            (means - self.mean) / self.scale,
+            (stddevs / self.scale).clamp_min(MIN_RELATIVE_STDDEV),
+            none if posteriors.labels is None else posteriors.labels,
+            self.classes,
+        )
+
+    def _field(self, labels: CountedLabels | None, guidance: float = 1.0) -> VelocityField:
+        """Return the velocity as a function of points and time.
+
+        Guidance w moves it from that without label: v + (w - 1)(v - v_none), Ho & Salimans 2021,
+        equation 6, for velocities.
+        """
+
+        def field(points: Tensor, time: float) -> Tensor:
+            times = torch.full((len(points),), time, device=points.device)
+            none = torch.full((len(points),), self.classes, device=points.device)
+            velocity: Tensor = self.velocity(points, times, none if labels is None else labels)
+            if labels is None or guidance == 1:
+                return velocity
+            return torch.lerp(self.velocity(points, times, none), velocity, guidance)
+
+        return field
+
+    def _log_density(self, points: Points, labels: CountedLabels | None) -> Float[Tensor, "count"]:
+        """Return the log density of standardized latents, chunk by chunk."""
+        directions = _directions(points)
+        parts = []
+        for start in range(0, len(points), chunk := max(1, DIRECTIONS // len(directions))):
+            rows = slice(start, start + chunk)
+            field = self._field(None if labels is None else labels[rows])
+            state = torch.cat([points[rows], torch.zeros_like(points[rows, :1])], dim=-1)
+            derivative = _with_divergence(field, directions[:, rows])
+            # ln p(x(1)) = ln N(x(0)) - integral of div v: integrated backward from t = 1
+            state = _heun(derivative, state, 1, 0, self.settings.solver_steps)
+            parts.append(standard_normal(state[:, :-1]).log_prob(state[:, :-1]) + state[:, -1])
+        return torch.cat(parts)
+
+
+class _Training:
+    """Adam with a cosine schedule, and the moving average of the weights."""
+
+    def __init__(self, velocity: nn.Module, average: nn.Module, steps: int) -> None:
+        self.velocity, self.steps, self.taken = velocity, steps, 0
+        self.weights, self.averages = list(velocity.parameters()), list(average.parameters())
+        self.adam = torch.optim.Adam(self.weights, LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+
+    def step(self, paths: PathPoints) -> None:
+        """Take one step, and update the average."""
+        warmup = min(1.0, (self.taken + 1) / WARMUP_STEPS)
+        cosine = 0.5 * (1 + math.cos(math.pi * self.taken / self.steps))
+        self.adam.param_groups[0]["lr"] = LEARNING_RATE * warmup * cosine
+        self.adam.zero_grad()
+        torch.autograd.backward(paths.loss(self.velocity))
+        self.adam.step()
+        # The average starts with a shorter memory.
+        decay = min(EMA_DECAY, (1 + self.taken) / (10 + self.taken))
+        with torch.no_grad():
+            for average, weight in zip(self.averages, self.weights, strict=True):
+                average.lerp_(weight, 1 - decay)
+        self.taken += 1
+
+
+def _directions(points: Points) -> Float[Tensor, "directions count latent"]:
+    """Return the directions of the divergence's derivatives: all axes, or one random probe."""
+    count, latent_dim = points.shape
+    if latent_dim <= EXACT_DIMENSIONS:
+        axes = torch.eye(latent_dim, device=points.device)
+        return axes[:, None].expand(latent_dim, count, latent_dim)
+    signs = torch.randint(2, points.shape, generator=rng_stream(0, "sampler/probe", points.device))
+    return (2.0 * signs - 1)[None]
+
+
+def _with_divergence(
+    field: VelocityField, directions: Float[Tensor, "directions count latent"]
+) -> VelocityField:
+    """Return the derivative of points and, in a last column, of the log density along a path."""
+
+    def derivative(state: Tensor, time: float) -> Tensor:
+        points = state[:, :-1]
+
+        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
+            outputs = jvp(lambda x: field(x, time), (points,), (direction,))
+            velocity, change = outputs[0], outputs[1]
+            return velocity, (direction * change).sum(-1)
+
+        velocities, divergences = vmap(along)(directions)
+        return torch.cat([velocities[0], divergences.sum(0)[:, None]], dim=-1)
+
+    return derivative
+
+
+def _heun(field: VelocityField, state: Tensor, start: float, end: float, steps: int) -> Tensor:
+    """Integrate from one time to another by Heun's method, with equal steps."""
+    size = (end - start) / steps
+    for step in range(steps):
+        time = start + step * size
+        slope = field(state, time)
+        state = state + size / 2 * (slope + field(state + size * slope, time + size))
+    return state
+
+
+SAMPLER = FlowMatching
