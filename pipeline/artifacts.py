@@ -26,6 +26,8 @@ def build_batches(
     return ImageLoader(
         data.images(split),
         device,
+        labels=data.labels(split),
+        classes=len(info.class_names or ()),
         binarize=info.binarization == "fresh" and split == "train",
         dequantize_levels=info.levels if dequantize else None,
         local_processes=local_processes,

@@ -131,8 +131,9 @@ class LatentTable:
 def _reconstructions(model: Model, test: ImageLoader, settings: RenderSettings) -> NamedFigures:
     order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
     noise = rng_stream(settings.seed, "pixels", test.device)
-    originals = test.gather(order[: settings.reconstructions], noise)
-    decoded = decoding.reconstructions(model, originals)
+    rows = order[: settings.reconstructions]
+    originals = test.gather(rows, noise)
+    decoded = decoding.reconstructions(model.given(test.labels_at(rows)), originals)
     yield "reconstructions", grids.reconstructions_figure(_array(originals), _array(decoded))
     pairs = min(settings.interpolations, len(test) // 2)
     if not pairs:

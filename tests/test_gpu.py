@@ -60,9 +60,9 @@ def test_no_step_waits_for_the_gpu(gpu: torch.device, objective: str, prior: str
     trainer._step(next(trainer.batches()))
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for step, images in enumerate(trainer.batches()):
+        for step, batch in enumerate(trainer.batches()):
             trainer.set_schedule(step)
-            trainer._step(images)
+            trainer._step(batch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

@@ -99,9 +99,14 @@ def evaluation_data(
     labels = data.labels("test")
     if max_test_images:
         rows = sample_rows(len(test), max_test_images, 0, "comparison").numpy()
-        subset = data.images("test")[rows]
-        test = ImageLoader(subset, device, dequantize_levels=test.dequantize_levels)
         labels = None if labels is None else labels[rows]
+        test = ImageLoader(
+            data.images("test")[rows],
+            device,
+            labels=labels,
+            classes=test.classes,
+            dequantize_levels=test.dequantize_levels,
+        )
     return EvaluationData(data.info.name, data.info.levels, train, test, test_labels=labels)
 
 

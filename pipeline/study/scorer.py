@@ -180,13 +180,20 @@ class TrialScorer:
 
     def _build(self, changes: Mapping[str, object]) -> tuple[Objective, Model]:
         """Build the objective and the model of a trial with these settings changed."""
-        return build(trial_settings(self.settings, changes), self.data.info.image_shape)
+        changed = trial_settings(self.settings, changes)
+        return build(changed, self.data.info.image_shape, self.train.classes)
 
     def _full_metric_name(self, name: str) -> str:
         """Return a metric's full name; `name` may lack its group. Raises UserError if unknown."""
         _, built = self._build({})
         model = built.to(self.device).eval()
-        some = ImageLoader(np.array(self.data.images("validation")[:CHECK_IMAGES]), self.device)
+        labels = self.data.labels("validation")
+        some = ImageLoader(
+            np.array(self.data.images("validation")[:CHECK_IMAGES]),
+            self.device,
+            labels=None if labels is None else labels[:CHECK_IMAGES],
+            classes=self.train.classes,
+        )
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
         entry = lookup(name)
         # Annealed metrics take too long to compute for the message.

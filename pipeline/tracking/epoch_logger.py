@@ -44,7 +44,7 @@ class EpochLogger:
         noise = rng_stream(settings.seed, "pictures", trainer.device)
         height, width = self.model.image_shape[1:]
         self.count = min(32, max(8, MAX_PIXELS // (height * width)))
-        self.originals = next(trainer.validation.sequential(self.count, noise))
+        self.originals, self.labels = next(trainer.validation.sequential(self.count, noise))
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,8 @@ class EpochLogger:
         samples = decoding.prior_samples(self.model, self.count, noise)
         images = {"samples": progress_samples(samples.cpu().numpy())}
         if self.model.has("encoder"):
-            decoded = decoding.reconstructions(self.model, self.originals)
+            given = self.model.given(self.labels)
+            decoded = decoding.reconstructions(given, self.originals)
             pair = self.originals.cpu().numpy(), decoded.cpu().numpy()
             images["reconstructions"] = progress_pairs(*pair)
         return images

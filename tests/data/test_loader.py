@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaelab.data.loader import PREFETCH, ImageLoader
+from vaelab.data.loader import PREFETCH, Batch, ImageLoader
 from vaelab.runtime import memory
 from vaelab.runtime.random_streams import rng_stream
 
@@ -22,7 +22,8 @@ def numbered(count: int) -> np.ndarray:
     return images
 
 
-def numbers(images: Tensor) -> list[int]:
+def numbers(images: Tensor | Batch) -> list[int]:
+    images = images.images if isinstance(images, Batch) else images
     return [round(float(value)) for value in images[:, 0, 0, 0] * 255]
 
 
@@ -89,7 +90,7 @@ def test_fresh_binarisation_has_the_grey_mean_and_is_drawn_each_time(open_batche
     images = np.full((200, 1, 8, 8), round(grey * 255), np.uint8)
     opened = open_batches(images, binarize=True)
     noise = rng_stream(0, "noise")
-    (first,), (second,) = opened.sequential(200, noise), opened.sequential(200, noise)
+    first, second = (next(opened.sequential(200, noise)).images for _ in "ab")
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first, second)
     p = round(grey * 255) / 255
@@ -102,7 +103,7 @@ def test_dequantised_pixels_fill_each_grey_level_evenly(open_batches, levels: in
     stored = np.round(np.arange(levels) * 255 / (levels - 1)).astype(np.uint8)
     images = np.repeat(stored.reshape(-1, 1, 1, 1), 400, axis=2)
     opened = open_batches(images, dequantize_levels=levels)
-    (drawn,) = opened.sequential(levels, rng_stream(0, "noise"))
+    ((drawn, _),) = opened.sequential(levels, rng_stream(0, "noise"))
     within = drawn * levels - torch.arange(levels).reshape(-1, 1, 1, 1)
     # Rounding in float32 may reach a level's edge.
     assert float(within.min()) >= -1e-4

@@ -35,22 +35,26 @@ MODEL = {"network": "conv", "hidden": (32,), "channels": (4, 8), "latent_dim": 3
 
 
 def noise_images(count: int, binarize: bool = False) -> ImageLoader:
-    """Images that differ in every pixel."""
+    """Images that differ in every pixel, of three labels, some unknown."""
     images = np.random.default_rng(0).integers(0, 256, (count, *SHAPE)).astype(np.uint8)
-    return ImageLoader(images, CPU, binarize=binarize)
+    labels = np.random.default_rng(1).integers(-1, 3, count)
+    return ImageLoader(images, CPU, labels=labels, classes=3, binarize=binarize)
 
 
 def make(
     group: ProcessGroup,
     objective: Objective | None = None,
     data: tuple[ImageLoader, ImageLoader] | None = None,
+    conditional: str = "none",
     **settings: object,
 ) -> Trainer:
     objective = objective or Vae()
     train = TrainSettings.model_validate({"epochs": 3, "batch_size": 24, **settings})
-    chosen = objective.resolve_prior(ModelSettings.model_validate(MODEL))
-    model = build_model(chosen, SHAPE, objective.networks(), train.seed, objective.posterior)
     splits = data or (noise_images(IMAGES), noise_images(17))
+    model_settings = ModelSettings.model_validate(MODEL | {"conditional": conditional})
+    chosen, classes = objective.resolve_prior(model_settings), splits[0].classes
+    names, kind = objective.networks(), objective.posterior
+    model = build_model(chosen, SHAPE, names, train.seed, kind, classes)
     return Trainer(model, objective, train, *splits, group=group)
 
 
@@ -86,10 +90,21 @@ class Coupled(Autoencoder):
         return {"autoencoder": LossOutput(loss)}
 
 
-def gradients(group: ProcessGroup, objective: Objective, batch_size: int) -> list[float]:
+def gradients(
+    group: ProcessGroup, objective: Objective, batch_size: int, conditional: str = "none"
+) -> list[float]:
     """Compare each step's gradient with that of one process, relative to its norm."""
-    several = make(group, objective, batch_size=batch_size)
-    alone = make(SINGLE_GROUP, objective, batch_size=batch_size)
+    # Which labels are hidden is noise, which differs; at this share none is.
+    several, alone = (
+        make(
+            each,
+            objective,
+            conditional=conditional,
+            batch_size=batch_size,
+            label_dropout=1e-9,
+        )
+        for each in (group, SINGLE_GROUP)
+    )
     apart = []
     for _ in zip(several.steps_of_epoch(), alone.steps_of_epoch(), strict=True):
         ours, theirs = gradient(several, "autoencoder"), gradient(alone, "autoencoder")
@@ -110,12 +125,17 @@ def whole_trainings(group: ProcessGroup) -> dict[str, Any]:
 
 
 def stopped_and_resumed(
-    group: ProcessGroup, first: ProcessGroup, second: ProcessGroup, folder: Path
+    group: ProcessGroup,
+    first: ProcessGroup,
+    second: ProcessGroup,
+    folder: Path,
+    conditional: str = "none",
 ) -> dict[str, Any]:
     """Train with one group and go on with another, from the middle of the second epoch."""
 
     def trainer(group: ProcessGroup) -> Trainer:
-        return make(group, data=(noise_images(IMAGES, binarize=True), noise_images(17)))
+        data = noise_images(IMAGES, binarize=True), noise_images(17)
+        return make(group, data=data, conditional=conditional)
 
     undisturbed, stopped, resumed = trainer(first), trainer(first), trainer(second)
     undisturbed.fit(show_progress=False)
@@ -212,9 +232,14 @@ def refused(group: ProcessGroup) -> str:
 def cases(group: ProcessGroup, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "steps of 24", lambda: gradients(group, Autoencoder(), 24)
     yield "steps of 49", lambda: gradients(group, Autoencoder(), 49)
+    yield "steps with labels", lambda: gradients(group, Autoencoder(), 24, "labels")
     yield "coupled", lambda: gradients(group, Coupled(), 24)
     yield "whole", lambda: whole_trainings(group)
     yield "2 to 2", lambda: stopped_and_resumed(group, group, group, folder / "22")
+    yield (
+        "2 to 2 with labels",
+        lambda: stopped_and_resumed(group, group, group, folder / "labels", "labels"),
+    )
     yield "2 to 1", lambda: stopped_and_resumed(group, group, SINGLE_GROUP, folder / "21")
     yield "1 to 2", lambda: stopped_and_resumed(group, SINGLE_GROUP, group, folder / "12")
     yield "not finite", lambda: not_finite(group)

@@ -67,7 +67,7 @@ def test_memory_mapped_images_are_supported(tmp_path):
 def test_images_sampled_at_each_access_are_compared_as_sampled():
     train = np.full((20, 1, 4, 4), 128, np.uint8)
     batches = ImageLoader(train, CPU, binarize=True)
-    sampled = torch.cat(list(batches.sequential(7, rng_stream(0, "noise"))))
+    sampled = torch.cat([images for images, _ in batches.sequential(7, rng_stream(0, "noise"))])
     found = nearest_images(sampled, batches, rng_stream(0, "noise"), 7)
     assert found.indices.tolist() == list(range(20))
     assert (found.distances == 0).all()

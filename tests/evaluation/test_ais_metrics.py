@@ -56,7 +56,7 @@ def make_model(name: str = "vae", **more: object) -> Model:
     )
     built.initialize_from(digits(200).mean(0), digits(200))
     randomise(built)
-    built.fit_prior(iter([digits(200)]), rng_stream(0, "fit"))
+    built.fit_prior(iter([(digits(200), None)]), rng_stream(0, "fit"))
     return built.eval()
 
 

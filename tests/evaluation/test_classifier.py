@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ from vaelab.evaluation.classifier import (
 CPU = torch.device("cpu")
 
 
-def digits(start: int, stop: int, **options: bool) -> tuple[ImageLoader, np.ndarray]:
+def digits(start: int, stop: int, **options: Any) -> tuple[ImageLoader, np.ndarray]:
     images, labels = load_digits(return_X_y=True)
     pixels = (images[start:stop] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     return ImageLoader(pixels, CPU, **options), labels[start:stop].astype(np.int64)

@@ -42,7 +42,7 @@ def make_objective_model(name: str, prior: str = "auto") -> Model:
     chosen = settings(name, model={"gaussian_variance": 0.05, "prior": prior})
     _, built = building.build(chosen, SHAPE)
     built.initialize_from(digits(200).mean(0), digits(200))
-    built.fit_prior(iter([digits(200)]), rng_stream(0, "fit"))
+    built.fit_prior(iter([(digits(200), None)]), rng_stream(0, "fit"))
     return built.eval()
 
 

@@ -20,6 +20,7 @@ from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
+CLASSES = 10
 LATENTS = 4
 MODEL: Mapping[str, object] = {
     "network": "mlp",
@@ -58,7 +59,7 @@ def settings(
 
 def build(chosen: Settings, epoch: float = 1000) -> tuple[Objective, Model]:
     """An objective at a time, as the training loop sees it, and its model."""
-    objective, model = building.build(chosen, SHAPE)
+    objective, model = building.build(chosen, SHAPE, CLASSES)
     model.initialize_from(digits(200).mean(0), digits(200))
     hyper = {key: torch.tensor(value) for key, value in objective.schedule_at(epoch).items()}
     return objective.with_dataset_size(200).model_copy(update=hyper), model
@@ -67,7 +68,11 @@ def build(chosen: Settings, epoch: float = 1000) -> tuple[Objective, Model]:
 def trainer(chosen: Settings, images: int = 100) -> Trainer:
     """The loop over digits."""
     pixels = (PIXELS * 255 / 16).round().astype("uint8")
-    train, validation = ImageLoader(pixels[:images], CPU), ImageLoader(pixels[-40:], CPU)
+    labels = load_digits().target
+    train, validation = (
+        ImageLoader(pixels[part], CPU, labels=labels[part], classes=CLASSES)
+        for part in (slice(images), slice(-40, None))
+    )
     return building.build_trainer(chosen, train, validation, CPU)
 
 

@@ -22,7 +22,12 @@ from tests.oracles import STANDARD_ERRORS
 from vaelab.config import Settings, objective_names
 from vaelab.models.model import Model
 from vaelab.models.saving import ModelDescription, load_model, save_model
-from vaelab.objectives import LossOutput, build_objective, objective_class
+from vaelab.objectives import (
+    LossOutput,
+    build_objective,
+    conditional_objectives,
+    objective_class,
+)
 from vaelab.runtime.random_streams import rng_stream
 
 NAMES = objective_names()
@@ -35,6 +40,11 @@ CASES = {
     **{
         f"info_vae+{prior}": settings("info_vae", {"mmd_weight": 10}, model={"prior": prior})
         for prior in ("vamp", "flow")
+    },
+    # Without a label given, every image's is unknown.
+    **{
+        f"{name}+labels": settings(name, model={"conditional": "labels"})
+        for name in conditional_objectives()
     },
     "iwae+doubly": settings("iwae", {"doubly_reparameterised": True}),
     "gan+least_squares": settings("gan", {"loss": "least_squares"}),
@@ -139,9 +149,9 @@ def weights(model: Model) -> dict[str, Tensor]:
 def test_a_step_changes_the_networks_of_its_optimizers_and_nothing_else(case):
     loop = trainer(CASES[case])
     loop.model.train()
-    images = next(loop.train.sequential(50, loop.state.noise_rng))
+    batch = next(loop.train.sequential(50, loop.state.noise_rng))
     for name, networks in loop.objective.optimizers.items():
-        found = loop.scheduled_objective.losses(loop.model, images, loop.state.noise_rng)
+        found = loop.scheduled_objective.losses(loop.model, batch.images, loop.state.noise_rng)
         before = weights(loop.model)
         loop._update([name], found)
         mask = found[name].update_mask
@@ -150,7 +160,7 @@ def test_a_step_changes_the_networks_of_its_optimizers_and_nothing_else(case):
         assert moved(before, loop.model) == (set() if skipped else updated)
     before = weights(loop.model)
     for _ in range(3):
-        watched = loop._step(images)
+        watched = loop._step(batch)
     # A spectral norm's estimate moves with each look.
     assert moved(before, loop.model) <= set(loop.objective.networks())
     assert all(values.isfinite().all() for values in watched.values())
@@ -244,6 +254,7 @@ def saved_and_loaded(chosen: Settings, model: Model, folder: Path) -> Model:
         model=objective.resolve_prior(chosen.model),
         dataset="digits",
         levels=17,
+        class_names=tuple(map(str, range(model.classes))),
         settings={},
     )
     save_model(folder, model, description)

@@ -38,7 +38,10 @@ def stripes(count: int) -> np.ndarray:
 
 
 def make_trainer(
-    objective: Objective | None = None, network: str = "mlp", **settings: object
+    objective: Objective | None = None,
+    network: str = "mlp",
+    conditional: str = "none",
+    **settings: object,
 ) -> Trainer:
     train = TrainSettings.model_validate({"epochs": 3, "batch_size": 16, **settings})
     objective = objective or Vae(kl_weight=train.kl_weight)
@@ -49,11 +52,15 @@ def make_trainer(
             "channels": (4, 8),
             "latent_dim": 3,
             "spectral_norm": False,
+            "conditional": conditional,
         }
     )
-    model = build_model(model_settings, SHAPE, objective.networks(), train.seed)
-    batches = ImageLoader(stripes(64), CPU), ImageLoader(stripes(16), CPU)
-    return Trainer(model, objective, train, *batches)
+    model = build_model(model_settings, SHAPE, objective.networks(), train.seed, classes=8)
+    splits = (
+        ImageLoader(stripes(count), CPU, labels=np.arange(count) % 8, classes=8)
+        for count in (64, 16)
+    )
+    return Trainer(model, objective, train, *splits)
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -112,6 +119,7 @@ def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
         # Optimizers that skip some steps
         ("mlp", "gan"),
         ("mlp", "vae_gan"),
+        ("conv", "conditional"),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_weights(
@@ -127,11 +135,13 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     def make() -> Trainer:
         made: dict[str, Objective] = {
             "vae": Vae(kl_weight=2.0, kl_warmup_epochs=4),
+            "conditional": Vae(kl_weight=2.0, kl_warmup_epochs=4),
             "adversarial": Adversarial(),
             "gan": Gan(discriminator_steps=2),
             "vae_gan": VaeGan(margin=0.01),
         }
-        return make_trainer(made[objective], network, **options)
+        conditional = "labels" if objective == "conditional" else "none"
+        return make_trainer(made[objective], network, conditional, **options)
 
     undisturbed = make()
     expected = undisturbed.fit()
@@ -265,11 +275,11 @@ class Explodes(Vae):
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> None:
     trainer = make_trainer(Explodes(steps=[]))
     reference = make_trainer(Vae())
-    for step, images in enumerate(
+    for step, batch in enumerate(
         reference.train.shuffled(16, reference.state.shuffle_rng, reference.state.noise_rng)
     ):
         if step < 2:
-            reference._step(images)
+            reference._step(batch)
     with pytest.raises(
         NonFiniteLossError, match=r"epoch 1, step 3 of 4: .*train.generation_loss_nats.*not finite"
     ):
@@ -337,7 +347,7 @@ def test_the_fitted_variance_is_the_mean_squared_error_of_the_training_split() -
     model, squared = trainer.model.eval(), []
     for seed in range(20):
         noise = torch.Generator().manual_seed(seed)
-        for images in trainer.train.sequential(64, noise):
+        for images, _ in trainer.train.sequential(64, noise):
             with torch.no_grad():
                 mean = model.decode(model.encode(images).rsample(noise)).mean
             squared.append(float((images - mean).square().mean()))
@@ -399,7 +409,7 @@ def test_each_optimizer_updates_its_own_networks_and_no_others(
         update_order: ClassVar[Literal["simultaneous", "alternating"]] = order
 
     trainer = make_trainer(Ordered(), epochs=1)
-    images = next(trainer.train.sequential(16, trainer.state.noise_rng))
+    images, _ = next(trainer.train.sequential(16, trainer.state.noise_rng))
     before = weights(trainer)
     losses = trainer.objective.losses(trainer.model, images, trainer.state.noise_rng)
     trainer._update(["critic"], losses)
@@ -413,7 +423,7 @@ def test_each_optimizer_updates_its_own_networks_and_no_others(
 def test_a_skipped_step_keeps_weights_and_moments_to_the_last_bit(optimizer: str) -> None:
     decay = 0.1 if optimizer == "adamw" else 0.0
     trainer = make_trainer(Adversarial(), optimizer=optimizer, weight_decay=decay)
-    images = next(trainer.train.sequential(16, trainer.state.noise_rng))
+    images, _ = next(trainer.train.sequential(16, trainer.state.noise_rng))
 
     def state() -> dict[str, Tensor]:
         moments = trainer.state.optimizers["critic"].state_dict()
@@ -450,8 +460,8 @@ def test_alternating_optimizers_see_each_others_new_weights() -> None:
             update_order: ClassVar[Literal["simultaneous", "alternating"]] = order
 
         trainer = make_trainer(Ordered(), learning_rate=0.1)
-        images = next(trainer.train.sequential(16, trainer.state.noise_rng))
-        return float(trainer._step(images)["critic_loss"].detach().mean())
+        batch = next(trainer.train.sequential(16, trainer.state.noise_rng))
+        return float(trainer._step(batch)["critic_loss"].detach().mean())
 
     assert first_critic_loss("simultaneous") != first_critic_loss("alternating")
 
@@ -486,8 +496,7 @@ def test_learning_rate_schedules(schedule: str, expected: dict[int, float]) -> N
 
 def test_gradients_are_clipped_to_the_norm() -> None:
     trainer = make_trainer(gradient_clip_norm=1e-3)
-    images = next(trainer.train.sequential(16, trainer.state.noise_rng))
-    trainer._step(images)
+    trainer._step(next(trainer.train.sequential(16, trainer.state.noise_rng)))
     gradients = [p.grad.norm() ** 2 for p in trainer.model.parameters() if p.grad is not None]
     assert float(sum(gradients)) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
 

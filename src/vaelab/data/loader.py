@@ -1,13 +1,14 @@
-"""Batches of a split as float images in [0, 1]: uint8 on the device where the split fits.
+"""Batches of a split: float images in [0, 1], and labels.
 
-Otherwise batches are prefetched from the memory-mapped file: the same images in the same order, in
-the memory of a few batches.
+The images are uint8 on the device where the split fits. Otherwise batches are prefetched from the
+memory-mapped file: the same images in the same order, in the memory of a few batches.
 """
 
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,14 @@ from vaelab.runtime import memory
 # Batches that are prefetched, by as many threads, since most of the time is waiting.
 PREFETCH = 4
 Images = Float[Tensor, "batch channel height width"]
+Labels = Int64[Tensor, "batch"]
+
+
+class Batch(NamedTuple):
+    """Images and their labels, -1 where one is unknown; None where the data set has no labels."""
+
+    images: Images
+    labels: Labels | None
 
 
 class ImageLoader:
@@ -27,7 +36,8 @@ class ImageLoader:
     `binarize` samples black or white at each access, white with the grey value as probability
     (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of one grey level:
     x = (level + noise) / levels (Theis et al. 2016, section 3.1). `local_processes` on this machine
-    hold the same images, each in its own memory.
+    hold the same images, each in its own memory. `labels` [count] are from 0 to `classes` - 1, and
+    -1 where unknown.
     """
 
     def __init__(
@@ -35,6 +45,8 @@ class ImageLoader:
         images: UInt8[np.ndarray, "count channel height width"],
         device: torch.device,
         *,
+        labels: Int64[np.ndarray, "count"] | None = None,
+        classes: int = 0,
         binarize: bool = False,
         dequantize_levels: int | None = None,
         local_processes: int = 1,
@@ -44,6 +56,8 @@ class ImageLoader:
         self.binarize = binarize
         self.dequantize_levels = dequantize_levels
         self.array = images
+        self.labels = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
+        self.classes = classes
         self.bytes: Tensor | None = None
         if _fits(images, device, local_processes):
             self.bytes = _to_device(images, device)
@@ -58,7 +72,7 @@ class ImageLoader:
 
     def shuffled(
         self, batch_size: int, shuffle_rng: torch.Generator, noise: torch.Generator, first: int = 0
-    ) -> Iterator[Images]:
+    ) -> Iterator[Batch]:
         """Return every image once, in an order from `shuffle_rng`; the last batch may be short.
 
         Batches before index `first` are left out, and no noise is drawn for them.
@@ -68,10 +82,11 @@ class ImageLoader:
 
     def batches_at(
         self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
-    ) -> Iterator[Images]:
+    ) -> Iterator[Batch]:
         """Return the images at the given indices, batch by batch, each with its own noise."""
-        for pixels, noise in zip(self._read(batches), noises, strict=False):
-            yield self._prepare(pixels, noise)
+        wanted, read = itertools.tee(batches)
+        for pixels, rows, noise in zip(self._read(read), wanted, noises, strict=False):
+            yield Batch(self._prepare(pixels, noise), self.labels_at(rows))
 
     def permutation(self, rng: torch.Generator) -> Int64[Tensor, "count"]:
         """Draw the order in which `shuffled` returns the images."""
@@ -79,16 +94,27 @@ class ImageLoader:
 
     def sequential(
         self, batch_size: int, noise: torch.Generator, limit: int | None = None
-    ) -> Iterator[Images]:
+    ) -> Iterator[Batch]:
         """Return the first `limit` images, or all, in the order of the files."""
         end = min(limit or self.count, self.count)
         for start in range(0, end, batch_size):
             stop = min(start + batch_size, end)
-            yield self._prepare(self._slice(start, stop), noise)
+            labels = None if self.labels is None else self.labels[start:stop]
+            yield Batch(self._prepare(self._slice(start, stop), noise), labels)
 
     def gather(self, indices: Tensor, noise: torch.Generator) -> Images:
         """Return the images at these indices."""
         return self._prepare(self._rows(indices), noise)
+
+    def labels_at(self, indices: Tensor) -> Int64[Tensor, "*rows"] | None:
+        """Return the labels of the images at these indices; None without labels."""
+        return None if self.labels is None else self.labels[indices.to(self.device)]
+
+    def label_counts(self) -> Int64[Tensor, "classes"] | None:
+        """Count the images of each label; None without labels."""
+        if self.labels is None:
+            return None
+        return torch.bincount(self.labels[self.labels >= 0], minlength=self.classes)
 
     def subsample(
         self,
@@ -96,14 +122,14 @@ class ImageLoader:
         noise: torch.Generator,
         limit: int | None = None,
         part: slice = slice(None),
-    ) -> Iterator[Images]:
+    ) -> Iterator[Batch]:
         """Return about `limit` images, or all, evenly spaced in the files, which may be sorted.
 
         `part` selects some of their batches.
         """
         step = max(1, self.count // (limit or self.count))
         for rows in torch.split(torch.arange(0, self.count, step), batch_size)[part]:
-            yield self.gather(rows, noise)
+            yield Batch(self.gather(rows, noise), self.labels_at(rows))
 
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
         """Return the mean of about `limit` images, evenly spaced in the files, in [0, 1]."""

@@ -30,13 +30,13 @@ class DDPModule(nn.Module):
     same way in every process.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], forward: Callable[[Tensor], Any]) -> None:
+    def __init__(self, parameters: list[nn.Parameter], forward: Callable[[Any], Any]) -> None:
         super().__init__()
         self.held = nn.ParameterList(parameters)
         self._compute = (forward,)  # in a tuple, a module is not registered as a child
 
-    def forward(self, images: Tensor) -> Any:
-        return self._compute[0](images)
+    def forward(self, batch: Any) -> Any:
+        return self._compute[0](batch)
 
 
 def broadcast_bytes(content: bytes, *, is_source: bool) -> bytes:

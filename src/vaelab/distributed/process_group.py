@@ -138,8 +138,8 @@ class ProcessGroup:
         self.all_reduce(torch.zeros(()))
 
     def wrap_ddp(
-        self, parameters: list[nn.Parameter], forward: Callable[[Tensor], Any]
-    ) -> Callable[[Tensor], Any]:
+        self, parameters: list[nn.Parameter], forward: Callable[[Any], Any]
+    ) -> Callable[[Any], Any]:
         """Return `forward` such that backward passes average these parameters' gradients.
 
         DistributedDataParallel averages them bucket by bucket while the backward pass runs.

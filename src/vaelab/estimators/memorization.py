@@ -44,7 +44,7 @@ def nearest_images(
         raise ValueError("the training split is empty: no nearest images")
     block_size = max(1, COMPARED_NUMBERS // images[0].numel())
     nearest = [_RunningNearest(block) for block in torch.split(images, block_size)]
-    for batch in train.sequential(min(batch_size, block_size), noise):
+    for batch, _ in train.sequential(min(batch_size, block_size), noise):
         flat = as_float64(batch).flatten(1)
         for block in nearest:
             block.compare(flat)

@@ -96,7 +96,9 @@ def _encoder_groups(
         latents, latent_metrics = latent.describe_latents(model, scores, settings, device)
         metrics["latent"] |= latent_metrics
         _check_finite(metrics)  # before latents that are not finite reach scikit-learn
-        path_metrics, arrays = latent.interpolation_metrics(model, latents, settings, device)
+        path_metrics, arrays = latent.interpolation_metrics(
+            model, latents, data.test, settings, device
+        )
         metrics["latent"] |= path_metrics
         if data.train_labels is not None or data.train_factors is not None:
             training = encode_training_images(model, data.train, settings)

@@ -8,7 +8,7 @@ likelihood of training images, so that such models can be compared on one data s
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -87,13 +87,18 @@ def annealing_metrics(
         noise = rng_stream(settings.seed, "evaluation/annealing", device)
         with _progress_bar(settings, len(images)) as bar:
             evaluator = AisEvaluator(model, variance, settings, noise, bar.update)
-            metrics = _simulated_image_metrics(evaluator) | _test_image_metrics(evaluator, images)
+            metrics = _simulated_image_metrics(evaluator)
+            given = replace(evaluator, model=model.given(test.labels_at(rows)))
+            metrics |= _test_image_metrics(given, images)
     return metrics if variance is None else metrics | {"observation_variance": variance}
 
 
 @dataclass(frozen=True)
 class AisEvaluator:
-    """Bounds ln p(x) of a model, by its own likelihood or with Gaussian noise of a variance."""
+    """Bounds ln p(x) of a model, by its own likelihood or with Gaussian noise of a variance.
+
+    For a conditional model it is ln p(x|y), with the labels y that the model is given.
+    """
 
     model: Model
     variance: float | None
@@ -116,7 +121,8 @@ class AisEvaluator:
         size, parts = max(1, MAX_DIFFERENTIATED_PIXELS // pixels), []
         for start in range(0, len(images), size):
             rows = slice(start, start + size)
-            parts.append(self._bounds(images[rows], None if latents is None else latents[rows]))
+            part = replace(self, model=self.model.given_rows(rows))
+            parts.append(part._bounds(images[rows], None if latents is None else latents[rows]))
         return torch.cat(parts, dim=1)
 
     def _bounds(self, images: Images, latents: Latents | None) -> Float64[Tensor, "bounds images"]:
@@ -183,7 +189,7 @@ def fitted_variance(
     count = min(FITTING_IMAGES, max(MIN_FITTING_IMAGES, in_memory))
     rows = sample_rows(len(train), count, settings.seed, "annealing-variance")
     noise = rng_stream(settings.seed, "evaluation/annealing-variance", device)
-    images = train.gather(rows, noise)
+    images, model = train.gather(rows, noise), model.given(train.labels_at(rows))
     initial, scale = initial_distribution(model, images)
 
     def mean_squares(latents: Tensor) -> Tensor:
@@ -210,7 +216,9 @@ def fitted_variance(
 
 def _simulated_image_metrics(evaluator: AisEvaluator) -> dict[str, float | int]:
     settings, noise = evaluator.settings, evaluator.noise
-    latents = evaluator.model.prior(settings.annealing_images, noise)
+    model = evaluator.model.with_sampled_labels(settings.annealing_images, noise)
+    evaluator = replace(evaluator, model=model)
+    latents = model.prior(settings.annealing_images, noise)
     images = evaluator.conditional(latents).sample(noise)
     lower, upper = (mean_over_images(bound) for bound in evaluator.bounds(images, latents))
     metrics = {
@@ -233,12 +241,14 @@ def _simulated_image_metrics(evaluator: AisEvaluator) -> dict[str, float | int]:
 def _importance_weighted_nll(evaluator: AisEvaluator, images: Images) -> float:
     """Estimate the mean NLL in nats by importance sampling, as the group `test` does."""
     model, settings = evaluator.model, evaluator.settings
-    estimates = [
-        importance_weighted_log_likelihood(
-            model, batch, model.encode(batch), settings.importance_samples, evaluator.noise
+    estimates = []
+    for rows in torch.split(torch.arange(len(images)), settings.batch_size):
+        given, batch = model.given_rows(rows), images[rows]
+        estimates.append(
+            importance_weighted_log_likelihood(
+                given, batch, given.encode(batch), settings.importance_samples, evaluator.noise
+            )
         )
-        for batch in torch.split(images, settings.batch_size)
-    ]
     return -mean_over_images(torch.cat([estimate.log_likelihood for estimate in estimates]))
 
 

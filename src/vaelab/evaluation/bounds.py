@@ -33,8 +33,8 @@ def score_test_images(
     pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
     with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
         batches = [
-            _score_batch(model, images, samples, noise, bar.update)
-            for images in test.sequential(settings.batch_size, pixels)
+            _score_batch(model.given(labels), images, samples, noise, bar.update)
+            for images, labels in test.sequential(settings.batch_size, pixels)
         ]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 

@@ -140,7 +140,7 @@ def accuracy(classifier: Classifier, images: ImageLoader, labels: Labels) -> flo
     """
     targets = _targets(images, labels, classifier.classes)
     noise = rng_stream(0, "classifier.accuracy", images.device)
-    batches = images.sequential(EVALUATION_BATCH, noise)
+    batches = (batch.images for batch in images.sequential(EVALUATION_BATCH, noise))
     predicted = torch.cat([features_and_classes(classifier, batch)[1].cpu() for batch in batches])
     return (predicted == targets).double().mean().item()
 

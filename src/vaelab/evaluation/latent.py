@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from vaelab.config import EvaluateSettings
+from vaelab.data.loader import ImageLoader
 from vaelab.estimators import latent_statistics, probes
 from vaelab.estimators.clusters import kmeans_agreement
 from vaelab.estimators.interpolation import largest_step_ratio
@@ -78,12 +79,16 @@ def label_metrics(
 
 
 def interpolation_metrics(
-    model: Model, latents: LatentPosteriors, settings: EvaluateSettings, device: torch.device
+    model: Model,
+    latents: LatentPosteriors,
+    test: ImageLoader,
+    settings: EvaluateSettings,
+    device: torch.device,
 ) -> tuple[dict[str, float], Arrays]:
     """Compute how evenly images change along interpolation paths; return some of the images.
 
-    Paths are between the posterior means of test images. Empty for discrete latents, and for a
-    single image.
+    Paths are between the posterior means of test images, decoded under the first one's label where
+    the model sees labels. Empty for discrete latents, and for a single image.
     """
     order = torch.randperm(
         len(latents.means), generator=rng_stream(settings.seed, "evaluation/ways")
@@ -93,13 +98,15 @@ def interpolation_metrics(
         return {}, {}
     means = torch.from_numpy(latents.means).to(device)
     first, second = means[order[:pairs]], means[order[pairs : 2 * pairs]]
+    rows = torch.split(order[:pairs, None], SHOWN_PATHS)  # a label for each path
     metrics: dict[str, float] = {}
     arrays: Arrays = {}
     for path in PATHS:
         ratios = []
         ends = torch.split(first, SHOWN_PATHS), torch.split(second, SHOWN_PATHS)
-        for start, end in zip(*ends, strict=True):
-            images = decode_means(model, interpolate(start, end, PATH_STEPS, path))
+        for own, start, end in zip(rows, *ends, strict=True):
+            given = model.given(test.labels_at(own))
+            images = decode_means(given, interpolate(start, end, PATH_STEPS, path))
             ratios.append(largest_step_ratio(images))
             shown = (images[:, ::SHOWN_STRIDE] * 255).round().byte()
             arrays.setdefault(f"{path}_interpolation", to_numpy(shown))

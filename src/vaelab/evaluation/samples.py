@@ -124,15 +124,19 @@ def sample_images(
 ) -> Iterator[Images]:
     """Sample images from the prior, batch by batch, with pixels as in the data set's files.
 
+    A conditional model samples labels by their frequency in the training split.
+
     They are means of p(x|z), in [0, 1]. Binary data get binary pixels, sampled with these means as
     probabilities, and dequantized gray levels are quantized again. Raises UserError where a pixel
     is not finite.
     """
-    latents = model.prior(count, rng_stream(settings.seed, "evaluation/samples", device))
+    labels_rng = rng_stream(settings.seed, "evaluation/samples/labels", device)
+    given = model.with_sampled_labels(count, labels_rng)
+    latents = given.prior(count, rng_stream(settings.seed, "evaluation/samples", device))
     noise = rng_stream(settings.seed, "evaluation/samples/pixels", device)
     levels = data.test.dequantize_levels
-    for batch in torch.split(latents, settings.batch_size):
-        images = decoding.decode_means(model, batch)
+    for rows in torch.split(torch.arange(count, device=latents.device), settings.batch_size):
+        images = decoding.decode_means(given.given_rows(rows), latents[rows])
         if not images.isfinite().all():
             raise UserError("samples: the images sampled from the model are not finite")
         if data.levels == 2:

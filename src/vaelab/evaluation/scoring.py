@@ -72,7 +72,10 @@ def score_images(model: Model, images: ImageLoader, samples: int, seed: int) -> 
     """
     noise = rng_stream(seed, "scoring/noise", images.device)
     pixels = rng_stream(seed, "scoring/pixels", images.device)
-    parts = [_score(model, part, samples, noise) for part in images.sequential(BATCH, pixels)]
+    parts = [
+        _score(model.given(labels), part, samples, noise)
+        for part, labels in images.sequential(BATCH, pixels)
+    ]
     return ImageScores(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 

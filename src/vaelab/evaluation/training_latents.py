@@ -31,5 +31,10 @@ def encode_training_images(
     rows = latent_statistics.sample_rows(len(train), MAX_TRAIN_IMAGES, settings.seed, "probe")
     pixels = rng_stream(settings.seed, "evaluation/train-pixels", train.device)
     batches = torch.split(rows, settings.batch_size)
-    means = torch.cat([model.encode(train.gather(batch, pixels)).mean for batch in batches])
+    means = torch.cat(
+        [
+            model.given(train.labels_at(batch)).encode(train.gather(batch, pixels)).mean
+            for batch in batches
+        ]
+    )
     return TrainingLatents(rows.numpy(), latent_statistics.to_numpy(means))

@@ -139,7 +139,12 @@ def encode_rows(
 ) -> Float[Tensor, "rows latent"]:
     """Compute the posterior means of rows, on the CPU; `noise` as in `ImageLoader.gather`."""
     parts = torch.split(rows, 500)
-    return torch.cat([encode_means(model, batches.gather(part, noise)).cpu() for part in parts])
+    return torch.cat(
+        [
+            encode_means(model.given(batches.labels_at(part)), batches.gather(part, noise)).cpu()
+            for part in parts
+        ]
+    )
 
 
 def _class_means(

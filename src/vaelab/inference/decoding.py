@@ -1,7 +1,9 @@
 """Decoded images of a model: reconstructions, samples, interpolations, traversals.
 
 All are means of p(x|z), without the likelihood's noise, in [0, 1]. `reconstructions`,
-`interpolations` and traversals around an image need an encoder; check `model.has("encoder")`.
+`interpolations` and traversals around an image need an encoder; check `model.has("encoder")`. A
+conditional model encodes and decodes with the labels that it is given, `model.given(labels)`, and
+as images of unknown labels without.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,26 +32,34 @@ class LatentFrame:
 
 
 def _in_batches(
-    function: Callable[[Tensor], Tensor], items: Tensor, batch_size: int = 500
+    function: Callable[[Model, Tensor], Tensor],
+    model: Model,
+    items: Tensor,
+    item_dims: int,
+    batch_size: int = 500,
 ) -> Tensor:
     """Apply a function to a bounded number of items at a time, without gradients."""
+    leading = items.shape[: items.dim() - item_dims]
+    parts = torch.split(items.flatten(0, len(leading) - 1), batch_size)
     with torch.no_grad():
-        return torch.cat([function(part) for part in torch.split(items, batch_size)])
+        models = [model] * len(parts)
+        if model.labels is not None:
+            labels = model.labels.expand(leading).flatten()
+            models = [model.given(part) for part in torch.split(labels, batch_size)]
+        results = torch.cat([function(*pair) for pair in zip(models, parts, strict=True)])
+    return results.reshape(*leading, *results.shape[1:])
 
 
 def encode_means(model: Model, images: Images) -> Float[Tensor, "count latent"]:
     """Compute the mean of q(z|x) for each image."""
-    return _in_batches(lambda part: model.encode(part).mean, images)
+    return _in_batches(lambda given, part: given.encode(part).mean, model, images, 3)
 
 
 def decode_means(
     model: Model, latents: Float[Tensor, "*batch latent"]
 ) -> Float[Tensor, "*batch channel height width"]:
     """Compute the mean of p(x|z) for each latent, clipped to [0, 1]."""
-    pixels = _in_batches(
-        lambda part: model.decode(part).mean, latents.reshape(-1, latents.shape[-1])
-    )
-    return pixels.clamp(0, 1).reshape(*latents.shape[:-1], *pixels.shape[1:])
+    return _in_batches(lambda given, part: given.decode(part).mean, model, latents, 1).clamp(0, 1)
 
 
 def reconstructions(model: Model, images: Images) -> Images:
@@ -58,10 +68,31 @@ def reconstructions(model: Model, images: Images) -> Images:
 
 
 def prior_samples(model: Model, count: int, generator: torch.Generator) -> Images:
-    """Decode latents sampled from the prior."""
+    """Decode latents sampled from the prior, of the model's labels or else of sampled ones."""
+    with torch.no_grad():
+        given = model.with_sampled_labels(count, generator)
+        latents = given.prior(count, generator)
+    return decode_means(given, latents)
+
+
+def counterfactuals(model: Model, images: Images, labels: Sequence[int]) -> ImageGrid:
+    """Decode each image's posterior mean under each of some labels: [i, j] is under labels[j].
+
+    The model is given the labels of the images. Latents are in units of each label's prior, so
+    that the same latent is as probable under every label.
+    """
+    latents = encode_means(model, images)[:, None].expand(-1, len(labels), -1)
+    return decode_means(model.given(torch.tensor(labels)), latents)
+
+
+def samples_by_label(
+    model: Model, labels: Sequence[int], count: int, generator: torch.Generator
+) -> ImageGrid:
+    """Decode `count` latents of the prior under each label: [i, j] is latent i under labels[j]."""
     with torch.no_grad():
         latents = model.prior(count, generator)
-    return decode_means(model, latents)
+    columns = latents[:, None].expand(-1, len(labels), -1)
+    return decode_means(model.given(torch.tensor(labels)), columns)
 
 
 def interpolate(

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vaelab.config import ModelSettings, Section, own_defaults
+from vaelab.models.conditional import (
+    ConditionalNetwork,
+    LabeledModule,
+    Labels,
+    build_decoder,
+    build_encoder,
+    conditional_classes,
+)
 from vaelab.models.discriminators import discriminator, latent_discriminator
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution, PointMass, Posterior
 from vaelab.models.likelihoods import Likelihood, build_likelihood
@@ -22,6 +30,7 @@ from vaelab.runtime.random_streams import rng_stream
 
 Images = Float[Tensor, "*batch channel height width"]
 Latents = Float[Tensor, "*batch latent"]
+LabeledImages = tuple[Images, Labels | None]
 
 PosteriorKind = Literal["gaussian", "point"]
 
@@ -39,14 +48,14 @@ class DiscriminatorOutput:
     logits: Float[Tensor, "*batch"]
 
 
-class Model(nn.Module):
+class Model(LabeledModule):
     """Networks by name, with the prior of latents among them, and the likelihood of the pixels.
 
     `precision` is the data type of the networks; distributions are always float32. `posterior` is
-    the encoder's distribution: a Gaussian, or a point without noise.
+    the encoder's distribution: a Gaussian, or a point without noise. In a conditional model,
+    q(z|x), p(x|z) and p(z) are those of the labels that `given` sets.
     """
 
-    networks: nn.ModuleDict
     output_offset: Tensor
 
     def __init__(
@@ -119,19 +128,24 @@ class Model(nn.Module):
         return DiscriminatorOutput(outputs[..., :-1], outputs[..., -1])
 
     def initialize_from(
-        self, mean_image: Float[Tensor, "channel height width"], images: Images
+        self,
+        mean_image: Float[Tensor, "channel height width"],
+        images: Images,
+        label_counts: Int64[Tensor, "classes"] | None = None,
     ) -> None:
         """Set the offset with which an untrained decoder outputs the mean training image.
 
-        A prior whose parameters are images starts from `images`.
+        A prior whose parameters are images starts from `images`. A conditional model samples labels
+        by their numbers in the training split.
         """
         self.output_offset.copy_(self.likelihood.initial_outputs(mean_image))
         self._prior.initialize_from(images)
+        self.set_label_frequencies(label_counts)
 
     @torch.no_grad()
     def fit_likelihood(
         self,
-        batches: Iterable[Images],
+        batches: Iterable[LabeledImages],
         generator: torch.Generator,
         all_reduce_sums: Callable[[Tensor, int], tuple[Tensor, Tensor | int]] = lambda *sums: sums,
     ) -> None:
@@ -147,8 +161,8 @@ class Model(nn.Module):
         self.eval()
         total = torch.zeros((), device=self.output_offset.device)
         count = 0
-        for images in batches:
-            total += self.fit_error(images, generator)
+        for images, labels in batches:
+            total += self.given(labels).fit_error(images, generator)
             count += images.numel()
         error, numbers = all_reduce_sums(total, count)
         self.likelihood.fit((error / numbers).float())
@@ -159,23 +173,23 @@ class Model(nn.Module):
         return self.likelihood.fit_error(images, means)
 
     @torch.no_grad()
-    def fit_prior(self, batches: Iterable[Images], generator: torch.Generator) -> None:
+    def fit_prior(self, batches: Iterable[LabeledImages], generator: torch.Generator) -> None:
         """Fit the prior to one latent of each image, if it is of a kind that is fitted."""
         if not self._prior.fitted:
             return
         self.eval()
-        latents = [self.encode(images).rsample(generator) for images in batches]
+        latents = [self.given(y).encode(images).rsample(generator) for images, y in batches]
         self._prior.fit(torch.cat(latents), generator.initial_seed())
 
     def prior(
         self, count: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "count latent"]:
         """Sample `count` latents from p(z)."""
-        return self._prior.sample(count, generator, self.encode)
+        return self._prior.sample(count, generator, self.given(None).encode)
 
     def log_prior(self, latents: Latents) -> Float[Tensor, "*batch"]:
         """Return ln p(z) in nats."""
-        return self._prior.log_prob(latents, self.encode)
+        return self._prior.log_prob(latents, self.given(None).encode)
 
     def kl(self, posterior: Posterior, latents: Latents) -> Float[Tensor, "*batch"]:
         """Return KL(q(z|x) || p(z)) in nats, in closed form for N(0, I), else a sample estimate.
@@ -195,8 +209,11 @@ class Model(nn.Module):
     def apply_network(self, name: str, inputs: Tensor, item_dims: int) -> Tensor:
         """Apply a network to inputs with any leading dimensions; the outputs are float32."""
         leading = inputs.shape[: inputs.dim() - item_dims]
+        network, items = self.networks[name], [inputs.flatten(0, inputs.dim() - item_dims - 1)]
+        if isinstance(network, ConditionalNetwork):
+            items.append(self.one_hot_labels(leading, inputs))
         with self._autocast(inputs.device.type):
-            outputs: Tensor = self.networks[name](inputs.flatten(0, inputs.dim() - item_dims - 1))
+            outputs: Tensor = network(*items)
         return outputs.float().reshape(*leading, *outputs.shape[1:])
 
     def _autocast(self, device: str) -> AbstractContextManager[None]:
@@ -210,20 +227,24 @@ def build_model(
     networks: Iterable[str] = ("encoder", "decoder"),
     seed: int = 0,
     posterior: PosteriorKind = "gaussian",
+    classes: int = 0,
 ) -> Model:
     """Build a model of the named networks, for images of a shape [channel, height, width].
 
-    `seed` determines the initial weights. Raises UserError for settings of the network or the
-    prior that are unknown or out of range, ValueError for unknown names of networks.
+    `seed` determines the initial weights. `classes` counts the labels of the data set, which a
+    conditional model sees. Raises UserError for settings of the network or the prior that are
+    unknown or out of range, and for a conditional model of unlabelled images, ValueError for
+    unknown names of networks.
     """
+    classes = conditional_classes(settings, classes)
     family = build_network(settings)
     likelihood = build_likelihood(settings, math.prod(image_shape))
     outputs = (likelihood.outputs_per_channel * image_shape[0], *image_shape[1:])
     is_gaussian = posterior == "gaussian" and prior_class(settings.prior).kind != "codes"
     encoded = 2 * settings.latent_dim if is_gaussian else settings.latent_dim
     builders: dict[str, Callable[[], nn.Module]] = {
-        "encoder": lambda: family.encoder(image_shape, encoded),
-        "decoder": lambda: family.decoder(settings.latent_dim, outputs),
+        "encoder": lambda: build_encoder(family, image_shape, encoded, classes),
+        "decoder": lambda: build_decoder(family, settings.latent_dim, outputs, classes),
         "discriminator": lambda: discriminator(image_shape, settings),
         "latent_discriminator": lambda: latent_discriminator(settings.latent_dim, settings),
         "prior": lambda: build_prior(settings, image_shape),

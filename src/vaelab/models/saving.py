@@ -1,10 +1,11 @@
 """Saved models: weights as safetensors, description as JSON, both written atomically."""
 
+import operator
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
@@ -20,7 +21,8 @@ CONFIG = "config.json"
 class ModelDescription(BaseModel):
     """config.json: what is needed besides the weights to build and use the model.
 
-    `settings` records all training settings by dotted name; loading does not read it.
+    `class_names` are the labels of a conditional model, empty for any other. `settings` records all
+    training settings by dotted name; loading does not read it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +35,7 @@ class ModelDescription(BaseModel):
     model: ModelSettings
     dataset: str
     levels: int
+    class_names: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
     settings: dict[str, Any]
 
 
@@ -65,6 +68,7 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
             description.image_shape,
             description.networks,
             posterior=description.posterior,
+            classes=len(description.class_names),
         )
         weights = load_file(folder / WEIGHTS)
         model.load_state_dict(weights)

@@ -18,6 +18,7 @@ from vaelab.config import (
     TrainSettings,
     UserError,
     fill_settings,
+    objective_names,
     own_defaults,
     prior_names,
 )
@@ -52,7 +53,8 @@ class Objective(Section):
     `selection` names the validation metric whose lowest value marks the best weights, None where
     there is none. `posterior` says what the encoder's output is. `prior_kinds` are the kinds of
     prior that the objective can be trained with, `default_prior` is that of `model.prior: auto`.
-    `adam_betas` are Adam's decay rates.
+    `adam_betas` are Adam's decay rates. `can_be_conditional` says whether the model may see labels:
+    then it uses the model's networks through `encode`, `decode` and `prior` only.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -64,6 +66,7 @@ class Objective(Section):
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal",)
     default_prior: ClassVar[str] = "standard_normal"
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    can_be_conditional: ClassVar[bool] = True
 
     # Set by the trainer, not by params.yaml.
     training_images: int = Field(default=1, ge=1, exclude=True)
@@ -99,7 +102,10 @@ class Objective(Section):
     def losses(
         self, model: Model, images: Images, generator: torch.Generator
     ) -> dict[str, LossOutput]:
-        """Return each optimizer's loss and terms for a batch of images."""
+        """Return each optimizer's loss and terms for a batch of images.
+
+        A conditional model is given the labels of the images.
+        """
         raise AssertionError("each objective defines its own")
 
     def validate_batch(
@@ -121,6 +127,11 @@ class Objective(Section):
             raise UserError(
                 f"model.prior: {prior} does not work with this objective; "
                 f"valid: {', '.join(self.priors())}"
+            )
+        if settings.conditional != "none" and not self.can_be_conditional:
+            raise UserError(
+                f"model.conditional: {settings.conditional} does not work with this objective; "
+                f"use model.conditional: none, or one of {', '.join(conditional_objectives())}"
             )
         chosen = settings.model_copy(update={"prior": prior})
         self.check(chosen)
@@ -149,11 +160,17 @@ def objective_class(name: str) -> type[Objective]:
     return cls
 
 
+def conditional_objectives() -> tuple[str, ...]:
+    """Return the names of the objectives with which a model may see labels."""
+    return tuple(n for n in objective_names() if objective_class(n).can_be_conditional)
+
+
 def build_objective(settings: Settings) -> Objective:
     """Build the objective that `train.objective` names. Raises UserError for its settings."""
     train, name = settings.train, settings.train.objective
     cls = objective_class(name)
     _check_ignored(name, cls, train)
+    _check_label_dropout(settings)
     return fill_settings(cls, train, settings.objectives.get(name, {}), f"objectives.{name}")
 
 
@@ -177,4 +194,13 @@ def _check_ignored(name: str, cls: type[Objective], train: TrainSettings) -> Non
         raise UserError(
             f"train.early_stopping_epochs has no effect with objective {name}, which has no "
             "validation loss to compare epochs by: remove it, or set it to null"
+        )
+
+
+def _check_label_dropout(settings: Settings) -> None:
+    default = TrainSettings.model_fields["label_dropout"].default
+    if settings.model.conditional == "none" and settings.train.label_dropout != default:
+        raise UserError(
+            "train.label_dropout has no effect with model.conditional: none: "
+            f"remove it, or set it to {default}"
         )

@@ -24,6 +24,7 @@ class Gan(Objective):
 
     optimizers = {"generator": ("decoder",), "discriminator": ("discriminator",)}
     adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+    can_be_conditional: ClassVar[bool] = False
 
     loss: GanLoss = "non_saturating"
     gradient_penalty: float = Field(default=10.0, ge=0)

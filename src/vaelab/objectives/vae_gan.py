@@ -44,6 +44,7 @@ class VaeGan(Objective):
     }
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = Vae.prior_kinds
     adam_betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+    can_be_conditional: ClassVar[bool] = False
 
     kl_weight: float = Field(default=1.0, ge=0)
     feature_weight: float = Field(default=0.003, ge=0)

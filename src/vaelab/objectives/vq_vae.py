@@ -26,6 +26,7 @@ class VqVae(Objective):
     posterior: ClassVar[PosteriorKind] = "point"
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("codes",)
     default_prior: ClassVar[str] = "codebook"
+    can_be_conditional: ClassVar[bool] = False
 
     commitment_weight: float = Field(default=0.25, ge=0)
 

@@ -158,7 +158,10 @@ def encode_posteriors(
 ) -> Posteriors:
     """Encode images, in the order of the files; pixels that are noisy are sampled once."""
     noise = rng_stream(seed, "sampler/pixels", images.device)
-    found = [model.encode(batch) for batch in images.sequential(batch_size, noise)]
+    found = [
+        model.given(batch.labels).encode(batch.images)
+        for batch in images.sequential(batch_size, noise)
+    ]
     means = torch.cat([posterior.mean for posterior in found])
     stddevs = torch.cat(
         [getattr(posterior, "stddev", torch.zeros_like(posterior.mean)) for posterior in found]

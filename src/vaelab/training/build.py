@@ -12,15 +12,17 @@ from vaelab.training.schedules import check_warmups
 from vaelab.training.trainer import Trainer
 
 
-def build(settings: Settings, image_shape: Shape) -> tuple[Objective, Model]:
+def build(settings: Settings, image_shape: Shape, classes: int = 0) -> tuple[Objective, Model]:
     """Build an objective and a model with the networks that its optimizers update.
 
-    Raises UserError for settings that contradict each other.
+    `classes` counts the labels of the data set, 0 if it has none. Raises UserError for settings
+    that contradict each other.
     """
     objective = build_objective(settings)
     chosen, seed = objective.resolve_prior(settings.model), settings.train.seed
     networks = objective.networks()
-    return objective, build_model(chosen, image_shape, networks, seed, objective.posterior)
+    model = build_model(chosen, image_shape, networks, seed, objective.posterior, classes)
+    return objective, model
 
 
 def build_trainer(
@@ -36,6 +38,6 @@ def build_trainer(
     batches of fewer images than processes.
     """
     channels, height, width = train.array.shape[1:]
-    objective, model = build(settings, (channels, height, width))
+    objective, model = build(settings, (channels, height, width), train.classes)
     check_warmups(objective, settings.train)
     return Trainer(model.to(device), objective, settings.train, train, validation, group=group)

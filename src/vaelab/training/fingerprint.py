@@ -27,6 +27,7 @@ def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> M
         model=with_component_settings(trainer.objective.resolve_prior(settings.model)),
         dataset=info.name,
         levels=info.levels,
+        class_names=(info.class_names or ()) if trainer.model.classes else (),
         settings=training_settings(settings),
     )
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vaelab.config import TrainSettings, UserError
-from vaelab.data.loader import ImageLoader, Images
+from vaelab.data.loader import Batch, ImageLoader
 from vaelab.distributed.process_group import ProcessGroup
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime.random_streams import rng_stream
@@ -20,7 +20,7 @@ from vaelab.training.optimizers import GroupOptimizer
 
 VALIDATION_BATCH = 500
 
-Losses = Callable[[Images], dict[str, LossOutput]]
+Losses = Callable[[Batch], dict[str, LossOutput]]
 
 
 class ShardedLoader:
@@ -44,14 +44,14 @@ class ShardedLoader:
         noise: torch.Generator,
         epoch: int,
         first: int,
-    ) -> Iterator[Images]:
+    ) -> Iterator[Batch]:
         """Return the batches of an epoch from index `first` on, in an order from `shuffle_rng`."""
         if self.group.world_size == 1:
             return split.shuffled(self.size, shuffle_rng, noise, first)
         rows = torch.split(split.permutation(shuffle_rng), self.size)
         return self._shards(split, rows, f"noise/{epoch}", noise, first)
 
-    def validation_batches(self, split: ImageLoader) -> Iterator[tuple[Images, torch.Generator]]:
+    def validation_batches(self, split: ImageLoader) -> Iterator[tuple[Batch, torch.Generator]]:
         """Return all images in batches, each with the generator of its noise.
 
         The noise is the same in every epoch, so that epochs differ by their weights alone.
@@ -62,11 +62,11 @@ class ShardedLoader:
         else:
             rows = torch.split(torch.arange(len(split)), VALIDATION_BATCH * self.group.world_size)
             batches = self._shards(split, rows, "validation", noise)
-        return ((images, noise) for images in batches)
+        return ((batch, noise) for batch in batches)
 
     def calibration_batches(
         self, split: ImageLoader, limit: int | None
-    ) -> tuple[Iterator[Images], torch.Generator]:
+    ) -> tuple[Iterator[Batch], torch.Generator]:
         """Return about `limit` images, or all, for closed-form fits, and their noise."""
         name = "fit" if self.group.world_size == 1 else f"fit/{self.group.rank}"
         noise = rng_stream(self.seed, name, split.device)
@@ -79,15 +79,15 @@ class ShardedLoader:
         name: str,
         noise: torch.Generator,
         first: int = 0,
-    ) -> Iterator[Images]:
+    ) -> Iterator[Batch]:
         """Return this process's part of each batch, with noise of the step and the rank."""
         rows = rows[first:]
         local = map(self.group.local_rows, rows)
         parts = split.batches_at(local, self._reseeded(name, noise, first))
         # Parts are prefetched: the batch is set when it is used.
-        for batch, images in zip(rows, parts, strict=True):
+        for batch, part in zip(rows, parts, strict=True):
             self.group.set_batch(batch)
-            yield images
+            yield part
 
     def _reseeded(self, name: str, noise: torch.Generator, first: int) -> Iterator[torch.Generator]:
         """Return the generator again and again, reseeded at each step."""

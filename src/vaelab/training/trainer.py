@@ -9,8 +9,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vaelab.config import TrainSettings
-from vaelab.data.loader import ImageLoader
+from vaelab.data.loader import Batch, ImageLoader
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
+from vaelab.models.conditional import hide_labels
 from vaelab.models.model import Model
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime import memory
@@ -113,19 +114,22 @@ class Trainer:
         """Take the steps that are left of the epoch."""
         self.model.train()
         state = self.state
-        for images in self.batches():
+        for batch in self.batches():
             self.set_schedule(state.progress.step)
-            state.running_means.add(self._step(images), self.group)
+            state.running_means.add(self._step(batch), self.group)
             self.nonfinite_steps += self.found_nonfinite
             state.progress.step += 1
             yield
 
-    def batches(self) -> Iterator[Tensor]:
-        """Return the epoch's batches that are left, each [batch, channel, height, width]."""
+    def batches(self) -> Iterator[Batch]:
+        """Return the epoch's batches that are left; some labels are hidden from their model."""
         state, done = self.state, self.progress
-        return self.loader.train_batches(
+        for images, labels in self.loader.train_batches(
             self.train, state.shuffle_rng, state.noise_rng, done.epoch, done.step
-        )
+        ):
+            if self.model.classes and labels is not None:
+                labels = hide_labels(labels, self.settings.label_dropout, state.noise_rng)
+            yield Batch(images, labels)
 
     def set_schedule(self, step: int) -> None:
         """Set the learning rate and scheduled hyper-parameters of a step, without a sync."""
@@ -134,19 +138,20 @@ class Trainer:
         for name, value in self.objective.schedule_at(epoch).items():
             self.schedule_tensors[name].fill_(value)
 
-    def _step(self, images: Tensor) -> dict[str, Tensor]:
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
         """Update every group of networks once; return the losses and terms, [batch], by name."""
         watched: dict[str, Tensor] = {}
         for names, losses_of in self.update_groups:
-            losses = losses_of(images)
+            losses = losses_of(batch)
             self._update(names, losses)
             for name in names:
                 label = "loss" if len(self.objective.optimizers) == 1 else f"{name}_loss"
                 watched |= {label: losses[name].loss} | dict(losses[name].terms)
         return watched
 
-    def _losses(self, images: Tensor) -> dict[str, LossOutput]:
-        return self.scheduled_objective.losses(self.model, images, self.state.noise_rng)
+    def _losses(self, batch: Batch) -> dict[str, LossOutput]:
+        model = self.model.given(batch.labels)
+        return self.scheduled_objective.losses(model, batch.images, self.state.noise_rng)
 
     def _update(self, names: list[str], losses: dict[str, LossOutput]) -> None:
         """Compute the gradients of all these optimizers, then let each take its step."""
@@ -181,8 +186,9 @@ class Trainer:
         self.model.eval()
         means = RunningMeans()
         with torch.inference_mode():
-            for images, noise in self.loader.validation_batches(self.validation):
-                means.add(self.objective.validate_batch(self.model, images, noise), self.group)
+            for (images, labels), noise in self.loader.validation_batches(self.validation):
+                model = self.model.given(labels)
+                means.add(self.objective.validate_batch(model, images, noise), self.group)
         return means.compute()
 
     def _keep_best(self, metrics: dict[str, float]) -> None:
@@ -228,7 +234,9 @@ class Trainer:
     def _initialize_model(self) -> None:
         noise = rng_stream(self.settings.seed, "start", self.device)
         batches = self.train.subsample(VALIDATION_BATCH, noise, VALIDATION_BATCH)
-        self.model.initialize_from(self.train.mean_image(), torch.cat(list(batches)))
+        images = torch.cat([batch.images for batch in batches])
+        counts = self.train.label_counts()
+        self.model.initialize_from(self.train.mean_image(), images, counts)
         self.group.broadcast(self.model.state_dict())
         self.model.precision = getattr(torch, self.settings.precision)
         self.model.likelihood.group = self.group

@@ -82,12 +82,12 @@ def test_only_fitted_priors_are_fitted_to_latents_of_the_images():
     settings = ModelSettings.model_validate(
         {"network": "mlp", "hidden": [], "latent_dim": 2, "prior": "mixture"}
     )
-    batches = [rand(40, *SHAPE), rand(20, *SHAPE)]
+    batches = [(rand(40, *SHAPE), None), (rand(20, *SHAPE), None)]
     model = build_model(settings, SHAPE, posterior="point")
     model.fit_prior(iter(batches), rng_stream(0, "fit"))
     assert not model.training
     expected = mixture(settings.mixture_components)
-    latents = torch.cat([model.encode(images).mean for images in batches]).detach()
+    latents = torch.cat([model.encode(images).mean for images, _ in batches]).detach()
     expected.fit(latents, rng_stream(0, "fit").initial_seed())
     assert isinstance(model.networks["prior"], Mixture)
     assert torch.equal(model.networks["prior"].means, expected.means)

@@ -39,6 +39,8 @@ def test_what_cannot_be_is_a_group_of_its_own() -> None:
     wrong = chosen(4, {"prior": "mixture"})
     assert groups([wrong, wrong, chosen(4)]) == [[0], [1], [2]]
     assert math.prod(map(len, groups([chosen(4), chosen(5), wrong]))) == 2
+    labels = chosen(4, {"conditional": "labels"})
+    assert groups([labels, chosen(4), labels]) == [[0], [1], [2]]
 
 
 def test_convolutions_are_trained_together_on_small_images_only() -> None:

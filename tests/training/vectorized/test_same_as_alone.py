@@ -43,7 +43,7 @@ def test_the_gradient_of_a_step_is_each_ones_own(
     rows = torch.cat([gradient.flatten(1) for gradient in gradients], 1)
     for entry, row, loss, trainer in zip(batch.stacked.members, rows, losses, alone, strict=True):
         own = trainer.scheduled_objective.losses(
-            trainer.model, next(trainer.batches()), trainer.state.noise_rng
+            trainer.model, next(trainer.batches()).images, trainer.state.noise_rng
         )["vae"]
         expected = torch.autograd.grad(own.loss.mean(), list(trainer.model.parameters()))
         assert loss.item() == pytest.approx(own.loss.mean().item(), rel=1e-5)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vaelab.data.loader import Batch
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.progress import EpochReport, Progress
 from vaelab.training.running_means import Means, RunningMeans
@@ -105,15 +106,16 @@ class VectorizedTrainer:
 
     def _batches(
         self,
-        open_batches: Callable[[Trainer, torch.Generator], Iterable[Tensor]],
+        open_batches: Callable[[Trainer, torch.Generator], Iterable[Batch]],
         generators: Sequence[torch.Generator],
     ) -> Iterator[Batches]:
         """Return batches, and the noise that each training by itself would draw for its latents."""
         trainers = self.stacked.trainers
         readers = [open_batches(*pair) for pair in zip(trainers, generators, strict=True)]
         for each in zip(*readers[: 1 if self.shares_images else None], strict=True):
-            images = each[0] if self.shares_images else torch.stack(each)
-            noise = torch.zeros(len(trainers), len(each[0]), self.padding.latent_dim)
+            images = torch.stack([batch.images for batch in each])
+            images = images[0] if self.shares_images else images
+            noise = torch.zeros(len(trainers), len(each[0].images), self.padding.latent_dim)
             noise = noise.to(images.device)
             for trainer, generator, padded in zip(trainers, generators, noise, strict=True):
                 own = padded[:, : trainer.model.latent_dim]
@@ -144,11 +146,11 @@ class VectorizedTrainer:
             self.stacked.members = []
 
 
-def _validation(trainer: Trainer, noise: torch.Generator) -> Iterable[Tensor]:
+def _validation(trainer: Trainer, noise: torch.Generator) -> Iterable[Batch]:
     return trainer.validation.sequential(VALIDATION_BATCH, noise)
 
 
-def _calibration(trainer: Trainer, noise: torch.Generator) -> Iterable[Tensor]:
+def _calibration(trainer: Trainer, noise: torch.Generator) -> Iterable[Batch]:
     return trainer.train.subsample(VALIDATION_BATCH, noise, FIT_IMAGES)
 
 

@@ -1,0 +1,187 @@
+"""Models of images with labels: the conditional VAE, Sohn et al. 2015, sections 4 and 5.
+
+Encoder, decoder and prior see the label y: q(z|x,y), p(x|z,y), p(z|y). The prior p(z|y) is p(z)
+shifted and scaled by a learned shift and scale of each label. Latents are kept in the units of
+that prior, u = (z - shift) / scale: the encoder returns u, the decoder computes z from it. The KL
+and every bound are the same for u as for z, the prior of u is the one that `model.prior` names, and
+the same u under another label is the counterfactual image.
+
+A label that is not known, -1, is one more label. Training hides some labels, so that the model also
+works without them (Ho & Salimans 2022, section 3.2: classifier-free guidance).
+"""
+
+import copy
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from vaelab.config import ModelSettings, UserError
+from vaelab.models.networks import Network, Shape
+
+UNKNOWN = -1
+
+Labels = Int64[Tensor, "*labels"]
+OneHot = Float[Tensor, "batch label"]
+Images = Float[Tensor, "batch channel height width"]
+Latents = Float[Tensor, "batch latent"]
+AnyModel = TypeVar("AnyModel", bound="LabeledModule")
+
+
+class ConditionalNetwork(nn.Module):
+    """A network that sees the label beside its input, as a one-hot vector of classes + 1 numbers.
+
+    The last number stands for an unknown label.
+    """
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.classes = classes
+
+
+class ConditionalEncoder(ConditionalNetwork):
+    """An encoder of images with one more channel: a learned image of each label, first black."""
+
+    def __init__(self, network: nn.Module, classes: int, image_size: tuple[int, int]) -> None:
+        super().__init__(network, classes)
+        self.image_size = image_size
+        self.planes = nn.Parameter(torch.zeros(classes + 1, image_size[0] * image_size[1]))
+
+    def forward(self, images: Images, labels: OneHot) -> Float[Tensor, "batch outputs"]:
+        """Return the outputs for images [batch, channel, height, width] and their labels."""
+        planes = (labels @ self.planes).view(-1, 1, *self.image_size)
+        outputs: Tensor = self.network(torch.cat([images, planes], dim=1))
+        return outputs
+
+
+class ConditionalDecoder(ConditionalNetwork):
+    """A decoder of z = shift + scale * u and the one-hot label; shift and scale start at 0 and 1.
+
+    `label_frequencies` [classes] are those of the training split.
+    """
+
+    label_frequencies: Tensor
+
+    def __init__(self, network: nn.Module, classes: int, latent_dim: int) -> None:
+        super().__init__(network, classes)
+        self.shift = nn.Parameter(torch.zeros(classes + 1, latent_dim))
+        self.log_scale = nn.Parameter(torch.zeros(classes + 1, latent_dim))
+        self.register_buffer("label_frequencies", torch.full((classes,), 1 / classes))
+
+    def forward(self, latents: Latents, labels: OneHot) -> Float[Tensor, "batch *outputs"]:
+        """Return the outputs for latents u [batch, latent] and their labels."""
+        # z = shift(y) + scale(y) u: a sample of p(z|y) where u is one of the prior
+        scaled = labels @ self.shift + (labels @ self.log_scale).exp() * latents
+        outputs: Tensor = self.network(torch.cat([scaled, labels], dim=1))
+        return outputs
+
+
+class LabeledModule(nn.Module):
+    """What depends on labels in a model of `networks`; without conditional ones, nothing does.
+
+    `labels` are those of the images that the model is applied to, set by `given`; None where all
+    are unknown.
+    """
+
+    networks: nn.ModuleDict
+    labels: Labels | None = None
+
+    @property
+    def classes(self) -> int:
+        """The number of labels that the networks see; 0 for an unconditional model."""
+        network = getattr(self.networks, "decoder", None)
+        return network.classes if isinstance(network, ConditionalNetwork) else 0
+
+    def given(self: AnyModel, labels: Labels | None) -> AnyModel:
+        """Return the model of images with these labels, which shares all its networks.
+
+        Labels broadcast to the leading dimensions of images and latents: [batch] fits [batch] and
+        [samples, batch]. -1 is an unknown label; None means that all are unknown. An unconditional
+        model is returned as it is. Raises ValueError for a label that the model does not have.
+        """
+        if not self.classes:
+            return self
+        # Labels on a GPU come from a data set, whose labels were checked when it was opened.
+        if labels is not None and labels.numel() and labels.device.type == "cpu":
+            low, high = int(labels.min()), int(labels.max())
+            if low < UNKNOWN or high >= self.classes:
+                wrong = low if low < UNKNOWN else high
+                raise ValueError(f"label {wrong} is none of 0 to {self.classes - 1}, or -1")
+        view = copy.copy(self)
+        view.labels = labels
+        return view
+
+    def given_rows(self: AnyModel, rows: Tensor | slice) -> AnyModel:
+        """Return the model given its labels [batch] at some rows; without labels, itself."""
+        return self if self.labels is None else self.given(self.labels[rows])
+
+    def with_sampled_labels(self: AnyModel, count: int, generator: torch.Generator) -> AnyModel:
+        """Return the model given `count` labels, sampled by their frequency in the training split.
+
+        A model that is given labels, or is unconditional, is returned as it is.
+        """
+        if not self.classes or self.labels is not None:
+            return self
+        frequencies = self.networks["decoder"].label_frequencies
+        assert isinstance(frequencies, Tensor)
+        sampled = torch.multinomial(frequencies, count, replacement=True, generator=generator)
+        return self.given(sampled)
+
+    @torch.no_grad()
+    def set_label_frequencies(self, counts: Int64[Tensor, "classes"] | None) -> None:
+        """Set the frequencies of labels from their numbers in the training split."""
+        decoder = self.networks["decoder"] if self.classes else None
+        if isinstance(decoder, ConditionalDecoder) and counts is not None:
+            decoder.label_frequencies.copy_(counts / counts.sum())
+
+    def one_hot_labels(self, leading: torch.Size, like: Tensor) -> OneHot:
+        """Return the labels of images or latents with these leading dimensions, which it flattens.
+
+        On the device and in the data type of `like`.
+        """
+        unknown = self.classes
+        labels = torch.tensor(UNKNOWN) if self.labels is None else self.labels
+        rows = labels.to(like.device).expand(leading).flatten()
+        rows = torch.where(rows == UNKNOWN, unknown, rows)
+        return (rows[:, None] == torch.arange(unknown + 1, device=like.device)).to(like.dtype)
+
+
+def hide_labels(
+    labels: Int64[Tensor, "batch"], share: float, generator: torch.Generator
+) -> Int64[Tensor, "batch"]:
+    """Return labels, each replaced by -1 with a probability of `share`."""
+    hidden = torch.rand(labels.shape, generator=generator, device=labels.device) < share
+    return torch.where(hidden, UNKNOWN, labels)
+
+
+def conditional_classes(settings: ModelSettings, classes: int) -> int:
+    """Return the number of labels that a model sees: `classes`, those of the data set, or 0.
+
+    Raises UserError for a conditional model of images without labels.
+    """
+    if settings.conditional == "none":
+        return 0
+    if classes < 1:
+        raise UserError(
+            "model.conditional: labels needs images with labels, and the data set has none; "
+            "set model.conditional: none"
+        )
+    return classes
+
+
+def build_encoder(family: Network, shape: Shape, outputs: int, classes: int) -> nn.Module:
+    """Build an encoder of images [batch, *shape] that sees a label, unless `classes` is 0."""
+    if not classes:
+        return family.encoder(shape, outputs)
+    channels, height, width = shape
+    network = family.encoder((channels + 1, height, width), outputs)
+    return ConditionalEncoder(network, classes, (height, width))
+
+
+def build_decoder(family: Network, latents: int, shape: Shape, classes: int) -> nn.Module:
+    """Build a decoder to images [batch, *shape] that sees a label, unless `classes` is 0."""
+    if not classes:
+        return family.decoder(latents, shape)
+    return ConditionalDecoder(family.decoder(latents + classes + 1, shape), classes, latents)
