@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 import signal
 import sys
 import traceback
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pipeline import paths
 from vaelab.config import ArtifactError, Settings, UserError, load_settings
+from vaelab.runtime.host import Host, ends_with
 from vaelab.runtime.memory import is_lack_of_memory
 
 # The command that recreates what lies in a folder; {force} reruns it alone.
@@ -31,10 +33,13 @@ def run(
     work: Callable[[Settings], None],
     description: str | None,
     should_print: Callable[[str], bool] = lambda message: True,
+    *,
+    launched: bool = False,
 ) -> None:
     """Read params.yaml and run a stage. A user error is printed as one line, with exit code 2.
 
-    `should_print` decides whether this process prints an error message.
+    `should_print` decides whether this process prints an error message. `launched` says that
+    another process of the stage has started this one and watches the folder.
     """
     arguments = parser(
         description, "`dvc repro` runs all stages that are out of date."
@@ -48,7 +53,13 @@ def run(
         work(settings)
 
     hint = "`dvc repro` continues from here"
-    run_command(run_stage, hint, show_traceback=lambda: show_traceback, should_print=should_print)
+    run_command(
+        run_stage,
+        hint,
+        lambda: show_traceback,
+        should_print,
+        host(with_folder=not launched),
+    )
 
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -71,16 +82,19 @@ def run_command(
     resume_hint: str,
     show_traceback: Callable[[], bool] = lambda: False,
     should_print: Callable[[str], bool] = lambda message: True,
+    watched: Host | None = None,
 ) -> None:
     """Run a command. A user error is printed as one line, with exit code 2.
 
     `resume_hint` is printed after an interruption; `show_traceback` adds a user error's traceback.
+    It is interrupted when a part of `watched`, or else of `host()`, is gone.
     """
     _enable_garbage_collection()
     # SIGTERM unwinds the stack like Ctrl-C, so that runs end and locks are released.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        work()
+        with ends_with(watched or host()):
+            work()
     except KeyboardInterrupt:
         sys.exit(_print_error(f"interrupted; {resume_hint}", 130, should_print))
     except Exception as error:
@@ -90,6 +104,15 @@ def run_command(
         if show_traceback():
             traceback.print_exc()
         sys.exit(_print_error(message, 2, should_print))
+
+
+def host(*, with_parent: bool = False, with_folder: bool = True) -> Host:
+    """Return what this process works for: DVC if that runs a stage, and the current folder.
+
+    After `dvc queue kill --force` both are gone. `with_parent`: its parent, whatever it is.
+    """
+    program = "dvc" if "DVC_STAGE" in os.environ else None
+    return Host(program, with_parent=with_parent, with_folder=with_folder)
 
 
 def _enable_garbage_collection() -> None:

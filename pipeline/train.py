@@ -19,7 +19,7 @@ from vaelab.data.dataset import PreparedData
 from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
 from vaelab.distributed.process_group import ProcessGroup, process_group
-from vaelab.distributed.rank_messages import should_print
+from vaelab.distributed.rank_messages import LAUNCHED_ENV, should_print
 from vaelab.models.saving import save_model
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.files import write_text
@@ -37,7 +37,7 @@ RUN_ID = "run_id"
 
 def main() -> None:
     """Run the stage."""
-    cli.run(train, __doc__, should_print)
+    cli.run(train, __doc__, should_print, launched=LAUNCHED_ENV in os.environ)
 
 
 def train(settings: Settings) -> None:

@@ -45,7 +45,11 @@ def main() -> None:
     )
     parser.add_argument("--worker", type=float, metavar="DEADLINE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    cli.run_command(lambda: run(arguments), resume_hint="run the same command to resume")
+    cli.run_command(
+        lambda: run(arguments),
+        resume_hint="run the same command to resume",
+        watched=cli.host(with_parent=arguments.worker is not None),
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -87,10 +91,17 @@ class Launch:
             self.runs.close()
 
     def run_worker(self, deadline: float) -> None:
-        """Work as one of several workers until no trial is left or the deadline has passed."""
+        """Work as one of several workers until no trial is left or the deadline has passed.
+
+        If the coordinator is gone, this worker ends the runs that it would have ended.
+        """
+        coordinator = os.getppid()
         try:
             self._train(deadline)
         finally:
+            if os.getppid() != coordinator:
+                self.runs.reconcile(ended_runs(self.study, self.settings))
+                self.runs.end_study()
             self.runs.close()
 
     def _train(self, deadline: float) -> None:

@@ -21,6 +21,7 @@ from vaelab.config import (
     with_changes,
 )
 from vaelab.config.section import Positive, Seed
+from vaelab.runtime.host import watch
 
 
 class ComparisonSettings(Section):
@@ -63,9 +64,14 @@ class ComparisonConfig:
         seeds = self.comparison.seeds
         workers = min(len(seeds), self.comparison.workers or os.cpu_count() or 1)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(workers, context, _watch_host) as pool:
             for line in pool.map(work, [variant] * len(seeds), seeds):
                 print(line, flush=True)
+
+
+def _watch_host() -> None:
+    """End a process of the pool when the stage, DVC or the folder is gone."""
+    watch(cli.host(with_parent=True))
 
 
 def run(work: Callable[[str], None], description: str | None) -> None:

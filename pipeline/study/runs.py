@@ -65,6 +65,10 @@ class StudyRuns:
         """
         self.writer.submit(partial(self._reconcile, ended))
 
+    def end_study(self) -> None:
+        """Set the status of an interrupted study's run, until it is resumed."""
+        self.writer.submit(partial(self.parent.end, "KILLED"))
+
     def close(self) -> None:
         """Wait until everything is written."""
         self.writer.close()

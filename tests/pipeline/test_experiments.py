@@ -2,9 +2,12 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -39,6 +42,46 @@ def test_queued_experiments_by_two_workers_all_reach_the_main_store(tmp_path: Pa
         artifacts = {a.path for a in copy.client().list_artifacts(run.info.run_id)}
         assert {"train", "evaluate"} <= artifacts
         assert run.info.artifact_uri.startswith((copy.path / "mlruns").as_uri())
+
+
+def test_an_experiment_that_is_killed_with_force_ends_its_training(tmp_path: Path) -> None:
+    """DVC gets SIGKILL and deletes the folder: nobody else tells the training."""
+    copy = make_copy(
+        tmp_path, train__epochs=10_000, train__images_every_epochs=10_000, tracking__log_model=False
+    )
+    copy.repro("prepare")
+    copy.commit()
+    copy.run("dvc", "exp", "run", "--queue", "--name", "victim", "train")
+    copy.run("dvc", "queue", "start")
+    (process,) = _eventually(lambda: _trainings(copy.path), 60)
+    _eventually(lambda: list((copy.path / ".checkpoints").glob("*/epoch_*")), 60)
+    copy.run("dvc", "queue", "kill", "--force", "victim")
+    _eventually(lambda: not process.is_running(), 20)
+    copy.run("dvc", "queue", "stop", "--kill")
+    (run,) = copy.runs()
+    assert (run.info.run_name, run.info.status) == ("victim", "KILLED")
+    (folder,) = (copy.path / ".checkpoints").iterdir()
+    assert (folder / "run_id").read_text() == run.info.run_id
+
+
+def _trainings(folder: Path) -> list[psutil.Process]:
+    """Return the processes that train in an experiment of this working copy."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if "pipeline.train" in (process.info["cmdline"] or [])
+        and str(process.info["cwd"]).startswith(str(folder / ".dvc"))
+    ]
+
+
+def _eventually(check: Callable[[], Any], seconds: float) -> Any:
+    """Return the first true value of a check."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"it did not come in {seconds} seconds")
 
 
 @pytest.mark.parametrize(

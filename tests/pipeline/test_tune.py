@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from filelock import FileLock
 from optuna.storages import RDBStorage
@@ -138,6 +139,24 @@ def test_a_killed_study_ends_with_its_number_of_trials(
     parents = [run for run in copy.runs() if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
     assert states.count("complete") + states.count("pruned") == 10 + 4
+
+
+def test_workers_whose_coordinator_was_killed_end_and_queue_their_trials_again(
+    tmp_path: Path,
+) -> None:
+    copy = make_copy(tmp_path / "copy", **SMALL_STUDY | {"train__epochs": 2000})
+    with opened(copy, f"sqlite:///{copy.path}/optuna.db") as storage:
+        process = start(copy, "--workers", "2")
+        wait_for(copy, process, storage, 2)
+        workers = psutil.Process(process.pid).children()
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        assert not alive
+        found = trials(storage)
+    assert {t.state for t in found} == {TrialState.FAIL, TrialState.WAITING}
+    assert {run.info.status for run in copy.runs()} == {"KILLED"}
+    assert len(copy.runs()) == 3, "two trials, and the study"
 
 
 @pytest.fixture

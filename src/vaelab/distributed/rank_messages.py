@@ -5,6 +5,7 @@ A single process has no store, and exchanges none.
 
 import hashlib
 import os
+import socket
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -62,8 +63,10 @@ def _store() -> Any:
         if from_environ().world_size == 1:
             return None
         host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        # Where nothing listens any more, the store would try for ten seconds and print tracebacks.
+        socket.create_connection((host, port), STORE_TIMEOUT.total_seconds()).close()
         return torch.distributed.TCPStore(  # type: ignore[attr-defined, unused-ignore]
             host, port, is_master=False, timeout=STORE_TIMEOUT, wait_for_workers=False
         )
-    except (UserError, ValueError, RuntimeError):
+    except (UserError, ValueError, OSError, RuntimeError):
         return None

@@ -46,7 +46,12 @@ class CheckpointFolder:
         self._lock.__exit__(*error)
 
     def save(self, state: TrainingState) -> None:
-        """Write the state, tensors and JSON in one file, and remove the oldest checkpoint."""
+        """Write the state, tensors and JSON in one file, and remove the oldest checkpoint.
+
+        If the project was deleted meanwhile, it stays so: nothing is written.
+        """
+        if not self.folder.parent.parent.is_dir():
+            return
         tensors, values = state.state_dict()
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         content = serialize(contiguous, {"state": json.dumps(values)})
