@@ -5,16 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 
 from pipeline import cli, paths
 from pipeline.artifacts import build_batches
 from vaelab.config import Settings
-from vaelab.data.dataset import PreparedData
+from vaelab.data.dataset import PreparedData, SplitName
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.classifier import accuracy, min_epochs, save_classifier, train_classifier
 from vaelab.runtime.devices import choose_device
 
 # Not train.seed: models of all seeds are compared with the same features.
 SEED = 0
+LABELED: tuple[SplitName, ...] = ("train", "test")
 
 
 def main() -> None:
@@ -39,18 +42,31 @@ def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    labels, names, test_labels = data.labels("train"), data.info.class_names, data.labels("test")
-    if labels is None or names is None or test_labels is None or len(np.unique(labels)) < 2:
+    names, train, test = data.info.class_names, *(_labeled(data, s, device) for s in LABELED)
+    if names is None or train is None or test is None or len(np.unique(train[1])) < 2:
         return False
-    images, test = (build_batches(data, split, False, device) for split in ("train", "test"))
+    images, labels = train
     epochs = min_epochs(len(images), epochs)
     classifier = train_classifier(
         images, labels, len(names), epochs=epochs, seed=SEED, device=device
     )
     trained = accuracy(classifier, images, labels)
     save_classifier(folder, classifier, epochs=epochs, seed=SEED, training_accuracy=trained)
-    print(f"classifier: {accuracy(classifier, test, test_labels):.2%} accuracy on the test images")
+    print(f"classifier: {accuracy(classifier, *test):.2%} accuracy on the test images")
     return True
+
+
+def _labeled(
+    data: PreparedData, split: SplitName, device: torch.device
+) -> tuple[ImageLoader, Int64[np.ndarray, "known"]] | None:
+    """Return the images of a split whose labels are known, and these; None if there are none."""
+    labels = data.labels(split)
+    if labels is None or not (labels >= 0).any():
+        return None
+    images, known = build_batches(data, split, False, device), labels >= 0
+    if not known.all():
+        images = ImageLoader(data.images(split)[known], device, binarize=images.binarize)
+    return images, labels[known]
 
 
 if __name__ == "__main__":

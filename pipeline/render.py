@@ -1,7 +1,8 @@
 """Draw reconstructions, samples, the latent space and the training curves of the model."""
 
 import io
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
+from vaelab.figures.labels import counterfactuals_figure, label_samples_figure
 from vaelab.inference import decoding
 from vaelab.inference.attribute_editing import AttributeEditor
 from vaelab.models.model import Model
@@ -72,6 +74,7 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures
         model, settings.samples, rng_stream(settings.seed, "samples", test.device)
     )
     title = f"Samples from the prior, {model.prior_name}"
+    title += ", of labels as in the training split" if model.classes else ""
     yield "samples", grids.samples_figure(_array(samples), title)
     table = LatentTable.read(model.latent_dim) if model.has("encoder") else None
     # Discrete latents cannot be traversed.
@@ -81,6 +84,8 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures
         yield from _reconstructions(model, test, settings)
         yield from _latent_space(model, data, table, settings)
         yield from _attribute_edits(trained, test, settings)
+    if data.info.class_names and model.classes:
+        yield from _labels(model, test, data.info.class_names, settings)
     yield from _training()
 
 
@@ -187,12 +192,14 @@ def _latent_space(
 def _attribute_edits(
     trained: TrainedArtifacts, test: ImageLoader, settings: RenderSettings
 ) -> NamedFigures:
-    classes, factors = trained.data.info.class_names, trained.data.info.factor_names
+    model, info = trained.model, trained.data.info
+    classes, factors = info.class_names, info.factor_names
     if classes is None and factors is None:
         return
     train = trained.batches("train")
-    editor = AttributeEditor.create(trained.model, trained.data, train, test, settings.seed)
-    if classes is not None and (table := editor.classes(MAX_CLASSES)):
+    editor = AttributeEditor.create(model, trained.data, train, test, settings.seed)
+    # The latent of a model that sees labels need not tell classes apart.
+    if classes is not None and not model.classes and (table := editor.classes(MAX_CLASSES)):
         source, target = (
             [classes[label] for label in chosen] for chosen in (table.source, table.target)
         )
@@ -202,6 +209,29 @@ def _attribute_edits(
         added, removed = _array(rows.added), _array(rows.removed)
         figure = attribute_arithmetic_figure(added, removed, STEPS, names, rows.effect_sizes)
         yield "attributes", figure
+
+
+def _labels(
+    model: Model, test: ImageLoader, names: Sequence[str], settings: RenderSettings
+) -> NamedFigures:
+    """Draw samples of each label, and test images under other labels."""
+    frequencies = model.label_frequencies.cpu()
+    labels = sorted(frequencies.topk(min(MAX_CLASSES, len(names))).indices.tolist())
+    columns = [names[label] for label in labels]
+    noise = rng_stream(settings.seed, "samples by label", test.device)
+    count = math.ceil(settings.samples / len(labels))
+    grid = decoding.samples_by_label(model, labels, count, noise)
+    yield "samples_by_label", label_samples_figure(_array(grid), columns)
+    if not model.has("encoder"):
+        return
+    order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
+    rows = order[:MAX_CLASSES]
+    images = test.gather(rows, rng_stream(settings.seed, "pixels", test.device))
+    given = model.given(test.labels_at(rows))
+    decoded = decoding.reconstructions(given, images)
+    grid = decoding.counterfactuals(given, images, labels)
+    grid = torch.cat([images[:, None], decoded[:, None], grid], dim=1)
+    yield "counterfactuals", counterfactuals_figure(_array(grid), columns)
 
 
 def _training() -> NamedFigures:

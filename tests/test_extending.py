@@ -35,7 +35,8 @@ from tests.test_structure import test_a_stage_depends_on_every_file_that_its_scr
 from vaelab.config import ModelSettings, UserError, objective_names
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.metrics import lookup
-from vaelab.models.model import build_model, with_component_settings
+from vaelab.models.component_settings import with_component_settings
+from vaelab.models.model import build_model
 from vaelab.objectives import objective_class
 from vaelab.runtime.serialization import read_arrays
 from vaelab.training.fingerprint import training_settings

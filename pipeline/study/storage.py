@@ -21,7 +21,7 @@ from pipeline.study.trial_settings import longest_warmup
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
 from vaelab.metrics import lookup
-from vaelab.models.model import component_settings
+from vaelab.models.component_settings import component_settings
 from vaelab.objectives import objective_settings
 
 Direction = Literal["minimize", "maximize"]

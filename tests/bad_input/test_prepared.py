@@ -108,7 +108,7 @@ BAD_ARRAYS: dict[str, tuple[str, bytes | None, str]] = {
         "holds uint8 [6, 1, 8, 9], dataset.json says uint8 [6, 1, 8, 8]",
     ),
     "too large a label": ("labels", npy(np.full(6, 99)), "labels are not all from 0 to 1"),
-    "a negative label": ("labels", npy(np.full(6, -1)), "labels are not all from 0 to 1"),
+    "a negative label": ("labels", npy(np.full(6, -2)), "labels are not all from 0 to 1, or -1"),
 }
 
 

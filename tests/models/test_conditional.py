@@ -11,7 +11,6 @@ from torch import Tensor
 from tests.oracles import (
     STANDARD_ERRORS,
     assert_mean,
-    gaussian_posterior,
     layer,
     log_normal,
     rand,
@@ -20,7 +19,6 @@ from tests.oracles import (
 )
 from vaelab.config import EvaluateSettings, ModelSettings, Settings, UserError, parse_settings
 from vaelab.data.loader import ImageLoader
-from vaelab.estimators.importance import log_importance_weights
 from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.bounds import score_test_images
@@ -28,6 +26,7 @@ from vaelab.evaluation.scoring import score_images
 from vaelab.inference import decoding
 from vaelab.models.conditional import ConditionalDecoder, hide_labels
 from vaelab.models.model import Model, build_model
+from vaelab.models.priors.flow import Flow
 from vaelab.models.saving import ModelDescription, load_model, save_model
 from vaelab.objectives import build_objective, conditional_objectives
 from vaelab.runtime.random_streams import rng_stream
@@ -50,6 +49,10 @@ def conditional(moved: float = 0.3, **changes: object) -> Model:
         for parameter in model.parameters():
             parameter.add_(moved * torch.randn(parameter.shape, generator=noise))
     return model.eval()
+
+
+def flow_model() -> Model:
+    return conditional(prior="flow", flow_layers=3, flow_width=8)
 
 
 def decoder(model: Model) -> ConditionalDecoder:
@@ -106,32 +109,56 @@ def test_an_unconditional_model_is_the_same_whatever_the_labels() -> None:
     assert torch.equal(noise.get_state(), rng_stream(0, "labels").get_state())
 
 
-@pytest.mark.parametrize("prior", ["standard_normal", "vamp", "flow"])
-def test_the_prior_of_a_label_is_the_prior_shifted_and_scaled(prior: str) -> None:
-    """ln w of u is that of z = shift + scale u, with p(z|y) and q(z|x,y) by change of variables."""
-    model = conditional(prior=prior, pseudo_inputs=4, flow_layers=2, flow_width=8)
-    images, labels = rand(3, *SHAPE), torch.tensor([2, 0, 1])
+def test_a_flow_is_another_prior_for_each_label() -> None:
+    """ln p(z|y) by the change of variables, with the Jacobian by differentiation."""
+    model, latents, labels = flow_model(), randn(4, LATENTS), torch.tensor([2, 0, -1, 1])
     given = model.given(labels)
-    posterior = gaussian_posterior(given, images)
-    latents = posterior.rsample(rng_stream(0, "noise"), 4)
-    weights = log_importance_weights(given, images, posterior, latents)
-    shift, log_scale = decoder(model).shift[labels], decoder(model).log_scale[labels]
-    scale = log_scale.exp()
-    z = shift + scale * latents
-    log_prior = model.log_prior((z - shift) / scale) - log_scale.sum(-1)
-    log_posterior = log_normal(z, shift + scale * posterior.mean, scale * posterior.stddev)
+    flow = model.networks["prior"]
+    assert isinstance(flow, Flow)
+    assert model.prior_sees_labels
+    one_hot = given.one_hot_labels(torch.Size([4]))
+    assert one_hot.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0]]
+    for z, label, found in zip(latents, one_hot, given.log_prior(latents), strict=True):
+        jacobian = torch.autograd.functional.jacobian(  # type: ignore[no-untyped-call]
+            lambda z, label=label: flow.to_noise(z, label)[0], z
+        )
+        expected = log_normal(flow.to_noise(z, label)[0]) + jacobian.det().abs().log()
+        torch.testing.assert_close(found, expected)
+    same = model.given(torch.tensor([0, 1, 2, -1])).log_prior(latents[:1].expand(4, -1))
+    assert len(set(same.tolist())) == 4
     torch.testing.assert_close(
-        weights,
-        (given.decode(latents).log_prob(images) + log_prior - log_posterior).double(),
-        atol=1e-4,
-        rtol=1e-5,
+        given.log_prior(latents.expand(5, 4, -1))[3], given.log_prior(latents)
     )
-    if prior == "standard_normal":
-        normal = torch.distributions.Normal
-        kl = torch.distributions.kl_divergence(
-            normal(shift + scale * posterior.mean, scale * posterior.stddev), normal(shift, scale)
-        ).sum(-1)
-        torch.testing.assert_close(given.kl(posterior, latents[0]), kl)
+
+
+def test_samples_of_a_label_follow_its_prior() -> None:
+    model, count = flow_model(), 20_000
+    for label in (0, -1):
+        given = model.given(torch.full((count,), label))
+        latents = given.prior(count, rng_stream(0, "prior"))
+        other = model.given(torch.full((count,), 2 if label == 0 else 0))
+        # E[p'(z) / p(z)] = 1 for z of p, where p' is any other density
+        ratio = (other.log_prior(latents) - given.log_prior(latents)).exp()
+        assert_mean(ratio.detach(), 1.0)
+
+
+def test_the_prior_over_all_labels_is_their_mixture() -> None:
+    model, latents = flow_model(), randn(5, LATENTS)
+    model.set_label_frequencies(torch.tensor([0, 6, 2]))
+    one, two = (model.given(torch.full((5,), y)).log_prior(latents).exp() for y in (1, 2))
+    torch.testing.assert_close(model.marginal_log_prior(latents), (0.75 * one + 0.25 * two).log())
+    assert torch.equal(conditional().marginal_log_prior(latents), conditional().log_prior(latents))
+
+
+def test_a_latent_under_another_label_is_of_the_same_noise() -> None:
+    model, latents, labels = flow_model(), randn(4, LATENTS), torch.tensor([2, 0, -1, 1])
+    given, other = model.given(labels), torch.tensor([1, 0, 2, 2])
+    moved = given.transfer(latents, other)
+    torch.testing.assert_close(moved[1], latents[1])
+    assert not torch.isclose(moved[[0, 2, 3]], latents[[0, 2, 3]]).all(1).any()
+    torch.testing.assert_close(model.given(other).transfer(moved, labels), latents)
+    plain = conditional().given(labels)
+    assert torch.equal(plain.transfer(latents, other), latents)
 
 
 def linear_conditional() -> tuple[Model, Callable[[Tensor, Tensor], Tensor]]:
@@ -146,15 +173,11 @@ def linear_conditional() -> tuple[Model, Callable[[Tensor, Tensor], Tensor]]:
     weight, bias = linear.weight.detach(), linear.bias.detach()
 
     def log_likelihood(images: Tensor, labels: Tensor) -> Tensor:
-        # x = W (shift + scale u) + V_y + b + noise is Gaussian
+        # x = W z + V_y + b + noise is Gaussian
         rows = torch.where(labels < 0, CLASSES, labels)
-        shift = decoder(model).shift.detach()[rows]
-        scale = decoder(model).log_scale.detach()[rows].exp()
-        own = weight[:, :LATENTS]
-        means = shift @ own.T + weight[:, LATENTS + rows].T + bias
-        factors = own * scale[:, None]
-        covariances = factors @ factors.mT + VARIANCE * torch.eye(PIXELS)
-        exact = torch.distributions.MultivariateNormal(means, covariances)
+        means = weight[:, LATENTS + rows].T + bias
+        covariance = weight[:, :LATENTS] @ weight[:, :LATENTS].T + VARIANCE * torch.eye(PIXELS)
+        exact = torch.distributions.MultivariateNormal(means, covariance)
         return exact.log_prob(images.flatten(1))  # type: ignore[no-untyped-call,no-any-return]
 
     return model, log_likelihood
@@ -204,17 +227,21 @@ def test_simulated_images_have_labels_of_the_training_split() -> None:
     assert given.with_sampled_labels(count, rng_stream(1, "labels")) is given
 
 
-def test_samples_by_label_and_counterfactuals_hold_the_latent() -> None:
-    model, labels = conditional(likelihood="bernoulli"), [2, 0]
+@pytest.mark.parametrize("prior", ["standard_normal", "flow"])
+def test_samples_by_label_and_counterfactuals_are_of_the_column_s_label(prior: str) -> None:
+    model, labels = conditional(prior=prior, likelihood="bernoulli", flow_layers=2), [2, 0]
+    columns = torch.tensor(labels)
     grid = decoding.samples_by_label(model, labels, 5, rng_stream(0, "noise"))
-    latents = model.prior(5, rng_stream(0, "noise"))
+    latents = model.given(columns.repeat(5)).prior(10, rng_stream(0, "noise")).view(5, 2, -1)
     images, own = rand(5, *SHAPE), torch.tensor([0, 1, 2, -1, 0])
     other = decoding.counterfactuals(model.given(own), images, labels)
     means = model.given(own).encode(images).mean
     for column, label in enumerate(labels):
-        given = model.given(torch.full((5,), label))
-        torch.testing.assert_close(grid[:, column], given.decode(latents).mean)
-        torch.testing.assert_close(other[:, column], given.decode(means).mean)
+        target = torch.full((5,), label)
+        given = model.given(target)
+        torch.testing.assert_close(grid[:, column], given.decode(latents[:, column]).mean)
+        moved = model.given(own).transfer(means, target)
+        torch.testing.assert_close(other[:, column], given.decode(moved).mean)
 
 
 def test_batches_of_decoding_keep_the_labels_of_their_images() -> None:

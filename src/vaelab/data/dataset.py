@@ -83,7 +83,10 @@ class PreparedData:
         return self.arrays[array_file(split, "images")]
 
     def labels(self, split: SplitName) -> Int64[np.ndarray, " count"] | None:
-        """The classes of a split's images, indices into `info.class_names`, where known."""
+        """The classes of a split's images, indices into `info.class_names`, -1 where unknown.
+
+        None for a data set without labels.
+        """
         return self.arrays.get(array_file(split, "labels"))
 
     def factors(self, split: SplitName) -> Int64[np.ndarray, "count factor"] | None:
@@ -127,5 +130,6 @@ def _check_labels(
     path: Path, labels: Int64[np.ndarray, " count"] | None, info: DatasetInfo
 ) -> None:
     classes = len(info.class_names or ())
-    if labels is not None and not 0 <= labels.min() <= labels.max() < classes:
-        raise ArtifactError(path, f"its labels are not all from 0 to {classes - 1}")
+    if labels is not None and not -1 <= labels.min() <= labels.max() < classes:
+        problem = f"its labels are not all from 0 to {classes - 1}, or -1 where unknown"
+        raise ArtifactError(path, problem)

@@ -14,7 +14,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape]."""
+    """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape].
+
+    Labels are -1 where they are unknown.
+    """
 
     count: int
     shape: Shape
@@ -61,9 +64,11 @@ class Source:
         if len(labels) != count:
             raise UserError(f"{self.name}: {count} images but {len(labels)} labels")
         classes = len(self.class_names or ())
-        if labels.min() < 0 or labels.max() >= classes:
-            wrong = labels[(labels < 0) | (labels >= classes)][0]
-            raise UserError(f"{self.name}: label {wrong} is none of 0 to {classes - 1}")
+        if labels.min() < -1 or labels.max() >= classes:
+            wrong = labels[(labels < -1) | (labels >= classes)][0]
+            raise UserError(
+                f"{self.name}: label {wrong} is none of 0 to {classes - 1}, nor -1 for unknown"
+            )
 
 
 def is_resized(images: UInt8[np.ndarray, "n c h w"], settings: DataSettings) -> bool:

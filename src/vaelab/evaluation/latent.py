@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from vaelab.config import EvaluateSettings
 from vaelab.data.loader import ImageLoader
@@ -38,15 +40,23 @@ def describe_latents(
     metrics = latent_statistics.dimension_metrics(table)
     if isinstance(posterior, DiagonalGaussian):
         # At the samples that the information is measured on, so that their noise cancels.
-        rate = model.kl(posterior, samples)
+        rate = _rate(model, posterior, samples)
         metrics |= latent_statistics.information_metrics(
             posterior, samples, rate, settings, standard_prior=standard
         )
     noise = rng_stream(settings.seed, "evaluation/prior", device)
-    prior = None if standard else model.prior(latent_statistics.MMD_POINTS, noise)
+    points = latent_statistics.MMD_POINTS
+    prior = None if standard else model.with_sampled_labels(points, noise).prior(points, noise)
     metrics |= latent_statistics.prior_metrics(samples, prior, settings)
     stddevs = scores.get("stddev", torch.zeros_like(posterior.mean))
     return LatentPosteriors(to_numpy(posterior.mean), to_numpy(stddevs), table), metrics
+
+
+def _rate(model: Model, posterior: DiagonalGaussian, samples: Tensor) -> Tensor:
+    """Return the KL to the prior, which is averaged over labels if it depends on them."""
+    if not model.prior_sees_labels:
+        return model.kl(posterior, samples)
+    return posterior.log_prob(samples) - model.marginal_log_prior(samples)
 
 
 def _posterior(scores: Scores) -> Posterior:
@@ -61,21 +71,28 @@ def label_metrics(
     latents: LatentPosteriors,
     settings: EvaluateSettings,
 ) -> dict[str, float]:
-    """Compute how well the latents predict the labels; empty without two classes."""
+    """Compute how well the latents predict the labels that are known; empty without two classes."""
     if data.train_labels is None or data.test_labels is None:
         return {}
-    labels = data.train_labels[training.rows]
-    if len(np.unique(labels)) < 2:
+    train = _labeled(training.means, data.train_labels[training.rows])
+    test, labels = _labeled(latents.means, data.test_labels), train[1]
+    if len(np.unique(labels)) < 2 or not len(test[1]):
         return {}
-    train, test = (training.means, labels), (latents.means, data.test_labels)
     metrics = {
         "linear_probe_accuracy": probes.linear_probe_accuracy(*train, *test),
         "knn_accuracy": probes.knn_accuracy(*train, *test, settings.neighbours),
     }
-    if len(np.unique(data.test_labels)) > 1:
-        clusters = kmeans_agreement(training.means, *test, len(np.unique(labels)), settings.seed)
+    if len(np.unique(test[1])) > 1:
+        clusters = kmeans_agreement(train[0], *test, len(np.unique(labels)), settings.seed)
         metrics |= {f"kmeans_{name}": value for name, value in vars(clusters).items()}
     return metrics
+
+
+def _labeled(
+    means: NDArray[np.float32], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    known = labels >= 0
+    return means[known], labels[known]
 
 
 def interpolation_metrics(
@@ -98,14 +115,14 @@ def interpolation_metrics(
         return {}, {}
     means = torch.from_numpy(latents.means).to(device)
     first, second = means[order[:pairs]], means[order[pairs : 2 * pairs]]
-    rows = torch.split(order[:pairs, None], SHOWN_PATHS)  # a label for each path
+    rows = torch.split(order[:pairs], SHOWN_PATHS)
     metrics: dict[str, float] = {}
     arrays: Arrays = {}
     for path in PATHS:
         ratios = []
         ends = torch.split(first, SHOWN_PATHS), torch.split(second, SHOWN_PATHS)
         for own, start, end in zip(rows, *ends, strict=True):
-            given = model.given(test.labels_at(own))
+            given = model.given(test.labels_at(own)).with_columns()
             images = decode_means(given, interpolate(start, end, PATH_STEPS, path))
             ratios.append(largest_step_ratio(images))
             shown = (images[:, ::SHOWN_STRIDE] * 255).round().byte()

@@ -195,8 +195,10 @@ def _provenance(
     """Return the classifier's test accuracy, and the SHA-256 of Inception's weights."""
     metrics: GroupMetrics = {}
     if real.predicted is not None and data.test_labels is not None:
-        correct = real.predicted.cpu().numpy() == data.test_labels[rows.numpy()]
-        metrics["classifier_test_accuracy"] = float(correct.mean())
+        labels = data.test_labels[rows.numpy()]
+        correct = real.predicted.cpu().numpy() == labels
+        if (labels >= 0).any():
+            metrics["classifier_test_accuracy"] = float(correct[labels >= 0].mean())
     for space in spaces:
         if isinstance(space, InceptionSpace):
             metrics["inception_weights_sha256"] = space.weights_sha256

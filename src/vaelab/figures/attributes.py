@@ -7,9 +7,7 @@ from matplotlib.figure import Figure
 
 from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import ImageGrid
-from vaelab.figures.style import escape_mathtext
-
-_LONGEST_NAME = 20
+from vaelab.figures.style import shorten_name
 
 
 def class_arithmetic_figure(
@@ -26,8 +24,8 @@ def class_arithmetic_figure(
     return image_grid(
         np.moveaxis(images, 1, 0),
         title,
-        row_labels=["image", "decoded", *(f"as {_shorten(name)}" for name in target)],
-        column_labels=[_shorten(name) for name in source],
+        row_labels=["image", "decoded", *(f"as {shorten_name(name)}" for name in target)],
+        column_labels=[shorten_name(name) for name in source],
         row_breaks=(1, 2),
         column_title="class of the image",
     )
@@ -52,19 +50,13 @@ def attribute_arithmetic_figure(
         np.concatenate([added, removed], axis=1),
         title,
         row_labels=[
-            f"{_shorten(name)}   effect {size:z.1f}".replace("-", "−")
+            f"{shorten_name(name)}   effect {size:z.1f}".replace("-", "−")
             for name, size in zip(names, effect_sizes, strict=True)
         ],
         column_labels=["image", *gains, "image", *losses],
         column_breaks=(1, half, half + 1),
         column_title="multiples of the attribute's direction",
     )
-
-
-def _shorten(name: str) -> str:
-    words = name.replace("_", " ")
-    long = len(words) > _LONGEST_NAME
-    return escape_mathtext(f"{words[: _LONGEST_NAME - 1].rstrip()}…" if long else words)
 
 
 def _signed(step: float) -> str:

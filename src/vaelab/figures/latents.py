@@ -48,14 +48,17 @@ def latent_scatter(
     seed: int = 0,
     standard_prior: bool = True,
 ) -> Figure:
-    """Draw each image's posterior mean, colored by class if there are labels.
+    """Draw each image's posterior mean, colored by class if there are labels; -1 is unknown.
 
     Two dimensions are drawn as they are, more by their first two principal components, one
     as a strip a class. Of more than `limit` images a random sample of that size is drawn.
     """
     rows = np.random.default_rng(seed).permutation(len(means))[:limit]
-    classes = None if labels is None else labels[rows]
     names = _class_names(labels, class_names)
+    if labels is not None and (labels < 0).any():
+        names = [*names, "unknown"]
+        labels = np.where(labels < 0, len(names) - 1, labels)
+    classes = None if labels is None else labels[rows]
     strip = means.shape[1] == 1
     points, (x_name, y_name) = _strips(means, labels, seed) if strip else _plane(means, seed)
     with style():

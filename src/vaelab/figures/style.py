@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 WIDTH = 7.0  # inches
 TITLE_SIZE = 11.0  # points
+LONGEST_NAME = 20  # characters, of a class or an attribute
 
 INK, SLATE, MIST = "#1f2933", "#52606d", "#cbd2d9"
 STONE = "#68747f"  # for data that MIST would draw too faintly on white
@@ -88,6 +89,13 @@ def new_figure(title: str, height: float, width: float = WIDTH) -> Figure:
 def escape_mathtext(name: str) -> str:
     """Escape a label so that matplotlib does not parse it as a formula."""
     return name.replace("$", r"\$")
+
+
+def shorten_name(name: str) -> str:
+    """Return the name of a class or an attribute as a short label, at most 20 characters long."""
+    words = name.replace("_", " ")
+    long = len(words) > LONGEST_NAME
+    return escape_mathtext(f"{words[: LONGEST_NAME - 1].rstrip()}…" if long else words)
 
 
 def dimension_name(index: int) -> str:

@@ -129,4 +129,5 @@ class AttributeEditor:
         """Return, for each mask, its first test image and that image decoded with each shift."""
         rows = torch.stack([self.test_rows[mask][0] for mask in masks])
         images = self.test.gather(rows, self.noise)
-        return torch.cat([images[:, None], edit_each(self.model, images, shifts)], dim=1)
+        given = self.model.given(self.test.labels_at(rows))
+        return torch.cat([images[:, None], edit_each(given, images, shifts)], dim=1)

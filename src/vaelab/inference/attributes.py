@@ -67,7 +67,8 @@ def edit(model: Model, images: Images, direction: Direction, steps: Sequence[flo
 
     A step of 0 reconstructs, 1 adds the attribute, -1 removes it.
     """
-    return decode_means(model, shift(encode_means(model, images), direction, steps))
+    latents = shift(encode_means(model, images), direction, steps)
+    return decode_means(model.with_columns(), latents)
 
 
 def edit_each(
@@ -75,7 +76,7 @@ def edit_each(
 ) -> ImageGrid:
     """Decode each image's posterior mean shifted by each of its own directions."""
     means = encode_means(model, images)
-    return decode_means(model, means[:, None] + directions.to(means))
+    return decode_means(model.with_columns(), means[:, None] + directions.to(means))
 
 
 def effect_size(latents: Latents, present: Bool[Tensor, "count"]) -> float:
@@ -122,8 +123,11 @@ def is_attribute(values: Labels) -> bool:
 
 
 def most_frequent(labels: Labels, count: int) -> list[int]:
-    """Return at most `count` classes of most images, in ascending order; ties by lower label."""
-    counts = torch.bincount(labels)
+    """Return at most `count` classes of most images, in ascending order; ties by lower label.
+
+    Labels of -1, which are unknown, do not count.
+    """
+    counts = torch.bincount(labels[labels >= 0])
     order = counts.sort(descending=True, stable=True).indices[:count]
     return sorted(int(label) for label in order if counts[label])
 

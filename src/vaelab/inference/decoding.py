@@ -78,21 +78,23 @@ def prior_samples(model: Model, count: int, generator: torch.Generator) -> Image
 def counterfactuals(model: Model, images: Images, labels: Sequence[int]) -> ImageGrid:
     """Decode each image's posterior mean under each of some labels: [i, j] is under labels[j].
 
-    The model is given the labels of the images. Latents are in units of each label's prior, so
-    that the same latent is as probable under every label.
+    The model is given the labels of the images. Of a prior that sees labels, the latents are those
+    of the same noise under each label.
     """
-    latents = encode_means(model, images)[:, None].expand(-1, len(labels), -1)
-    return decode_means(model.given(torch.tensor(labels)), latents)
+    columns = torch.tensor(labels)
+    means = encode_means(model, images)[:, None]
+    with torch.no_grad():
+        latents = model.with_columns().transfer(means, columns)
+    return decode_means(model.given(columns), latents)
 
 
 def samples_by_label(
     model: Model, labels: Sequence[int], count: int, generator: torch.Generator
 ) -> ImageGrid:
-    """Decode `count` latents of the prior under each label: [i, j] is latent i under labels[j]."""
-    with torch.no_grad():
-        latents = model.prior(count, generator)
-    columns = latents[:, None].expand(-1, len(labels), -1)
-    return decode_means(model.given(torch.tensor(labels)), columns)
+    """Decode `count` latents sampled from the prior of each label: column j is of labels[j]."""
+    given = model.given(torch.tensor(labels).repeat(count))
+    samples = prior_samples(given, count * len(labels), generator)
+    return samples.reshape(count, len(labels), *samples.shape[1:])
 
 
 def interpolate(

@@ -1,10 +1,7 @@
 """Models of images with labels: the conditional VAE, Sohn et al. 2015, sections 4 and 5.
 
-Encoder, decoder and prior see the label y: q(z|x,y), p(x|z,y), p(z|y). The prior p(z|y) is p(z)
-shifted and scaled by a learned shift and scale of each label. Latents are kept in the units of
-that prior, u = (z - shift) / scale: the encoder returns u, the decoder computes z from it. The KL
-and every bound are the same for u as for z, the prior of u is the one that `model.prior` names, and
-the same u under another label is the counterfactual image.
+Encoder, decoder and prior see the label y: q(z|x,y), p(x|z,y), p(z|y). The prior is another one for
+each label where it is a flow, and p(z|y) = p(z) where it is one of the other priors.
 
 A label that is not known, -1, is one more label. Training hides some labels, so that the model also
 works without them (Ho & Salimans 2022, section 3.2: classifier-free guidance).
@@ -57,24 +54,20 @@ class ConditionalEncoder(ConditionalNetwork):
 
 
 class ConditionalDecoder(ConditionalNetwork):
-    """A decoder of z = shift + scale * u and the one-hot label; shift and scale start at 0 and 1.
+    """A decoder of latents beside the one-hot label.
 
     `label_frequencies` [classes] are those of the training split.
     """
 
     label_frequencies: Tensor
 
-    def __init__(self, network: nn.Module, classes: int, latent_dim: int) -> None:
+    def __init__(self, network: nn.Module, classes: int) -> None:
         super().__init__(network, classes)
-        self.shift = nn.Parameter(torch.zeros(classes + 1, latent_dim))
-        self.log_scale = nn.Parameter(torch.zeros(classes + 1, latent_dim))
         self.register_buffer("label_frequencies", torch.full((classes,), 1 / classes))
 
     def forward(self, latents: Latents, labels: OneHot) -> Float[Tensor, "batch *outputs"]:
-        """Return the outputs for latents u [batch, latent] and their labels."""
-        # z = shift(y) + scale(y) u: a sample of p(z|y) where u is one of the prior
-        scaled = labels @ self.shift + (labels @ self.log_scale).exp() * latents
-        outputs: Tensor = self.network(torch.cat([scaled, labels], dim=1))
+        """Return the outputs for latents [batch, latent] and their labels."""
+        outputs: Tensor = self.network(torch.cat([latents, labels], dim=1))
         return outputs
 
 
@@ -117,6 +110,10 @@ class LabeledModule(nn.Module):
         """Return the model given its labels [batch] at some rows; without labels, itself."""
         return self if self.labels is None else self.given(self.labels[rows])
 
+    def with_columns(self: AnyModel) -> AnyModel:
+        """Return the model for latents [images, columns, latent]; a row has its image's label."""
+        return self if self.labels is None else self.given(self.labels[:, None])
+
     def with_sampled_labels(self: AnyModel, count: int, generator: torch.Generator) -> AnyModel:
         """Return the model given `count` labels, sampled by their frequency in the training split.
 
@@ -124,28 +121,29 @@ class LabeledModule(nn.Module):
         """
         if not self.classes or self.labels is not None:
             return self
-        frequencies = self.networks["decoder"].label_frequencies
-        assert isinstance(frequencies, Tensor)
-        sampled = torch.multinomial(frequencies, count, replacement=True, generator=generator)
-        return self.given(sampled)
+        shares = self.label_frequencies
+        return self.given(torch.multinomial(shares, count, replacement=True, generator=generator))
+
+    @property
+    def label_frequencies(self) -> Float[Tensor, "classes"]:
+        """The frequency of each label in the training split; only of conditional models."""
+        decoder = self.networks["decoder"]
+        assert isinstance(decoder, ConditionalDecoder)
+        return decoder.label_frequencies
 
     @torch.no_grad()
     def set_label_frequencies(self, counts: Int64[Tensor, "classes"] | None) -> None:
         """Set the frequencies of labels from their numbers in the training split."""
-        decoder = self.networks["decoder"] if self.classes else None
-        if isinstance(decoder, ConditionalDecoder) and counts is not None:
-            decoder.label_frequencies.copy_(counts / counts.sum())
+        if self.classes and counts is not None:
+            self.label_frequencies.copy_(counts / counts.sum())
 
-    def one_hot_labels(self, leading: torch.Size, like: Tensor) -> OneHot:
-        """Return the labels of images or latents with these leading dimensions, which it flattens.
-
-        On the device and in the data type of `like`.
-        """
-        unknown = self.classes
+    def one_hot_labels(self, leading: torch.Size) -> Float[Tensor, "*leading label"]:
+        """Return the one-hot labels, [*leading, classes + 1], of images or latents."""
+        device = next(self.networks.parameters()).device
         labels = torch.tensor(UNKNOWN) if self.labels is None else self.labels
-        rows = labels.to(like.device).expand(leading).flatten()
-        rows = torch.where(rows == UNKNOWN, unknown, rows)
-        return (rows[:, None] == torch.arange(unknown + 1, device=like.device)).to(like.dtype)
+        rows = labels.to(device).expand(leading)[..., None]
+        rows = torch.where(rows == UNKNOWN, self.classes, rows)
+        return (rows == torch.arange(self.classes + 1, device=device)).float()
 
 
 def hide_labels(
@@ -184,4 +182,4 @@ def build_decoder(family: Network, latents: int, shape: Shape, classes: int) -> 
     """Build a decoder to images [batch, *shape] that sees a label, unless `classes` is 0."""
     if not classes:
         return family.decoder(latents, shape)
-    return ConditionalDecoder(family.decoder(latents + classes + 1, shape), classes, latents)
+    return ConditionalDecoder(family.decoder(latents + classes + 1, shape), classes)

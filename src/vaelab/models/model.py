@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaelab.config import ModelSettings, Section, own_defaults
+from vaelab.config import ModelSettings, Section
 from vaelab.models.conditional import (
     ConditionalNetwork,
     LabeledModule,
@@ -23,7 +23,7 @@ from vaelab.models.conditional import (
 from vaelab.models.discriminators import discriminator, latent_discriminator
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution, PointMass, Posterior
 from vaelab.models.likelihoods import Likelihood, build_likelihood
-from vaelab.models.networks import Shape, build_network, network_class
+from vaelab.models.networks import Shape, build_network
 from vaelab.models.priors import Prior, build_prior, prior_class
 from vaelab.models.priors.standard_normal import StandardNormal
 from vaelab.runtime.random_streams import rng_stream
@@ -185,11 +185,38 @@ class Model(LabeledModule):
         self, count: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "count latent"]:
         """Sample `count` latents from p(z)."""
-        return self._prior.sample(count, generator, self.given(None).encode)
+        encode, labels = self.given(None).encode, self._prior_labels(torch.Size([count]))
+        return self._prior.sample(count, generator, encode, **labels)
 
     def log_prior(self, latents: Latents) -> Float[Tensor, "*batch"]:
         """Return ln p(z) in nats."""
-        return self._prior.log_prob(latents, self.given(None).encode)
+        encode, labels = self.given(None).encode, self._prior_labels(latents.shape[:-1])
+        return self._prior.log_prob(latents, encode, **labels)
+
+    @property
+    def prior_sees_labels(self) -> bool:
+        """Whether p(z|y) is another density for each label."""
+        return bool(self._prior.classes)
+
+    def marginal_log_prior(self, latents: Latents) -> Float[Tensor, "*batch"]:
+        """Return ln of the mean of p(z|y) over the labels of the training split, in nats."""
+        if not self.prior_sees_labels:
+            return self.log_prior(latents)
+        device = latents.device
+        each = [
+            self.given(torch.tensor(y, device=device)).log_prior(latents)
+            for y in range(self.classes)
+        ]
+        return (torch.stack(each, -1) + self.label_frequencies.log()).logsumexp(-1)
+
+    def transfer(self, latents: Latents, labels: Labels) -> Latents:
+        """Return the latents that are under other labels what these are under the model's.
+
+        They are as probable under p(z|y), and made of the same noise.
+        """
+        leading = (latents[..., 0] + labels.to(latents)).shape
+        source, target = (model.one_hot_labels(leading) for model in (self, self.given(labels)))
+        return self._prior.transfer(latents.expand(*leading, -1), source, target)
 
     def kl(self, posterior: Posterior, latents: Latents) -> Float[Tensor, "*batch"]:
         """Return KL(q(z|x) || p(z)) in nats, in closed form for N(0, I), else a sample estimate.
@@ -202,6 +229,10 @@ class Model(LabeledModule):
             return posterior.kl()
         return posterior.detach().log_prob(latents) - self.log_prior(latents)
 
+    def _prior_labels(self, leading: torch.Size) -> dict[str, Tensor]:
+        """Return the keyword argument `labels` of a prior that sees them."""
+        return {"labels": self.one_hot_labels(leading)} if self._prior.classes else {}
+
     @property
     def _prior(self) -> Prior:
         return cast(Prior, self.networks["prior"])
@@ -211,7 +242,7 @@ class Model(LabeledModule):
         leading = inputs.shape[: inputs.dim() - item_dims]
         network, items = self.networks[name], [inputs.flatten(0, inputs.dim() - item_dims - 1)]
         if isinstance(network, ConditionalNetwork):
-            items.append(self.one_hot_labels(leading, inputs))
+            items.append(self.one_hot_labels(leading).flatten(0, -2))
         with self._autocast(inputs.device.type):
             outputs: Tensor = network(*items)
         return outputs.float().reshape(*leading, *outputs.shape[1:])
@@ -247,7 +278,7 @@ def build_model(
         "decoder": lambda: build_decoder(family, settings.latent_dim, outputs, classes),
         "discriminator": lambda: discriminator(image_shape, settings),
         "latent_discriminator": lambda: latent_discriminator(settings.latent_dim, settings),
-        "prior": lambda: build_prior(settings, image_shape),
+        "prior": lambda: build_prior(settings, image_shape, classes),
     }
     names = dict.fromkeys((*networks, "prior"))
     if unknown := names.keys() - builders.keys():
@@ -258,32 +289,3 @@ def build_model(
     model = Model(chosen, likelihood, settings.latent_dim, image_shape, posterior)
     # Convolutions run faster in this memory format; other layers do not depend on it.
     return model.to(memory_format=torch.channels_last)
-
-
-def component_settings(settings: ModelSettings) -> dict[str, Any]:
-    """Return the chosen network's and prior's own settings, with defaults, by dotted name.
-
-    Without the prior's where `model.prior` is `auto`.
-    """
-    resolved = with_component_settings(settings)
-    return {
-        f"model.{kind}.{name}.{key}": value
-        for kind, sections in (("networks", resolved.networks), ("priors", resolved.priors))
-        for name, own in sections.items()
-        for key, value in own.items()
-    }
-
-
-def with_component_settings(settings: ModelSettings) -> ModelSettings:
-    """Return the settings with all own ones of the chosen network and prior, and of no other."""
-    network, prior = settings.network, settings.prior
-    defaults = own_defaults(network_class(network), ModelSettings)
-    networks = {network: defaults | settings.networks.get(network, {})}
-    defaults = own_defaults(prior_class(prior).settings_class, ModelSettings)
-    priors = {prior: defaults | settings.priors.get(prior, {})}
-    return settings.model_copy(
-        update={
-            "networks": {name: own for name, own in networks.items() if own},
-            "priors": {name: own for name, own in priors.items() if own},
-        }
-    )

@@ -121,8 +121,11 @@ class Objective(Section):
         """Raise UserError for a model that the objective cannot be trained with."""
 
     def resolve_prior(self, settings: ModelSettings) -> ModelSettings:
-        """Replace `prior: auto` by the default. Raises UserError for a prior of another kind."""
-        prior = self.default_prior if settings.prior == AUTO else settings.prior
+        """Replace `prior: auto` by the default. Raises UserError for a prior of another kind.
+
+        The default of a conditional model is the first prior that sees labels.
+        """
+        prior = self._auto_prior(settings) if settings.prior == AUTO else settings.prior
         if prior_class(prior).kind not in self.prior_kinds:
             raise UserError(
                 f"model.prior: {prior} does not work with this objective; "
@@ -136,6 +139,11 @@ class Objective(Section):
         chosen = settings.model_copy(update={"prior": prior})
         self.check(chosen)
         return chosen
+
+    def _auto_prior(self, settings: ModelSettings) -> str:
+        if settings.conditional == "none":
+            return self.default_prior
+        return next((n for n in self.priors() if prior_class(n).conditional), self.default_prior)
 
     def with_dataset_size(self, count: int) -> "Objective":
         """Return the objective for a training split of `count` images."""

@@ -26,7 +26,7 @@ class EvaluationResult:
     `metrics` is by group and name. `objective_settings` names the settings that the model's
     objective uses, such as train.kl_weight. `arrays` has the arrays of the figures, by their names
     in results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
-    posterior means [images, latent], `labels` their classes [images].
+    posterior means [images, latent], `labels` their classes [images], -1 where unknown.
     """
 
     metrics: Mapping[str, Mapping[str, float | int | str]]
@@ -77,9 +77,10 @@ class EvaluationResult:
     @property
     def majority_class_share(self) -> float | None:
         """The accuracy of always predicting the most frequent class of the test images."""
-        if self.labels is None or not len(self.labels):
+        known = np.empty(0) if self.labels is None else self.labels[self.labels >= 0]
+        if not len(known):
             return None
-        return float(np.unique(self.labels, return_counts=True)[1].max() / len(self.labels))
+        return float(np.unique(known, return_counts=True)[1].max() / len(known))
 
     @property
     def information_is_capped(self) -> bool:

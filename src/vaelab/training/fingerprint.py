@@ -10,7 +10,7 @@ import torch
 import vaelab
 from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
-from vaelab.models.model import component_settings, with_component_settings
+from vaelab.models.component_settings import component_settings, with_component_settings
 from vaelab.models.saving import ModelDescription
 from vaelab.objectives import build_objective, objective_settings
 from vaelab.runtime.files import sha256

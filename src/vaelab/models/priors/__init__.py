@@ -19,6 +19,7 @@ from vaelab.models.networks import Shape
 
 Latents = Float[Tensor, "*batch latent"]
 Images = Float[Tensor, "batch channel height width"]
+OneHot = Float[Tensor, "*batch label"]
 Encode = Callable[[Tensor], Posterior]
 
 PriorKind = Literal["standard_normal", "density", "fitted", "codes"]
@@ -45,6 +46,11 @@ class Prior(nn.Module):
     """What figures call it."""
     fitted: ClassVar[bool] = False
     """Whether `fit` is called after training."""
+    conditional: ClassVar[bool] = False
+    """Whether it can be p(z|y): then it is built with a number of `classes`, and its methods get
+    one-hot labels [*batch, classes + 1], whose last number stands for an unknown label."""
+    classes: int = 0
+    """The number of labels that it sees, 0 where p(z|y) = p(z)."""
 
     def __init__(self, settings: Section, latent_dim: int, image_shape: Shape) -> None:
         super().__init__()
@@ -64,6 +70,13 @@ class Prior(nn.Module):
         """Return the codes nearest to an encoder's outputs; only for priors of kind `codes`."""
         raise NotImplementedError
 
+    def transfer(self, latents: Latents, source: OneHot, target: OneHot) -> Latents:
+        """Return the latents that are under target labels what these are under source labels.
+
+        As probable, and made of the same noise; the same latents where p(z|y) = p(z).
+        """
+        return latents
+
     def fit(self, latents: Float[Tensor, "images latent"], seed: int) -> None:
         """Set a fitted prior from one latent of each training image."""
 
@@ -78,9 +91,13 @@ def prior_class(name: str) -> type[Prior]:
     return cls
 
 
-def build_prior(settings: ModelSettings, image_shape: Shape) -> Prior:
-    """Build the prior that `model.prior` names. Raises UserError for its settings."""
+def build_prior(settings: ModelSettings, image_shape: Shape, classes: int = 0) -> Prior:
+    """Build the prior that `model.prior` names. Raises UserError for its settings.
+
+    `classes` counts the labels that a conditional model sees.
+    """
     name = settings.prior
     cls, own = prior_class(name), settings.priors.get(name, {})
     chosen = fill_settings(cls.settings_class, settings, own, f"model.priors.{name}")
-    return cls(chosen, settings.latent_dim, image_shape)
+    labels = {"classes": classes} if classes and cls.conditional else {}
+    return cls(chosen, settings.latent_dim, image_shape, **labels)

@@ -78,7 +78,8 @@ def _distribution(result: EvaluationResult) -> Iterator[ReportFigure]:
 
 def _describe_scatter(result: EvaluationResult, means: NDArray[np.floating]) -> str:
     count = f"{len(means):,} latent means"
-    classes = [] if result.labels is None else np.unique(result.labels).tolist()
+    labels = np.empty(0, np.int64) if result.labels is None else result.labels
+    classes = np.unique(labels[labels >= 0]).tolist()
     if len(classes) < 2:
         widest = int(means.std(0).argmax())
         limits = float(means[:, widest].min()), float(means[:, widest].max())
