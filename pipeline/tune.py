@@ -17,11 +17,11 @@ from pipeline import cli, paths
 from pipeline.study import apply, results
 from pipeline.study.run_info import ended_runs
 from pipeline.study.runs import StudyRuns, parent_run
-from pipeline.study.samplers import total_trials
 from pipeline.study.scorer import TrialScorer
+from pipeline.study.search_space import few_points, total_trials
 from pipeline.study.storage import open_storage, open_study, study_lock
-from pipeline.study.trial_queue import finished_trials
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_states import finished_trials
 from pipeline.study.worker import Worker
 from pipeline.tracking import Run, Store, open_store
 from vaelab.config import Settings, UserError, load_settings
@@ -122,6 +122,8 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         f"workers: {arguments.workers}, on {describe(launch.device)}",
         flush=True,
     )
+    if few := few_points(settings.tune):
+        print(f"{few}; the study ends when all are tried", flush=True)
     try:
         launch.coordinate(arguments, deadline)
     except (KeyboardInterrupt, SystemExit):
@@ -130,6 +132,8 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         raise
     with study_lock():
         results.write_results(launch.study, launch.runner, launch.parent)
+    if few and len(finished_trials(launch.study)) >= total:
+        print(f"the study has ended: {few}")
     if limit and time.time() > deadline:
         print(f"tune.time_limit_minutes: {limit:g} reached; run the same command to resume")
 

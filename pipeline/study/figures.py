@@ -13,10 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.study.finalists import LATENT, METRICS, direction_sign, value_of
 from pipeline.study.pareto import on_front
 from pipeline.study.run_info import settings_of_trial
-from pipeline.study.samplers import decode_params
+from pipeline.study.search_space import decode_params
 from pipeline.study.summary import StudySummary
-from pipeline.study.trial_queue import finished_trials
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_states import finished_trials
 from vaelab.config.tune import Choices
 from vaelab.figures import pareto_front
 from vaelab.figures import study as figures

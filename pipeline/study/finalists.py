@@ -15,7 +15,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.storage import study_directions, study_lock
-from pipeline.study.trial_queue import counts_toward_total, finished_trials
+from pipeline.study.trial_states import counts_toward_total, finished_trials
 from vaelab.config import TuneSettings
 from vaelab.estimators.statistics import mean_and_standard_error
 

@@ -11,8 +11,9 @@ from pipeline.study.figures import WEIGHT, parameter_importances
 from pipeline.study.finalists import METRICS, Finalist, value_of
 from pipeline.study.pareto import hypervolume
 from pipeline.study.scorer import ON_TEST
+from pipeline.study.search_space import few_points
 from pipeline.study.summary import StudySummary, epochs_spent
-from pipeline.study.trial_queue import finished_trials
+from pipeline.study.trial_states import finished_trials
 from vaelab.config.tune import Choices
 
 CAPTIONS = {
@@ -178,6 +179,8 @@ def _trials(summary: StudySummary) -> Iterator[str]:
         f"They were trained for {spent} epochs, of {unpruned} without pruning, in "
         f"{seconds / 60:.1f} minutes in total."
     )
+    if few := few_points(summary.settings.tune):
+        yield f"{few[0].upper()}{few[1:]}."
     if len(summary.study.directions) > 1:
         yield _front(summary)
     shares = parameter_importances(summary)

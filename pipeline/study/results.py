@@ -13,8 +13,8 @@ from pipeline.study.figures import study_figures
 from pipeline.study.finalists import METRICS, Finalist
 from pipeline.study.scorer import ON_TEST
 from pipeline.study.summary import StudySummary, summarize, trial_rows
-from pipeline.study.trial_queue import finished_trials
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_states import finished_trials
 from pipeline.tracking import STORE_ERRORS, Run, shorten
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import nested, write_csv

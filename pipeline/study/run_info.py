@@ -8,7 +8,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from pipeline.study.finalists import load_finalists, trial_and_seed
-from pipeline.study.samplers import decode_params
+from pipeline.study.search_space import decode_params
 from pipeline.study.trial_settings import trial_settings
 from vaelab.config import Settings, UserError
 from vaelab.training.fingerprint import training_settings

@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.finalists import METRICS
 from pipeline.study.run_info import RunInfo
-from pipeline.study.storage import FAILURE, study_lock
-from pipeline.study.trial_queue import is_finished
+from pipeline.study.storage import study_lock
+from pipeline.study.trial_states import FAILURE, is_finished
 from pipeline.tracking import BACKFILLED_TAG, Run, Store
 from pipeline.tracking.async_logging import AsyncWriter
 from pipeline.tracking.sync import git_state

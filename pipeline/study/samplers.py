@@ -1,51 +1,70 @@
-"""Optuna's samplers and pruners by name, and the search space that they sample from."""
+"""Optuna's samplers and pruners by name."""
 
 import hashlib
-import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from optuna import Study, samplers
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial
 
+from pipeline.study.search_space import all_points, distributions, grid, point_key, tried
 from vaelab.config import TrainSettings, TuneSettings
-from vaelab.config.tune import Choices, FloatRange, IntRange
+
+# So often a point is sampled before one is chosen at random.
+ATTEMPTS = 8
 
 
-class PerTrialSeedSampler(BaseSampler):
-    """A sampler that is built anew for each trial, with a seed derived from the trial's number.
+class NewPointSampler(BaseSampler):
+    """Sample the points of a search space with a sampler that is built anew for each trial.
 
-    The storage assigns each number once. So no two workers and no resumed study sample the same
-    values, and a study with a single worker can be repeated exactly.
+    Its seed is derived from the trial's number, which the storage assigns once: no two workers and
+    no resumed study sample the same values, and a study with a single worker can be repeated
+    exactly. A point that has been tried is sampled again, with other seeds; of a space with few
+    points left, one of these is chosen at random.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
-        self.make, self.seed = make, seed
-        self.inner = make(seed)
-        self.number: int | None = None
+    def __init__(self, make: Callable[[int], BaseSampler], tune: TuneSettings) -> None:
+        self.make, self.tune = make, tune
+        self.space = distributions(tune)
+        self.inner = make(tune.seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Build the trial's sampler."""
-        self._reseed(trial).before_trial(study, trial)
+        self._reseed(study, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return the search space of the trial's sampler."""
-        return self.inner.infer_relative_search_space(study, trial)
+        """Return the whole search space: a point is sampled at once, to compare it with others."""
+        return self.space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample with the trial's sampler."""
-        return self.inner.sample_relative(study, trial, search_space)
+        """Sample a point that has not been tried; {} for a queued trial, which has its point."""
+        if "fixed_params" in trial.system_attrs:
+            return {}
+        # Not study.get_trials: that of Hyperband has only the trials of one bracket.
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        known = tried(trials, self.tune)
+        point = self._sample(study, trial)
+        for attempt in range(1, ATTEMPTS):
+            if point_key(point, self.tune) not in known:
+                return point
+            self._reseed(study, trial, attempt)
+            point = self._sample(study, trial)
+        left = [p for p in all_points(self.tune) if point_key(p, self.tune) not in known]
+        if not left:
+            return point
+        choice = np.random.default_rng([self.tune.seed, trial.number]).integers(len(left))
+        return left[int(choice)]
 
     def sample_independent(
         self,
@@ -54,15 +73,25 @@ class PerTrialSeedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Sample with the trial's sampler, built again if another trial has begun since."""
-        inner = self.inner if self.number == trial.number else self._reseed(trial)
-        return inner.sample_independent(study, trial, param_name, param_distribution)
+        """Sample a parameter that is not in the search space."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
-    def _reseed(self, trial: FrozenTrial) -> BaseSampler:
-        digest = hashlib.sha256(f"{self.seed}/{trial.number}".encode()).digest()
+    def _sample(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        relative = self.inner.infer_relative_search_space(study, trial)
+        point = self.inner.sample_relative(study, trial, relative)
+        trial = study._storage.get_trial(trial._trial_id)  # with what the sampler has stored in it
+        for name, distribution in self.space.items():
+            if isinstance(distribution, CategoricalDistribution) and distribution.single():
+                point[name] = distribution.choices[0]
+            elif name not in point:
+                point[name] = self.inner.sample_independent(study, trial, name, distribution)
+        return point
+
+    def _reseed(self, study: Study, trial: FrozenTrial, attempt: int = 0) -> None:
+        again = f"/{attempt}" if attempt else ""
+        digest = hashlib.sha256(f"{self.tune.seed}/{trial.number}{again}".encode()).digest()
         self.inner = self.make(int.from_bytes(digest[:4], "big"))
-        self.number = trial.number
-        return self.inner
+        self.inner.before_trial(study, trial)
 
 
 def build_sampler(tune: TuneSettings) -> BaseSampler:
@@ -77,7 +106,7 @@ def build_sampler(tune: TuneSettings) -> BaseSampler:
         # All workers need the same list of points; the storage has which of them are taken.
         "grid": lambda seed: samplers.GridSampler(grid(tune), seed=0),
     }
-    return PerTrialSeedSampler(makers[tune.sampler], tune.seed)
+    return NewPointSampler(makers[tune.sampler], tune)
 
 
 def build_pruner(tune: TuneSettings, train: TrainSettings, warmup: int = 0) -> BasePruner:
@@ -95,48 +124,6 @@ def build_pruner(tune: TuneSettings, train: TrainSettings, warmup: int = 0) -> B
     return MedianPruner(n_startup_trials=min(5, tune.startup_trials), n_warmup_steps=first)
 
 
-def total_trials(tune: TuneSettings) -> int:
-    """Return the study's number of trials: `tune.trials`, or a grid's points if they are fewer."""
-    if tune.sampler != "grid":
-        return tune.trials
-    return min(tune.trials, math.prod(len(values) for values in grid(tune).values()))
-
-
-def suggest(trial: Trial, tune: TuneSettings) -> dict[str, Any]:
-    """Sample a trial's settings; return them by dotted name."""
-    for name, entry in tune.search_space.items():
-        _suggest(trial, name, entry)
-    return decode_params(trial.params, tune)
-
-
-def decode_params(params: Mapping[str, Any], tune: TuneSettings) -> dict[str, Any]:
-    """Return the settings that a trial's parameters stand for, by dotted name."""
-    space = tune.search_space
-    return {name: _decoded(value, space.get(name)) for name, value in params.items()}
-
-
-def grid(tune: TuneSettings) -> dict[str, list[Any]]:
-    """Return the values of each setting in a grid of at most `tune.trials` points.
-
-    Every range has the same number of them, at least 2.
-    """
-    space = tune.search_space
-    counts = [len(entry.choices) for entry in space.values() if isinstance(entry, Choices)]
-    ranges = len(space) - len(counts)
-    each = (tune.trials / math.prod(counts)) ** (1 / ranges) if ranges else 0
-    points = max(2, math.floor(each + 1e-9))
-    return {name: _points(entry, points) for name, entry in space.items()}
-
-
-def _suggest(trial: Trial, name: str, entry: IntRange | FloatRange | Choices) -> None:
-    if isinstance(entry, IntRange):
-        trial.suggest_int(name, entry.low, entry.high, log=entry.log)
-    elif isinstance(entry, FloatRange):
-        trial.suggest_float(name, entry.low, entry.high, log=entry.log)
-    else:
-        trial.suggest_categorical(name, [_encoded(choice) for choice in entry.choices])
-
-
 def _quasi_random(sequence: int, seed: int) -> BaseSampler:
     """Build a sampler of the sequence that all workers share; the storage has its position."""
     with warnings.catch_warnings():
@@ -147,30 +134,6 @@ def _quasi_random(sequence: int, seed: int) -> BaseSampler:
             independent_sampler=samplers.RandomSampler(seed=seed),
             warn_independent_sampling=False,
         )
-
-
-def _encoded(choice: object) -> Any:
-    """Return a list as JSON text, as Optuna stores only scalars."""
-    return json.dumps(choice) if isinstance(choice, tuple) else choice
-
-
-def _decoded(value: object, entry: object) -> Any:
-    if isinstance(entry, Choices):
-        return next((c for c in entry.choices if _encoded(c) == value), value)
-    if isinstance(entry, FloatRange):
-        # The trial is trained with this readable value of four digits.
-        return min(max(float(f"{value:.4g}"), entry.low), entry.high)
-    return value
-
-
-def _points(entry: IntRange | FloatRange | Choices, count: int) -> list[Any]:
-    if isinstance(entry, Choices):
-        return [_encoded(choice) for choice in entry.choices]
-    space = np.geomspace if entry.log else np.linspace
-    values = space(entry.low, entry.high, count).clip(entry.low, entry.high).tolist()
-    if isinstance(entry, IntRange):
-        return sorted({round(value) for value in values})
-    return [float(value) for value in values]
 
 
 def _population(tune: TuneSettings) -> int:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from pipeline.paths import workspace_root
 from pipeline.study.samplers import build_pruner, build_sampler
 from pipeline.study.trial_settings import longest_warmup
+from pipeline.study.trial_states import FAILURE
 from vaelab.config import Settings, TuneSettings, UserError
 from vaelab.data.dataset import DatasetInfo
 from vaelab.metrics import lookup
@@ -26,8 +27,8 @@ from vaelab.objectives import objective_settings
 
 Direction = Literal["minimize", "maximize"]
 
-# User attributes: a study's hash of what it tunes; the reason why a trial's settings failed.
-FINGERPRINT, FAILURE = "fingerprint", "failure"
+# A study's user attribute: the hash of what it tunes.
+FINGERPRINT = "fingerprint"
 # A worker that missed this many heartbeats is taken to be dead.
 MISSED_HEARTBEATS = 6
 SQLITE_TIMEOUT = 60

@@ -18,10 +18,11 @@ from pipeline.study.finalists import (
     value_of,
 )
 from pipeline.study.run_info import settings_of_trial
-from pipeline.study.samplers import decode_params, total_trials
-from pipeline.study.storage import FAILURE, study_lock
-from pipeline.study.trial_queue import finished_trials, is_finished, retry_history
+from pipeline.study.search_space import decode_params, total_trials
+from pipeline.study.storage import study_lock
+from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_states import FAILURE, finished_trials, is_finished
 from vaelab.config import Settings, TuneSettings
 
 # The study's user attribute with metrics on the test split, by the winner's number.

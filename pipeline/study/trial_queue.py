@@ -18,8 +18,15 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline.study.heartbeat import HeartbeatThread
-from pipeline.study.storage import FAILURE, requeue, study_lock
-from vaelab.config import UserError
+from pipeline.study.search_space import distributions, trial_key, tried
+from pipeline.study.storage import requeue, study_lock
+from pipeline.study.trial_states import (
+    FAILURE,
+    counts_toward_total,
+    finished_trials,
+    is_finished,
+)
+from vaelab.config import TuneSettings, UserError
 
 # User attributes of a trial.
 SURPLUS, STARTED = "surplus", "started"
@@ -42,17 +49,6 @@ RunBatch = Callable[[Sequence[Trial]], Iterable[tuple[Trial, TrialResult]]]
 OnEnd = Callable[[FrozenTrial], None]
 
 
-def is_finished(trial: FrozenTrial) -> bool:
-    """Return whether a trial is complete, pruned, or failed because of its settings."""
-    done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return done or (trial.state == TrialState.FAIL and FAILURE in trial.user_attrs)
-
-
-def finished_trials(study: Study) -> list[FrozenTrial]:
-    """Return a study's finished trials, by number."""
-    return [trial for trial in study.get_trials(deepcopy=False) if is_finished(trial)]
-
-
 class TrialQueue:
     """Runs a study's trials in this process, beside any number of others."""
 
@@ -63,14 +59,18 @@ class TrialQueue:
         stale_seconds: float,
         deadline: float | None = None,
         batch_size: int = 1,
+        tune: TuneSettings | None = None,
     ) -> None:
         """Run a study of `total` trials, up to `batch_size` at once.
+
+        If the trials are points of `tune.search_space`, each point is tried once.
 
         No trial is started after time.monotonic() passes `deadline`. A worker is taken to be dead
         if its trial has had no heartbeat for `stale_seconds`.
         """
         self.study, self.total, self.batch_size = study, total, batch_size
         self.stale_seconds, self.deadline = stale_seconds, deadline
+        self.tune, self.space = tune, distributions(tune) if tune else None
         self.lock = study_lock()
         self.first_seen: dict[int, float] = {}
 
@@ -117,7 +117,8 @@ class TrialQueue:
             with warnings.catch_warnings():
                 # Optuna warns that study.ask() records no heartbeats: HeartbeatThread does.
                 warnings.filterwarnings("ignore", "Heartbeat of storage")
-                trial = self.study.ask()
+                # All is sampled here, under the lock: the next trial is another point.
+                trial = self.study.ask(self.space)
             running[trial.number] = trial
 
     def _room(self) -> int:
@@ -140,11 +141,13 @@ class TrialQueue:
     ) -> bool:
         """Mark a trial as started, unless it exceeds the total; return whether it is started.
 
-        The lock prevents a surplus on one machine; of two machines, the one with the later trial
-        drops it.
+        The lock prevents a surplus, and a point that another trial has, on one machine; of two
+        machines, the one with the later trial drops it.
         """
         try:
-            if sum(map(counts_toward_total, known[: trial.number])) >= self.total:
+            before = known[: trial.number]
+            surplus = sum(map(counts_toward_total, before)) >= self.total
+            if surplus or self._is_repeat(known[trial.number], before):
                 trial.set_user_attr(SURPLUS, True)
                 raise SurplusTrialError
             trial.set_user_attr(STARTED, trial.number)
@@ -152,6 +155,12 @@ class TrialQueue:
             self._end(trial, error, running)
             return False
         return True
+
+    def _is_repeat(self, trial: FrozenTrial, before: Sequence[FrozenTrial]) -> bool:
+        """Return whether an earlier trial has the same settings."""
+        if self.tune is None:
+            return False
+        return trial_key(trial, self.tune) in tried(before, self.tune)
 
     def _end(self, trial: Trial, result: TrialResult, running: dict[int, Trial]) -> None:
         """Store a trial's result; raise an error that is not the trial's own."""
@@ -217,11 +226,6 @@ def fail_stale(study: Study) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(study)
-
-
-def counts_toward_total(trial: FrozenTrial) -> bool:
-    """Return whether a trial is one of the total: finished, running or queued."""
-    return not trial.state.is_finished() or is_finished(trial)
 
 
 def _tell(study: Study, trial: Trial, result: TrialResult) -> None:

@@ -22,11 +22,12 @@ from pipeline.study.run_info import (
     settings_of_trial,
 )
 from pipeline.study.runs import StudyRuns, TrialRun
-from pipeline.study.samplers import decode_params, suggest, total_trials
-from pipeline.study.storage import FAILURE, MISSED_HEARTBEATS
-from pipeline.study.trial_queue import TrialQueue, TrialResult, finished_trials, is_finished
+from pipeline.study.search_space import decode_params, suggest, total_trials
+from pipeline.study.storage import MISSED_HEARTBEATS
+from pipeline.study.trial_queue import TrialQueue, TrialResult
 from pipeline.study.trial_runner import Trained, TrialRunner
 from pipeline.study.trial_settings import trial_settings
+from pipeline.study.trial_states import FAILURE, finished_trials, is_finished
 from vaelab.config import Settings
 from vaelab.training.progress import EpochReport, NonFiniteLossError
 from vaelab.training.trainer import Trainer
@@ -54,7 +55,7 @@ class Worker:
             batch_size=tune.trials_together,
         )
         total = total_trials(tune)
-        new_queue(self.study, total).run(self._run_search, self._end_trial)
+        new_queue(self.study, total, tune=tune).run(self._run_search, self._end_trial)
         if len(finished_trials(self.study)) < total:
             return
         finalists, trainings = open_finalists(self.study, tune)

@@ -216,8 +216,8 @@ WEIGHT = {"type": "float", "low": 0.01, "high": 10.0, "log": True}
         ({"search_space": {"train.kl_weight": 3}}, r"search_space.train.kl_weight: needs type:.*3"),
         ({"search_space": {"train.kl_weight": {"low": 1, "high": 2}}}, "needs type: int or float"),
         pytest.param(
-            {"search_space": {"train.kl_weight": {**WEIGHT, "step": 2}}},
-            "unknown setting tune.search_space.train.kl_weight.step",
+            {"search_space": {"train.kl_weight": {**WEIGHT, "steps": 2}}},
+            "unknown setting tune.search_space.train.kl_weight.steps; did you mean .*step",
         ),
         (
             {"search_space": {"train.kl_weight": {**WEIGHT, "high": 0.01}}},

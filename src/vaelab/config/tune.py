@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -20,16 +21,38 @@ def _check_bounds(entry: AnyRange) -> AnyRange:
         raise ValueError(f"low must be below high (they are {entry.low} and {entry.high})")
     if entry.log and entry.low <= 0:
         raise ValueError(f"log needs a low above 0 (it is {entry.low})")
+    if entry.step is not None:
+        _check_step(entry.low, entry.high, entry.step, log=entry.log)
     return entry
 
 
+def _check_step(low: float, high: float, step: float, *, log: bool) -> None:
+    """Refuse a step with log, and one whose multiples do not lead from low to high."""
+    if log:
+        raise ValueError("step and log exclude each other: steps are equal in size; remove one")
+    exact = [Decimal(str(number)) for number in (low, high, step)]
+    count = math.floor((exact[1] - exact[0]) / exact[2])
+    below, above = (exact[0] + number * exact[2] for number in (count, count + 1))
+    if below != exact[1]:
+        fitting = f"{below} or {above}" if count else f"{above}"
+        raise ValueError(
+            f"high must be low plus a whole number of steps: {fitting} (it is {high}, low is "
+            f"{low} and step is {step})"
+        )
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class IntRange(Section):
-    """Integers from `low` to `high`, both included."""
+    """Integers from `low` to `high`, both included, all or in steps."""
 
     type: Literal["int"]
     low: int
     high: int
     log: bool = False
+    step: int | None = Field(default=None, ge=1, exclude_if=_is_none)
 
     @model_validator(mode="after")
     def _check(self) -> "IntRange":
@@ -37,16 +60,18 @@ class IntRange(Section):
 
     def examples(self) -> tuple[int, ...]:
         """Return values that the setting has to allow: all, if there are at most 101."""
-        return (*range(self.low, min(self.high, self.low + 100)), self.high)
+        step = self.step or 1
+        return (*range(self.low, min(self.high, self.low + 100 * step), step), self.high)
 
 
 class FloatRange(Section):
-    """Real numbers from `low` to `high`, both included."""
+    """Real numbers from `low` to `high`, both included, all or in steps."""
 
     type: Literal["float"]
     low: float
     high: float
     log: bool = False
+    step: float | None = Field(default=None, gt=0, exclude_if=_is_none)
 
     @model_validator(mode="after")
     def _check(self) -> "FloatRange":
@@ -66,7 +91,8 @@ class Choices(Section):
     @field_validator("choices")
     @classmethod
     def _differ(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len({repr(choice) for choice in choices}) < len(choices):
+        # 1 and 1.0 are the same value of a setting, True is not.
+        if len({(choice, repr(choice) in ("True", "False")) for choice in choices}) < len(choices):
             raise ValueError("each choice must be listed once")
         return choices
 

@@ -24,8 +24,8 @@ from pipeline.study.finalists import (
     trial_and_seed,
     value_of,
 )
-from pipeline.study.storage import FAILURE
-from pipeline.study.trial_queue import TrialQueue, finished_trials
+from pipeline.study.trial_queue import TrialQueue
+from pipeline.study.trial_states import FAILURE, finished_trials
 from tests.pipeline.study.conftest import Join, sequentially
 from vaelab.config import TuneSettings
 from vaelab.training.progress import NonFiniteLossError

@@ -29,12 +29,12 @@ from pipeline import paths, tune
 from pipeline.study.apply import apply_winner, read_winner
 from pipeline.study.figures import study_figures
 from pipeline.study.finalists import METRICS, Finalist, trial_and_seed
-from pipeline.study.samplers import decode_params
 from pipeline.study.scorer import TrialScore, TrialScorer
-from pipeline.study.storage import FAILURE
+from pipeline.study.search_space import decode_params
 from pipeline.study.summary import TEST_METRICS, StudySummary
 from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_states import FAILURE
 from pipeline.study.yaml_edit import round_trip_yaml
 from tests import ROOT
 from tests.pipeline.conftest import change_directory, copy_stores

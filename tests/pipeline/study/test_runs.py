@@ -17,7 +17,7 @@ from pipeline.study import runs as runs_module
 from pipeline.study.finalists import FINALIST_PARAMS, METRICS, finalists_name
 from pipeline.study.run_info import describe_trial, ended_runs
 from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run
-from pipeline.study.storage import FAILURE
+from pipeline.study.trial_states import FAILURE
 from pipeline.tracking import BACKFILLED_TAG, Store, open_store
 from pipeline.tracking import Run as TrackedRun
 from tests import ROOT

@@ -13,14 +13,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import InMemoryStorage
 from optuna.trial import FixedTrial, Trial, TrialState
 
-from pipeline.study.samplers import (
-    build_pruner,
-    build_sampler,
-    decode_params,
-    grid,
-    suggest,
-    total_trials,
-)
+from pipeline.study.samplers import build_pruner, build_sampler
+from pipeline.study.search_space import decode_params, grid, suggest, total_trials
 from pipeline.study.storage import study_directions
 from vaelab.config import TrainSettings, TuneSettings
 from vaelab.config.tune import Choices
@@ -270,11 +264,6 @@ def test_a_grid_has_no_more_points_than_trials(trials: int) -> None:
         least = math.prod(len(e.choices) if isinstance(e, Choices) else 2 for e in entries)
         assert size <= max(trials, least)
         assert total_trials(tune) == min(trials, size) <= trials
-
-
-def test_only_a_grid_has_an_end_of_its_own() -> None:
-    for sampler in SAMPLERS[:-1]:
-        assert total_trials(tuned({"model.hidden": HIDDEN}, sampler=sampler, trials=40)) == 40
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])

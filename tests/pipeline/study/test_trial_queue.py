@@ -20,18 +20,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import text
 
 from pipeline.study import trial_queue
-from pipeline.study.samplers import build_sampler, grid, suggest, total_trials
-from pipeline.study.storage import FAILURE, requeue
-from pipeline.study.trial_queue import (
-    STARTED,
-    SURPLUS,
-    TrialQueue,
-    TrialResult,
-    counts_toward_total,
-    finished_trials,
-    is_finished,
-    retry_history,
-)
+from pipeline.study.samplers import build_sampler
+from pipeline.study.search_space import grid, suggest, total_trials
+from pipeline.study.storage import requeue
+from pipeline.study.trial_queue import STARTED, SURPLUS, TrialQueue, TrialResult, retry_history
+from pipeline.study.trial_states import FAILURE, counts_toward_total, finished_trials, is_finished
 from tests.pipeline.study.conftest import Join, sequentially
 from vaelab.config import TuneSettings, UserError
 from vaelab.training.progress import NonFiniteLossError

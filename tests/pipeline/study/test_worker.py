@@ -12,8 +12,7 @@ from optuna.trial import TrialState
 
 from pipeline import paths
 from pipeline.study.finalists import METRICS, finalists_name
-from pipeline.study.storage import FAILURE
-from pipeline.study.trial_queue import finished_trials
+from pipeline.study.trial_states import FAILURE, finished_trials
 from pipeline.tune import Launch
 from tests.pipeline.conftest import change_directory, copy_stores
 from tests.pipeline.study.conftest import prepare
