@@ -231,7 +231,9 @@ def _labels(
     decoded = decoding.reconstructions(given, images)
     grid = decoding.counterfactuals(given, images, labels)
     grid = torch.cat([images[:, None], decoded[:, None], grid], dim=1)
-    yield "counterfactuals", counterfactuals_figure(_array(grid), columns)
+    own = [] if given.labels is None else given.labels.tolist()
+    named = [names[label] if label >= 0 else "unknown" for label in own]
+    yield "counterfactuals", counterfactuals_figure(_array(grid), columns, named)
 
 
 def _training() -> NamedFigures:

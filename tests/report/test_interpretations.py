@@ -10,6 +10,7 @@ from vaelab.config import ModelSettings
 from vaelab.metrics import METRICS, SPECS, Thresholds
 from vaelab.report import EvaluationResult
 from vaelab.report.interpretations import INTERPRETATIONS, MetricContext, interpret
+from vaelab.report.model_summary import model_summary
 from vaelab.report.rows import Row, rows, summary, with_error
 from vaelab.report.sections import SECTIONS, SUMMARY
 
@@ -540,3 +541,19 @@ def test_the_summary_has_each_metric_in_one_feature_space():
     numbers = {f"samples.{space}_frechet_distance": 1.0 for space in ("pixels", "pca")}
     found = summary(made_up(numbers, {"test.nll_nats": 1.0}))
     assert [each.name for each in found] == ["test.nll_nats", "samples.pca_frechet_distance"]
+
+
+def test_bounds_of_a_model_that_sees_labels_are_given_the_label():
+    model = ModelSettings(prior="flow", conditional="labels")
+    seeing = description(class_names=tuple("0123456789"), model=model)
+    conditional, bound = made_up(description=seeing), {"test__neg_elbo_nats": 92.0}
+    found = row("test.nll_nats", 90.0, conditional, **bound).interpretation.text
+    assert found == "2 nats below the negative ELBO. Of p(x|y), given the image's label y."
+    assert "p(x|y)" not in row("test.nll_nats", 90.0, **bound).interpretation.text
+    classes = row("latent.knn_accuracy", 0.12, conditional).interpretation
+    assert classes.rating == "none"
+    assert classes.text.endswith("The model sees the label, so a latent need not contain it.")
+    assert row("latent.knn_accuracy", 0.12).interpretation.rating == "poor"
+    facts = dict(model_summary(conditional))
+    assert facts["Labels"] == "seen by encoder, prior and decoder: likelihoods are of p(x|y)"
+    assert "Labels" not in dict(model_summary(made_up()))

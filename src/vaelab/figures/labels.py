@@ -20,12 +20,17 @@ def label_samples_figure(
 def counterfactuals_figure(
     images: ImageGrid,
     labels: Sequence[str],
-    title: str = "Test images under other labels: the same latent, decoded with each label",
+    own: Sequence[str] = (),
+    title: str = "Test images decoded under other labels, from the same latent",
 ) -> Figure:
-    """Draw a test image a row: [i, 0] the image, [i, 1] decoded, [i, 2 + j] under labels[j]."""
+    """Draw a test image a row: [i, 0] the image, [i, 1] decoded, [i, 2 + j] under labels[j].
+
+    `own` names the labels of the images.
+    """
     return image_grid(
         images,
         title,
+        row_labels=[shorten_name(name) for name in own],
         column_labels=["image", "decoded", *(shorten_name(name) for name in labels)],
         column_breaks=(1, 2),
         column_title="label",

@@ -46,7 +46,8 @@ METRICS = (
         section="bound",
         computed_by="vaelab.estimators.ais.forward_log_weights",
         what="−ln p(x) of test images by annealed importance sampling, which moves latents in "
-        "small steps from an initial distribution to the true posterior.",
+        "small steps from an initial distribution to the true posterior; −ln p(x|y), given their "
+        "labels y, of a model that sees labels.",
         good="Lower. It needs no encoder, so it applies to GANs too.",
         caveat="An upper bound in expectation, measured on few images, as is its standard error. "
         "Do not compare it with results on a different number of images.",

@@ -15,7 +15,7 @@ METRICS = (
         section="likelihood",
         computed_by="vaelab.estimators.importance.importance_weighted_log_likelihood",
         what="−ln p(x) of a test image, estimated from K importance-weighted samples of its "
-        "posterior.",
+        "posterior; −ln p(x|y), given its label y, of a model that sees labels.",
         good="Lower. Between models of the same data with the same kind of likelihood, a "
         "difference of several standard errors is meaningful.",
         caveat="An upper bound in expectation: too high for small K and for posteriors that fit "
@@ -44,7 +44,8 @@ METRICS = (
         direction="lower",
         section="likelihood",
         computed_by="vaelab.evaluation.bounds.bound_metrics",
-        what="Generation loss plus KL loss at weight 1: an upper bound on −ln p(x).",
+        what="Generation loss plus KL loss at weight 1: an upper bound on −ln p(x), or on "
+        "−ln p(x|y) of a model that sees the label y.",
         good="Lower, and close to the negative log-likelihood.",
         caveat="It exceeds −ln p(x) by the KL divergence of the encoder's posterior from the true "
         "posterior.",

@@ -70,6 +70,11 @@ class EvaluationResult:
         return "discriminator" in self.description.networks
 
     @property
+    def sees_labels(self) -> bool:
+        """Whether the model is conditional, so that its bounds are of p(x|y), given the label y."""
+        return bool(self.description.class_names)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, empty if images have no labels."""
         return self.info.class_names or ()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vaelab.config import ModelSettings
 from vaelab.models.networks import build_network
+from vaelab.models.priors import prior_class
 from vaelab.report.evaluation_result import EvaluationResult
 
 
@@ -17,6 +18,9 @@ def model_summary(result: EvaluationResult) -> Iterator[tuple[str, str]]:
     yield "Images", f"{info.counts['train']:,} for training, {info.counts['test']:,} for testing"
     yield "Objective", description.objective
     yield "Prior", model.prior.replace("_", " ")
+    if result.sees_labels:
+        prior = ", prior" if prior_class(model.prior).conditional else ""
+        yield "Labels", f"seen by encoder{prior} and decoder: likelihoods are of p(x|y)"
     yield "Network", model.network + _widths(model)
     if not result.has_discriminator:
         yield "Likelihood", model.likelihood.replace("_", " ")

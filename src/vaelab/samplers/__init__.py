@@ -47,7 +47,7 @@ class Posteriors:
     """q(z|x) of the training images: means and standard deviations [images, latent].
 
     The standard deviations of an encoder without noise are 0. `labels` are the images' classes,
-    from 0 to `classes` - 1; without labels `classes` is 0.
+    from 0 to `classes` - 1, or -1 where unknown; without labels `classes` is 0.
     """
 
     means: Float[Tensor, "images latent"]
@@ -123,7 +123,8 @@ class Sampler(nn.Module):
     def set_label_frequencies(self, posteriors: Posteriors) -> None:
         """Set the frequencies of labels; a class without images is never sampled."""
         if posteriors.labels is not None and self.classes:
-            counts = torch.bincount(posteriors.labels, minlength=self.classes).double()
+            known = posteriors.labels[posteriors.labels >= 0]
+            counts = torch.bincount(known, minlength=self.classes).double()
             self.label_log_frequencies.copy_((counts / counts.sum()).log())
 
 

@@ -234,7 +234,7 @@ class FlowMatching(Sampler):
 
         A dimension that is nearly equal for all images is not scaled up to 1.
         """
-        means, stddevs = posteriors.means, posteriors.stddevs
+        means, stddevs, labels = posteriors.means, posteriors.stddevs, posteriors.labels
         scale = (means.var(0, correction=0) + stddevs.square().mean(0)).sqrt()
         self.mean.copy_(means.mean(0))
         self.scale.copy_(scale.clamp_min(1e-6 * scale.max().item() + 1e-12))
@@ -242,7 +242,7 @@ class FlowMatching(Sampler):
         return StandardizedPosteriors(
             (means - self.mean) / self.scale,
             (stddevs / self.scale).clamp_min(MIN_RELATIVE_STDDEV),
-            none if posteriors.labels is None else posteriors.labels,
+            none if labels is None else torch.where(labels < 0, none, labels),
             self.classes,
         )
 

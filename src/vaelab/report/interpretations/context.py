@@ -48,6 +48,10 @@ INTERPRETATIONS: dict[str, Interpret] = {}
 """The functions for metrics whose interpretation depends on more than the value, by full name."""
 
 
+BOUNDS = ("test.nll_nats", "test.bits_per_dim", "test.neg_elbo_nats", "annealing.nll_nats")
+CLASSES_IN_LATENTS = ("latent.linear_probe", "latent.knn", "latent.kmeans")
+
+
 def interprets(*names: str) -> Callable[[Interpret], Interpret]:
     """Register a function for metrics, each by one of its full names."""
 
@@ -61,8 +65,20 @@ def interprets(*names: str) -> Callable[[Interpret], Interpret]:
 
 def interpret(context: MetricContext) -> Interpretation:
     """Return what a value means, by its metric's function or else by the sentences of its spec."""
-    function = INTERPRETATIONS.get(context.metric.names[0], _from_spec)
-    return function(context)
+    name = context.metric.names[0]
+    found = INTERPRETATIONS.get(name, _from_spec)(context)
+    return _given_labels(name, found) if context.result.sees_labels else found
+
+
+def _given_labels(name: str, found: Interpretation) -> Interpretation:
+    """Add what it means that the model sees labels."""
+    if name in BOUNDS:
+        return Interpretation(found.rating, f"{found.text} Of p(x|y), given the image's label y.")
+    if name.startswith(CLASSES_IN_LATENTS):
+        return Interpretation(
+            "none", f"{found.text} The model sees the label, so a latent need not contain it."
+        )
+    return found
 
 
 def _from_spec(context: MetricContext) -> Interpretation:
