@@ -44,6 +44,17 @@ def check_image_shape(path: Path, image_shape: tuple[int, int, int], info: Datas
         )
 
 
+def check_labels(path: Path, class_names: tuple[str, ...], info: DatasetInfo) -> None:
+    """Raise ArtifactError unless the labels that a model sees are those of the prepared images."""
+    own = info.class_names or ()
+    if class_names and class_names != own:
+        labels = ", ".join(own) or "none"
+        raise ArtifactError(
+            path,
+            f"sees the labels {', '.join(class_names)}; those of the prepared images are {labels}",
+        )
+
+
 @dataclass(frozen=True)
 class TrainedArtifacts:
     """A model on its device, and the data it was trained on."""
@@ -60,6 +71,7 @@ class TrainedArtifacts:
         model, description = load_model(paths.MODEL, device)
         data = PreparedData.load(paths.PREPARED)
         check_image_shape(paths.MODEL, description.image_shape, data.info)
+        check_labels(paths.MODEL, description.class_names, data.info)
         return cls(model, data, bool(description.settings.get("data.dequantize")), device)
 
     def batches(self, split: SplitName) -> ImageLoader:

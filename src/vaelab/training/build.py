@@ -38,6 +38,8 @@ def build_trainer(
     batches of fewer images than processes.
     """
     channels, height, width = train.array.shape[1:]
-    objective, model = build(settings, (channels, height, width), train.classes)
+    counts = train.label_counts()
+    classes = train.classes if counts is not None and counts.any() else 0
+    objective, model = build(settings, (channels, height, width), classes)
     check_warmups(objective, settings.train)
     return Trainer(model.to(device), objective, settings.train, train, validation, group=group)
