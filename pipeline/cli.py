@@ -13,6 +13,7 @@ from pipeline import paths
 from vaelab.config import ArtifactError, Settings, UserError, load_settings
 from vaelab.runtime.host import Host, ends_with
 from vaelab.runtime.memory import is_lack_of_memory
+from vaelab.runtime.signals import HANGUP
 
 # The command that recreates what lies in a folder; {force} reruns it alone.
 REMEDIES = {
@@ -90,8 +91,10 @@ def run_command(
     It is interrupted when a part of `watched`, or else of `host()`, is gone.
     """
     _enable_garbage_collection()
-    # SIGTERM unwinds the stack like Ctrl-C, so that runs end and locks are released.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # These unwind the stack like Ctrl-C, so that runs end and locks are released.
+    for stopping in (signal.SIGTERM, HANGUP):
+        if stopping and signal.getsignal(stopping) != signal.SIG_IGN:  # as after nohup
+            signal.signal(stopping, lambda number, frame: sys.exit(128 + number))
     try:
         with ends_with(watched or host()):
             work()

@@ -58,6 +58,11 @@ def checkpoints() -> Path:
     return workspace_root() / ".checkpoints"
 
 
+def finished_trainings() -> Path:
+    """Return the folder of the ends of finished trainings, from which longer ones continue."""
+    return workspace_root() / ".finished"
+
+
 def study_models() -> Path:
     """Return the folder of the models that studies trained, each named by its fingerprint."""
     return workspace_root() / ".study"

@@ -28,11 +28,18 @@ from vaelab.runtime.serialization import nested, write_csv, write_json
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.fingerprint import describe_model, training_fingerprint, training_settings
+from vaelab.training.finished import (
+    IMAGES,
+    FinishedTrainings,
+    depends_on_epochs,
+    without_epochs,
+)
 from vaelab.training.progress import NonFiniteLossError, Progress
 from vaelab.training.schedules import best_epoch_note, early_stopping_notes
 from vaelab.training.trainer import Trainer
 
 RUN_ID = "run_id"
+CONTINUED_TAG = "vaelab.continued_from_epoch"
 
 
 def main() -> None:
@@ -73,11 +80,14 @@ def train_and_record(
 ) -> None:
     """Train, and write the model, the history and the images of each epoch."""
     key, name = training_fingerprint(settings, trainer.device, paths.PREPARED), run_name(settings)
+    own = training_fingerprint(without_epochs(settings), trainer.device, paths.PREPARED)
+    finished = FinishedTrainings(paths.finished_trainings(), own)
     with (
         exclusive_lock(paths.TRAINING_LOCK, name),
         CheckpointFolder(paths.checkpoints() / key, name) as checkpoints,
     ):
         resumed = unfinished_run(store, checkpoints.folder)
+        before = continue_finished(finished, settings, checkpoints)
         watch = settings.tracking.system_metrics
         with active_run(store, name, resumed, watch=watch) as run:
             write_text(checkpoints.folder / RUN_ID, run.run_id)
@@ -86,6 +96,8 @@ def train_and_record(
                 start_training(
                     run, training_settings(settings), data.info, describe(trainer.device)
                 )
+                if before:
+                    run.log_tags({CONTINUED_TAG: before})
                 logged = run.logged_steps("learning_rate")
             fit(trainer, run, logged, settings, checkpoints)
             description = describe_model(settings, data.info, trainer)
@@ -93,7 +105,35 @@ def train_and_record(
             write_history(trainer.progress, description.objective)
             with warn_on_store_error("all of the training"):
                 finish_training(run, settings.tracking)
+        finished.keep(settings.train.epochs, checkpoints)
         checkpoints.remove()
+
+
+def continue_finished(
+    finished: FinishedTrainings, settings: Settings, checkpoints: CheckpointFolder
+) -> int | None:
+    """Make the end of a training of fewer epochs the first checkpoint; return its epochs.
+
+    Nothing is done for a training that has a checkpoint of its own.
+    """
+    train = settings.train
+    epochs = finished.longest_below(train.epochs)
+    if epochs is None or checkpoints.latest():
+        return None
+    found = f"a training of {epochs} epochs with these settings has finished"
+    if depends_on_epochs(train):
+        print(
+            f"{found}, but its {train.learning_rate_schedule} learning rate ended there: "
+            f"{train.epochs} epochs start anew"
+        )
+        return None
+    try:
+        finished.copy(epochs, train.images_every_epochs, checkpoints)
+    except OSError as error:
+        print(f"warning: {found}, but its end cannot be read ({error.strerror}); starting anew")
+        return None
+    print(f"{found}: {train.epochs} epochs continue from there, as if trained in one go")
+    return epochs
 
 
 def unfinished_run(store: Store, folder: Path) -> str | None:
@@ -131,7 +171,9 @@ def fit(
         print(line)
     print(f"training {start}on {describe(trainer.device)}{others}", flush=True)
     started = time.perf_counter()
-    images = checkpoints.folder / "images"
+    if trainer.finished() and first < settings.train.epochs:
+        print(f"early stopping ended the training after epoch {first}: more epochs change nothing")
+    images = checkpoints.folder / IMAGES
     with EpochLogger(trainer, run, logged_epochs, images, settings.train) as logger:
         progress = trainer.fit(logger, checkpoints)
         logger.copy_images(paths.TRAIN_IMAGES)

@@ -199,7 +199,7 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
     assert_same(weights(undisturbed), weights(resumed))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_let_through_after_the_step_is_safe(tmp_path: Path, number: int) -> None:
     class StoppedError(Exception):
         pass

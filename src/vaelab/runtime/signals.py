@@ -5,14 +5,17 @@ import threading
 from types import FrameType
 from typing import Any
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+# A terminal that is closed sends SIGHUP; Windows has none.
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
+STOPPING = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
 
 class DeferredSignals:
-    """Defer the first SIGINT or SIGTERM until `release` or the end of the context.
+    """Defer the first SIGINT, SIGTERM or SIGHUP until `release` or the end of the context.
 
-    A second signal is delivered at once. Python delivers signals to the main thread only; in any
-    other thread nothing is deferred.
+    A second signal is delivered at once, but for SIGHUP: a shell and its terminal may both send
+    it. A signal that is ignored stays so, such as SIGHUP after nohup. Python delivers signals to
+    the main thread only; in any other thread nothing is deferred.
     """
 
     def __init__(self) -> None:
@@ -21,7 +24,8 @@ class DeferredSignals:
 
     def __enter__(self) -> "DeferredSignals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._record) for number in STOPPING}
+            heeded = [n for n in STOPPING if signal.getsignal(n) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._record) for number in heeded}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -39,7 +43,7 @@ class DeferredSignals:
     def _record(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:
             self.received = number
-        else:
+        elif number != HANGUP:
             self.release()
 
     def _restore(self) -> None:

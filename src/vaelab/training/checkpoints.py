@@ -73,6 +73,10 @@ class CheckpointFolder:
                 print(f"warning: {path} is damaged ({reason}); trying the one before", flush=True)
         return None
 
+    def latest(self) -> Path | None:
+        """Return the newest checkpoint's file, if there is one."""
+        return next(reversed(self._paths()), None)
+
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Write a JSON file beside the checkpoints, for people to read; return its path."""
         write_text(self.folder / name, json.dumps(content) + "\n")
@@ -87,7 +91,7 @@ class CheckpointFolder:
 
 
 class CheckpointManager:
-    """Save a checkpoint every few seconds, and before SIGINT or SIGTERM ends the process.
+    """Save a checkpoint every few seconds, and before SIGINT, SIGTERM or SIGHUP ends the process.
 
     A context manager. `save` writes a checkpoint into the folder. Without a folder nothing is
     saved, but a worker rank still defers a signal until rank 0, which needs it for the step, has

@@ -77,7 +77,7 @@ class Trainer:
         *,
         show_progress: bool = True,
     ) -> Progress:
-        """Train to the end, saving a checkpoint every few seconds and before SIGINT or SIGTERM.
+        """Train to the end, saving a checkpoint every few seconds and before a signal to stop.
 
         Raises NonFiniteLossError, naming the term, before a loss that is not finite has changed
         the weights, and UserError for a lack of memory.
@@ -90,12 +90,14 @@ class Trainer:
         ):
             while not self.finished():
                 for _ in self.steps_of_epoch():
+                    manager.save_if_due()  # first: the bar's terminal may have been closed
                     bar.update()
-                    manager.save_if_due()
                 report = self.end_epoch()
                 bar.set_postfix_str(self._headline(report.metrics), refresh=False)
                 on_epoch(report)
                 manager.save_if_due()
+            if checkpoints:
+                self.save(checkpoints)
         self.finalize()
         return self.progress
 
