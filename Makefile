@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro compare tune bench dashboard ui test test-slow docs chaos audit check format clean help
+.PHONY: repro explore compare tune bench dashboard ui test test-slow docs chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 repro: $(INSTALLED)  ## download, prepare, train, evaluate and render what is out of date
 	$(ENVIRONMENT) dvc repro
+
+explore: $(INSTALLED)  ## build what is out of date, and open the page with the model inside
+	$(ENVIRONMENT) dvc repro explore
+	$(ENVIRONMENT) python -m webbrowser -t "file://$(CURDIR)/results/explorer/index.html"
 
 compare: $(INSTALLED)  ## objectives side by side, in numbers (pipeline/comparison/params.yaml)
 	$(ENVIRONMENT) dvc repro pipeline/comparison/dvc.yaml
@@ -59,11 +63,16 @@ audit: $(INSTALLED)  ## known vulnerabilities of what is pinned, as far as the i
 	.audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
+# The explorer's script and style, where npm is installed
+BIOME := $(if $(shell command -v npx),npx --yes @biomejs/biome@2.6.8,@echo "npm is not installed: not run: biome")
+
 check: $(INSTALLED)  ## linter, formatter and strict type checker, as in CI
 	$(ENVIRONMENT) ruff check
 	$(ENVIRONMENT) ruff format --check
 	$(ENVIRONMENT) mypy
+	$(BIOME) check
 
 format: $(INSTALLED)  ## mend what the linter and the formatter can
 	$(ENVIRONMENT) ruff check --fix
 	$(ENVIRONMENT) ruff format
+	$(BIOME) check --write

@@ -10,7 +10,7 @@ from vaelab.config import ArtifactError, MachineSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model
-from vaelab.models.saving import load_model
+from vaelab.models.saving import ModelDescription, load_model
 from vaelab.runtime.devices import choose_device
 
 
@@ -60,8 +60,8 @@ class TrainedArtifacts:
     """A model on its device, and the data it was trained on."""
 
     model: Model
+    description: ModelDescription
     data: PreparedData
-    dequantize: bool
     device: torch.device
 
     @classmethod
@@ -72,8 +72,9 @@ class TrainedArtifacts:
         data = PreparedData.load(paths.PREPARED)
         check_image_shape(paths.MODEL, description.image_shape, data.info)
         check_labels(paths.MODEL, description.class_names, data.info)
-        return cls(model, data, bool(description.settings.get("data.dequantize")), device)
+        return cls(model, description, data, device)
 
     def batches(self, split: SplitName) -> ImageLoader:
         """Open a split."""
-        return build_batches(self.data, split, self.dequantize, self.device)
+        dequantize = bool(self.description.settings.get("data.dequantize"))
+        return build_batches(self.data, split, dequantize, self.device)

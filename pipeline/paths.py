@@ -29,6 +29,8 @@ REPORT = EVALUATE / "report.html"
 
 RENDER = Path("results/render")
 
+EXPLORER = Path("results/explorer/index.html")
+
 TUNE = Path("results/tune")
 
 COMPARISON_PARAMS = Path("pipeline/comparison/params.yaml")

@@ -162,7 +162,7 @@ def test_the_tree_of_folders_is_complete() -> None:
 
 def test_the_import_order_is_the_one_that_is_tested() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
-    rows = [set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\d\. (.*)$", text, re.M)]
+    rows = [set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\d+\. (.*)$", text, re.M)]
     assert rows[:1:-1] == LAYERS
 
 

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"models", "data", "figures", "metrics"},
     {"samplers"},
     {"estimators", "inference", "report"},
-    {"evaluation", "objectives"},
+    {"evaluation", "explorer", "objectives"},
     {"training"},
 ]
 STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]

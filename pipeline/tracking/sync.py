@@ -94,6 +94,11 @@ def add_figures(run: Run, settings: Settings) -> None:
     run.log_files(paths.RENDER, "render")
 
 
+def add_explorer(run: Run) -> None:
+    """Log the page of the explore stage."""
+    run.log_file(paths.EXPLORER, "explorer")
+
+
 def complete(store: Store, settings: Settings) -> Run:
     """Log the files of all stages to the run of the current model."""
     run = run_of_model(store, settings)
@@ -105,6 +110,8 @@ def complete(store: Store, settings: Settings) -> Run:
         add_report(run)
     if any(paths.RENDER.glob("*.png")):
         add_figures(run, settings)
+    if paths.EXPLORER.is_file():
+        add_explorer(run)
     return run
 
 
