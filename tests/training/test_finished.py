@@ -90,10 +90,24 @@ def test_the_last_few_are_kept(tmp_path: Path) -> None:
     assert len(list(root.iterdir())) == KEPT
 
 
+def test_a_longer_training_replaces_shorter_ones_of_its_settings(tmp_path: Path) -> None:
+    root = tmp_path / "finished"
+    finished = FinishedTrainings(root, "key")
+    keep(FinishedTrainings(root, "other"), tmp_path, 5)
+    for epochs in (5, 9, 7):
+        keep(finished, tmp_path, epochs)
+    assert sorted(path.name for path in root.iterdir()) == ["key_7", "key_9", "other_5"]
+
+
+def test_an_end_that_is_gone_meanwhile_is_an_error(tmp_path: Path) -> None:
+    with CheckpointFolder(tmp_path / "new") as folder, pytest.raises(FileNotFoundError):
+        FinishedTrainings(tmp_path / "finished", "key").copy(5, 1, folder)
+
+
 def test_only_a_shorter_training_of_the_same_key_is_found(tmp_path: Path) -> None:
     finished = FinishedTrainings(tmp_path / "finished", "key")
     assert finished.longest_below(10) is None
-    for epochs in (5, 20):
+    for epochs in (20, 5):
         keep(finished, tmp_path, epochs)
     assert finished.longest_below(5) is None
     assert finished.longest_below(20) is None, "the same training, run again, starts anew"

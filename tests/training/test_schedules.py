@@ -112,11 +112,15 @@ def test_what_is_said_of_early_stopping_before_training() -> None:
     )
     assert notes(early_stopping_epochs=3, kl_warmup_epochs=5) == [counted]
     assert notes(early_stopping_epochs=15, kl_warmup_epochs=5) == [
-        counted.replace(" 3 ", " 15 ") + ", so it has no effect with train.epochs: 20"
+        counted.replace(" 3 ", " 15 ") + ", and so has no effect with train.epochs: 20"
     ]
     assert notes(early_stopping_epochs=3, learning_rate_schedule="linear") == [
-        "train.early_stopping_epochs may end training before the linear learning rate reaches 0 at "
-        "epoch 20"
+        "train.early_stopping_epochs: 3 may end training before the linear learning rate reaches 0 "
+        "at epoch 20"
+    ]
+    assert notes(early_stopping_epochs=18) == []
+    assert notes(early_stopping_epochs=19, learning_rate_schedule="linear") == [
+        "train.early_stopping_epochs: 19 has no effect with train.epochs: 20"
     ]
 
 

@@ -4,6 +4,8 @@ Under a constant learning rate nothing that happens in an epoch depends on how m
 result is that of all epochs in one go. A cosine or linear learning rate does depend on it.
 """
 
+import errno
+import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +32,7 @@ class FinishedTrainings:
 
         None if one of exactly so many is kept: whoever runs that again wants it anew.
         """
-        found = {int(path.name.rpartition("_")[2]) for path in self.folder.glob(f"{self.key}_*")}
+        found = self._kept()
         if epochs in found:
             return None
         return max((number for number in found if number < epochs), default=None)
@@ -45,11 +47,17 @@ class FinishedTrainings:
         for path in (source / IMAGES).glob("*.png"):
             if int(path.stem.rpartition("_")[2]) % images_every == 0:
                 shutil.copy(path, into.folder / IMAGES)
-        for path in source.glob("epoch_*"):
+        states = list(source.glob("epoch_*"))
+        if not states:  # another process has just replaced it
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+        for path in states:
             write_atomically(into.folder / path.name, partial(shutil.copyfile, path))
 
     def keep(self, epochs: int, checkpoints: CheckpointFolder) -> None:
-        """Move the last checkpoint of a finished training, and its images, to the kept ends."""
+        """Move the last checkpoint of a finished training, and its images, to the kept ends.
+
+        It replaces those of fewer epochs.
+        """
         target = self.folder / f"{self.key}_{epochs}"
         unfinished = self.folder / f".{target.name}"
         for old in (unfinished, target):
@@ -59,9 +67,16 @@ class FinishedTrainings:
             if path and path.exists():
                 path.rename(unfinished / path.name)
         unfinished.rename(target)
+        for shorter in self._kept():
+            if shorter < epochs:
+                shutil.rmtree(self.folder / f"{self.key}_{shorter}", ignore_errors=True)
         kept = sorted(self.folder.glob("[!.]*"), key=lambda path: path.stat().st_mtime)
         for old in kept[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def _kept(self) -> set[int]:
+        """Return the epochs of the kept trainings of this key."""
+        return {int(path.name.rpartition("_")[2]) for path in self.folder.glob(f"{self.key}_*")}
 
 
 def without_epochs(settings: Settings) -> Settings:

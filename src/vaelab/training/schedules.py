@@ -35,21 +35,20 @@ def check_warmups(
 
 def early_stopping_notes(objective: Objective, settings: TrainSettings) -> list[str]:
     """Return what the schedules mean for early stopping, one line each."""
-    patience, notes = settings.early_stopping_epochs, list[str]()
+    patience = settings.early_stopping_epochs
     if patience is None:
-        return notes
+        return []
     name, end = max(warmup_epochs(objective, settings).items(), key=lambda item: item[1])
-    if end:
-        never = end + patience >= settings.epochs
-        effect = f", so it has no effect with train.epochs: {settings.epochs}" if never else ""
-        notes.append(
-            f"train.early_stopping_epochs: {patience} is counted from epoch {end}, the end of "
-            f"{name}{effect}"
-        )
+    shown = f"train.early_stopping_epochs: {patience}"
+    counted = f" is counted from epoch {end}, the end of {name}" if end else ""
+    if max(1, end) + patience >= settings.epochs:
+        joined = f"{shown}{counted}, and so" if counted else shown
+        return [f"{joined} has no effect with train.epochs: {settings.epochs}"]
+    notes = [f"{shown}{counted}"] if counted else []
     if settings.learning_rate_schedule != "constant":
         notes.append(
-            "train.early_stopping_epochs may end training before the "
-            f"{settings.learning_rate_schedule} learning rate reaches 0 at epoch {settings.epochs}"
+            f"{shown} may end training before the {settings.learning_rate_schedule} learning rate "
+            f"reaches 0 at epoch {settings.epochs}"
         )
     return notes
 
