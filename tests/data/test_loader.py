@@ -127,3 +127,22 @@ def test_streaming_reads_a_few_batches_ahead_and_no_more(open_batches, monkeypat
     next(epoch)
     epoch.close()
     assert len(read) <= (1 if opened.bytes is not None else 1 + PREFETCH)
+
+
+def test_labels_follow_their_images(open_batches) -> None:
+    labels = np.arange(23) % 4 - 1
+    opened = open_batches(numbered(23), labels=labels, classes=3)
+    order, noise = rng_stream(0, "order"), rng_stream(0, "noise")
+    for batches in (
+        opened.shuffled(5, order, noise),
+        opened.sequential(5, noise),
+        opened.subsample(5, noise, limit=10),
+    ):
+        for images, found in batches:
+            assert found.tolist() == [labels[number] for number in numbers(images)]
+    rows = torch.tensor([7, 2, 7])
+    assert opened.labels_at(rows).tolist() == labels[[7, 2, 7]].tolist()
+    assert opened.label_counts().tolist() == [6, 6, 5]
+    without = open_batches(numbered(23))
+    assert next(without.sequential(5, noise)).labels is None
+    assert without.labels_at(rows) is without.label_counts() is None

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from tests.evaluation.factories import (
+    CPU,
     LABELS,
     PIXELS,
+    TEST,
     TRAIN,
     digit_images,
     evaluate_model,
@@ -21,6 +23,7 @@ from tests.evaluation.factories import (
 )
 from tests.oracles import gaussian_posterior
 from vaelab.config import ModelSettings
+from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import Evaluation
 from vaelab.models.model import build_model
 
@@ -82,6 +85,28 @@ def test_bits_are_absent_where_pixels_are_not_bytes():
     assert "bits_per_dim" not in evaluate_model(make_model(), make_data(levels=17)).metrics["test"]
     binary = evaluate_model(make_model(likelihood="bernoulli"), make_data(levels=256))
     assert "bits_per_dim" not in binary.metrics["test"]
+
+
+def test_images_of_unknown_labels_are_left_out_of_label_metrics():
+    data, model = make_data(), make_model()
+    train, test = (np.arange(len(found)) % 3 > 0 for found in (data.train, data.test))
+    hidden = replace(
+        data,
+        train_labels=np.where(train, data.train_labels, -1),
+        test_labels=np.where(test, data.test_labels, -1),
+    )
+    kept = replace(
+        data,
+        train=ImageLoader(PIXELS[TRAIN][train], CPU),
+        test=ImageLoader(PIXELS[TEST][test], CPU),
+        train_labels=LABELS[TRAIN][train],
+        test_labels=LABELS[TEST][test],
+    )
+    found, expected = (evaluate_model(model, each) for each in (hidden, kept))
+    for name in ("knn_accuracy", "linear_probe_accuracy"):
+        assert metric(found, f"latent.{name}") == pytest.approx(
+            metric(expected, f"latent.{name}"), abs=1e-9
+        )
 
 
 def test_label_metrics_are_absent_without_two_classes():

@@ -138,6 +138,14 @@ def test_two_latents_are_drawn_unprojected_in_class_colors():
     assert axes.get_xlabel() == "mean of z₀"
 
 
+def test_images_of_unknown_labels_are_a_class_of_their_own_in_the_scatter():
+    labels = np.arange(30) % 3 - 1
+    figure = latents.latent_scatter(normal(30, 2), labels, ["left", "right"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["left", "right", "unknown"]
+    assert sum(len(dots.get_offsets()) for dots in figure.axes[0].collections) == 30
+
+
 def test_many_points_are_subsampled_by_the_seed():
     means, labels = normal(300, 2), np.zeros(300, np.int64)
     plotted = [

@@ -105,7 +105,7 @@ class TrainSettings(Section):
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: NotNegative = 0
     free_bits_nats: float = Field(default=0.0, ge=0)
-    label_dropout: float = Field(default=0.1, gt=0, lt=1)
+    label_dropout: float = Field(default=0.02, gt=0, lt=1)
     epochs: Positive = 100
     batch_size: Positive = 100
     optimizer: Literal["adam", "adamw"] = "adam"
