@@ -208,16 +208,29 @@ def test_a_folder_that_cannot_be_read_for_a_moment_is_not_missing(
     assert watched.missing() is None, "it is still where it was"
 
 
-def test_a_process_that_nobody_has_waited_for_has_ended(tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
+def test_every_link_to_the_program_has_to_hold() -> None:
     watched = Host()
     assert watched.processes == []
-    process = psutil.Process(child.pid)
-    watched.processes = [process]
-    for _ in range(200):
-        if process.status() == psutil.STATUS_ZOMBIE:
-            break
-        time.sleep(0.05)
-    assert watched.missing() == f"the process that started this one, {child.pid}, has ended"
-    child.wait()
-    assert watched.missing() is not None
+    parent = os.getppid()
+    grandparent = psutil.Process(parent).ppid()
+    watched.processes = [parent, *([grandparent] if grandparent else [])]
+    assert watched.missing() is None
+    watched.processes = [parent, os.getpid()]
+    assert watched.missing() == f"the process that started this one, {os.getpid()}, has ended"
+    watched.processes = [2**22 + 1, parent]
+    assert str(watched.missing()).startswith("the process that started this one, 4194305, ")
+
+
+def test_a_process_whose_parents_cannot_be_read_is_not_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watched = Host(with_parent=True)
+    assert watched.processes == [os.getppid()]
+
+    def refuse(self: psutil.Process) -> int:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "ppid", refuse)
+    assert watched.missing() is None
+    monkeypatch.setattr(psutil.Process, "parents", refuse)
+    assert Host("dvc", with_parent=True).processes == []

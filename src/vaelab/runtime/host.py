@@ -6,6 +6,7 @@ otherwise end at any time, as a shell does after `nohup ... &`.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -38,9 +39,11 @@ class Host:
 
     def missing(self) -> str | None:
         """Return in a sentence what is gone; None if nothing is."""
-        for process in self.processes:
-            if not _is_alive(process):
-                return f"the process that started this one, {process.pid}, has ended"
+        # The children of a process that ends get another parent at once. Process ids may be used
+        # again, and start times depend on a clock that may be set.
+        for child, parent in itertools.pairwise([os.getpid(), *self.processes]):
+            if not _is_parent(parent, child):
+                return f"the process that started this one, {parent}, has ended"
         if self._folder_was_deleted():
             return f"the folder {self.folder} was deleted while this process worked in it"
         return None
@@ -93,27 +96,29 @@ def _terminate() -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-def _supervisors(program: str | None, with_parent: bool) -> list[psutil.Process]:
+def _supervisors(program: str | None, with_parent: bool) -> list[int]:
+    """Return the ids of the ancestors to watch, nearest first."""
     try:
         ancestors = psutil.Process().parents()[:MAX_DEPTH]
+        pids = [ancestor.pid for ancestor in ancestors]
         # A launcher passes on the signal that ends it; a second one would cut a checkpoint short.
         if "TORCHELASTIC_RUN_ID" in os.environ:
-            return ancestors[:1]
+            return pids[:1]
         for number, ancestor in enumerate(ancestors, 1):
             # A program may be a script, or a module: python -m program.
             if program and program in {Path(word).stem for word in ancestor.cmdline()[:3]}:
-                return ancestors[:number]
-        return ancestors[:1] if with_parent else []
+                return pids[:number]
+        return pids[:1] if with_parent else []
     except psutil.Error:
         return []
 
 
-def _is_alive(process: psutil.Process) -> bool:
+def _is_parent(parent: int, child: int) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return psutil.pid_exists(parent) and psutil.Process(child).ppid() == parent
     except psutil.NoSuchProcess:
         return False
-    except psutil.Error:
+    except psutil.Error:  # it cannot be read, so nothing is known
         return True
 
 
