@@ -16,8 +16,9 @@ def main() -> None:
 def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPARED) -> None:
     """Fill data/prepared, or another folder. Raises UserError."""
     source = sources.read(settings.data, raw)
-    print(summarize(prepare(source, settings.data, prepared)))
-    for note in source.notes:
+    info = prepare(source, settings.data, prepared)
+    print(summarize(info))
+    for note in info.notes:
         print(note)
 
 

@@ -1,5 +1,6 @@
 """A folder of images with something bad in it, and odd but good images."""
 
+import json
 import os
 import shutil
 import struct
@@ -182,13 +183,19 @@ def test_odd_but_good_images_are_read(folder: Sandbox, make: Callable[[], object
     assert PreparedData.load(Path("data/prepared")).info.image_shape[1:] == (4, 6)
 
 
-def test_links_out_of_the_folder_and_around_in_it_are_ignored(folder: Sandbox) -> None:
-    Image.new("L", (9, 9)).save("outside.png")
-    os.symlink("../outside.png", FOLDER / "x.png")
+def test_links_in_circles_are_named(folder: Sandbox) -> None:
     os.symlink("..", FOLDER / "up")
+    (FOLDER / "notes.txt").touch()
     printed = folder.run(prepare.main)
     assert printed.startswith("folder: 19 train, 1 validation, 5 test")
-    assert printed.endswith("images: ignored as no images: 2\n")
+    said = (
+        "images: 25 of 27 files are read; not read: not images: 1 .txt; "
+        "links to a folder above them: 1 (up)"
+    )
+    assert said in printed.splitlines()
+    assert said in json.loads(Path("data/prepared/dataset.json").read_text())["notes"]
+    listed = Path("data/prepared/skipped_files.txt").read_text()
+    assert listed == "notes.txt\tnot images: .txt\nup\tlinks to a folder above them\n"
 
 
 def test_a_path_with_a_zero_byte_is_no_folder(folder: Sandbox) -> None:

@@ -105,19 +105,54 @@ def test_what_is_no_image_is_ignored_and_counted(tmp_path):
     put(tmp_path / ".thumbnails" / "image.png")
     source = read(tmp_path)
     assert source.train.count == 1
-    # six files and one hidden folder
-    assert source.notes == (f"{tmp_path}: ignored as no images: 7",)
+    assert source.notes == (
+        f"{tmp_path}: 1 of 8 files are read; not read: not images: 1 without ending, 1 .db, "
+        "1 .pdf, 1 .txt; hidden: 3 (.gitignore, .thumbnails/image.png, a/._image.png)",
+    )
+    assert "notes.txt\tnot images: .txt" in source.lists["skipped_files.txt"]
+    assert len(source.lists["skipped_files.txt"]) == 7
 
 
-def test_links_out_of_the_folder_are_not_followed(tmp_path):
-    outside = put(tmp_path / "outside" / "image.png")
-    inside = put(tmp_path / "images" / "image.png")
+def test_links_are_followed_and_circles_are_not(tmp_path):
+    outside = put(tmp_path / "outside" / "image.png", color=7)
+    inside = put(tmp_path / "images" / "cat" / "image.png")
     (inside.parent / "file.png").symlink_to(outside)
-    (inside.parent / "folder").symlink_to(outside.parent)
     (inside.parent / "twin.png").symlink_to(inside)
-    source = read(inside.parent)
-    assert source.train.count == 2
-    assert source.notes == (f"{inside.parent}: ignored as no images: 2",)
+    (tmp_path / "images" / "dog").symlink_to(outside.parent)
+    (outside.parent / "back").symlink_to(tmp_path / "images")
+    (inside.parent / "up").symlink_to(tmp_path)
+    (tmp_path / "images" / "again").symlink_to(inside.parent)
+    (tmp_path / "images" / "twice").symlink_to(outside.parent)
+    source = read(tmp_path / "images")
+    assert source.class_names == ("cat", "dog")
+    assert images(source)[:, 0, 0, 0].tolist() == [7, GREY, GREY, 7]
+    assert dict(line.split("\t") for line in source.lists["skipped_files.txt"]) == {
+        "again": "folders that are read already",
+        "cat/up": "links to a folder above them",
+        "dog/back": "links to a folder above them",
+        "twice": "folders that are read already",
+    }
+
+
+def test_a_hidden_store_of_files_is_read_through_its_links(tmp_path):
+    put(tmp_path / ".store" / "cats" / "a.png")
+    (tmp_path / "cat").symlink_to(".store/cats")
+    assert read(tmp_path).class_names == ("cat",)
+
+
+def test_classes_are_in_natural_order(tmp_path):
+    for number in range(12):
+        put(tmp_path / str(number) / "a.png", color=number)
+    source = read(tmp_path)
+    assert source.class_names == tuple(map(str, range(12)))
+    np.testing.assert_array_equal(source.train.labels, images(source)[:, 0, 0, 0])
+
+
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    put(tmp_path / "images" / "a.png")
+    assert read(Path("~/images")).train.count == 1
+    refused(Path("~nobody-of-this-name/images"), "is not a folder of images")
 
 
 def test_a_folder_that_is_a_link_is_followed(tmp_path):

@@ -92,7 +92,9 @@ def test_grey_pngs_without_labels(random, capsys):
     assert data.info.image_shape == (1, 28, 20)
     assert data.info.counts == {"train": 15, "validation": 1, "test": 4}
     assert data.labels("train") is None
-    assert capsys.readouterr().out.splitlines()[-1] == "scans: ignored as no images: 1"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "scans: 20 of 21 files are read; not read: not images: 1 .txt"
+    )
 
 
 def test_the_real_mnist(real_mirror, capsys):

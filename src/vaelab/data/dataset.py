@@ -1,5 +1,6 @@
 """The prepared format: memory-mapped .npy arrays and the dataset.json that describes them."""
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,8 @@ class DatasetInfo(BaseModel):
 
     `levels` counts the grey levels that a pixel can take: 256 for 8-bit images, 2 for binary
     ones (also where the training split is stored grey, to be drawn at each access).
-    `sha256` is keyed by file name.
+    `sha256` is keyed by file name. `notes` say what of the source's files was left out or
+    reinterpreted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +40,7 @@ class DatasetInfo(BaseModel):
     seed: int
     sha256: dict[str, str]
     origin: str
+    notes: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
     @field_validator("counts")
     @classmethod

@@ -67,7 +67,10 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         seed=settings.seed,
         sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
         origin=source.origin,
+        notes=source.notes,
     )
+    for file, lines in source.lists.items():
+        write_text(folder / file, "".join(f"{line}\n" for line in lines))
     write_text(folder / INFO_FILE, info.model_dump_json(indent=2) + "\n")
     return info
 

@@ -1,7 +1,7 @@
 """What every source returns: images that can be read in any order, a few at a time."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -30,6 +30,8 @@ class ImageSet:
 class Source:
     """A data set as its source has it; `validation` and `test` are the official ones or None.
 
+    `notes` say in a line each what of the user's files is not used, or not as it stands; `lists`
+    maps names of text files, to be written beside the arrays, to their lines.
     Raises UserError where its parts disagree: no images, two shapes, a wrong number of labels, a
     label that is not a class.
     """
@@ -43,6 +45,7 @@ class Source:
     class_names: tuple[str, ...] | None = None
     factor_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for images in (self.train, self.validation, self.test):

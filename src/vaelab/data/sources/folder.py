@@ -1,11 +1,9 @@
 """A folder of the user's own images; sub-folders, where there are any, are the labels."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from unicodedata import category
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +11,7 @@ from tqdm import tqdm
 
 from vaelab.config import DataSettings, UserError
 from vaelab.data.fetch import Fetcher
+from vaelab.data.listing import Listing, expand_user, list_files, natural_key, shown
 from vaelab.data.pixels import Color, Size, decode, in_threads, is_grey, to_pixels
 from vaelab.data.source import ImageSet, Source
 
@@ -21,8 +20,6 @@ _NAMED = 10
 """Unreadable files named in an error; the rest is counted."""
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
 """Formats that Pillow recognises and cannot read."""
-_UNPRINTED = {"Cc", "Cn", "Cs"}
-"""Unicode categories that a page cannot hold: control, not assigned, surrogate."""
 
 
 @dataclass(frozen=True)
@@ -41,52 +38,33 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     Raises UserError for no folder, no images, images both beside and in sub-folders, files that
     cannot be read (by name), and images of several sizes where no size is set.
     """
-    files, ignored = _find(settings.folder)
+    settings = settings.model_copy(update={"folder": expand_user(settings.folder)})
+    listing = _find(settings.folder)
+    files, note = list(listing.files), listing.note()
     class_names, labels = _label(settings.folder, files)
     facts = _inspect(settings.folder, files)
-    notes = (f"{settings.folder}: ignored as no images: {ignored:,}",) if ignored else ()
     return Source(
         name="folder",
-        origin=f"images in {_shown(settings.folder)}",
+        origin=f"images in {shown(settings.folder)}",
         levels=256,
         train=_image_set(settings, files, facts, labels),
         class_names=class_names,
-        notes=notes,
+        notes=(note,) if note else (),
+        lists={"skipped_files.txt": listing.lines()} if note else {},
     )
 
 
-def _find(folder: Path) -> tuple[list[Path], int]:
-    """The image files below a folder, sorted, and how many other entries there are."""
-    if not folder.is_dir():
-        raise UserError(f"data.folder: {_shown(folder)} is not a folder of images")
+def _find(folder: Path) -> Listing:
     formats = Image.registered_extensions()
-    readable = {
-        ending for ending, name in formats.items() if name in Image.OPEN.keys() - _NOT_DECODED
-    }
-    root = folder.resolve()
-    found: list[Path] = []
-    ignored = 0
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        skipped = [n for n in folders if n.startswith(".") or Path(parent, n).is_symlink()]
-        folders[:] = sorted(set(folders) - set(skipped))
-        paths = [Path(parent, name) for name in names]
-        images = [path for path in paths if _is_image(path, readable, root)]
-        found += images
-        ignored += len(skipped) + len(paths) - len(images)
-    if not found:
-        raise UserError(f"data.folder: {folder} holds no images (other entries: {ignored})")
-    return sorted(found, key=lambda path: path.relative_to(folder).parts), ignored
-
-
-def _is_image(path: Path, readable: set[str], root: Path) -> bool:
-    named_so = not path.name.startswith(".") and path.suffix.lower() in readable
-    inside = not path.is_symlink() or Path(os.path.realpath(path)).is_relative_to(root)
-    special = path.exists() and not path.is_file()
-    return named_so and inside and not special
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"data.folder: {error.filename} cannot be read: {error.strerror}") from error
+    readable = Image.OPEN.keys() - _NOT_DECODED
+    listing = list_files(folder, {ending for ending, name in formats.items() if name in readable})
+    if not listing.files:
+        count = len(listing.skipped)
+        why = f": {listing.reasons()}" if count else ""
+        raise UserError(
+            f"data.folder: {shown(folder)} holds no images (other entries: {count}){why}"
+        )
+    return listing
 
 
 def _label(folder: Path, files: list[Path]) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
@@ -99,8 +77,10 @@ def _label(folder: Path, files: list[Path]) -> tuple[tuple[str, ...] | None, np.
             f"data.folder: {folder} holds {at_top} images itself and {len(files) - at_top} in its "
             "sub-folders; labelled images should all be in sub-folders, unlabelled ones in none"
         )
-    names, labels = np.unique([parts[0] for parts in parents], return_inverse=True)
-    return tuple(_shown(name) for name in names), labels.astype(np.int64)
+    names = sorted({parts[0] for parts in parents}, key=natural_key)
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = np.array([numbers[parts[0]] for parts in parents], np.int64)
+    return tuple(shown(name) for name in names), labels
 
 
 def _inspect(folder: Path, files: list[Path]) -> list[_Facts]:
@@ -112,7 +92,7 @@ def _inspect(folder: Path, files: list[Path]) -> list[_Facts]:
             results += in_threads(_facts, chunk)
             bar.update(len(chunk))
     problems = [
-        f"{_shown(path.relative_to(folder))} ({result})"
+        f"{shown(path.relative_to(folder))} ({result})"
         for path, result in zip(files, results, strict=True)
         if isinstance(result, str)
     ]
@@ -155,7 +135,7 @@ def _image_set(
         try:
             return to_pixels(decode(path), color, size, settings.resize)
         except Exception as error:  # as in _facts; the file has changed since
-            raise UserError(f"{_shown(path)}: cannot be read: {error}") from error
+            raise UserError(f"{shown(path)}: cannot be read: {error}") from error
 
     def read_rows(rows: np.ndarray) -> np.ndarray:
         return np.stack(in_threads(read_one, [files[row] for row in rows]))
@@ -173,11 +153,3 @@ def _common_size(folder: Path, facts: Sequence[_Facts]) -> Size:
             f"commonest {shown}; set one, such as data.image_size: {list(commonest)}"
         )
     return commonest
-
-
-def _shown(name: Path | str) -> str:
-    """A name that can be printed, whatever bytes the file system holds."""
-    return "".join(
-        letter.encode("unicode_escape").decode() if category(letter) in _UNPRINTED else letter
-        for letter in str(name)
-    )
