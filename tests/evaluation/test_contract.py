@@ -92,8 +92,8 @@ def test_images_of_unknown_labels_are_left_out_of_label_metrics():
     train, test = (np.arange(len(found)) % 3 > 0 for found in (data.train, data.test))
     hidden = replace(
         data,
-        train_labels=np.where(train, data.train_labels, -1),
-        test_labels=np.where(test, data.test_labels, -1),
+        train_labels=np.where(train, LABELS[TRAIN], -1),
+        test_labels=np.where(test, LABELS[TEST], -1),
     )
     kept = replace(
         data,
