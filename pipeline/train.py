@@ -105,7 +105,11 @@ def train_and_record(
             write_history(trainer.progress, description.objective)
             with warn_on_store_error("all of the training"):
                 finish_training(run, settings.tracking)
-        finished.keep(settings.train.epochs, checkpoints)
+        try:
+            finished.keep(settings.train.epochs, checkpoints)
+        except OSError as error:
+            reason = f"{finished.folder}: {error.strerror}"
+            print(f"warning: more epochs will not continue from this training ({reason})")
         checkpoints.remove()
 
 

@@ -1,5 +1,6 @@
 """More epochs by the real command: all files are those of a training in one go."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,8 @@ def test_more_epochs_continue_to_the_files_of_one_go(tmp_path: Path) -> None:
     printed = copy.repro("train")
     assert "but its cosine learning rate ended there: 6 epochs start anew" in printed
     assert "training on cpu" in printed
+
+    shutil.rmtree(copy.path / ".finished")
+    (copy.path / ".finished").write_text("no folder")
+    printed = copy.repro("-f", "-s", "train")
+    assert "warning: more epochs will not continue from this training" in printed
