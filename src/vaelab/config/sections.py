@@ -1,10 +1,11 @@
 """The sections of params.yaml, each value with its range."""
 
 import operator
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vaelab.config.choices import (
     AUTO,
@@ -41,12 +42,24 @@ SourceName = Literal[
 ]
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    return value
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+
+
 class DataSettings(Section):
     """The images, and how they are turned into arrays."""
 
     name: SourceName = "digits"
     mirror: str | None = Field(default=None, pattern=r"^(https?|file)://")
     folder: Path = Path("data/images")
+    group: Annotated[int, Field(ge=1, le=MAX_INT)] | Pattern | None = None
     image_size: tuple[Positive, Positive] | None = None
     resize: Literal["crop", "pad", "stretch"] = "crop"
     color: Literal["auto", "grey", "rgb"] = "auto"

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
 from vaelab.data.source import Shape, Source
-from vaelab.data.splits import Part, binarize, generator, split
+from vaelab.data.splits import Part, binarize, generator, split, split_notes
 from vaelab.runtime.files import annotate_oserror, sha256, write_text
 
 _CHUNK_BYTES = 2**24
@@ -67,7 +67,7 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         seed=settings.seed,
         sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
         origin=source.origin,
-        notes=source.notes,
+        notes=(*source.notes, *split_notes(source, parts)),
     )
     for file, lines in source.lists.items():
         write_text(folder / file, "".join(f"{line}\n" for line in lines))

@@ -16,7 +16,8 @@ Shape = tuple[int, int, int]
 class ImageSet:
     """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape].
 
-    Labels are -1 where they are unknown.
+    Labels are -1 where they are unknown. Images of one group stay in one split; images of equal
+    `digests` are copies of one another. Both are compared across the splits of a source.
     """
 
     count: int
@@ -24,6 +25,8 @@ class ImageSet:
     read: Callable[[np.ndarray], np.ndarray]
     labels: Int64[np.ndarray, " labels"] | None = None
     factors: Int64[np.ndarray, "rows factors"] | None = None
+    groups: Int64[np.ndarray, " labels"] | None = None
+    digests: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from vaelab.config import DataSettings, UserError
+from vaelab.data.copies import copies_note, missing_classes_note, overlaps, units
 from vaelab.data.dataset import SplitName
 from vaelab.data.source import ImageSet, Source
+from vaelab.data.stratified import take
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,34 @@ def generator(seed: int, stream: str) -> np.random.Generator:
 def split(source: Source, settings: DataSettings) -> dict[SplitName, Part]:
     """The source's own splits; those that it lacks are drawn from its training images.
 
-    The test split is drawn first, then validation from what is left.
+    The test split is drawn first, then validation from what is left. Where the source knows
+    copies and groups of images, they stay in one split, and splits are stratified by label.
     Raises UserError where a split would be empty.
     """
-    rows = generator(settings.seed, "split").permutation(source.train.count).astype(np.int64)
-    test, rows = _take(rows, 0.0 if source.test else settings.test_fraction)
-    validation, rows = _take(rows, 0.0 if source.validation else settings.validation_fraction)
-    parts: dict[SplitName, Part] = {
-        "train": Part(source.train, np.sort(rows)),
-        "validation": _official(source.validation) or Part(source.train, np.sort(validation)),
-        "test": _official(source.test) or Part(source.train, np.sort(test)),
-    }
+    parts = _split(source, settings, with_copies=True)
+    if not _copies_are_kept_together(source, parts):
+        parts = _split(source, settings, with_copies=False)
     _check_not_empty(source, parts)
     return parts
+
+
+def split_notes(source: Source, parts: dict[SplitName, Part]) -> tuple[str, ...]:
+    """Return a line each on copies, on what own splits share, and on classes that a split lacks."""
+    images = source.train
+    notes = [copies_note(source.name, images, _are_apart(parts))]
+    for name, own in (("train", images), ("validation", source.validation)):
+        left_out = own.count - sum(len(p) for p in parts.values() if p.images is own) if own else 0
+        if left_out:
+            notes.append(
+                f"{source.name}: {left_out:,} images of {name} are left out: copies of images in a "
+                "later split, or of one group with them"
+            )
+    if source.class_names is not None:
+        labels = {
+            n: p.images.labels[p.rows] for n, p in parts.items() if p.images.labels is not None
+        }
+        notes.append(missing_classes_note(source.name, labels, source.class_names))
+    return tuple(note for note in notes if note)
 
 
 def binarize(
@@ -53,15 +70,57 @@ def binarize(
     return drawn.astype(np.uint8) * np.uint8(255)
 
 
-def _take(rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    count = round(fraction * len(rows))
-    return rows[:count], rows[count:]
+def _split(source: Source, settings: DataSettings, with_copies: bool) -> dict[SplitName, Part]:
+    train, validation, test = source.train, source.validation, source.test
+    later = [images for images in (validation, test) if images is not None]
+    rows = generator(settings.seed, "split").permutation(train.count).astype(np.int64)
+    rows = rows[~overlaps(train, later)[rows]]
+    draw = _Draw(train, with_copies)
+    drawn, rows = draw(rows, 0.0 if test else settings.test_fraction)
+    parts: dict[SplitName, Part] = {"test": _official(test, []) or Part(train, np.sort(drawn))}
+    drawn, rows = draw(rows, 0.0 if validation else settings.validation_fraction)
+    own = _official(validation, [test] if test else [])
+    return {
+        "train": Part(train, np.sort(rows)),
+        "validation": own or Part(train, np.sort(drawn)),
+        **parts,
+    }
 
 
-def _official(images: ImageSet | None) -> Part | None:
+class _Draw:
+    """Takes a fraction of the training images, in random order or by label, copy and group."""
+
+    def __init__(self, images: ImageSet, with_copies: bool) -> None:
+        self.is_plain = images.groups is None and images.digests is None
+        self.strata = np.zeros(images.count, np.int64) if images.labels is None else images.labels
+        self.units = units(images, with_copies)
+
+    def __call__(self, rows: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+        count = round(fraction * len(rows))
+        if self.is_plain or not count:
+            return rows[:count], rows[count:]
+        return take(rows, count, self.strata, self.units)
+
+
+def _official(images: ImageSet | None, later: list[ImageSet]) -> Part | None:
     if images is None:
         return None
-    return Part(images, np.arange(images.count, dtype=np.int64))
+    return Part(images, np.flatnonzero(~overlaps(images, later)).astype(np.int64))
+
+
+def _copies_are_kept_together(source: Source, parts: dict[SplitName, Part]) -> bool:
+    """Whether the split is possible with all copies of an image on one side."""
+    return source.train.digests is None or all(len(part) for part in parts.values())
+
+
+def _are_apart(parts: dict[SplitName, Part]) -> bool:
+    """Whether no image of a split has a copy in another."""
+    found = [
+        np.unique(part.images.digests[part.rows])
+        for part in parts.values()
+        if part.images.digests is not None
+    ]
+    return sum(map(len, found)) == len(np.unique(np.concatenate(found))) if found else True
 
 
 def _check_not_empty(source: Source, parts: dict[SplitName, Part]) -> None:

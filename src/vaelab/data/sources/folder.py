@@ -1,5 +1,6 @@
 """A folder of the user's own images; sub-folders, where there are any, are the labels."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from vaelab.config import DataSettings, UserError
+from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.fetch import Fetcher
-from vaelab.data.listing import Listing, expand_user, list_files, natural_key, shown
+from vaelab.data.layout import Layout, read_layout
+from vaelab.data.listing import Listing, expand_user, list_files, shown
 from vaelab.data.pixels import Color, Size, decode, in_threads, is_grey, to_pixels
 from vaelab.data.source import ImageSet, Source
 
@@ -26,6 +29,7 @@ _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
 class _Facts:
     size: Size
     grey: bool
+    digest: str
 
 
 def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
@@ -41,15 +45,20 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     settings = settings.model_copy(update={"folder": expand_user(settings.folder)})
     listing = _find(settings.folder)
     files, note = list(listing.files), listing.note()
-    class_names, labels = _label(settings.folder, files)
+    layout = read_layout(settings.folder, files, settings.group)
     facts = _inspect(settings.folder, files)
+    own = {split: _image_set(settings, files, facts, layout, split) for split in SPLITS}
+    if own["train"] is None:
+        raise UserError(f"data.folder: {shown(settings.folder)} holds no images for training")
     return Source(
         name="folder",
         origin=f"images in {shown(settings.folder)}",
         levels=256,
-        train=_image_set(settings, files, facts, labels),
-        class_names=class_names,
-        notes=(note,) if note else (),
+        train=own["train"],
+        validation=own["validation"],
+        test=own["test"],
+        class_names=layout.class_names,
+        notes=(*([note] if note else []), *layout.notes),
         lists={"skipped_files.txt": listing.lines()} if note else {},
     )
 
@@ -65,22 +74,6 @@ def _find(folder: Path) -> Listing:
             f"data.folder: {shown(folder)} holds no images (other entries: {count}){why}"
         )
     return listing
-
-
-def _label(folder: Path, files: list[Path]) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
-    parents = [path.relative_to(folder).parts[:-1] for path in files]
-    at_top = sum(not parts for parts in parents)
-    if at_top == len(files):
-        return None, None
-    if at_top:
-        raise UserError(
-            f"data.folder: {folder} holds {at_top} images itself and {len(files) - at_top} in its "
-            "sub-folders; labelled images should all be in sub-folders, unlabelled ones in none"
-        )
-    names = sorted({parts[0] for parts in parents}, key=natural_key)
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = np.array([numbers[parts[0]] for parts in parents], np.int64)
-    return tuple(shown(name) for name in names), labels
 
 
 def _inspect(folder: Path, files: list[Path]) -> list[_Facts]:
@@ -110,7 +103,10 @@ def _facts(path: Path) -> _Facts | str:
         image = decode(path)
     except Exception as error:  # Pillow's plugins raise anything; each is reported with its file
         return _reason(error, path)
-    return _Facts((image.height, image.width), is_grey(image))
+    grey = is_grey(image)
+    pixels = image.getchannel(0) if grey else image
+    digest = hashlib.blake2b(f"{image.size}{grey}".encode() + pixels.tobytes(), digest_size=16)
+    return _Facts((image.height, image.width), grey, digest.hexdigest())
 
 
 def _reason(error: Exception, path: Path) -> str:
@@ -124,8 +120,15 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 def _image_set(
-    settings: DataSettings, files: list[Path], facts: list[_Facts], labels: np.ndarray | None
-) -> ImageSet:
+    settings: DataSettings,
+    files: list[Path],
+    facts: list[_Facts],
+    layout: Layout,
+    split: SplitName,
+) -> ImageSet | None:
+    own = layout.rows(split)
+    if not len(own):
+        return None
     size = settings.image_size or _common_size(settings.folder, facts)
     color: Color = "rgb"
     if settings.color == "grey" or (settings.color == "auto" and all(f.grey for f in facts)):
@@ -138,9 +141,16 @@ def _image_set(
             raise UserError(f"{shown(path)}: cannot be read: {error}") from error
 
     def read_rows(rows: np.ndarray) -> np.ndarray:
-        return np.stack(in_threads(read_one, [files[row] for row in rows]))
+        return np.stack(in_threads(read_one, [files[row] for row in own[rows]]))
 
-    return ImageSet(len(files), (1 if color == "grey" else 3, *size), read_rows, labels)
+    return ImageSet(
+        len(own),
+        (1 if color == "grey" else 3, *size),
+        read_rows,
+        None if layout.labels is None else layout.labels[own],
+        groups=None if layout.groups is None else layout.groups[own],
+        digests=np.array([facts[row].digest for row in own], "S32"),
+    )
 
 
 def _common_size(folder: Path, facts: Sequence[_Facts]) -> Size:
