@@ -175,7 +175,7 @@ def linear_conditional() -> tuple[Model, Callable[[Tensor, Tensor], Tensor]]:
     def log_likelihood(images: Tensor, labels: Tensor) -> Tensor:
         # x = W z + V_y + b + noise is Gaussian
         rows = torch.where(labels < 0, CLASSES, labels)
-        means = weight[:, LATENTS + rows].T + bias
+        means = math.sqrt(LATENTS) * weight[:, LATENTS + rows].T + bias
         covariance = weight[:, :LATENTS] @ weight[:, :LATENTS].T + VARIANCE * torch.eye(PIXELS)
         exact = torch.distributions.MultivariateNormal(means, covariance)
         return exact.log_prob(images.flatten(1))  # type: ignore[no-untyped-call,no-any-return]

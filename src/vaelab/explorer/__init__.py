@@ -107,6 +107,7 @@ def _networks(model: Model, weights: Weights) -> Json:
         assert isinstance(encoder, ConditionalEncoder)
         found["conditional"] = {
             "classes": model.classes,
+            "labelScale": decoder.label_scale,
             "planes": weights.add(encoder.planes),
         }
         encoder, decoder = encoder.network, decoder.network

@@ -8,6 +8,7 @@ works without them (Ho & Salimans 2022, section 3.2: classifier-free guidance).
 """
 
 import copy
+import math
 from typing import TypeVar
 
 import torch
@@ -56,18 +57,21 @@ class ConditionalEncoder(ConditionalNetwork):
 class ConditionalDecoder(ConditionalNetwork):
     """A decoder of latents beside the one-hot label.
 
-    `label_frequencies` [classes] are those of the training split.
+    The label is multiplied by `label_scale`, the norm of a latent of N(0, I), so that it counts as
+    much as the latent from the start. `label_frequencies` [classes] are those of the training
+    split.
     """
 
     label_frequencies: Tensor
 
-    def __init__(self, network: nn.Module, classes: int) -> None:
+    def __init__(self, network: nn.Module, classes: int, latent_dim: int) -> None:
         super().__init__(network, classes)
+        self.label_scale = math.sqrt(latent_dim)
         self.register_buffer("label_frequencies", torch.full((classes,), 1 / classes))
 
     def forward(self, latents: Latents, labels: OneHot) -> Float[Tensor, "batch *outputs"]:
         """Return the outputs for latents [batch, latent] and their labels."""
-        outputs: Tensor = self.network(torch.cat([latents, labels], dim=1))
+        outputs: Tensor = self.network(torch.cat([latents, self.label_scale * labels], dim=1))
         return outputs
 
 
@@ -182,4 +186,4 @@ def build_decoder(family: Network, latents: int, shape: Shape, classes: int) -> 
     """Build a decoder to images [batch, *shape] that sees a label, unless `classes` is 0."""
     if not classes:
         return family.decoder(latents, shape)
-    return ConditionalDecoder(family.decoder(latents + classes + 1, shape), classes)
+    return ConditionalDecoder(family.decoder(latents + classes + 1, shape), classes, latents)

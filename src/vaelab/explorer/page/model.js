@@ -76,7 +76,7 @@ function withPlane(model, pixels, label) {
 function withLabel(model, latent, label) {
   const input = new Float32Array(model.latentDim + model.conditional.classes + 1);
   input.set(latent);
-  input[model.latentDim + rowOf(model, label)] = 1;
+  input[model.latentDim + rowOf(model, label)] = model.conditional.labelScale;
   return input;
 }
 
