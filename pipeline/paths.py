@@ -55,6 +55,11 @@ def workspace_root() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
+def unreadable_files() -> Path:
+    """Return the list of images that could not be read, where an error names only some."""
+    return workspace_root() / "data/unreadable_files.txt"
+
+
 def checkpoints() -> Path:
     """Return the folder of unfinished trainings' checkpoints, each named by its fingerprint."""
     return workspace_root() / ".checkpoints"

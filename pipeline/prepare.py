@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from pipeline import cli, paths
-from vaelab.config import Settings
+from vaelab.config import Settings, UserError
 from vaelab.data import sources
 from vaelab.data.prepare import prepare, summarize
+from vaelab.data.source import MAX_NAMED, UnreadableError
+from vaelab.runtime.files import write_text
 
 
 def main() -> None:
@@ -15,7 +17,14 @@ def main() -> None:
 
 def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPARED) -> None:
     """Fill data/prepared, or another folder. Raises UserError."""
-    source = sources.read(settings.data, raw)
+    try:
+        source = sources.read(settings.data, raw)
+    except UnreadableError as error:
+        if len(error.files) <= MAX_NAMED:
+            raise
+        path = paths.unreadable_files()
+        write_text(path, "".join(f"{line}\n" for line in error.files))
+        raise UserError(f"{error}; {path} lists all") from error
     info = prepare(source, settings.data, prepared)
     print(summarize(info))
     for note in info.notes:

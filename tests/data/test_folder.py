@@ -191,6 +191,39 @@ def test_ten_unreadable_images_are_named_and_the_rest_counted(tmp_path):
     assert message.count(".png (") == 10
 
 
+def test_unreadable_images_can_be_skipped(tmp_path):
+    put(tmp_path / "cat" / "a.png", color=7)
+    put(tmp_path / "dog" / "b.png", color=9)
+    for name in ("cat/cut.png", "eel/page.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"<html>")
+    (tmp_path / "dog" / "gone.png").symlink_to("nowhere")
+    source = read(tmp_path, unreadable="skip")
+    assert source.class_names == ("cat", "dog")
+    assert images(source)[:, 0, 0, 0].tolist() == [7, 9]
+    assert source.notes == (
+        f"{tmp_path}: 2 of 5 files are read; not read: unreadable: 3 (cat/cut.png, dog/gone.png, "
+        "eel/page.png)",
+        "classes without a readable image: eel",
+    )
+    assert source.lists["skipped_files.txt"][1] == (
+        "dog/gone.png\tunreadable: No such file or directory"
+    )
+    (tmp_path / "cat" / "a.png").write_bytes(b"")
+    (tmp_path / "dog" / "b.png").write_bytes(b"")
+    refused(tmp_path, "5 of 5 images cannot be read: .*; repair or remove them$", unreadable="skip")
+
+
+def test_the_limit_of_pixels_is_a_setting(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    put(tmp_path / "large.png", (21, 10))
+    refused(
+        tmp_path, r"large\.png \(Image size \(210 pixels\) .* data\.max_pixels sets another limit"
+    )
+    assert read(tmp_path, max_pixels=210).train.count == 1
+    refused(tmp_path, r"exceeds limit of 208 pixels", max_pixels=208)
+
+
 def test_a_decompression_bomb_is_reported_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     put(tmp_path / "fine.png", (9, 9))

@@ -114,6 +114,17 @@ def test_a_failed_prepare_leaves_no_prepared_folder(capsys):
     assert sorted(path.name for path in Path("data").iterdir()) == ["raw"]
 
 
+def test_all_unreadable_images_are_listed_where_an_error_names_some(capsys):
+    Path("photos").mkdir()
+    for index in range(12):
+        Path(f"photos/{index:02}.png").write_bytes(b"")
+    message = error(capsys, {"name": "folder", "folder": "photos"})
+    path = Path("data/unreadable_files.txt").resolve()
+    assert message.endswith(f" and 2 more; repair or remove them; {path} lists all\n")
+    lines = path.read_text().splitlines()
+    assert lines == [f"{index:02}.png (an empty file)" for index in range(12)]
+
+
 def test_a_bad_mirror_variable_is_an_error(capsys, monkeypatch):
     monkeypatch.setenv(MIRROR_VARIABLE, "/no/such/folder")
     assert MIRROR_VARIABLE in error(capsys, {"name": "digits"})

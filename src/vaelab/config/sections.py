@@ -59,6 +59,8 @@ class DataSettings(Section):
     name: SourceName = "digits"
     mirror: str | None = Field(default=None, pattern=r"^(https?|file)://")
     folder: Path = Path("data/images")
+    unreadable: Literal["refuse", "skip"] = "refuse"
+    max_pixels: Positive | None = None
     group: Annotated[int, Field(ge=1, le=MAX_INT)] | Pattern | None = None
     image_size: tuple[Positive, Positive] | None = None
     resize: Literal["crop", "pad", "stretch"] = "crop"

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import category
@@ -44,17 +44,30 @@ class Listing:
             f"{self.reasons()}"
         )
 
+    def without(self, problems: Mapping[Path, str]) -> "Listing":
+        """Return the listing with some of its files skipped, each for its own reason."""
+        skipped = {path.relative_to(self.folder): why for path, why in problems.items()}
+        return Listing(
+            self.folder,
+            tuple(path for path in self.files if path not in problems),
+            dict(sorted((self.skipped | skipped).items())),
+        )
+
     def lines(self) -> tuple[str, ...]:
         """Return a line for each file that is not read: its path and the reason."""
         return tuple(f"{shown(path)}\t{shown(reason)}" for path, reason in self.skipped.items())
 
     def reasons(self) -> str:
         """Return how many files are not read for which reason."""
-        endings = [r.partition(": ")[2] for r in self.skipped.values() if _OTHER_ENDING in r]
+        endings = [
+            r.partition(": ")[2] for r in self.skipped.values() if r.startswith(_OTHER_ENDING)
+        ]
         parts = [f"{_OTHER_ENDING}: {_counted(endings)}"] if endings else []
-        reasons = Counter(r for r in self.skipped.values() if _OTHER_ENDING not in r)
-        for reason, count in reasons.most_common():
-            named = some_of([path for path, why in self.skipped.items() if why == reason])
+        others = {
+            p: r.partition(": ")[0] for p, r in self.skipped.items() if _OTHER_ENDING not in r
+        }
+        for reason, count in Counter(others.values()).most_common():
+            named = some_of([path for path, why in others.items() if why == reason])
             parts.append(f"{reason}: {count:,} ({named})")
         return "; ".join(parts)
 

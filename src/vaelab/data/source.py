@@ -12,6 +12,18 @@ from vaelab.data.pixels import resize_array
 Shape = tuple[int, int, int]
 
 
+MAX_NAMED = 10
+"""Unreadable files that an error names; the rest is counted."""
+
+
+class UnreadableError(UserError):
+    """Files of the user's cannot be read; `files` has a line for each, with the reason."""
+
+    def __init__(self, message: str, files: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.files = files
+
+
 @dataclass(frozen=True)
 class ImageSet:
     """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape].

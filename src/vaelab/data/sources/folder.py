@@ -14,13 +14,11 @@ from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.fetch import Fetcher
 from vaelab.data.layout import Layout, read_layout
-from vaelab.data.listing import Listing, expand_user, list_files, shown
+from vaelab.data.listing import Listing, expand_user, list_files, shown, some_of
 from vaelab.data.pixels import Color, Size, decode, in_threads, is_grey, to_pixels
-from vaelab.data.source import ImageSet, Source
+from vaelab.data.source import MAX_NAMED, ImageSet, Source, UnreadableError
 
 _CHUNK = 1024
-_NAMED = 10
-"""Unreadable files named in an error; the rest is counted."""
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
 """Formats that Pillow recognises and cannot read."""
 
@@ -43,10 +41,15 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     cannot be read (by name), and images of several sizes where no size is set.
     """
     settings = settings.model_copy(update={"folder": expand_user(settings.folder)})
+    if settings.max_pixels:
+        Image.MAX_IMAGE_PIXELS = -(-settings.max_pixels // 2)  # Pillow refuses twice as many
     listing = _find(settings.folder)
+    all_classes = read_layout(settings.folder, listing.files, settings.group).class_names
+    listing, facts = _inspect(listing, settings)
     files, note = list(listing.files), listing.note()
     layout = read_layout(settings.folder, files, settings.group)
-    facts = _inspect(settings.folder, files)
+    gone = sorted(set(all_classes or ()) - set(layout.class_names or ()))
+    about_gone = [f"classes without a readable image: {some_of(gone)}"] if gone else []
     own = {split: _image_set(settings, files, facts, layout, split) for split in SPLITS}
     if own["train"] is None:
         raise UserError(f"data.folder: {shown(settings.folder)} holds no images for training")
@@ -58,7 +61,7 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
         validation=own["validation"],
         test=own["test"],
         class_names=layout.class_names,
-        notes=(*([note] if note else []), *layout.notes),
+        notes=(*([note] if note else []), *about_gone, *layout.notes),
         lists={"skipped_files.txt": listing.lines()} if note else {},
     )
 
@@ -76,26 +79,34 @@ def _find(folder: Path) -> Listing:
     return listing
 
 
-def _inspect(folder: Path, files: list[Path]) -> list[_Facts]:
+def _inspect(listing: Listing, settings: DataSettings) -> tuple[Listing, list[_Facts]]:
     """Decode every file once, so that all that cannot be read are known before any is used."""
+    files = listing.files
     results: list[_Facts | str] = []
     with tqdm(total=len(files), desc="reading", unit=" images", leave=False, disable=None) as bar:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
             results += in_threads(_facts, chunk)
             bar.update(len(chunk))
-    problems = [
-        f"{shown(path.relative_to(folder))} ({result})"
-        for path, result in zip(files, results, strict=True)
-        if isinstance(result, str)
-    ]
-    if problems:
-        rest = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        raise UserError(
-            f"data.folder: {folder}: {len(problems)} of {len(files)} images cannot be read: "
-            f"{', '.join(problems[:_NAMED])}{rest}; repair or remove them"
-        )
-    return [result for result in results if isinstance(result, _Facts)]
+    problems = {
+        path: result for path, result in zip(files, results, strict=True) if isinstance(result, str)
+    }
+    if problems and (settings.unreadable == "refuse" or len(problems) == len(files)):
+        _refuse(listing, problems)
+    listing = listing.without({path: f"unreadable: {why}" for path, why in problems.items()})
+    return listing, [result for result in results if isinstance(result, _Facts)]
+
+
+def _refuse(listing: Listing, problems: dict[Path, str]) -> None:
+    folder, count = listing.folder, len(listing.files)
+    lines = tuple(f"{shown(path.relative_to(folder))} ({why})" for path, why in problems.items())
+    rest = f" and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+    skip = "" if len(lines) == count else ", or set data.unreadable: skip"
+    raise UnreadableError(
+        f"data.folder: {shown(folder)}: {len(lines)} of {count} images cannot be read: "
+        f"{', '.join(lines[:MAX_NAMED])}{rest}; repair or remove them{skip}",
+        lines,
+    )
 
 
 def _facts(path: Path) -> _Facts | str:
@@ -112,6 +123,8 @@ def _facts(path: Path) -> _Facts | str:
 def _reason(error: Exception, path: Path) -> str:
     if path.is_file() and path.stat().st_size == 0:
         return "an empty file"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{str(error).partition(',')[0]}; data.max_pixels sets another limit"
     if isinstance(error, UnidentifiedImageError):
         return "in no image format that Pillow knows"
     if isinstance(error, OSError) and error.strerror:
