@@ -1,5 +1,6 @@
-"""Measure one variant of the comparison: its bounds, its latents and its samples."""
+"""Measure one variant: its bounds, its reconstructions, and samples from its prior and samplers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +10,32 @@ from torch import Tensor
 from pipeline import paths
 from pipeline.artifacts import build_batches
 from pipeline.comparison import paths as variant_paths
+from pipeline.comparison.images import (
+    Images,
+    RealImages,
+    fit_samplers,
+    reconstructions,
+    samples,
+)
 from pipeline.comparison.variants import ComparisonConfig, run
 from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
 from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.evaluation.classifier import load_classifier
-from vaelab.inference import decoding
 from vaelab.models.model import Model
 from vaelab.models.saving import load_model
 from vaelab.runtime.devices import choose_device
-from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import write_arrays, write_json
 
-# Metrics of the evaluation that the table has, besides all metrics of the samples.
+# Metrics of the evaluation that the tables have, besides all metrics of images.
 REPORTED = (
     "test.mean_squared_error",
     "test.generation_loss_nats",
     "test.kl_loss_nats",
     "test.neg_elbo_nats",
     "test.nll_nats",
+    "test.nll_effective_sample_size",
     "latent.mmd_squared",
     "latent.marginal_kl_nats",
 )
@@ -50,31 +57,62 @@ def measure_seed(variant: str, seed: int) -> str:
     device = choose_device(config.variant_settings(variant, seed).machine)
     data = PreparedData.load(paths.COMPARISON_PREPARED)
     model, _ = load_model(variant_paths.model(variant, seed), device)
-    of_samples, images = sample_metrics(config, model, data), example_images(config, model, data)
-    write_json(
-        variant_paths.metrics(variant, seed),
-        {"samples": of_samples} | evaluation_metrics(config, model, data),
-    )
+    metrics, images = image_metrics(config, model, data, seed)
+    metrics |= evaluation_metrics(config, model, data)
+    write_json(variant_paths.metrics(variant, seed), metrics)
     write_images(variant_paths.images(variant, seed), images)
-    return f"{variant}, seed {seed}: Frechet {of_samples['classifier_frechet_distance']:.1f}"
+    distances = {
+        name: group["classifier_frechet_distance"]
+        for name, group in metrics.items()
+        if "classifier_frechet_distance" in group
+    }
+    listed = ", ".join(f"{name} {value:.1f}" for name, value in distances.items())
+    return f"{variant}, seed {seed}: Frechet distances: {listed}"
 
 
-def sample_metrics(config: ComparisonConfig, model: Model, data: PreparedData) -> dict[str, Any]:
-    """Return the metrics that compare samples from the prior with real images."""
-    device = next(model.parameters()).device
-    evaluated = evaluation_data(config, data, device)
+def image_metrics(
+    config: ComparisonConfig, model: Model, data: PreparedData, seed: int
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Compare each kind of a model's images with real ones; return the first images too.
+
+    The groups are `samples` from the prior, `sampler.<name>` from a fitted sampler,
+    `reconstructions`, and `real`: training images, with the classifier's accuracy.
+    """
+    settings, count = config.base.evaluate, config.comparison.pictures
+    device = model.output_offset.device
+    train, test = (
+        build_batches(data, split, dequantize=False, device=device) for split in ("train", "test")
+    )
     classifier, _ = load_classifier(paths.CLASSIFIER, device)
+    real = RealImages.load(train, test, classifier, settings)
+    metrics: dict[str, Any] = {"real": real.floor}
+    # The first ones are those that are reconstructed.
+    shown = {"real": real.images[: 3 * count]}
+    for name, batches in generated_images(config, model, train, real, seed).items():
+        images = list(batches)
+        metrics[name], shown[name] = real.compare(images), torch.cat(images)[:count]
+    return metrics, shown
+
+
+def generated_images(
+    config: ComparisonConfig, model: Model, train: ImageLoader, real: RealImages, seed: int
+) -> dict[str, Iterator[Images]]:
+    """Return the batches of each kind of images that the model generates, by group of metrics."""
     settings = config.base.evaluate
-    result = evaluate(model, evaluated, settings, device, classifier, groups=["samples"])
-    return result.metrics["samples"]
+    generated = {"samples": samples(model, None, len(real.images), settings)}
+    if not model.has("encoder"):
+        return generated
+    for name, sampler in fit_samplers(config, model, train, seed).items():
+        generated[f"sampler.{name}"] = samples(model, sampler, len(real.images), settings)
+    return generated | {"reconstructions": reconstructions(model, real, settings)}
 
 
 def evaluation_metrics(
     config: ComparisonConfig, model: Model, data: PreparedData
 ) -> dict[str, Any]:
     """Return the metrics of REPORTED that apply to the model, by group."""
-    device = next(model.parameters()).device
-    evaluated = evaluation_data(config, data, device, config.comparison.test_images)
+    device = model.output_offset.device
+    evaluated = evaluation_data(config, data, device)
     settings = config.base.evaluate
     result = evaluate(model, evaluated, settings, device, groups=["test", "latent"])
     found: dict[str, Any] = {}
@@ -86,41 +124,24 @@ def evaluation_metrics(
 
 
 def evaluation_data(
-    config: ComparisonConfig,
-    data: PreparedData,
-    device: torch.device,
-    max_test_images: int | None = None,
+    config: ComparisonConfig, data: PreparedData, device: torch.device
 ) -> EvaluationData:
-    """Return the splits, at most `max_test_images` of the test split."""
+    """Return the training split and `comparison.test_images` of the test split."""
     train, test = (
         build_batches(data, split, config.base.data.dequantize, device)
         for split in ("train", "test")
     )
     labels = data.labels("test")
-    if max_test_images:
-        rows = sample_rows(len(test), max_test_images, 0, "comparison").numpy()
-        labels = None if labels is None else labels[rows]
-        test = ImageLoader(
-            data.images("test")[rows],
-            device,
-            labels=labels,
-            classes=test.classes,
-            dequantize_levels=test.dequantize_levels,
-        )
+    rows = sample_rows(len(test), config.comparison.test_images, 0, "comparison").numpy()
+    labels = None if labels is None else labels[rows]
+    test = ImageLoader(
+        data.images("test")[rows],
+        device,
+        labels=labels,
+        classes=test.classes,
+        dequantize_levels=test.dequantize_levels,
+    )
     return EvaluationData(data.info.name, data.info.levels, train, test, test_labels=labels)
-
-
-def example_images(config: ComparisonConfig, model: Model, data: PreparedData) -> dict[str, Tensor]:
-    """Return originals, their reconstructions if any, other real images, and samples."""
-    device, count = next(model.parameters()).device, config.comparison.pictures
-    images = data.images("test")
-    rows = sample_rows(len(images), 2 * count, 0, "comparison-pictures").numpy()
-    originals, others = (torch.from_numpy(images[rows]).to(device).float() / 255).chunk(2)
-    generated = decoding.prior_samples(model, len(others), rng_stream(0, "comparison", device))
-    images_by_kind = {"originals": originals, "real": others, "samples": generated}
-    if model.has("encoder"):
-        images_by_kind["reconstructions"] = decoding.reconstructions(model, originals)
-    return images_by_kind
 
 
 def write_images(path: Path, images: dict[str, Tensor]) -> None:

@@ -15,8 +15,8 @@ def history(variant: str, seed: int) -> Path:
     return paths.COMPARISON_TRAINED / variant / f"seed_{seed}.csv"
 
 
-def timing(variant: str, seed: int) -> Path:
-    """Return the file with the training time."""
+def training(variant: str, seed: int) -> Path:
+    """Return the file with the training's fingerprint and time."""
     return history(variant, seed).with_suffix(".json")
 
 
@@ -30,7 +30,15 @@ def images(variant: str, seed: int) -> Path:
     return metrics(variant, seed).with_suffix(".npz")
 
 
-def seeds(variant: str) -> list[int]:
-    """Return the measured seeds, in ascending order."""
-    found = (paths.COMPARISON_MEASURED / variant).glob("seed_*.json")
-    return sorted(int(path.stem.removeprefix("seed_")) for path in found)
+def trained_seeds(variant: str) -> list[int]:
+    """Return the seeds of which a model was trained, in ascending order."""
+    return _seeds(paths.COMPARISON_TRAINED / variant)
+
+
+def measured_seeds(variant: str) -> list[int]:
+    """Return the seeds of which a model was measured, in ascending order."""
+    return _seeds(paths.COMPARISON_MEASURED / variant)
+
+
+def _seeds(folder: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("seed_")) for path in folder.glob("seed_*.json"))

@@ -22,7 +22,7 @@ def log_comparison(config: ComparisonConfig, results: Results) -> None:
     try:
         parent = store.create_run(f"comparison on {config.base.data.name}", git_state())
         for variant in results.variants:
-            for seed in variant_paths.seeds(variant):
+            for seed in variant_paths.measured_seeds(variant):
                 _log_model(store, parent, config, variant, seed)
         parent.log_params(_shared_settings(config))
         for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT, paths.COMPARISON_FIGURE):

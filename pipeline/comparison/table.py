@@ -1,4 +1,4 @@
-"""Compare the variants: a table with standard errors, tests of hypotheses, and a figure."""
+"""Compare the variants: tables with standard errors, tests of hypotheses, and a figure."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,36 +6,58 @@ from matplotlib.figure import Figure
 from pipeline import cli, paths
 from pipeline.comparison import paths as variant_paths
 from pipeline.comparison.hypotheses import hypothesis_results
-from pipeline.comparison.results import Results
+from pipeline.comparison.results import Metrics, Results
 from pipeline.comparison.runs import log_comparison
 from pipeline.comparison.variants import ComparisonConfig
 from vaelab.config import ArtifactError
 from vaelab.estimators.statistics import mean_and_standard_error
-from vaelab.figures.comparison import VariantImages, comparison_figure
+from vaelab.figures.comparison import Panel, PanelRow, comparison_figure
 from vaelab.figures.image_tiles import Images
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import write_csv
 
-# Columns of the table: the metric's name, its heading, its decimals.
-COLUMNS = {
-    "samples.sharpness_ratio": ("sharpness", 2),
-    "samples.spectrum_slope": ("slope", 2),
-    "samples.classifier_frechet_distance": ("Fréchet", 1),
-    "samples.classifier_precision": ("precision", 2),
-    "samples.classifier_recall": ("recall", 2),
-    "samples.largest_class_share": ("largest class", 2),
+# Columns of the tables: the metric's name, its heading, its decimals.
+Columns = dict[str, tuple[str, int]]
+MODELS: Columns = {
     "test.mean_squared_error": ("squared error", 4),
+    "reconstructions.sharpness_ratio": ("sharpness", 2),
+    "reconstructions.classifier_frechet_distance": ("Fréchet", 1),
+    "test.neg_elbo_nats": ("negative ELBO, nats", 1),
     "test.nll_nats": ("NLL, nats", 1),
+    "test.nll_effective_sample_size": ("effective sample size", 1),
     "latent.mmd_squared": ("MMD² to prior", 3),
-    "timing.training_seconds": ("seconds", 0),
+    "timing.training_seconds": ("training seconds", 0),
 }
-NOTE = """Means over {seeds} seeds ± their standard error. {epochs} epochs, {samples} samples,
-{data}. Sharpness: median variance of the Laplacian divided by that of real images; noise also
-raises it, so read it together with the slope of the power spectrum. Fréchet distance, precision and
-recall are in the features of a small classifier trained here (accuracy {accuracy:.1%}); this is not
-FID. The row of real images compares training images with test images. A cell is empty if the metric
-does not apply to the objective. MMD² compares each model's latents with its own prior, at the scale
-of that latent space. Seconds are for one training on one thread{pairs}.
+SAMPLES: Columns = {
+    "classifier_frechet_distance": ("Fréchet", 1),
+    "classifier_precision": ("precision", 2),
+    "classifier_recall": ("recall", 2),
+    "sharpness_ratio": ("sharpness", 2),
+    "spectrum_slope": ("slope", 2),
+    "largest_class_share": ("largest class", 2),
+}
+# Groups of metrics of samples, with what they are called.
+SOURCES = {
+    "samples": "its prior",
+    "sampler.gaussian": "a Gaussian",
+    "sampler.mixture": "ten Gaussians",
+    "sampler.flow_matching": "flow matching",
+}
+# Columns of the figure: the group, and its heading.
+PANELS = {
+    "reconstructions": "Reconstructions of the real images",
+    "samples": "Samples from the model's own prior",
+    "sampler.flow_matching": "Samples from flow matching on its latents",
+}
+NOTE = """Means over {seeds} seeds ± their standard error; {epochs} epochs of {data} for each.
+Sharpness is the median variance of the Laplacian divided by that of real images; noise raises it
+too, so that more than 1 is no merit: read it together with the slope of the power spectrum. Fréchet
+distance, precision and recall of {samples} images are in the features of a small classifier
+trained here (accuracy {accuracy:.1%}); this is not FID. The row of real images compares training
+images with test images. The NLL is the bound of {k} importance samples; a small effective sample
+size says that it is far from tight. A cell is empty if it does not apply. MMD² compares each
+model's latents with its own prior, at the scale of that latent space. Seconds are CPU seconds of
+one thread, or seconds on a GPU.
 """
 
 
@@ -52,7 +74,7 @@ def tabulate() -> None:
     config = ComparisonConfig.load()
     write_csv(paths.COMPARISON_TABLE, table_rows(results))
     write_text(paths.COMPARISON_REPORT, report(config, results))
-    figure(list(results.variants)).savefig(paths.COMPARISON_FIGURE, dpi=150)
+    figure(results).savefig(paths.COMPARISON_FIGURE, dpi=150)
     print(f"compared {', '.join(results.variants)}: {paths.COMPARISON_REPORT}")
     log_comparison(config, results)
 
@@ -70,21 +92,40 @@ def table_rows(results: Results) -> list[dict[str, object]]:
 
 
 def report(config: ComparisonConfig, results: Results) -> str:
-    """Return the table and the test results as Markdown."""
-    lines = ["# The comparison", "", markdown_table(results), "", note(config, results)]
+    """Return the tables and the test results as Markdown."""
+    lines = ["# The comparison", "", "## Models", "", *models_table(results), ""]
+    lines += ["## Samples", "", *samples_table(results), "", note(config, results)]
     lines += ["## Hypotheses", "", *hypothesis_results(results.variants), ""]
     return "\n".join(lines)
 
 
-def markdown_table(results: Results) -> str:
-    """Return the table with a row for each variant, and real images last."""
-    rows = [["objective", *(heading for heading, _ in COLUMNS.values())]]
+def models_table(results: Results) -> list[str]:
+    """Return the lines of a table with a row for each variant."""
+    headings = ["model", *(heading for heading, _ in MODELS.values())]
+    return markdown(headings, [[name, *cells(m, MODELS)] for name, m in results.variants.items()])
+
+
+def samples_table(results: Results) -> list[str]:
+    """Return the lines of a table with a row for each variant and source; real images are last."""
+    rows = []
     for variant, metrics in results.variants.items():
-        rows.append([variant, *(cell(metrics.get(k), d) for k, (_, d) in COLUMNS.items())])
+        for group, source in SOURCES.items():
+            own = {k.removeprefix(f"{group}."): v for k, v in metrics.items()}
+            if f"{group}.classifier_frechet_distance" in metrics:
+                rows.append([variant, source, *cells(own, SAMPLES)])
     real = {name: [value] for name, value in results.real_images.items()}
-    rows.append(["*real images*", *(cell(real.get(k), d) for k, (_, d) in COLUMNS.items())])
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows.append(["*real images*", "", *cells(real, SAMPLES)])
+    return markdown(["model", "samples from", *(h for h, _ in SAMPLES.values())], rows)
+
+
+def markdown(headings: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in [headings, ["---"] * len(headings), *rows]]
+
+
+def cells(metrics: Metrics, columns: Columns) -> list[str]:
+    """Return the cells of a row."""
+    return [cell(metrics.get(name), decimals) for name, (_, decimals) in columns.items()]
 
 
 def cell(values: list[float] | None, decimals: int) -> str:
@@ -97,34 +138,43 @@ def cell(values: list[float] | None, decimals: int) -> str:
 
 
 def note(config: ComparisonConfig, results: Results) -> str:
-    """Return the text below the table: what the columns mean, and the budget."""
-    comparison, train = config.comparison, config.base.train
-    of_a_model = next(iter(results.variants.values()))
+    """Return the text below the tables: what the columns mean, and the budget."""
+    comparison, train, evaluate = config.comparison, config.base.train, config.base.evaluate
     return NOTE.format(
         seeds=len(comparison.seeds),
         epochs=train.epochs,
-        samples=f"{of_a_model['samples.count'][0]:,.0f}",
+        samples=f"{evaluate.samples:,}",
         data=config.base.data.name,
-        accuracy=of_a_model["samples.classifier_test_accuracy"][0],
-        pairs=", with others running at the same time" if (comparison.workers or 2) > 1 else "",
+        accuracy=results.real_images["classifier_accuracy"],
+        k=evaluate.importance_samples,
     )
 
 
-def figure(variants: list[str]) -> Figure:
-    """Draw the example images of each variant's first seed."""
-    loaded = {variant: first_images(variant) for variant in variants}
-    first = next(iter(loaded.values()))
-    shown = {
-        variant: VariantImages(arrays.get("reconstructions"), arrays["samples"])
-        for variant, arrays in loaded.items()
-    }
-    return comparison_figure(first["originals"], first["real"], shown)
+def figure(results: Results) -> Figure:
+    """Draw the example images of each variant's first seed, below real ones."""
+    rows = []
+    for variant, metrics in results.variants.items():
+        images = first_images(variant)
+        rows.append(
+            PanelRow(variant, [panel(images.get(group), group, metrics) for group in PANELS])
+        )
+    count = len(images["samples"])
+    real = [Panel(images["real"][i * count :][:count]) for i in range(len(PANELS))]
+    return comparison_figure(list(PANELS.values()), [PanelRow("real images", real), *rows])
+
+
+def panel(images: Images | None, group: str, metrics: Metrics) -> Panel | None:
+    """Return images with their Fréchet distance below."""
+    if images is None:
+        return None
+    distance = cell(metrics[f"{group}.classifier_frechet_distance"], 1)
+    return Panel(images, f"Fréchet distance {distance}")
 
 
 def first_images(variant: str) -> dict[str, Images]:
     """Load the example images of a variant's first seed, in [0, 1]."""
     with np.load(
-        variant_paths.images(variant, variant_paths.seeds(variant)[0]), allow_pickle=False
+        variant_paths.images(variant, variant_paths.measured_seeds(variant)[0]), allow_pickle=False
     ) as file:
         return {name: (file[name] / 255).astype(np.float32) for name in file.files}
 

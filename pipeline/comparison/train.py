@@ -1,7 +1,12 @@
-"""Train one variant of the comparison with every seed."""
+"""Train one variant of the comparison with every seed, where no current model is there already."""
 
+import json
 import shutil
 import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
 
 from pipeline import paths
 from pipeline.artifacts import build_batches
@@ -22,34 +27,64 @@ def main() -> None:
 
 
 def train(variant: str) -> None:
-    """Train a variant with all seeds, each in a process of its own."""
-    ComparisonConfig.load().each_seed(train_seed, variant)
+    """Train a variant with all seeds, each in a process of its own; delete those of other seeds."""
+    config = ComparisonConfig.load()
+    config.variant_settings(variant, 0)
+    for seed in variant_paths.trained_seeds(variant):
+        if seed not in config.comparison.seeds:
+            delete(variant, seed)
+    config.each_seed(train_seed, variant)
 
 
 def train_seed(variant: str, seed: int) -> str:
     """Train with one seed, from its last checkpoint if there is one; return a line to print."""
     settings = ComparisonConfig.load().variant_settings(variant, seed)
     device = choose_device(settings.machine)
+    fingerprint = training_fingerprint(settings, device, paths.COMPARISON_PREPARED)
+    if is_current(variant, seed, fingerprint):
+        return f"{variant}, seed {seed}: trained already"
+    delete(variant, seed)
     data = PreparedData.load(paths.COMPARISON_PREPARED)
     train, validation = (
         build_batches(data, split, settings.data.dequantize, device)
         for split in ("train", "validation")
     )
     trainer = build_trainer(settings, train, validation, device)
-    key = training_fingerprint(settings, device, paths.COMPARISON_PREPARED)
-    with CheckpointFolder(paths.checkpoints() / key) as checkpoints:
+    with CheckpointFolder(paths.checkpoints() / fingerprint) as checkpoints:
         trainer.resume(checkpoints)
-        first, started = trainer.progress.epoch, time.perf_counter()
+        clock = clock_of(device)
+        first, started = trainer.progress.epoch, clock()
         progress = trainer.fit(checkpoints=checkpoints, show_progress=False)
-        seconds = time.perf_counter() - started
+        seconds = clock() - started
         description = describe_model(settings, data.info, trainer)
         save_model(variant_paths.model(variant, seed), trainer.model, description)
         write_csv(variant_paths.history(variant, seed), progress.history)
-        # The time before an interruption is not known.
+        # The time before an interruption is not known. This file is written last.
         timing = {} if first else {"training_seconds": seconds}
-        write_json(variant_paths.timing(variant, seed), timing)
+        write_json(variant_paths.training(variant, seed), {"fingerprint": fingerprint} | timing)
     shutil.rmtree(checkpoints.folder, ignore_errors=True)
     return f"{variant}, seed {seed}: {progress.epoch} epochs in {seconds:.0f} s"
+
+
+def is_current(variant: str, seed: int, fingerprint: str) -> bool:
+    """Return whether there is a model of this fingerprint: of equal settings, data and code."""
+    with suppress(OSError, ValueError, AttributeError):
+        found = json.loads(variant_paths.training(variant, seed).read_text(encoding="utf-8"))
+        is_complete = variant_paths.model(variant, seed).is_dir()
+        return is_complete and found.get("fingerprint") == fingerprint
+    return False
+
+
+def delete(variant: str, seed: int) -> None:
+    """Delete what a training left, the file that says that it is complete first."""
+    variant_paths.training(variant, seed).unlink(missing_ok=True)
+    variant_paths.history(variant, seed).unlink(missing_ok=True)
+    shutil.rmtree(variant_paths.model(variant, seed), ignore_errors=True)
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """Return what times a training: CPU time on a CPU, because others run at the same time."""
+    return time.process_time if device.type == "cpu" else time.perf_counter
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
 import argparse
 import multiprocessing
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from pipeline import cli, paths
 from vaelab.config import (
+    SamplerName,
     Section,
     Settings,
     UserError,
@@ -23,13 +23,20 @@ from vaelab.config import (
 from vaelab.config.section import Positive, Seed
 from vaelab.runtime.host import watch
 
+Variants = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], dict[str, Any]]
+
 
 class ComparisonSettings(Section):
-    """The section `comparison` of pipeline/comparison/params.yaml."""
+    """The section `comparison` of pipeline/comparison/params.yaml.
 
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2, 3)
+    `variants` has the settings, by dotted name, in which each variant differs from the others.
+    """
+
+    variants: Annotated[Variants, Field(min_length=1)] = {"vae": {}}
+    samplers: tuple[SamplerName, ...] = ("gaussian", "mixture", "flow_matching")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     test_images: Positive = 2000
-    pictures: int = Field(default=10, ge=1, le=50)
+    pictures: int = Field(default=16, ge=1, le=50)
     workers: Positive | None = None
 
 
@@ -52,17 +59,24 @@ class ComparisonConfig:
         return cls(parse_settings(rest, origin), section)
 
     def variant_settings(self, variant: str, seed: int) -> Settings:
-        """Return the settings of a variant: `vae-flow` is the objective vae with the prior flow."""
-        objective, _, prior = variant.partition("-")
-        changes = {"train.objective": objective, "train.seed": seed, "machine.threads": 1}
-        if prior:
-            changes["model.prior"] = prior
-        return with_changes(self.base, changes)
+        """Return the settings of a variant. Raises UserError for one that is not in the file."""
+        variants = self.comparison.variants
+        if variant not in variants:
+            raise UserError(
+                f"{paths.COMPARISON_PARAMS}: comparison.variants has no {variant}; it has "
+                f"{', '.join(variants)}"
+            )
+        own = {"train.seed": seed, "machine.threads": 1}
+        return with_changes(self.base, variants[variant] | own)
 
     def each_seed(self, work: Callable[[str, int], str], variant: str) -> None:
-        """Call `work` for each seed in a process of its own, and print what it returns."""
+        """Call `work` for each seed in a process of its own, and print what it returns.
+
+        All run at the same time unless `workers` says otherwise: three on two cores, which then
+        wait for one another, finish before two followed by one.
+        """
         seeds = self.comparison.seeds
-        workers = min(len(seeds), self.comparison.workers or os.cpu_count() or 1)
+        workers = min(len(seeds), self.comparison.workers or len(seeds))
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, _watch_host) as pool:
             for line in pool.map(work, [variant] * len(seeds), seeds):
@@ -77,7 +91,7 @@ def _watch_host() -> None:
 def run(work: Callable[[str], None], description: str | None) -> None:
     """Run a stage for the variant named on the command line."""
     parser = argparse.ArgumentParser(description=description, epilog="`make compare` runs all.")
-    parser.add_argument("variant", help="an objective, or objective-prior, such as vae-flow")
+    parser.add_argument("variant", help="a name in comparison.variants, such as vae-flow")
     arguments = parser.parse_args()
     cli.run_command(
         lambda: work(arguments.variant), resume_hint="`make compare` continues from here"

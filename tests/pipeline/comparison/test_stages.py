@@ -3,15 +3,19 @@
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import paths
 from tests import ROOT
 from tests.test_structure import closure
 
-STAGES = YAML(typ="safe").load(ROOT / "pipeline/comparison/dvc.yaml")["stages"]
+STAGES = {
+    name: stage.get("do", stage)
+    for name, stage in YAML(typ="safe").load(ROOT / paths.COMPARISON_STAGES)["stages"].items()
+}
 # Packages whose modules are chosen by name: a closure does not see them.
 WHOLE = {
     "data": {"data"},
     "train": {"models", "objectives"},
-    "measure": {"models"},
+    "measure": {"models", "samplers"},
 }
 
 

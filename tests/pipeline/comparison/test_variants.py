@@ -25,7 +25,7 @@ def write(folder: Path, text: str) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_member_is_an_objective_and_a_prior() -> None:
+def test_a_variant_differs_from_the_others_in_its_own_settings() -> None:
     config = ComparisonConfig.load()
     plain, learned = config.variant_settings("vae", 1), config.variant_settings("vae-flow", 2)
     assert (plain.train.objective, plain.model.prior, plain.train.seed) == ("vae", "auto", 1)
@@ -35,18 +35,17 @@ def test_a_member_is_an_objective_and_a_prior() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_every_member_of_the_stages_can_be_built_and_is_listed_once() -> None:
-    stages = read_yaml(ROOT / paths.COMPARISON_STAGES)
-    assert isinstance(stages, dict)
-    variants = stages["vars"][0]["variants"]
-    assert len(set(variants)) == len(variants) > 5
-    for variant in variants:
-        build(ComparisonConfig.load().variant_settings(variant, 0), (1, 28, 28))
+def test_every_variant_can_be_built() -> None:
+    config = ComparisonConfig.load()
+    assert len(config.comparison.variants) > 5
+    for variant in config.comparison.variants:
+        build(config.variant_settings(variant, 0), (1, 28, 28))
 
 
 @pytest.mark.usefixtures("folder")
 def test_the_file_says_every_setting_of_the_comparison_with_its_default() -> None:
-    assert ComparisonConfig.load().comparison == ComparisonSettings()
+    variants = ComparisonConfig.load().comparison.variants
+    assert ComparisonConfig.load().comparison == ComparisonSettings(variants=variants)
     content = read_yaml(ROOT / paths.COMPARISON_PARAMS)
     assert isinstance(content, dict)
     assert set(content["comparison"]) == set(ComparisonSettings.model_fields)
@@ -58,6 +57,8 @@ def test_the_file_says_every_setting_of_the_comparison_with_its_default() -> Non
     [
         ("comparison: {seed: [1]}", "comparison/params.yaml: unknown setting seed"),
         ("comparison: {seeds: []}", "seeds: .*at least 1"),
+        ("comparison: {variants: {../x: {}}}", "variants"),
+        ("comparison: {samplers: [flow]}", "samplers"),
         ("train: {epochs: 0}", "train.epochs: .*greater than or equal to 1"),
         ("[1, 2]", "must be a mapping of sections"),
     ],
@@ -69,6 +70,14 @@ def test_what_cannot_be_is_refused_by_name(folder: Path, text: str, message: str
 
 
 @pytest.mark.usefixtures("folder")
-def test_an_unknown_member_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(UserError, match="did you mean vae_gan"):
+def test_an_unknown_variant_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(
+        UserError, match=r"variants has no vea_gan; it has autoencoder, "
+    ):
         ComparisonConfig.load().variant_settings("vea_gan", 0)
+
+
+def test_a_variant_with_an_unknown_objective_is_refused_with_the_nearest_one(folder: Path) -> None:
+    write(folder, "comparison: {variants: {new: {train.objective: vea_gan}}}")
+    with pytest.raises(UserError, match="did you mean vae_gan"):
+        ComparisonConfig.load().variant_settings("new", 0)
