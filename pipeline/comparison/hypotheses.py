@@ -85,6 +85,12 @@ HYPOTHESES = (
         ("vae", FLOW),
         BLUR,
     ),
+    _both(
+        "a VAE's samples are blurrier than a VAE-GAN's, both from flow matching",
+        "vae_gan",
+        "vae",
+        f"{FLOW}.{BLUR}",
+    ),
     _lower(
         "a GAN's samples are noisier than a VAE's from flow matching",
         ("vae", FLOW),

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from pipeline import cli, paths
 from vaelab.config import (
-    SamplerName,
     Section,
     Settings,
     UserError,
@@ -20,6 +19,7 @@ from vaelab.config import (
     read_yaml,
     with_changes,
 )
+from vaelab.config.choices import SamplerName
 from vaelab.config.section import Positive, Seed
 from vaelab.runtime.host import watch
 

@@ -17,6 +17,7 @@ evaluate: {importance_samples: 2, samples: 60, classifier_epochs: 1}
 samplers: {flow_matching: {steps: 20}}
 comparison:
   variants: {vae: {train.objective: vae}, gan: {train.objective: gan}}
+  samplers: [flow_matching]
   seeds: [0, 1]
   test_images: 50
   pictures: 2

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from vaelab.figures.image_tiles import Images, arrange, tile_images
 from vaelab.figures.style import INK, SLATE, escape_mathtext, new_figure, style
 
-_WIDTH, _LABEL = 10.0, 1.35  # inches, of the figure and of the names of its rows
-_CAPTION, _HEADING = 0.26, 0.3  # inches
+_WIDTH, _LABEL = 10.0, 1.0  # inches, of the figure and of the names of its rows
+_CAPTION, _HEADING = 0.25, 0.22  # inches, below and above a panel
 _SCALE = 4  # pixels a side of an image's pixel: edges stay sharp
 
 
@@ -43,12 +43,13 @@ def comparison_figure(
     panel = inches * 0.97 * (-(-count // columns) * height) / (columns * width)
     with style():
         figure = new_figure(title, len(rows) * (panel + _CAPTION) + _HEADING + 0.35, _WIDTH)
+        figure.set_layout_engine("constrained", h_pad=0.045, w_pad=0.05, hspace=0, wspace=0)
         grid = figure.add_gridspec(
             len(rows), 1 + len(headings), width_ratios=[_LABEL, *[inches] * len(headings)]
         )
         for i, row in enumerate(rows):
             label = _empty(figure.add_subplot(grid[i, 0]))
-            label.text(0, 0.5, escape_mathtext(row.name), va="center", weight="bold", color=INK)
+            label.text(0, 0.6, escape_mathtext(row.name), va="center", weight="bold", color=INK)
             for j, (heading, shown) in enumerate(zip(headings, row.panels, strict=True)):
                 axes = _empty(figure.add_subplot(grid[i, j + 1], anchor="NW"))
                 if i == 0:
@@ -59,7 +60,7 @@ def comparison_figure(
 
 
 def _draw(axes: Axes, panel: Panel, columns: int) -> None:
-    axes.imshow(tile_images(arrange(panel.images, columns), scale=_SCALE, gap=_SCALE))
+    axes.imshow(tile_images(arrange(panel.images, columns), scale=_SCALE, gap=_SCALE // 2))
     axes.set_xlabel(panel.caption, loc="left", fontsize=7.5, color=SLATE, labelpad=2)
 
 

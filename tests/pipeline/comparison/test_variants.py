@@ -71,9 +71,7 @@ def test_what_cannot_be_is_refused_by_name(folder: Path, text: str, message: str
 
 @pytest.mark.usefixtures("folder")
 def test_an_unknown_variant_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(
-        UserError, match=r"variants has no vea_gan; it has autoencoder, "
-    ):
+    with pytest.raises(UserError, match=r"variants has no vea_gan; it has autoencoder, "):
         ComparisonConfig.load().variant_settings("vea_gan", 0)
 
 
