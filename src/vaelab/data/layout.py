@@ -55,7 +55,7 @@ def read_layout(folder: Path, files: Sequence[Path], group: int | str | None = N
     label_level = _label_level(folder, parents, used, is_split=level is not None)
     names = labels = None
     if label_level is not None:
-        names, labels = _numbered([p[label_level] for p in parents])
+        names, labels = number_names([p[label_level] for p in parents])
         notes += _label_notes(folder, parents, label_level, used, names)
     groups = None if group is None else _groups(folder, files, parents, group)
     shown_names = None if names is None else tuple(shown(name) for name in names)
@@ -181,10 +181,11 @@ def _groups(
             f"data.group: {problem} {len(missing):,} of {len(files):,} files: {some_of(missing)}; "
             "set a folder level from 1 or a pattern that each file name has"
         )
-    return _numbered([str(key) for key in keys])[1]
+    return number_names([str(key) for key in keys])[1]
 
 
-def _numbered(names: list[str]) -> tuple[list[str], Int64[np.ndarray, " names"]]:
+def number_names(names: list[str]) -> tuple[list[str], Int64[np.ndarray, " names"]]:
+    """Return the different names in natural order, and each name's place among them."""
     different = sorted(set(names), key=natural_key)
     numbers = {name: number for number, name in enumerate(different)}
     return different, np.array([numbers[name] for name in names], np.int64)

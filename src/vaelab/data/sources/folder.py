@@ -11,12 +11,14 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from vaelab.config import DataSettings, UserError
+from vaelab.data.array_files import ENDINGS
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.fetch import Fetcher
 from vaelab.data.layout import Layout, read_layout
 from vaelab.data.listing import Listing, expand_user, list_files, shown, some_of
 from vaelab.data.pixels import Color, Size, decode, in_threads, is_grey, to_pixels
 from vaelab.data.source import MAX_NAMED, ImageSet, Source, UnreadableError
+from vaelab.data.sources import arrays
 
 _CHUNK = 1024
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
@@ -43,6 +45,8 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     settings = settings.model_copy(update={"folder": expand_user(settings.folder)})
     if settings.max_pixels:
         Image.MAX_IMAGE_PIXELS = -(-settings.max_pixels // 2)  # Pillow refuses twice as many
+    if _holds_arrays(settings.folder):
+        return arrays.read(settings)
     listing = _find(settings.folder)
     all_classes = read_layout(settings.folder, listing.files, settings.group).class_names
     listing, facts = _inspect(listing, settings)
@@ -66,10 +70,23 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     )
 
 
-def _find(folder: Path) -> Listing:
+def _holds_arrays(folder: Path) -> bool:
+    """Whether this is a file of arrays, or a folder with such files and no images."""
+    if folder.is_file():
+        return folder.suffix.lower() in ENDINGS
+    if not folder.is_dir() or list_files(folder, _endings()).files:
+        return False
+    return bool(list_files(folder, ENDINGS).files)
+
+
+def _endings() -> set[str]:
     formats = Image.registered_extensions()
     readable = Image.OPEN.keys() - _NOT_DECODED
-    listing = list_files(folder, {ending for ending, name in formats.items() if name in readable})
+    return {ending for ending, name in formats.items() if name in readable}
+
+
+def _find(folder: Path) -> Listing:
+    listing = list_files(folder, _endings())
     if not listing.files:
         count = len(listing.skipped)
         why = f": {listing.reasons()}" if count else ""

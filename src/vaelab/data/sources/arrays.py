@@ -1,0 +1,225 @@
+"""Images in NumPy's files: one .npy or .npz file, or a folder of them (data.name: folder)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vaelab.config import DataSettings, UserError
+from vaelab.data.array_files import ENDINGS, ArrayFile, Scale, read_headers, survey
+from vaelab.data.dataset import SPLITS, SplitName
+from vaelab.data.layout import find_split, number_names, read_layout
+from vaelab.data.listing import Listing, list_files, shown, some_of
+from vaelab.data.pixels import Color, to_pixels
+from vaelab.data.source import ImageSet, Source
+
+_IMAGES = ("images", "image", "imgs", "img", "x", "data", "arr_0")
+"""Names of the images among several arrays of a file, without the name of a split."""
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """The split, group and labels of each array of images, and the arrays of the labels."""
+
+    splits: list[SplitName]
+    notes: list[str]
+    groups: np.ndarray | None
+    labels: list[np.ndarray] | None = None
+    class_names: tuple[str, ...] | None = None
+    label_arrays: Sequence[ArrayFile] = ()
+
+
+def read(settings: DataSettings) -> Source:
+    """Return the images, labels and splits of array files.
+
+    Splits are named by keys, files or folders (x_train, train.npz, train/a.npy). Labels are
+    one-dimensional arrays beside the images, or folders. Raises UserError for arrays that cannot
+    be read, are no images, or can be understood in two ways.
+    """
+    listing, where = _list(settings.folder), shown(settings.folder)
+    arrays = [array for path in listing.files for array in read_headers(path)]
+    images = _choose_images(settings.folder, arrays)
+    meaning = _understand(settings, listing, arrays, images)
+    labels, groups = meaning.labels, meaning.groups
+    scale, said, digests = survey(images)
+    single = sum(array.is_one_image for array in images)
+    unused = [a for a in arrays if a not in images and a not in meaning.label_arrays]
+    notes = [
+        *([note] if (note := listing.note()) else []),
+        *meaning.notes,
+        *([f"{where}: each of {single:,} arrays is taken as one image"] if single else []),
+        *([f"{where}: {said}"] if said else []),
+        *([f"not used: {some_of([a.name for a in unused], 10)}"] if unused else []),
+    ]
+    counts = [len(array.images()) for array in images]
+    starts = np.cumsum([0, *counts])
+    sets: dict[SplitName, ImageSet] = {}
+    for split in SPLITS:
+        own = [i for i, name in enumerate(meaning.splits) if name == split]
+        if own:
+            rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in own])
+            sets[split] = ImageSet(
+                len(rows),
+                _shape(settings, [images[i] for i in own]),
+                _Reader(settings, [images[i] for i in own], scale),
+                np.concatenate([labels[i] for i in own]) if labels else None,
+                groups=None if groups is None else np.repeat(groups, counts)[rows],
+                digests=np.array(digests, "S32")[rows],
+            )
+    if "train" not in sets:
+        raise UserError(f"data.folder: {shown(settings.folder)} holds no arrays for training")
+    return Source(
+        name="folder",
+        origin=f"arrays in {shown(settings.folder)}",
+        levels=256,
+        train=sets["train"],
+        validation=sets.get("validation"),
+        test=sets.get("test"),
+        class_names=meaning.class_names,
+        notes=tuple(notes),
+        lists={"skipped_files.txt": listing.lines()} if listing.skipped else {},
+    )
+
+
+def _list(path: Path) -> Listing:
+    return Listing(path.parent, (path,), {}) if path.is_file() else list_files(path, ENDINGS)
+
+
+def _choose_images(folder: Path, arrays: list[ArrayFile]) -> list[ArrayFile]:
+    """Return the arrays of images: one for each split of a file, named as images if several."""
+    by_place: dict[tuple[Path, object], list[ArrayFile]] = {}
+    for array in filter(lambda a: a.is_images, arrays):
+        found = find_split(array.key or "")
+        by_place.setdefault((array.path, found and found[0]), []).append(array)
+    chosen = []
+    for several in by_place.values():
+        named = [a for a in several if _plain(a) in _IMAGES] if len(several) > 1 else several
+        if len(named) != 1:
+            raise UserError(
+                f"data.folder: {shown(folder)}: which array holds the images is not clear "
+                f"({some_of([a.name for a in several])}); name one of them images"
+            )
+        chosen += named
+    pictures = [array for array in arrays if array.is_one_image]
+    if not chosen and len(pictures) > 1:
+        return pictures
+    if not chosen:
+        raise UserError(
+            f"data.folder: {shown(folder)} holds no array of images [N, height, width] or "
+            f"[N, height, width, channel] ({some_of([a.name for a in arrays])})"
+        )
+    return chosen
+
+
+def _plain(array: ArrayFile) -> str:
+    found = find_split(array.key or "")
+    return (found[1] if found else array.key or "").strip("_-. ").lower()
+
+
+def _understand(
+    settings: DataSettings, listing: Listing, arrays: list[ArrayFile], images: list[ArrayFile]
+) -> _Meaning:
+    layout = read_layout(listing.folder, [a.path for a in images], settings.group)
+    splits, notes = list(layout.splits), list(layout.notes)
+    named = [_split_of(array) for array in images]
+    if set(splits) == {"train"} and any(named):
+        if None in named:
+            raise UserError(
+                f"data.folder: {shown(settings.folder)}: some arrays are named as splits "
+                f"and others are not ({some_of([a.name for a in images])})"
+            )
+        splits = [name for name in named if name]
+        pairs = zip(images, splits, strict=True)
+        said = ", ".join(f"{array.name} as {split}" for array, split in pairs)
+        notes.append(f"{shown(settings.folder)}: arrays are taken as splits: {said}")
+    found = [_labels_of(array, split, arrays) for array, split in zip(images, splits, strict=True)]
+    if all(label is not None for label in found):
+        values = [label.values.reshape(-1).tolist() for label in found if label]
+        names, numbers = number_names([_text(value) for each in values for value in each])
+        ends = np.cumsum([len(each) for each in values])[:-1]
+        shown_names = tuple(map(shown, names))
+        used = [label for label in found if label]
+        return _Meaning(splits, notes, layout.groups, np.split(numbers, ends), shown_names, used)
+    if layout.labels is None or layout.class_names is None:
+        return _Meaning(splits, notes, layout.groups)
+    repeated = [
+        np.full(len(array.images()), label)
+        for array, label in zip(images, layout.labels, strict=True)
+    ]
+    return _Meaning(splits, notes, layout.groups, repeated, layout.class_names)
+
+
+def _split_of(array: ArrayFile) -> SplitName | None:
+    for name in (array.key, array.path.stem):
+        if name and (found := find_split(name)):
+            return found[0]
+    return None
+
+
+def _labels_of(
+    images: ArrayFile, split: SplitName, arrays: Sequence[ArrayFile]
+) -> ArrayFile | None:
+    """Return the only array of labels of this length in the file, else in the folder."""
+    fitting = [
+        a
+        for a in arrays
+        if a.is_labels
+        and a.path.parent == images.path.parent
+        and a.shape[0] == len(images.images())
+        and _split_of(a) in (split, None)
+    ]
+    same_file = [a for a in fitting if a.path == images.path and a.key is not None]
+    found = same_file or fitting
+    return found[0] if len(found) == 1 else None
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _color(settings: DataSettings, channels: int) -> Color:
+    if settings.color == "auto":
+        return "grey" if channels == 1 else "rgb"
+    return settings.color
+
+
+def _shape(settings: DataSettings, arrays: Sequence[ArrayFile]) -> tuple[int, int, int]:
+    shapes = {array.images().shape[1:] for array in arrays}
+    channels, height, width = shapes.pop()
+    if any(s[0] != channels for s in shapes) or (shapes and settings.image_size is None):
+        raise UserError(
+            f"data.folder: {shown(settings.folder)}: its arrays hold images of several shapes; "
+            "all must have one number of channels, and one size unless data.image_size is set"
+        )
+    color = _color(settings, channels)
+    return (1 if color == "grey" else 3, *(settings.image_size or (height, width)))
+
+
+class _Reader:
+    """Reads rows of several arrays as if they were one."""
+
+    def __init__(self, settings: DataSettings, arrays: list[ArrayFile], scale: Scale) -> None:
+        self.settings, self.arrays, self.scale = settings, arrays, scale
+        self.ends = np.cumsum([len(array.images()) for array in arrays])
+        self.shape = _shape(settings, arrays)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        pixels = np.empty((len(rows), *self.shape), np.uint8)
+        which = np.searchsorted(self.ends, rows, side="right")
+        for number in np.unique(which):
+            places = np.flatnonzero(which == number)
+            start = self.ends[number - 1] if number else 0
+            images = self.arrays[number].images()[rows[places] - start]
+            pixels[places] = self._fitted(self.scale.to_bytes(images))
+        return pixels
+
+    def _fitted(self, images: np.ndarray) -> np.ndarray:
+        if images.shape[1:] == self.shape:
+            return images
+        color = _color(self.settings, images.shape[1])
+        bands = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+        pictures = [Image.fromarray(np.ascontiguousarray(image)) for image in bands]
+        size = self.shape[1:]
+        return np.stack([to_pixels(p, color, size, self.settings.resize) for p in pictures])
