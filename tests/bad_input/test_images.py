@@ -82,11 +82,11 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "a page": (holding("x.jpg", b"<!DOCTYPE html><title>Not found</title>"), f"x.jpg {UNKNOWN}"),
     "fractions": (
         saved("x.tiff", Image.fromarray(pixels(4, 6, dtype=np.float32))),
-        "x.tiff (its pixels are floats of unknown range; save it with 8 or 16 bits)",
+        "25 8-bit (0.png: values 90 to 90), 1 float (x.tiff: values 0 to 248); save all of them",
     ),
     "32 bits": (
         saved("x.tiff", Image.fromarray(pixels(4, 6, dtype=np.int32) * 2**20)),
-        "x.tiff (its pixels go beyond 16 bits",
+        "which have no common scale: 25 8-bit (0.png: values 90 to 90), 1 integer (x.tiff: values",
     ),
     "a decompression bomb": (
         holding("x.png", png(100_000, 100_000)),

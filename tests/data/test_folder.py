@@ -13,7 +13,7 @@ from vaelab.data.fetch import Fetcher
 from vaelab.data.source import Source
 from vaelab.data.sources import folder as source_folder
 
-GREY, COLOUR = 90, (200, 100, 50)
+GREY, COLOUR = 190, (200, 100, 50)
 
 
 def put(path: Path, size: tuple[int, int] = (6, 4), color=GREY) -> Path:
@@ -40,10 +40,10 @@ def refused(folder: Path, message: str, **settings) -> str:
 
 def test_grey_images_without_labels(tmp_path):
     for index in (2, 0, 1):
-        put(tmp_path / f"{index}.png", (20, 28), 50 * index)
+        put(tmp_path / f"{index}.png", (20, 28), 100 * index)
     source = read(tmp_path)
     assert source.train.shape == (1, 28, 20)
-    assert images(source)[:, 0, 0, 0].tolist() == [0, 50, 100]
+    assert images(source)[:, 0, 0, 0].tolist() == [0, 100, 200]
     assert source.train.labels is None
     assert source.class_names is None
     assert source.notes == ()
@@ -51,14 +51,14 @@ def test_grey_images_without_labels(tmp_path):
 
 
 def test_sub_folders_are_labels_at_any_depth(tmp_path):
-    put(tmp_path / "dog" / "a.bmp", color=1)
-    put(tmp_path / "cat" / "young" / "b.png", color=2)
-    put(tmp_path / "cat" / "a.PNG", color=3)
+    put(tmp_path / "dog" / "a.bmp", color=50)
+    put(tmp_path / "cat" / "young" / "b.png", color=100)
+    put(tmp_path / "cat" / "a.PNG", color=150)
     (tmp_path / "empty").mkdir()
     source = read(tmp_path)
     assert source.class_names == ("cat", "dog")
     np.testing.assert_array_equal(source.train.labels, [0, 0, 1])
-    assert images(source)[:, 0, 0, 0].tolist() == [3, 2, 1]
+    assert images(source)[:, 0, 0, 0].tolist() == [150, 100, 50]
 
 
 def test_rows_are_read_in_any_order(tmp_path):
@@ -142,10 +142,10 @@ def test_a_hidden_store_of_files_is_read_through_its_links(tmp_path):
 
 def test_classes_are_in_natural_order(tmp_path):
     for number in range(12):
-        put(tmp_path / str(number) / "a.png", color=number)
+        put(tmp_path / str(number) / "a.png", color=20 * number)
     source = read(tmp_path)
     assert source.class_names == tuple(map(str, range(12)))
-    np.testing.assert_array_equal(source.train.labels, images(source)[:, 0, 0, 0])
+    np.testing.assert_array_equal(source.train.labels, images(source)[:, 0, 0, 0] // 20)
 
 
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
@@ -192,15 +192,15 @@ def test_ten_unreadable_images_are_named_and_the_rest_counted(tmp_path):
 
 
 def test_unreadable_images_can_be_skipped(tmp_path):
-    put(tmp_path / "cat" / "a.png", color=7)
-    put(tmp_path / "dog" / "b.png", color=9)
+    put(tmp_path / "cat" / "a.png", color=170)
+    put(tmp_path / "dog" / "b.png", color=190)
     for name in ("cat/cut.png", "eel/page.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"<html>")
     (tmp_path / "dog" / "gone.png").symlink_to("nowhere")
     source = read(tmp_path, unreadable="skip")
     assert source.class_names == ("cat", "dog")
-    assert images(source)[:, 0, 0, 0].tolist() == [7, 9]
+    assert images(source)[:, 0, 0, 0].tolist() == [170, 190]
     assert source.notes == (
         f"{tmp_path}: 2 of 5 files are read; not read: unreadable: 3 (cat/cut.png, dog/gone.png, "
         "eel/page.png)",

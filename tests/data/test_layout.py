@@ -19,7 +19,7 @@ def plant(folder: Path, tree: Tree, first: int = 0) -> None:
     number = first
     for name, count in tree.items():
         for index in range(count):
-            put(folder / name / f"{index}.png", color=(number % 256, number // 256, 7))
+            put(folder / name / f"{index}.png", color=(number % 256, number // 256, 255))
             number += 1
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from vaelab.config.choices import (
     AUTO,
@@ -65,6 +65,9 @@ class DataSettings(Section):
     image_size: tuple[Positive, Positive] | None = None
     resize: Literal["crop", "pad", "stretch"] = "crop"
     color: Literal["auto", "grey", "rgb"] = "auto"
+    range: Literal["auto"] | tuple[float, float] = "auto"
+    bands: tuple[Positive] | tuple[Positive, Positive, Positive] | None = None
+    frames: Literal["first", "all"] = "first"
     emnist_split: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = (
         "balanced"
     )
@@ -74,6 +77,15 @@ class DataSettings(Section):
     binarization: Literal["none", "fixed", "fresh"] = "none"
     dequantize: bool = False
     seed: Seed = 0
+
+    @field_validator("range")
+    @classmethod
+    def _range_has_an_extent(
+        cls, value: Literal["auto"] | tuple[float, float]
+    ) -> Literal["auto"] | tuple[float, float]:
+        if value != "auto" and not value[0] < value[1]:
+            raise ValueError("is [black, white], and black must be below white")
+        return value
 
 
 DENSITIES = ("gaussian", "continuous_bernoulli")

@@ -24,7 +24,8 @@ class DatasetInfo(BaseModel):
 
     `levels` counts the grey levels that a pixel can take: 256 for 8-bit images, 2 for binary
     ones (also where the training split is stored grey, to be drawn at each access).
-    `sha256` is keyed by file name. `notes` say what of the source's files was left out or
+    `sha256` is keyed by file name. `pixel_range` is the values of the source that became 0 and 255,
+    None for the whole range of its format. `notes` say what of the source's files was left out or
     reinterpreted.
     """
 
@@ -40,6 +41,7 @@ class DatasetInfo(BaseModel):
     seed: int
     sha256: dict[str, str]
     origin: str
+    pixel_range: tuple[float, float] | None = Field(default=None, exclude_if=operator.not_)
     notes: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
     @field_validator("counts")

@@ -11,6 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageChops, ImageOps
 
+from vaelab.data.image_files import open_frames
+from vaelab.data.pixel_range import FORMAT_RANGES, measure
+
 Size = tuple[int, int]
 """Height and width, in pixels."""
 Resize = Literal["crop", "pad", "stretch"]
@@ -24,10 +27,17 @@ _METHOD = Image.Resampling.BICUBIC
 def decode(file: Path | io.BytesIO) -> Image.Image:
     """The first frame of an image file: upright, opaque (on white), 8 bits, mode L or RGB.
 
-    Raises whatever Pillow's plugins raise on a broken file, which may be any exception.
+    Black and white are the limits of its 8-bit or 16-bit format. Raises ValueError for other
+    numbers, and whatever Pillow's plugins raise on a broken file, which may be any exception.
     """
-    with Image.open(file) as image:
-        return _flatten(ImageOps.exif_transpose(image))
+    with open_frames(file) as frames:
+        frame = frames.read(0)
+    extent = measure(frame.values)
+    if extent.format == "float":
+        raise ValueError("its pixels are floats of unknown range; save it with 8 or 16 bits")
+    if not 0 <= extent.low <= extent.high <= 65535:
+        raise ValueError("its pixels go beyond 16 bits; save it with 8 or 16 bits")
+    return frame.to_image(FORMAT_RANGES["8-bit" if extent.format == "8-bit" else "16-bit"])
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -87,22 +97,3 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         return list(pool.map(work, items))
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        return _from_16_bits(image)
-    if image.has_transparency_data:
-        opaque = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
-
-
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels go beyond 16 bits; save it with 8 or 16 bits")
-    # 65535 / 255 = 257 exactly
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))

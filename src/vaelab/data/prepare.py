@@ -67,6 +67,7 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         seed=settings.seed,
         sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
         origin=source.origin,
+        pixel_range=source.pixel_range,
         notes=(*source.notes, *split_notes(source, parts)),
     )
     for file, lines in source.lists.items():

@@ -45,6 +45,7 @@ class ImageSet:
 class Source:
     """A data set as its source has it; `validation` and `test` are the official ones or None.
 
+    `pixel_range` is the values that became 0 and 255, None for the whole range of its format.
     `notes` say in a line each what of the user's files is not used, or not as it stands; `lists`
     maps names of text files, to be written beside the arrays, to their lines.
     Raises UserError where its parts disagree: no images, two shapes, a wrong number of labels, a
@@ -59,6 +60,7 @@ class Source:
     test: ImageSet | None = None
     class_names: tuple[str, ...] | None = None
     factor_names: tuple[str, ...] | None = None
+    pixel_range: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

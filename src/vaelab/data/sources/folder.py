@@ -1,35 +1,22 @@
 """A folder of the user's own images; sub-folders, where there are any, are the labels."""
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
+from PIL import Image
 
 from vaelab.config import DataSettings, UserError
 from vaelab.data.array_files import ENDINGS
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.fetch import Fetcher
+from vaelab.data.inspection import FileFacts, PixelReader, inspect, pixel_reader
 from vaelab.data.layout import Layout, read_layout
 from vaelab.data.listing import Listing, expand_user, list_files, shown, some_of
-from vaelab.data.pixels import Color, Size, decode, in_threads, is_grey, to_pixels
 from vaelab.data.source import MAX_NAMED, ImageSet, Source, UnreadableError
 from vaelab.data.sources import arrays
 
-_CHUNK = 1024
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
 """Formats that Pillow recognises and cannot read."""
-
-
-@dataclass(frozen=True)
-class _Facts:
-    size: Size
-    grey: bool
-    digest: str
 
 
 def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
@@ -54,18 +41,21 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     layout = read_layout(settings.folder, files, settings.group)
     gone = sorted(set(all_classes or ()) - set(layout.class_names or ()))
     about_gone = [f"classes without a readable image: {some_of(gone)}"] if gone else []
-    own = {split: _image_set(settings, files, facts, layout, split) for split in SPLITS}
+    reader, pixel_notes = _pixel_reader(facts, settings)
+    own = {split: _image_set(reader, files, facts, layout, split) for split in SPLITS}
     if own["train"] is None:
         raise UserError(f"data.folder: {shown(settings.folder)} holds no images for training")
+    about_pixels = (f"{shown(settings.folder)}: {text}" for text in pixel_notes)
     return Source(
         name="folder",
         origin=f"images in {shown(settings.folder)}",
-        levels=256,
+        levels=reader.levels,
         train=own["train"],
         validation=own["validation"],
         test=own["test"],
         class_names=layout.class_names,
-        notes=(*([note] if note else []), *about_gone, *layout.notes),
+        pixel_range=reader.pixel_range,
+        notes=(*([note] if note else []), *about_gone, *layout.notes, *about_pixels),
         lists={"skipped_files.txt": listing.lines()} if note else {},
     )
 
@@ -96,22 +86,17 @@ def _find(folder: Path) -> Listing:
     return listing
 
 
-def _inspect(listing: Listing, settings: DataSettings) -> tuple[Listing, list[_Facts]]:
+def _inspect(listing: Listing, settings: DataSettings) -> tuple[Listing, list[FileFacts]]:
     """Decode every file once, so that all that cannot be read are known before any is used."""
     files = listing.files
-    results: list[_Facts | str] = []
-    with tqdm(total=len(files), desc="reading", unit=" images", leave=False, disable=None) as bar:
-        for start in range(0, len(files), _CHUNK):
-            chunk = files[start : start + _CHUNK]
-            results += in_threads(_facts, chunk)
-            bar.update(len(chunk))
+    results = inspect(files, settings)
     problems = {
         path: result for path, result in zip(files, results, strict=True) if isinstance(result, str)
     }
     if problems and (settings.unreadable == "refuse" or len(problems) == len(files)):
         _refuse(listing, problems)
     listing = listing.without({path: f"unreadable: {why}" for path, why in problems.items()})
-    return listing, [result for result in results if isinstance(result, _Facts)]
+    return listing, [result for result in results if isinstance(result, FileFacts)]
 
 
 def _refuse(listing: Listing, problems: dict[Path, str]) -> None:
@@ -126,70 +111,36 @@ def _refuse(listing: Listing, problems: dict[Path, str]) -> None:
     )
 
 
-def _facts(path: Path) -> _Facts | str:
+def _pixel_reader(
+    facts: list[FileFacts], settings: DataSettings
+) -> tuple[PixelReader, tuple[str, ...]]:
     try:
-        image = decode(path)
-    except Exception as error:  # Pillow's plugins raise anything; each is reported with its file
-        return _reason(error, path)
-    grey = is_grey(image)
-    pixels = image.getchannel(0) if grey else image
-    digest = hashlib.blake2b(f"{image.size}{grey}".encode() + pixels.tobytes(), digest_size=16)
-    return _Facts((image.height, image.width), grey, digest.hexdigest())
-
-
-def _reason(error: Exception, path: Path) -> str:
-    if path.is_file() and path.stat().st_size == 0:
-        return "an empty file"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"{str(error).partition(',')[0]}; data.max_pixels sets another limit"
-    if isinstance(error, UnidentifiedImageError):
-        return "in no image format that Pillow knows"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+        return pixel_reader(facts, settings)
+    except UserError as error:
+        raise UserError(f"data.folder: {shown(settings.folder)}: {error}") from error
 
 
 def _image_set(
-    settings: DataSettings,
+    reader: PixelReader,
     files: list[Path],
-    facts: list[_Facts],
+    facts: list[FileFacts],
     layout: Layout,
     split: SplitName,
 ) -> ImageSet | None:
-    own = layout.rows(split)
-    if not len(own):
+    """Return the images of a split; frames of a file are images of its label and of one group."""
+    own = [row for row in layout.rows(split) for _ in facts[row].frames]
+    frames = [(files[row], n) for row in layout.rows(split) for n in range(len(facts[row].frames))]
+    if not own:
         return None
-    size = settings.image_size or _common_size(settings.folder, facts)
-    color: Color = "rgb"
-    if settings.color == "grey" or (settings.color == "auto" and all(f.grey for f in facts)):
-        color = "grey"
-
-    def read_one(path: Path) -> np.ndarray:
-        try:
-            return to_pixels(decode(path), color, size, settings.resize)
-        except Exception as error:  # as in _facts; the file has changed since
-            raise UserError(f"{shown(path)}: cannot be read: {error}") from error
-
-    def read_rows(rows: np.ndarray) -> np.ndarray:
-        return np.stack(in_threads(read_one, [files[row] for row in own[rows]]))
-
+    groups = layout.groups
+    if groups is None and any(len(file.frames) > 1 for file in facts):
+        groups = np.arange(len(files), dtype=np.int64)
+    digests = [frame.digest for row in layout.rows(split) for frame in facts[row].frames]
     return ImageSet(
         len(own),
-        (1 if color == "grey" else 3, *size),
-        read_rows,
+        (1 if reader.color == "grey" else 3, *reader.size),
+        lambda rows: reader.read([frames[row] for row in rows]),
         None if layout.labels is None else layout.labels[own],
-        groups=None if layout.groups is None else layout.groups[own],
-        digests=np.array([facts[row].digest for row in own], "S32"),
+        groups=None if groups is None else groups[own],
+        digests=np.array(digests, "S32"),
     )
-
-
-def _common_size(folder: Path, facts: Sequence[_Facts]) -> Size:
-    sizes = Counter(fact.size for fact in facts)
-    (commonest, _), *others = sizes.most_common(3)
-    if others:
-        shown = ", ".join(f"{list(size)} ({count} images)" for size, count in sizes.most_common(3))
-        raise UserError(
-            f"data.folder: {folder}: its images have {len(sizes)} sizes [height, width], the "
-            f"commonest {shown}; set one, such as data.image_size: {list(commonest)}"
-        )
-    return commonest
