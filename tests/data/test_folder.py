@@ -134,6 +134,14 @@ def test_links_are_followed_and_circles_are_not(tmp_path):
     }
 
 
+def test_a_class_that_is_a_broken_link_is_named(tmp_path):
+    put(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog").symlink_to("gone")
+    assert read(tmp_path).notes == (
+        f"{tmp_path}: 1 of 2 files are read; not read: links to nothing: 1 (dog)",
+    )
+
+
 def test_a_hidden_store_of_files_is_read_through_its_links(tmp_path):
     put(tmp_path / ".store" / "cats" / "a.png")
     (tmp_path / "cat").symlink_to(".store/cats")

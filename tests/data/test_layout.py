@@ -171,6 +171,9 @@ def test_groups_stay_in_one_split(tmp_path, group):
     parts = split(source, DataSettings(validation_fraction=0.2))
     groups = [set(np.asarray(part.images.groups)[part.rows].tolist()) for part in parts.values()]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 30
+    counted = ", ".join(f"{len(own)} {name}" for own, name in zip(groups, parts, strict=True))
+    settings = DataSettings(validation_fraction=0.2)
+    assert f"folder: data.group: 30 groups of images: {counted}" in notes(source, settings)
     # 73 images: 15 and 12, each off by less than a group of 4 for each class
     assert abs(len(parts["test"]) - 15) < 4
     assert abs(len(parts["validation"]) - 12) < 4

@@ -12,6 +12,7 @@ from vaelab.config import UserError
 
 HIDDEN = "hidden"
 NOT_REGULAR = "not regular files"
+BROKEN = "links to nothing"
 CIRCLE = "links to a folder above them"
 READ_ALREADY = "folders that are read already"
 _OTHER_ENDING = "not images"
@@ -159,6 +160,8 @@ def _entries(folder: Path, hidden: bool) -> Iterable["os.DirEntry[str]"]:
 
 def _reason(path: Path, endings: Collection[str]) -> str | None:
     if path.suffix.lower() not in endings:
+        if not path.exists():
+            return BROKEN
         return f"{_OTHER_ENDING}: {path.suffix.lower() or 'without ending'}"
     # A broken link is an image that cannot be read, and reported as such.
     return NOT_REGULAR if path.exists() and not path.is_file() else None

@@ -46,6 +46,8 @@ def split_notes(source: Source, parts: dict[SplitName, Part]) -> tuple[str, ...]
     """Return a line each on copies, on what own splits share, and on classes that a split lacks."""
     images = source.train
     notes = [copies_note(source.name, images, _are_apart(parts))]
+    if images.groups is not None:
+        notes.append(_groups_note(source.name, parts))
     for name, own in (("train", images), ("validation", source.validation)):
         left_out = own.count - sum(len(p) for p in parts.values() if p.images is own) if own else 0
         if left_out:
@@ -59,6 +61,16 @@ def split_notes(source: Source, parts: dict[SplitName, Part]) -> tuple[str, ...]
         }
         notes.append(missing_classes_note(source.name, labels, source.class_names))
     return tuple(note for note in notes if note)
+
+
+def _groups_note(name: str, parts: dict[SplitName, Part]) -> str:
+    groups = {
+        split: len(np.unique(part.images.groups[part.rows]))
+        for split, part in parts.items()
+        if part.images.groups is not None
+    }
+    counted = ", ".join(f"{count:,} {split}" for split, count in groups.items())
+    return f"{name}: data.group: {sum(groups.values()):,} groups of images: {counted}"
 
 
 def binarize(
