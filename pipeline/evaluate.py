@@ -8,9 +8,11 @@ from vaelab.config import Settings
 from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
 from vaelab.evaluation import evaluate as evaluate_model
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
+from vaelab.models.saving import weights_sha256
 from vaelab.runtime import memory
 from vaelab.runtime.devices import describe
 from vaelab.runtime.serialization import write_arrays, write_csv, write_json
+from vaelab.samplers import load_sampler
 
 
 def main() -> None:
@@ -24,9 +26,10 @@ def evaluate(settings: Settings) -> None:
     trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
     data, classifier = evaluation_data(trained), load_scorer(trained)
+    sampler = load_sampler(paths.SAMPLER, trained.device, weights_sha256(paths.MODEL))
     with memory.oom_as_user_error("evaluate.batch_size", settings.evaluate.batch_size):
         evaluation = evaluate_model(
-            trained.model, data, settings.evaluate, trained.device, classifier
+            trained.model, data, settings.evaluate, trained.device, classifier, sampler=sampler
         )
     write_json(paths.EVALUATE_METRICS, evaluation.metrics)
     write_latents(evaluation.latents)

@@ -22,12 +22,14 @@ from vaelab.data.loader import ImageLoader
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.figures.labels import counterfactuals_figure, label_samples_figure
-from vaelab.inference import decoding
+from vaelab.inference import decoding, sampling
 from vaelab.inference.attribute_editing import AttributeEditor
 from vaelab.models.model import Model
+from vaelab.models.saving import weights_sha256
 from vaelab.runtime.files import write_atomically
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_table
+from vaelab.samplers import Sampler, load_sampler
 
 NamedFigures = Iterator[tuple[str, Figure]]
 MAX_CLASSES = 10
@@ -70,12 +72,8 @@ def _png(figure: Figure, dpi: int) -> bytes:
 def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures:
     """Draw the figures that apply to the model, one at a time."""
     model, data, test = trained.model, trained.data, trained.batches("test")
-    samples = decoding.prior_samples(
-        model, settings.samples, rng_stream(settings.seed, "samples", test.device)
-    )
-    title = f"Samples from the prior, {model.prior_name}"
-    title += ", of labels as in the training split" if model.classes else ""
-    yield "samples", grids.samples_figure(_array(samples), title)
+    sampler = load_sampler(paths.SAMPLER, trained.device, weights_sha256(paths.MODEL))
+    yield from _samples(model, sampler, settings, test.device)
     table = LatentTable.read(model.latent_dim) if model.has("encoder") else None
     # Discrete latents cannot be traversed.
     if not model.is_discrete:
@@ -84,8 +82,8 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures
         yield from _reconstructions(model, test, settings)
         yield from _latent_space(model, data, table, settings)
         yield from _attribute_edits(trained, test, settings)
-    if data.info.class_names and model.classes:
-        yield from _labels(model, test, data.info.class_names, settings)
+    if data.info.class_names:
+        yield from _labels(model, sampler, test, data.info.class_names, settings)
     yield from _training()
 
 
@@ -211,19 +209,51 @@ def _attribute_edits(
         yield "attributes", figure
 
 
-def _labels(
-    model: Model, test: ImageLoader, names: Sequence[str], settings: RenderSettings
+def _samples(
+    model: Model, sampler: Sampler | None, settings: RenderSettings, device: torch.device
 ) -> NamedFigures:
-    """Draw samples of each label, and test images under other labels."""
-    frequencies = model.label_frequencies.cpu()
-    labels = sorted(frequencies.topk(min(MAX_CLASSES, len(names))).indices.tolist())
+    """Draw samples; of the prior too, if they are from a sampler."""
+    labels = ", of labels as in the training split" if model.classes else ""
+    prior = f"the prior, {model.prior_name}"
+    sources: list[tuple[str, Sampler | None, str]] = [("samples", None, prior)]
+    if sampler is not None:
+        title = f"{sampler.title}, fitted to the latents of the training images"
+        sources = [("samples", sampler, title), ("samples_prior", None, prior)]
+    for name, source, title in sources:
+        rng = rng_stream(settings.seed, "samples", device)
+        images = sampling.samples(model, source, settings.samples, rng)
+        yield name, grids.samples_figure(_array(images), f"Samples from {title}{labels}")
+
+
+def _labels(
+    model: Model,
+    sampler: Sampler | None,
+    test: ImageLoader,
+    names: Sequence[str],
+    settings: RenderSettings,
+) -> NamedFigures:
+    """Draw samples of each label, and test images under other labels, where that can be asked."""
+    source = model if sampler is None else sampler
+    if not source.classes:
+        return
+    frequencies = source.label_frequencies.cpu()
+    labels = sorted(frequencies.topk(min(MAX_CLASSES, len(frequencies))).indices.tolist())
     columns = [names[label] for label in labels]
     noise = rng_stream(settings.seed, "samples by label", test.device)
     count = math.ceil(settings.samples / len(labels))
-    grid = decoding.samples_by_label(model, labels, count, noise)
+    grid = sampling.samples_by_label(model, sampler, labels, count, noise)
     yield "samples_by_label", label_samples_figure(_array(grid), columns)
-    if not model.has("encoder"):
-        return
+    if model.classes and model.has("encoder"):
+        yield from _counterfactuals(model, test, labels, names, settings)
+
+
+def _counterfactuals(
+    model: Model,
+    test: ImageLoader,
+    labels: list[int],
+    names: Sequence[str],
+    settings: RenderSettings,
+) -> NamedFigures:
     order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
     rows = order[:MAX_CLASSES]
     images = test.gather(rows, rng_stream(settings.seed, "pixels", test.device))
@@ -233,6 +263,7 @@ def _labels(
     grid = torch.cat([images[:, None], decoded[:, None], grid], dim=1)
     own = [] if given.labels is None else given.labels.tolist()
     named = [names[label] if label >= 0 else "unknown" for label in own]
+    columns = [names[label] for label in labels]
     yield "counterfactuals", counterfactuals_figure(_array(grid), columns, named)
 
 

@@ -84,7 +84,7 @@ def measure(
     generator = Generator(images, in_order).eval()
     chosen = EvaluateSettings.model_validate(settings)
     found, arrays = sample_metrics(generator, data, classifier, chosen, CPU)
-    return {name: v for name, v in found.items() if not isinstance(v, str)}, arrays
+    return {k: v for k, v in found.get("samples", {}).items() if not isinstance(v, str)}, arrays
 
 
 @pytest.fixture(scope="module")
@@ -433,7 +433,8 @@ def test_inception_features_are_used_if_weights_are_given(
     torch.save(inception_v3(weights=None, init_weights=False).state_dict(), tmp_path / "a.pth")
     generator = Generator(as_images(PIXELS[UNSEEN]))
     settings = EvaluateSettings(samples=10, inception_weights=tmp_path / "a.pth")
-    metrics, _ = sample_metrics(generator, DATA, None, settings, CPU)
+    found, _ = sample_metrics(generator, DATA, None, settings, CPU)
+    metrics = found["samples"]
     assert {f"inception_{name}{end}" for name in COMPARED for end in ("", "_floor")} <= set(metrics)
     assert len(str(metrics["inception_weights_sha256"])) == 64
     with pytest.raises(UserError, match=r"evaluate\.inception_weights"):
@@ -441,6 +442,7 @@ def test_inception_features_are_used_if_weights_are_given(
 
 
 def test_a_real_model_is_measured(classifier: Classifier) -> None:
-    found, _ = sample_metrics(make_model(), DATA, classifier, EvaluateSettings(samples=40), CPU)
+    groups, _ = sample_metrics(make_model(), DATA, classifier, EvaluateSettings(samples=40), CPU)
+    found = groups["samples"]
     assert found["count"] == 40
     assert float(found["pixels_frechet_distance"]) > float(found["pixels_frechet_distance_floor"])

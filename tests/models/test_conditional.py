@@ -23,7 +23,7 @@ from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.bounds import score_test_images
 from vaelab.evaluation.scoring import score_images
-from vaelab.inference import decoding
+from vaelab.inference import decoding, sampling
 from vaelab.models.conditional import ConditionalDecoder, hide_labels
 from vaelab.models.model import Model, build_model
 from vaelab.models.priors.flow import Flow
@@ -231,7 +231,7 @@ def test_simulated_images_have_labels_of_the_training_split() -> None:
 def test_samples_by_label_and_counterfactuals_are_of_the_column_s_label(prior: str) -> None:
     model, labels = conditional(prior=prior, likelihood="bernoulli", flow_layers=2), [2, 0]
     columns = torch.tensor(labels)
-    grid = decoding.samples_by_label(model, labels, 5, rng_stream(0, "noise"))
+    grid = sampling.samples_by_label(model, None, labels, 5, rng_stream(0, "noise"))
     latents = model.given(columns.repeat(5)).prior(10, rng_stream(0, "noise")).view(5, 2, -1)
     images, own = rand(5, *SHAPE), torch.tensor([0, 1, 2, -1, 0])
     other = decoding.counterfactuals(model.given(own), images, labels)

@@ -1,7 +1,8 @@
 """Evaluation of a trained model: likelihood bounds in nats per image, latent space, samples.
 
 `evaluate` measures groups of metrics, one module a group: `bounds` (test), `latent` and `factors`
-(latent, disentanglement), `ais_metrics` (annealing), `samples`. Values are kept for each image
+(latent, disentanglement), `ais_metrics` (annealing), `samples` (samples, sampler), and for the
+latter `label_samples` and `two_stage`. Values are kept for each image
 and averaged once, in float64. A metric that does not apply to a model or a data set is absent,
 never zero or NaN.
 """
@@ -16,10 +17,13 @@ from vaelab.evaluation import bounds, latent
 from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_metrics
+from vaelab.evaluation.label_samples import label_sample_metrics
 from vaelab.evaluation.samples import sample_metrics
 from vaelab.evaluation.training_latents import encode_training_images
+from vaelab.evaluation.two_stage import two_stage_metrics
 from vaelab.evaluation.types import Evaluation, EvaluationData, LatentPosteriors, Metrics
 from vaelab.models.model import Model
+from vaelab.samplers import Sampler
 
 __all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentPosteriors", "Metrics", "evaluate"]
 
@@ -34,13 +38,15 @@ def evaluate(
     device: torch.device,
     classifier: Classifier | None = None,
     groups: Collection[str] = GROUPS,
+    sampler: Sampler | None = None,
 ) -> Evaluation:
     """Measure a model, which is in evaluation mode, its fitted variance frozen.
 
     The same seed, batch size and device give the same metrics. `classifier` provides features for
-    the group `samples`; `groups` selects what is measured. Raises ValueError for a model in
-    training mode, an empty test split or an unknown group, UserError for a metric that is not
-    finite and for a classifier of images of another shape.
+    the group `samples`, and `sampler` latents for the group `sampler`; `groups` selects what is
+    measured, `sampler` with `samples`. Raises ValueError for a model in training mode, an empty
+    test split or an unknown group, UserError for a metric that is not finite and for a classifier
+    of images of another shape.
     """
     _check_arguments(model, data, classifier, groups)
     encoded = _encoder_groups(model, data, settings, device, groups)
@@ -49,9 +55,14 @@ def evaluate(
         annealing = annealing_metrics(model, data.test, data.train, settings, device)
         metrics |= {"annealing": dict(annealing)} if annealing else {}
     if "samples" in groups:
-        samples, sample_arrays = sample_metrics(model, data, classifier, settings, device)
-        metrics |= {"samples": samples} if samples else {}
-        arrays |= sample_arrays
+        found, more = sample_metrics(model, data, classifier, settings, device, sampler)
+        by_label = label_sample_metrics(model, sampler, data, classifier, settings, device)
+        if by_label:
+            found.setdefault("samples" if sampler is None else "sampler", {}).update(by_label)
+        metrics, arrays = metrics | found, arrays | more
+    if sampler is not None and {"samples", "test"} <= set(groups):
+        likelihood = two_stage_metrics(model, sampler, data, settings, device)
+        metrics.setdefault("sampler", {"name": sampler.name}).update(likelihood)
     _check_finite(metrics)
     return Evaluation(metrics, encoded.latents, arrays)
 

@@ -1,4 +1,5 @@
-"""The group `samples`: prior samples compared with test images, in several feature spaces.
+"""The groups `samples` and `sampler`: samples of the prior, and of a sampler that was fitted to the
+model's latents, compared with test images in several feature spaces.
 
 Comparing training images with test images instead gives the floor, the best value to expect. All
 three sets have one size, so value and floor have the same bias; the floor is an estimate too, and
@@ -8,6 +9,7 @@ describe those better than test images, which raises the floor slightly.
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
@@ -33,10 +35,12 @@ from vaelab.evaluation.image_sets import (
     describe_image_set,
     extract_features,
 )
-from vaelab.evaluation.types import Arrays, EvaluationData, GroupMetrics
+from vaelab.evaluation.types import Arrays, EvaluationData, GroupMetrics, Metrics
 from vaelab.inference import decoding
+from vaelab.inference.sampling import sample_latents
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
+from vaelab.samplers import Sampler
 
 Images = Float[Tensor, "count channel height width"]
 Rows = Int64[Tensor, "chosen"]
@@ -48,18 +52,30 @@ REAL_IMAGE_METRICS = ("spectrum_slope", "largest_class_share")
 MAX_FITTED_IMAGES = 10_000
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What samples are compared with: test images, and as many training images for the floor."""
+
+    spaces: Sequence[FeatureSpace]
+    real: ImageSet
+    floor: ImageSet
+    nearest_to_real: NearestImages
+
+
 def sample_metrics(
     model: Model,
     data: EvaluationData,
     classifier: Classifier | None,
     settings: EvaluateSettings,
     device: torch.device,
-) -> tuple[GroupMetrics, Arrays]:
-    """Compute the group `samples`, and arrays of images and class shares for figures.
+    sampler: Sampler | None = None,
+) -> tuple[Metrics, Arrays]:
+    """Compute the group `samples`, and `sampler` if there is one; and arrays for figures.
 
-    `settings.samples` images are sampled, or as many as the smaller of the splits train and test
-    has. Both results are empty for fewer than six. Test images must be the same at each access.
-    Raises UserError where samples are not finite, and for a file without Inception weights.
+    Arrays of the sampler begin with `sampler_`. `settings.samples` images are sampled, or as many
+    as the smaller of the splits train and test has. Both results are empty for fewer than six. Test
+    images must be the same at each access. Raises UserError where samples are not finite, and for a
+    file without Inception weights.
     """
     count = min(settings.samples, len(data.test), len(data.train))
     if count <= NEIGHBORS:
@@ -77,22 +93,51 @@ def sample_metrics(
         floor = extract_features(
             gather_batches(train, train_rows[:count], settings, "train"), spaces, keep=0
         )
-        metrics: GroupMetrics = {
-            "count": count,
-            **compare_image_sets(generated, real),
-            **describe_image_set(generated),
-        }
-        metrics |= {
-            f"{name}_floor": value for name, value in compare_image_sets(floor, real).items()
-        }
-        metrics |= {
-            f"{name}_real": v
-            for name, v in describe_image_set(real).items()
-            if name in REAL_IMAGE_METRICS
-        }
-        distances, arrays = _nearest(generated, real, train, settings)
-    metrics |= distances | _provenance(spaces, real, data, test_rows)
-    return metrics, arrays | _shares(generated, real)
+        reference = Reference(spaces, real, floor, _nearest(real.kept, train, settings))
+        own, arrays = _of_set(generated, reference, train, settings)
+        samples: GroupMetrics = {"count": count, **own}
+        samples |= _of_real_images(reference) | _provenance(spaces, real, data, test_rows)
+        if sampler is None:
+            return {"samples": samples}, arrays
+        images = sample_images(model, data, count, settings, device, sampler)
+        own, more = _of_set(extract_features(images, spaces), reference, train, settings)
+    arrays |= {f"sampler_{name}": array for name, array in more.items() if "real" not in name}
+    return {"samples": samples, "sampler": {"name": sampler.name, **own}}, arrays
+
+
+def _of_set(
+    generated: ImageSet, reference: Reference, train: ImageLoader, settings: EvaluateSettings
+) -> tuple[GroupMetrics, Arrays]:
+    """Compare one set of samples with the reference; return its metrics, and arrays for figures."""
+    nearest = _nearest(generated.kept, train, settings)
+    distances = nearest.distances
+    metrics: GroupMetrics = {
+        **compare_image_sets(generated, reference.real),
+        **describe_image_set(generated),
+        "nearest_training_distance": distances.quantile(0.5).item(),
+        "data_copying_z": data_copying_z(reference.nearest_to_real.distances, distances),
+    }
+    shown = (generated.kept[:SHOWN_SAMPLES] * 255).round().byte()
+    arrays = {
+        "samples_shown": latent_statistics.to_numpy(shown),
+        "nearest_shown": train.array[nearest.indices[:SHOWN_SAMPLES].cpu().numpy()],
+    }
+    return metrics, arrays | _shares(generated, reference.real)
+
+
+def _of_real_images(reference: Reference) -> GroupMetrics:
+    """Return the same quantities of training images (the floor) and of test images."""
+    real = reference.real
+    metrics: GroupMetrics = {
+        f"{name}_floor": value for name, value in compare_image_sets(reference.floor, real).items()
+    }
+    metrics |= {
+        f"{name}_real": value
+        for name, value in describe_image_set(real).items()
+        if name in REAL_IMAGE_METRICS
+    }
+    distances = reference.nearest_to_real.distances
+    return metrics | {"nearest_training_distance_real": distances.quantile(0.5).item()}
 
 
 def feature_spaces(
@@ -121,21 +166,33 @@ def sample_images(
     count: int,
     settings: EvaluateSettings,
     device: torch.device,
+    sampler: Sampler | None = None,
 ) -> Iterator[Images]:
-    """Sample images from the prior, batch by batch, with pixels as in the data set's files.
+    """Sample images from the prior, or from a sampler, batch by batch, as `decoded_batches`.
 
     A conditional model samples labels by their frequency in the training split.
+    """
+    labels_rng = rng_stream(settings.seed, "evaluation/samples/labels", device)
+    given = model.with_sampled_labels(count, labels_rng)
+    rng = rng_stream(settings.seed, "evaluation/samples", device)
+    return decoded_batches(*sample_latents(given, sampler, count, rng), data, settings)
+
+
+def decoded_batches(
+    given: Model,
+    latents: Float[Tensor, "count latent"],
+    data: EvaluationData,
+    settings: EvaluateSettings,
+) -> Iterator[Images]:
+    """Decode latents batch by batch, to images with pixels as in the data set's files.
 
     They are means of p(x|z), in [0, 1]. Binary data get binary pixels, sampled with these means as
     probabilities, and dequantized gray levels are quantized again. Raises UserError where a pixel
     is not finite.
     """
-    labels_rng = rng_stream(settings.seed, "evaluation/samples/labels", device)
-    given = model.with_sampled_labels(count, labels_rng)
-    latents = given.prior(count, rng_stream(settings.seed, "evaluation/samples", device))
-    noise = rng_stream(settings.seed, "evaluation/samples/pixels", device)
+    noise = rng_stream(settings.seed, "evaluation/samples/pixels", latents.device)
     levels = data.test.dequantize_levels
-    for rows in torch.split(torch.arange(count, device=latents.device), settings.batch_size):
+    for rows in torch.split(torch.arange(len(latents), device=latents.device), settings.batch_size):
         images = decoding.decode_means(given.given_rows(rows), latents[rows])
         if not images.isfinite().all():
             raise UserError("samples: the images sampled from the model are not finite")
@@ -168,25 +225,11 @@ def _without_dequantization(images: ImageLoader) -> ImageLoader:
     return stored
 
 
-def _nearest(
-    generated: ImageSet, real: ImageSet, train: ImageLoader, settings: EvaluateSettings
-) -> tuple[dict[str, float], Arrays]:
-    """Find the nearest training images of the kept generated and test images."""
-
-    def nearest(images: Images) -> NearestImages:
-        # Training images that are sampled at each access must be the same for both sets.
-        noise = rng_stream(settings.seed, "evaluation/samples/nearest", train.device)
-        return nearest_images(images, train, noise, settings.batch_size)
-
-    of_generated, of_real = nearest(generated.kept), nearest(real.kept)
-    metrics = {
-        "nearest_training_distance": of_generated.distances.quantile(0.5).item(),
-        "nearest_training_distance_real": of_real.distances.quantile(0.5).item(),
-        "data_copying_z": data_copying_z(of_real.distances, of_generated.distances),
-    }
-    shown = (generated.kept[:SHOWN_SAMPLES] * 255).round().byte()
-    neighbors = train.array[of_generated.indices[:SHOWN_SAMPLES].cpu().numpy()]
-    return metrics, {"samples_shown": latent_statistics.to_numpy(shown), "nearest_shown": neighbors}
+def _nearest(images: Images, train: ImageLoader, settings: EvaluateSettings) -> NearestImages:
+    """Find the nearest training image of each image."""
+    # Training images that are sampled at each access must be the same for all sets.
+    noise = rng_stream(settings.seed, "evaluation/samples/nearest", train.device)
+    return nearest_images(images, train, noise, settings.batch_size)
 
 
 def _provenance(

@@ -88,15 +88,6 @@ def counterfactuals(model: Model, images: Images, labels: Sequence[int]) -> Imag
     return decode_means(model.given(columns), latents)
 
 
-def samples_by_label(
-    model: Model, labels: Sequence[int], count: int, generator: torch.Generator
-) -> ImageGrid:
-    """Decode `count` latents sampled from the prior of each label: column j is of labels[j]."""
-    given = model.given(torch.tensor(labels).repeat(count))
-    samples = prior_samples(given, count * len(labels), generator)
-    return samples.reshape(count, len(labels), *samples.shape[1:])
-
-
 def interpolate(
     first: Float[Tensor, "pairs latent"],
     second: Float[Tensor, "pairs latent"],

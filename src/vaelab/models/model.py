@@ -122,6 +122,10 @@ class Model(LabeledModule):
         distribution: PixelDistribution = self.likelihood(outputs)
         return distribution
 
+    def quantize(self, latents: Latents) -> Latents:
+        """Return the nearest codes of a model of discrete latents, else the latents themselves."""
+        return self._prior.quantize(latents) if self.is_discrete else latents
+
     def discriminate(self, images: Images) -> DiscriminatorOutput:
         """Apply the discriminator to images [*batch, channel, height, width]."""
         outputs = self.apply_network("discriminator", images, 3)

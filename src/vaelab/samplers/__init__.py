@@ -99,12 +99,23 @@ class Sampler(nn.Module):
         """Fit to the posteriors; return what is worth keeping about the fit, by name."""
         raise NotImplementedError
 
+    @property
+    def name(self) -> str:
+        """The value of `sampler.name` that names it."""
+        return type(self).__module__.rpartition(".")[2]
+
     def sample(
-        self, count: int, generator: torch.Generator, labels: Labels | None = None
+        self,
+        count: int,
+        generator: torch.Generator,
+        labels: Labels | None = None,
+        *,
+        guided: bool = True,
     ) -> Float[Tensor, "count latent"]:
         """Sample latents, of the given labels if any, on the sampler's device.
 
-        Raises ValueError for labels if the sampler is not conditional.
+        Latents that are not `guided` are samples of `log_prob`; guidance makes those of a label
+        more typical of it. Raises ValueError for labels if the sampler is not conditional.
         """
         raise NotImplementedError
 
@@ -115,10 +126,15 @@ class Sampler(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def label_frequencies(self) -> Float[Tensor, "classes"]:
+        """The frequency of each label in the training images; only of conditional samplers."""
+        return self.label_log_frequencies.exp()
+
     def sample_labels(self, count: int, generator: torch.Generator) -> Int64[Tensor, "count"]:
         """Sample labels with their frequency in the training images."""
-        weights = self.label_log_frequencies.exp()
-        return torch.multinomial(weights, count, replacement=True, generator=generator)
+        shares = self.label_frequencies
+        return torch.multinomial(shares, count, replacement=True, generator=generator)
 
     def set_label_frequencies(self, posteriors: Posteriors) -> None:
         """Set the frequencies of labels; a class without images is never sampled."""

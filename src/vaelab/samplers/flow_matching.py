@@ -191,14 +191,19 @@ class FlowMatching(Sampler):
 
     @torch.no_grad()
     def sample(
-        self, count: int, generator: torch.Generator, labels: Labels | None = None
+        self,
+        count: int,
+        generator: torch.Generator,
+        labels: Labels | None = None,
+        *,
+        guided: bool = True,
     ) -> Float[Tensor, "count latent"]:
-        """Sample latents; labels that are asked for are guided by the weight `guidance`.
+        """Sample latents; those of given labels are guided by the weight `guidance`.
 
         Without labels they are sampled with their frequency, and not guided: as in `log_prob`.
         """
         refuse_labels(self, labels)
-        guidance = 1.0 if labels is None else self.settings.guidance
+        guidance = self.settings.guidance if guided and labels is not None else 1.0
         if labels is None and self.classes:
             labels = self.sample_labels(count, generator)
         noise = torch.randn(count, self.latent_dim, generator=generator, device=self.mean.device)

@@ -40,7 +40,12 @@ class MixtureSampler(Sampler):
         return {}
 
     def sample(
-        self, count: int, generator: torch.Generator, labels: Labels | None = None
+        self,
+        count: int,
+        generator: torch.Generator,
+        labels: Labels | None = None,
+        *,
+        guided: bool = True,
     ) -> Float[Tensor, "count latent"]:
         """Sample a component for each latent, then from its Gaussian."""
         refuse_labels(self, labels)
