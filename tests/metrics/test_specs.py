@@ -8,10 +8,20 @@ import pytest
 from tests.report.factories import measured
 from vaelab import metrics
 from vaelab.evaluation import GROUPS
-from vaelab.metrics import METRICS, NATS, SPACES, SPECS, MetricSpec, Thresholds
+from vaelab.metrics import (
+    METRICS,
+    NATS,
+    SAME_AS_OF_THE_PRIOR,
+    SPACES,
+    SPECS,
+    MetricSpec,
+    Thresholds,
+)
 
 RECALL = SPECS["samples.pixels_recall"]
-INCEPTION = {name for name in SPECS if name.startswith("samples.inception_")}
+INCEPTION = {name for name in SPECS if name.partition(".")[2].startswith("inception_")}
+# Of the prior only where the model sees labels
+CONDITIONAL = {"samples.label_accuracy", "samples.label_diversity"}
 
 
 def numbers(objective: str) -> set[str]:
@@ -32,7 +42,7 @@ def test_every_number_of_an_evaluation_has_a_spec(objective: str) -> None:
 def test_every_spec_is_of_a_number_that_is_measured() -> None:
     found = set().union(*(numbers(objective) for objective in ("vae", "autoencoder", "gan")))
     # The weights of the Inception network are not part of the repository.
-    assert set(SPECS) - INCEPTION - found == set()
+    assert set(SPECS) - INCEPTION - CONDITIONAL - found == set()
 
 
 def test_names_and_titles_are_unique() -> None:
@@ -42,6 +52,7 @@ def test_names_and_titles_are_unique() -> None:
         for name in (*metric.names, *metric.references, metric.standard_error)
         if name
     ]
+    names += [name for metric in SAME_AS_OF_THE_PRIOR for name in metric.names]
     assert len(set(names)) == len(names) == len(SPECS)
     titles = [metric.title for metric in METRICS]
     assert len(set(titles)) == len(titles)
@@ -49,7 +60,7 @@ def test_names_and_titles_are_unique() -> None:
 
 def test_names_have_a_group_and_a_name_for_each_feature_space() -> None:
     for metric in METRICS:
-        assert metric.group in GROUPS
+        assert metric.group in (*GROUPS, "sampler")
         assert len(metric.names) == len(metric.spaces)
         assert len(metric.references) in (0, len(metric.names))
         assert bool(metric.references) == bool(metric.reference_of)
@@ -201,4 +212,10 @@ def test_metrics_with_a_direction_have_thresholds_unless_they_have_no_scale() ->
         "test.mean_squared_error",
         "annealing.nll_nats",
         "samples.classifier_kernel_distance",
+        "sampler.neg_elbo_nats",
+        "sampler.neg_elbo_gain_nats",
+        "sampler.kl_loss_nats",
+        "sampler.nll_nats",
+        "sampler.nll_gain_nats",
+        "sampler.nll_effective_sample_size",
     }

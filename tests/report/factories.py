@@ -1,5 +1,6 @@
 """Inputs of the report: real evaluations, and evaluations made of given numbers."""
 
+import math
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from vaelab.evaluation.classifier import build_classifier
 from vaelab.models.model import Model
 from vaelab.models.saving import ModelDescription
 from vaelab.report import EvaluationResult
+from vaelab.samplers import Sampler, build_sampler
 
 
 def description(objective: str = "vae", **changes: Any) -> ModelDescription:
@@ -85,8 +87,16 @@ def measured(name: str) -> tuple[Model, Evaluation]:
     chosen = EvaluateSettings.model_validate({**few, "annealing_temperatures": 3, "samples": 40})
     classifier, untrained = build_classifier((1, 8, 8), 10).eval(), make_objective_model(name)
     left_out = set() if name in ("vae", "autoencoder", "gan") else {"annealing"}
-    groups = set(GROUPS) - left_out
-    return untrained, evaluate(untrained, known(), chosen, CPU, classifier, groups)
+    groups, sampler = set(GROUPS) - left_out, _sampler(untrained) if name == "vae" else None
+    return untrained, evaluate(untrained, known(), chosen, CPU, classifier, groups, sampler)
+
+
+def _sampler(untrained: Model) -> Sampler:
+    """A conditional sampler that is not fitted."""
+    small = {"width": 8, "layers": 1, "solver_steps": 2}
+    sampler = build_sampler("flow_matching", small, untrained.latent_dim, 10).eval()
+    sampler.label_log_frequencies.fill_(math.log(0.1))
+    return sampler
 
 
 @cache

@@ -12,9 +12,11 @@ from vaelab.metrics import (
     bounds,
     disentanglement,
     latent,
+    sampler,
     samples,
     structure,
 )
+from vaelab.metrics.sampler import SAME_AS_OF_THE_PRIOR, of_sampler
 from vaelab.metrics.spec import (
     NATS,
     SPACES,
@@ -28,6 +30,7 @@ from vaelab.metrics.spec import (
 __all__ = [
     "METRICS",
     "NATS",
+    "SAME_AS_OF_THE_PRIOR",
     "SPACES",
     "SPECS",
     "Direction",
@@ -36,6 +39,7 @@ __all__ = [
     "SectionName",
     "Thresholds",
     "lookup",
+    "of_sampler",
 ]
 
 METRICS: tuple[MetricSpec, ...] = (
@@ -44,6 +48,7 @@ METRICS: tuple[MetricSpec, ...] = (
     *latent.METRICS,
     *structure.METRICS,
     *disentanglement.METRICS,
+    *sampler.METRICS,
     *samples.METRICS,
 )
 
@@ -55,7 +60,9 @@ def _by_name(spec: MetricSpec) -> Iterator[tuple[str, MetricSpec]]:
         yield name, replace(spec, direction="neither")
 
 
-SPECS: Mapping[str, MetricSpec] = dict(item for spec in METRICS for item in _by_name(spec))
+SPECS: Mapping[str, MetricSpec] = dict(
+    item for spec in (*METRICS, *SAME_AS_OF_THE_PRIOR) for item in _by_name(spec)
+)
 """The spec of every number in metrics.json, by full name.
 
 A standard error or a reference has the spec of its metric, but no better direction.

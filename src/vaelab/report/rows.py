@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vaelab.metrics import SPACES, SPECS, MetricSpec
+from vaelab.metrics import SPACES, SPECS, MetricSpec, of_sampler
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.interpretations import Interpretation, MetricContext, interpret
 from vaelab.report.sections import SUMMARY, SUMMARY_LENGTH, SUMMARY_SPACES
@@ -44,14 +44,20 @@ def summary(result: EvaluationResult) -> list[Row]:
 
 def _row(result: EvaluationResult, metric: MetricSpec, space: str) -> Iterator[Row]:
     name, reference_name = metric.in_space(space)
-    value, reference = result.value(name), result.value(reference_name)
+    own, sampled = result.value(name), result.value(of_sampler(name))
+    # What is sampled from the fitted sampler is what the value and its interpretation are of.
+    value = own if sampled is None else sampled
     if value is None:
         return
+    reference = result.value(reference_name)
+    shown = with_error(value, result.value(metric.standard_error))
+    if sampled is not None and own is not None:
+        shown = f"{shown} (prior: {format_number(own, 3)})"
     yield Row(
         metric,
         name,
         f"{metric.title}, {SPACES[space]}" if space else metric.title,
-        with_error(value, result.value(metric.standard_error)),
+        shown,
         "" if reference is None else f"{metric.reference_of} {format_number(reference, 3)}",
         interpret(MetricContext(metric, value, result, reference)),
     )

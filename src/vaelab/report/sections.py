@@ -75,9 +75,10 @@ SECTIONS = (
     Section(
         "samples",
         "Samples",
-        "Images sampled from the prior, compared with test images. Next to each number is the "
-        "value for training images, compared with the same test images: the best a model can be "
-        "expected to reach.",
+        "Sampled images, compared with test images. Where a sampler was fitted to the latents, its "
+        "samples are meant, and the number for samples from the prior is in parentheses. Next to "
+        "each number is the value for training images, compared with the same test images: the "
+        "best a model can be expected to reach.",
     ),
 )
 

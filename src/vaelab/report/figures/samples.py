@@ -1,10 +1,13 @@
-"""The figures of samples from the prior, compared with real images."""
+"""The figures of samples, of the sampler if there is one, compared with real images."""
 
 from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import NDArray
 
 from vaelab.figures import report_samples
 from vaelab.figures.report_samples import ValueAndFloor
-from vaelab.metrics import SPACES, SPECS, MetricSpec
+from vaelab.metrics import SPACES, SPECS, MetricSpec, of_sampler
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
 from vaelab.runtime.formatting import format_number
@@ -68,12 +71,14 @@ def _shares(result: EvaluationResult, space: str) -> dict[str, ValueAndFloor]:
 
 
 def _against(result: EvaluationResult, metric: MetricSpec, space: str) -> ValueAndFloor | None:
-    value, floor = (result.value(name) for name in metric.in_space(space))
+    name, reference = metric.in_space(space)
+    sampled, floor = result.value(of_sampler(name)), result.value(reference)
+    value = result.value(name) if sampled is None else sampled
     return None if value is None or floor is None else ValueAndFloor(value, floor)
 
 
 def _images(result: EvaluationResult) -> Iterator[ReportFigure]:
-    arrays = result.arrays
+    arrays = {**result.arrays, **_of_sampler(result)}
     if "class_shares" in arrays and "class_shares_real" in arrays:
         sampled, real = arrays["class_shares"], arrays["class_shares_real"]
         names = result.classes or tuple(map(str, range(len(sampled))))
@@ -93,6 +98,12 @@ def _images(result: EvaluationResult) -> Iterator[ReportFigure]:
             "Pairs of a sample and its nearest training image.",
             f"Identical pairs would be copies. Distances are between pixels{_binarized(result)}.",
         )
+
+
+def _of_sampler(result: EvaluationResult) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the sampler's samples, by the names of those of the prior's."""
+    prefix = "sampler_"
+    return {n.removeprefix(prefix): a for n, a in result.arrays.items() if n.startswith(prefix)}
 
 
 def _binarized(result: EvaluationResult) -> str:

@@ -1,4 +1,4 @@
-"""Interpretations of samples from the prior, compared with real images."""
+"""Interpretations of samples from the prior or a sampler, compared with real images."""
 
 import math
 
@@ -14,6 +14,25 @@ from vaelab.runtime.formatting import format_number
 CROWDED = 1.5
 # Standard deviations above 0 beyond which samples are farther from the data than test images.
 FAR_FROM_DATA = 3.0
+
+
+@interprets("sampler.neg_elbo_gain_nats")
+def _gain(context: MetricContext) -> Interpretation:
+    distance = context.other("latent.marginal_kl_nats")
+    far = "" if distance is None else f", by {format_number(distance, 3)} nats over all dimensions"
+    if context.value <= 0:
+        return Interpretation("poor", "The sampler fits the latents worse than the prior does.")
+    return context.unrated(
+        "The latents of images are not distributed like the prior"
+        f"{far}. The sampler has learned {format_number(context.value, 3)} nats of the difference, "
+        "which is why its samples are better."
+    )
+
+
+@interprets("sampler.neg_elbo_nats")
+def _two_stage_bound(context: MetricContext) -> Interpretation:
+    images = context.other("sampler.likelihood_images")
+    return context.unrated(f"On {images:.0f} test images." if images else "")
 
 
 @interprets("samples.classifier_frechet_distance")
