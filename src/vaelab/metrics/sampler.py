@@ -87,7 +87,7 @@ LIKELIHOOD = (
         computed_by=COMPUTED_BY,
         what="K of the importance-weighted NLL of the two-stage model.",
         good="The more the better.",
-        interpretation={"none": "{value:.0f} samples of each posterior."},
+        interpretation={"none": "From {value:.0f} samples of each posterior."},
     ),
     MetricSpec(
         names=("sampler.nll_effective_sample_size",),

@@ -55,7 +55,7 @@ def _row(result: EvaluationResult, metric: MetricSpec, space: str) -> Iterator[R
         shown = f"{shown} (prior: {format_number(own, 3)})"
     yield Row(
         metric,
-        name,
+        name if sampled is None else of_sampler(name),
         f"{metric.title}, {SPACES[space]}" if space else metric.title,
         shown,
         "" if reference is None else f"{metric.reference_of} {format_number(reference, 3)}",

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
-from torch.func import jvp, vmap
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -29,6 +28,8 @@ from vaelab.samplers import Labels, Latents, Posteriors, Sampler, refuse_labels
 Points = Float[Tensor, "count latent"]
 Times = Float[Tensor, "count"]
 CountedLabels = Int64[Tensor, "count"]
+Hidden = Float[Tensor, "count width"]
+Directions = Float[Tensor, "directions count _"]
 VelocityField = Callable[[Tensor, float], Tensor]
 
 # Number of cosines and sines of the time that the network sees.
@@ -59,6 +60,25 @@ class FlowMatchingSettings(Section):
     solver_steps: Positive = 10
 
 
+class Block(nn.Module):
+    """f(x) of a residual block: two linear layers, each after a SiLU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, hidden: Hidden) -> Hidden:
+        """Return f at the hidden units."""
+        outputs: Tensor = self.second(functional.silu(self.first(functional.silu(hidden))))
+        return outputs
+
+    def derivative(self, hidden: Hidden, directions: Directions) -> Directions:
+        """Return the derivatives of f along directions."""
+        inner = self.first(functional.silu(hidden))
+        along = _after_silu(hidden, directions) @ self.first.weight.T
+        return _after_silu(inner, along) @ self.second.weight.T
+
+
 class Velocity(nn.Module):
     """v(x, t | label): residual blocks, shifted by the time and the label.
 
@@ -71,10 +91,7 @@ class Velocity(nn.Module):
         self.time = nn.Linear(2 * FREQUENCIES, width)
         self.label = nn.Embedding(classes + 1, width)
         self.shifts = nn.Linear(width, layers * width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-            for _ in range(layers)
-        )
+        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
         self.head = nn.Linear(width, latent_dim)
         # Initially the velocity is 0 for all labels.
         for parameter in (self.label.weight, self.head.weight, self.head.bias):
@@ -82,15 +99,39 @@ class Velocity(nn.Module):
 
     def forward(self, points: Points, times: Times, labels: CountedLabels) -> Points:
         """Return the velocities at these points and times."""
-        angles = times[:, None] * (math.pi * torch.arange(FREQUENCIES, device=times.device))
-        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        condition = functional.silu(self.time(waves) + self.label(labels))
-        shifts = self.shifts(condition).chunk(len(self.blocks), dim=-1)
         hidden = self.stem(points)
-        for block, shift in zip(self.blocks, shifts, strict=True):
+        for block, shift in zip(self.blocks, self._shifts(times, labels), strict=True):
             hidden = hidden + block(hidden + shift)
         velocities: Tensor = self.head(functional.silu(hidden))
         return velocities
+
+    def with_divergence(
+        self, points: Points, times: Times, labels: CountedLabels, directions: Directions
+    ) -> tuple[Points, Float[Tensor, "count"]]:
+        """Return the velocities, and the sum over directions e of e.(dv/dx)e.
+
+        Over all axes that is the divergence; over one random direction its estimate.
+        """
+        hidden, along = self.stem(points), directions @ self.stem.weight.T
+        for block, shift in zip(self.blocks, self._shifts(times, labels), strict=True):
+            assert isinstance(block, Block)
+            along = along + block.derivative(hidden + shift, along)
+            hidden = hidden + block(hidden + shift)
+        changes = _after_silu(hidden, along) @ self.head.weight.T
+        return self.head(functional.silu(hidden)), (directions * changes).sum((0, -1))
+
+    def _shifts(self, times: Times, labels: CountedLabels) -> tuple[Tensor, ...]:
+        angles = times[:, None] * (math.pi * torch.arange(FREQUENCIES, device=times.device))
+        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
+        condition = functional.silu(self.time(waves) + self.label(labels))
+        shifts: Tensor = self.shifts(condition)
+        return shifts.chunk(len(self.blocks), dim=-1)
+
+
+def _after_silu(inputs: Tensor, directions: Directions) -> Directions:
+    """Return the derivatives of SiLU along directions: x s'(x) + s(x) = s (1 + x (1 - s))."""
+    share = inputs.sigmoid()
+    return directions * (share * (1 + inputs * (1 - share)))
 
 
 @dataclass(frozen=True)
@@ -270,17 +311,27 @@ class FlowMatching(Sampler):
 
     def _log_density(self, points: Points, labels: CountedLabels | None) -> Float[Tensor, "count"]:
         """Return the log density of standardized latents, chunk by chunk."""
-        directions = _directions(points)
+        none = torch.full((len(points),), self.classes, device=points.device)
+        known, directions = none if labels is None else labels, _directions(points)
         parts = []
         for start in range(0, len(points), chunk := max(1, DIRECTIONS // len(directions))):
             rows = slice(start, start + chunk)
-            field = self._field(None if labels is None else labels[rows])
             state = torch.cat([points[rows], torch.zeros_like(points[rows, :1])], dim=-1)
-            derivative = _with_divergence(field, directions[:, rows])
+            derivative = self._with_divergence(known[rows], directions[:, rows])
             # ln p(x(1)) = ln N(x(0)) - integral of div v: integrated backward from t = 1
             state = _heun(derivative, state, 1, 0, self.settings.solver_steps)
             parts.append(standard_normal(state[:, :-1]).log_prob(state[:, :-1]) + state[:, -1])
         return torch.cat(parts)
+
+    def _with_divergence(self, labels: CountedLabels, directions: Directions) -> VelocityField:
+        """Return the derivative of points and, in a last column, of the log density."""
+
+        def derivative(state: Tensor, time: float) -> Tensor:
+            times = torch.full((len(state),), time, device=state.device)
+            found = self.velocity.with_divergence(state[:, :-1], times, labels, directions)
+            return torch.cat([found[0], found[1][:, None]], dim=-1)
+
+        return derivative
 
 
 class _Training:
@@ -315,25 +366,6 @@ def _directions(points: Points) -> Float[Tensor, "directions count latent"]:
         return axes[:, None].expand(latent_dim, count, latent_dim)
     signs = torch.randint(2, points.shape, generator=rng_stream(0, "sampler/probe", points.device))
     return (2.0 * signs - 1)[None]
-
-
-def _with_divergence(
-    field: VelocityField, directions: Float[Tensor, "directions count latent"]
-) -> VelocityField:
-    """Return the derivative of points and, in a last column, of the log density along a path."""
-
-    def derivative(state: Tensor, time: float) -> Tensor:
-        points = state[:, :-1]
-
-        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-            outputs = jvp(lambda x: field(x, time), (points,), (direction,))
-            velocity, change = outputs[0], outputs[1]
-            return velocity, (direction * change).sum(-1)
-
-        velocities, divergences = vmap(along)(directions)
-        return torch.cat([velocities[0], divergences.sum(0)[:, None]], dim=-1)
-
-    return derivative
 
 
 def _heun(field: VelocityField, state: Tensor, start: float, end: float, steps: int) -> Tensor:
