@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from pipeline import cli, paths
-from vaelab.config import Settings
+from vaelab.config import Settings, UserError
 from vaelab.data import sources
 from vaelab.data.fetch import Fetcher, mirror_urls
+from vaelab.data.listing import expand_user
 
 
 def main() -> None:
@@ -16,11 +17,20 @@ def main() -> None:
 
 def download(settings: Settings, raw: Path = paths.RAW) -> None:
     """Fill data/raw, or another folder. Raises UserError."""
+    _check_folder(settings)
     mirrors = mirror_urls(os.environ, settings.data.mirror)
     fetch = Fetcher(settings.data.name, mirrors, paths.PARTIAL_DOWNLOADS)
     sources.download(settings.data, raw, fetch)
     for name, url in fetch.used.items():
         print(f"{settings.data.name}: {name} from {url}")
+
+
+def _check_folder(settings: Settings) -> None:
+    """Refuse ~ before DVC looks for a folder of that name. Raises UserError."""
+    folder = settings.data.folder
+    full = expand_user(folder)
+    if settings.data.name == "folder" and full != folder and "DVC_STAGE" in os.environ:
+        raise UserError(f"data.folder: {folder}: DVC does not expand ~; write {full}")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,20 @@ def test_all_unreadable_images_are_listed_where_an_error_names_some(capsys):
     assert lines == [f"{index:02}.png (an empty file)" for index in range(12)]
 
 
+def test_the_home_folder_is_expanded_but_not_by_dvc(capsys, monkeypatch, random, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "images"
+    folder.mkdir(parents=True)
+    for index in range(20):
+        pixels = random.integers(0, 256, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    settings: dict[str, object] = {"name": "folder", "folder": "~/images"}
+    assert run(settings).info.counts["train"] == 15
+    monkeypatch.setenv("DVC_STAGE", "download")
+    message = error(capsys, settings)
+    assert message == f"error: data.folder: ~/images: DVC does not expand ~; write {folder}\n"
+
+
 def test_a_bad_mirror_variable_is_an_error(capsys, monkeypatch):
     monkeypatch.setenv(MIRROR_VARIABLE, "/no/such/folder")
     assert MIRROR_VARIABLE in error(capsys, {"name": "digits"})
