@@ -1,6 +1,6 @@
 """Images of a model, from its prior, from fitted samplers and reconstructed, beside real ones."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,6 +26,7 @@ from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Sampler, encode_posteriors, fit_sampler
 
 Images = Float[Tensor, "count channel height width"]
+Stored = Callable[[Images], Images]
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,12 @@ def fit_samplers(
 
 
 def samples(
-    model: Model, sampler: Sampler | None, count: int, settings: EvaluateSettings
+    model: Model, sampler: Sampler | None, count: int, settings: EvaluateSettings, stored: Stored
 ) -> Iterator[Images]:
     """Decode latents from a sampler, or from the model's prior, batch by batch.
 
-    A conditional model's labels are sampled independently of the latents.
+    A conditional model's labels are sampled independently of the latents. `stored` turns means into
+    pixels as they are in the data set's files.
     """
     device = model.output_offset.device
     noise = rng_stream(settings.seed, "comparison/samples", device)
@@ -97,14 +99,16 @@ def samples(
         if sampler is not None and model.is_discrete:
             latents = cast(Prior, model.networks["prior"]).quantize(latents)
         for rows in torch.split(torch.arange(count, device=device), settings.batch_size):
-            yield decoding.decode_means(given.given_rows(rows), latents[rows])
+            yield stored(decoding.decode_means(given.given_rows(rows), latents[rows]))
 
 
-def reconstructions(model: Model, real: RealImages, settings: EvaluateSettings) -> Iterator[Images]:
-    """Decode the posterior means of the test images, batch by batch."""
+def reconstructions(
+    model: Model, real: RealImages, settings: EvaluateSettings, stored: Stored
+) -> Iterator[Images]:
+    """Decode the posterior means of the test images, batch by batch, to pixels as in the files."""
     for rows in torch.split(torch.arange(len(real.images)), settings.batch_size):
         given = model.given(None if real.labels is None else real.labels[rows])
-        yield decoding.reconstructions(given, real.images[rows])
+        yield stored(decoding.reconstructions(given, real.images[rows]))
 
 
 def _random(

@@ -1,6 +1,7 @@
 """Measure one variant: its bounds, its reconstructions, and samples from its prior and samplers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,25 @@ from pipeline.comparison import paths as variant_paths
 from pipeline.comparison.images import (
     Images,
     RealImages,
+    Stored,
     fit_samplers,
     reconstructions,
     samples,
 )
 from pipeline.comparison.variants import ComparisonConfig, run
+from vaelab.config import EvaluateSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
 from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.evaluation.classifier import load_classifier
+from vaelab.evaluation.samples import as_stored
 from vaelab.models.model import Model
 from vaelab.models.saving import load_model
 from vaelab.runtime.devices import choose_device
+from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import write_arrays, write_json
+from vaelab.samplers import Sampler
 
 # Metrics of the evaluation that the tables have, besides all metrics of images.
 REPORTED = (
@@ -85,26 +91,35 @@ def image_metrics(
     )
     classifier, _ = load_classifier(paths.CLASSIFIER, device)
     real = RealImages.load(train, test, classifier, settings)
+    info, noise = data.info, rng_stream(settings.seed, "comparison/stored", device)
+    dequantized = info.levels if config.base.data.dequantize else None
+    stored = partial(as_stored, levels=info.levels, dequantize_levels=dequantized, noise=noise)
     metrics: dict[str, Any] = {"real": real.floor}
     # The first ones are those that are reconstructed.
     shown = {"real": real.images[: 3 * count]}
-    for name, batches in generated_images(config, model, train, real, seed).items():
+    samplers = fit_samplers(config, model, train, seed)
+    for name, batches in generated_images(model, samplers, real, settings, stored).items():
         images = list(batches)
         metrics[name], shown[name] = real.compare(images), torch.cat(images)[:count]
     return metrics, shown
 
 
 def generated_images(
-    config: ComparisonConfig, model: Model, train: ImageLoader, real: RealImages, seed: int
+    model: Model,
+    samplers: Mapping[str, Sampler],
+    real: RealImages,
+    settings: EvaluateSettings,
+    stored: Stored,
 ) -> dict[str, Iterator[Images]]:
     """Return the batches of each kind of images that the model generates, by group of metrics."""
-    settings = config.base.evaluate
-    generated = {"samples": samples(model, None, len(real.images), settings)}
-    if not model.has("encoder"):
-        return generated
-    for name, sampler in fit_samplers(config, model, train, seed).items():
-        generated[f"sampler.{name}"] = samples(model, sampler, len(real.images), settings)
-    return generated | {"reconstructions": reconstructions(model, real, settings)}
+    sources = {"samples": None} | {f"sampler.{name}": s for name, s in samplers.items()}
+    generated = {
+        group: samples(model, sampler, len(real.images), settings, stored)
+        for group, sampler in sources.items()
+    }
+    if model.has("encoder"):
+        generated["reconstructions"] = reconstructions(model, real, settings, stored)
+    return generated
 
 
 def evaluation_metrics(

@@ -196,13 +196,25 @@ def decoded_batches(
         images = decoding.decode_means(given.given_rows(rows), latents[rows])
         if not images.isfinite().all():
             raise UserError("samples: the images sampled from the model are not finite")
-        if data.levels == 2:
-            images = torch.bernoulli(images, generator=noise)
-        elif levels:
-            # The model was trained on x = (level + noise) / levels; files spread levels over bytes.
-            fraction = (images * levels).floor().clamp(max=levels - 1) / (levels - 1)
-            images = (fraction * 255).round() / 255
-        yield images
+        yield as_stored(images, data.levels, levels, noise)
+
+
+def as_stored(
+    means: Images, levels: int, dequantize_levels: int | None, noise: torch.Generator
+) -> Images:
+    """Turn means of p(x|z) into images with pixels as in the data set's files.
+
+    Of `levels` gray levels, two are sampled, with the means as probabilities. Means of a model that
+    was trained on dequantized pixels, of `dequantize_levels`, are quantized.
+    """
+    if levels == 2:
+        return torch.bernoulli(means, generator=noise)
+    if not dequantize_levels:
+        return means
+    # The model was trained on x = (level + noise) / levels; files spread levels over bytes.
+    highest = dequantize_levels - 1
+    fraction = (means * dequantize_levels).floor().clamp(max=highest) / highest
+    return (fraction * 255).round() / 255
 
 
 def gather_batches(
