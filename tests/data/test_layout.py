@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.test_folder import put, read, refused
-from vaelab.config import DataSettings, UserError
+from vaelab.config import DataSettings, UserError, parse_settings
 from vaelab.data.dataset import SPLITS
 from vaelab.data.source import ImageSet, Source
 from vaelab.data.splits import split, split_notes
@@ -199,6 +199,15 @@ def test_files_without_a_group_are_refused(tmp_path, group, problem):
     plant(tmp_path, {"a": 2, "b": 2})
     with pytest.raises(UserError, match=f"data.group: {problem}"):
         read(tmp_path, group=group)
+
+
+@pytest.mark.parametrize(
+    ("group", "problem"),
+    [("(", "is no regular expression: missing"), (0, "must be a folder level")],
+)
+def test_groups_that_mean_nothing_are_refused(group, problem):
+    with pytest.raises(UserError, match=rf"^settings: data\.group: {problem}"):
+        parse_settings({"data": {"group": group}})
 
 
 def test_one_group_cannot_be_split(tmp_path):

@@ -42,15 +42,14 @@ SourceName = Literal[
 ]
 
 
-def _pattern(value: str) -> str:
+def _group(value: int | str) -> int | str:
+    if isinstance(value, int) and not 1 <= value <= MAX_INT:
+        raise ValueError("must be a folder level, 1 or more, or a pattern on file names")
     try:
-        re.compile(value)
+        re.compile(str(value))
     except re.error as error:
         raise ValueError(f"is no regular expression: {error}") from error
     return value
-
-
-Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
 
 
 class DataSettings(Section):
@@ -61,7 +60,7 @@ class DataSettings(Section):
     folder: Path = Path("data/images")
     unreadable: Literal["refuse", "skip"] = "refuse"
     max_pixels: Positive | None = None
-    group: Annotated[int, Field(ge=1, le=MAX_INT)] | Pattern | None = None
+    group: Annotated[int | str, AfterValidator(_group)] | None = None
     image_size: tuple[Positive, Positive] | None = None
     resize: Literal["crop", "pad", "stretch"] = "crop"
     color: Literal["auto", "grey", "rgb"] = "auto"
