@@ -10,6 +10,7 @@ from vaelab.config import EvaluateSettings, parse_settings
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.classifier import build_classifier
 from vaelab.models.model import Model
+from vaelab.models.priors.codebook import Codebook
 from vaelab.samplers import Sampler
 from vaelab.training.build import build
 
