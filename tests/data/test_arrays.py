@@ -55,12 +55,31 @@ def test_other_ranges_are_said(tmp_path):
     low, high = int(GREY.min()) * 16, int(GREY.max()) * 16
     source = read(tmp_path)
     assert source.notes == (
-        f"{tmp_path}: uint16 values of {low} to {high}: 0 becomes black and {high} white in all "
-        "images",
+        f"{tmp_path}: the pixel values (16-bit) are {low:,} to {high:,}: 0 to {high:,} becomes "
+        "black to white in all images (data.range sets another range)",
     )
     np.testing.assert_array_equal(
         images(source)[:, 0], np.rint(GREY * (255 / GREY.max())).astype(np.uint8)
     )
+
+
+def test_range_and_bands_are_settings_of_arrays_too(tmp_path):
+    many = np.stack([GREY.astype(np.uint16) * n for n in range(4)], -1)
+    np.save(tmp_path / "a.npy", many)
+    source = read(tmp_path, bands=(4, 3, 2), range=(0, 765))
+    expected = [GREY, np.rint(GREY * (2 / 3)).astype(np.uint8), np.rint(GREY / 3).astype(np.uint8)]
+    np.testing.assert_array_equal(images(source), np.stack(expected, 1))
+    assert not source.notes
+    assert source.pixel_range == (0, 765)
+    refused(tmp_path, r"a\.npy \[.*\]: has 4 channels, and data\.bands asks for 5", bands=(5,))
+
+
+def test_masks_have_two_levels(tmp_path):
+    np.save(tmp_path / "a.npy", (GREY > 99).astype(np.uint8))
+    source = read(tmp_path)
+    assert source.levels == 2
+    assert set(np.unique(images(source))) == {0, 255}
+    assert read(tmp_path, image_size=(5, 5)).levels == 256
 
 
 @pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("arr_0", "arr_1")])
@@ -153,7 +172,10 @@ def test_what_is_not_used_is_named(tmp_path):
             lambda p: save(p, x=np.zeros((12, 64))),
             r"holds no array of images .*\(a\.npz:x \[12, 64\]",
         ),
-        (lambda p: save(p, x=np.full((3, 4, 4), np.nan)), "48 values are NaN or infinite"),
+        (
+            lambda p: save(p, x=np.full((3, 4, 4), np.nan)),
+            "48 of its 48 values are not finite",
+        ),
         (lambda p: save(p, x=np.zeros((3, 4, 4, 7))), "with 1 or 3 channels"),
         (lambda p: save(p, x=np.array([{}] * 3)), "holds no array of images"),
         (lambda p: save(p, x_test=GREY), "no arrays for training"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vaelab.config import UserError
-from vaelab.data.pixel_range import FORMAT_RANGES, PixelRange, choose, measure
+from vaelab.data.pixel_range import FORMAT_RANGES, PixelRange, choose, measure, number_format
 
 
 def auto(*images: np.ndarray) -> tuple[PixelRange, list[str]]:
@@ -38,6 +38,11 @@ def spread(low: float, high: float, dtype: str) -> np.ndarray:
         (0, 1, "float32", (0, 1)),
         (0.125, 0.75, "float32", (0, 1)),
         (0.125, 0.375, "float32", (0, 0.375)),
+        (-0.9, 0.75, "float32", (-1, 1)),
+        (3, 250.5, "float32", (0, 255)),
+        (3, 250, "int64", (0, 255)),
+        (0, 1, "int64", (0, 1)),
+        (0, 1, "bool", (0, 1)),
         (0, 255, "float64", (0, 255)),
         (-1, 1, "float16", (-1, 1)),
         (270, 310, "float32", (270, 310)),  # degrees Kelvin
@@ -47,15 +52,15 @@ def spread(low: float, high: float, dtype: str) -> np.ndarray:
 def test_auto(low, high, dtype, expected):
     chosen, notes = auto(spread(low, high, dtype))
     assert (chosen.low, chosen.high) == expected
-    is_whole = chosen in (*FORMAT_RANGES.values(), PixelRange(0, 1)) and dtype != "uint8"
-    assert is_whole or notes or high == 255 or expected == (0, 255), "another scale is named"
+    is_whole = chosen == FORMAT_RANGES.get(number_format(np.dtype(dtype)))
+    assert is_whole or f"{chosen} becomes black to white" in notes[0]
 
 
 def test_one_scale_for_all_images():
     chosen, notes = auto(*(spread(0, high, "uint16") for high in (200, 4095, 1000)))
     assert chosen == PixelRange(0, 4095)
     assert notes == [
-        "the pixel values of 16-bit images are 0 to 4,095: 0 to 4,095 becomes black to white in "
+        "the pixel values (16-bit) are 0 to 4,095: 0 to 4,095 becomes black to white in "
         "all images (data.range sets another range)"
     ]
 

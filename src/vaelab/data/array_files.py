@@ -1,4 +1,4 @@
-"""The arrays in .npy and .npz files: their headers, and their images in one layout and scale."""
+"""The arrays in .npy and .npz files: their headers, and their images in one layout."""
 
 import zipfile
 from collections.abc import Iterator
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Shaped
 
 from vaelab.config import UserError, reason
 from vaelab.data.listing import shown
+from vaelab.data.pixel_range import Extent, measure
 
 ENDINGS = {".npy", ".npz"}
 _CHUNK = 256
@@ -21,12 +22,16 @@ _CHANNELS = (1, 3)
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """One array of a file; `key` is its name in an .npz file."""
+    """One array of a file; `key` is its name in an .npz file.
+
+    `bands`, counted from 1, are the channels that are used.
+    """
 
     path: Path
     key: str | None
     shape: tuple[int, ...]
     dtype: np.dtype
+    bands: tuple[int, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -73,30 +78,28 @@ class ArrayFile:
         if self.is_one_image:
             values = values[None]
         if values.ndim == 3:
-            return values[:, None]
+            return self._select(values[:, None])
+        if self.bands:
+            last = values.shape[3] < values.shape[1]
+            return self._select(values.transpose(0, 3, 1, 2) if last else values)
         if values.shape[3] in _CHANNELS:
             return values.transpose(0, 3, 1, 2)
         if values.shape[1] in _CHANNELS:
             return values
         raise UserError(
             f"{self.name}: images are [N, height, width], [N, height, width, channel] or "
-            "[N, channel, height, width], with 1 or 3 channels"
+            "[N, channel, height, width], with 1 or 3 channels; data.bands chooses some of others"
         )
 
-
-@dataclass(frozen=True)
-class Scale:
-    """The values that become 0 and 255."""
-
-    black: float
-    white: float
-
-    def to_bytes(self, values: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-        """Return the nearest gray levels."""
-        if values.dtype == np.uint8 and (self.black, self.white) == (0, 255):
-            return values
-        scaled = (values.astype(np.float64) - self.black) * (255 / (self.white - self.black))
-        return np.rint(scaled).clip(0, 255).astype(np.uint8)
+    def _select(self, images: Shaped[np.ndarray, "n bands h w"]) -> Shaped[np.ndarray, "n c h w"]:
+        if self.bands is None:
+            return images
+        count = images.shape[1]
+        if max(self.bands) > count:
+            raise UserError(
+                f"{self.name}: has {count} channels, and data.bands asks for {max(self.bands)}"
+            )
+        return images[:, [band - 1 for band in self.bands]]
 
 
 def read_headers(path: Path) -> list[ArrayFile]:
@@ -116,38 +119,22 @@ def read_headers(path: Path) -> list[ArrayFile]:
         raise UserError(f"{shown(path)}: cannot be read: {reason(error)}") from error
 
 
-def survey(arrays: list[ArrayFile]) -> tuple[Scale, str | None, list[bytes]]:
-    """Return the scale of all values, what is to be said of it, and a digest of each image.
+def survey(arrays: list[ArrayFile]) -> tuple[list[Extent], list[bytes]]:
+    """Return the extents of the values of each array, by chunks, and a digest of each image.
 
     Raises UserError for values that are not finite.
     """
-    low, high, digests = np.inf, -np.inf, []
+    extents, digests = [], []
     for array in arrays:
         for chunk in _chunks(array):
-            low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-            if not np.isfinite(chunk).all():
-                count = int((~np.isfinite(chunk)).sum())
-                raise UserError(f"{array.name}: {count:,} values are NaN or infinite; remove them")
+            try:
+                extents.append(measure(chunk))
+            except ValueError as error:
+                raise UserError(f"{array.name}: {error}; remove them") from error
             digests += [
                 blake2b(image.tobytes(), digest_size=16).hexdigest().encode() for image in chunk
             ]
-    scale = _scale(low, high, arrays[0].dtype)
-    if arrays[0].dtype == np.uint8 and scale == Scale(0, 255):
-        return scale, None, digests
-    kinds = ", ".join(sorted({str(array.dtype) for array in arrays}))
-    said = (
-        f"{kinds} values of {low:g} to {high:g}: {scale.black:g} becomes black and "
-        f"{scale.white:g} white in all images"
-    )
-    return scale, said, digests
-
-
-def _scale(low: float, high: float, dtype: np.dtype) -> Scale:
-    ranges = [(0, 1), (-1, 1), (0, 255)] if dtype.kind == "f" else [(0, 1), (0, 255)]
-    for black, white in ranges:
-        if black <= low and high <= white:
-            return Scale(black, white)
-    return Scale(min(low, 0), high)
+    return extents, digests
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

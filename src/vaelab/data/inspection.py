@@ -21,7 +21,10 @@ from vaelab.data.pixel_range import (
     NumberFormat,
     PixelRange,
     choose,
+    levels_of,
     measure,
+    number_format,
+    source_range,
 )
 from vaelab.data.pixels import Color, Size, in_threads, is_grey, to_pixels
 
@@ -65,10 +68,7 @@ class PixelReader:
     @property
     def pixel_range(self) -> tuple[float, float] | None:
         """The values that become 0 and 255; None for the whole range of the files' format."""
-        for name, chosen in self.ranges.items():
-            if chosen != FORMAT_RANGES.get(name):
-                return chosen.low, chosen.high
-        return None
+        return source_range(self.ranges)
 
     def read(
         self, frames: Sequence[tuple[Path, int]]
@@ -87,7 +87,7 @@ class PixelReader:
             raise UserError(f"{shown(path)}: cannot be read: {error}") from error
 
     def _pixels(self, frame: Frame) -> np.ndarray:
-        image = frame.to_image(self.ranges[measure(frame.visible).format])
+        image = frame.to_image(self.ranges[number_format(frame.values.dtype)])
         return to_pixels(image, self.color, self.size, self.settings.resize)
 
 
@@ -175,13 +175,10 @@ def _levels(
     color: Color,
     size: Size,
 ) -> int:
-    """Return the number of integers in the range if it is small and no pixels are mixed."""
+    """Return how many gray levels pixels can have; 256 where some are mixed of others."""
     mixed = any(f.transparent or f.size != size or (color == "grey" and not f.grey) for f in frames)
-    (name, chosen), *others = ranges.items()
-    span = chosen.high - chosen.low
-    if mixed or others or name == "float" or span > 255 or not float(span).is_integer():
-        return 256
-    return int(span) + 1
+    (chosen, *others) = ranges.values()
+    return 256 if mixed or others else levels_of(frames[0].extent, chosen)
 
 
 def _frames_left_out(files: Sequence[FileFacts]) -> list[str]:

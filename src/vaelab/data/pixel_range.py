@@ -47,6 +47,14 @@ FORMAT_RANGES: dict[NumberFormat, PixelRange] = {
     "16-bit": PixelRange(0, 65535),
 }
 
+_USUAL: dict[NumberFormat, tuple[PixelRange, ...]] = {
+    "8-bit": (),
+    "16-bit": (),
+    "integer": (PixelRange(0, 255),),
+    "float": (PixelRange(0, 1), PixelRange(-1, 1), PixelRange(0, 255)),
+}
+"""Ranges that numbers of formats without bounds usually have."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -60,16 +68,19 @@ class Extent:
 
 
 def measure(values: Shaped[np.ndarray, "*shape"]) -> Extent:
-    """Return the extent of an image. Raises ValueError for values that are no finite numbers."""
-    number_format = _format(values.dtype)
-    if number_format == "8-bit":
-        low, high = float(values.min()), float(values.max())
-        return Extent(number_format, low, high, low, high)
+    """Return the extent of an image, or of several together.
+
+    Raises ValueError for values that are not finite numbers.
+    """
+    kind = number_format(values.dtype)
+    low, high = float(values.min()), float(values.max())
+    if kind == "8-bit":
+        return Extent(kind, low, high, low, high)
     missing = np.count_nonzero(~np.isfinite(values))
     if missing:
         raise ValueError(f"{missing:,} of its {values.size:,} values are not finite numbers")
     typical = np.quantile(values, _QUANTILES, method="nearest")
-    return Extent(number_format, float(values.min()), float(values.max()), *map(float, typical))
+    return Extent(kind, low, high, *map(float, typical))
 
 
 def choose(
@@ -77,12 +88,13 @@ def choose(
 ) -> tuple[dict[NumberFormat, PixelRange], list[str]]:
     """Return the range of each number format in a data set, and what is to be said about it.
 
-    `auto` keeps the whole range of 8-bit and 16-bit formats where the values use at least half of
-    it (8-bit: where they reach 32), and of floats in [0, 1]. Otherwise it is the range of the
-    values, from 0 where that leaves them half of it. Raises UserError for several formats, unless
+    `auto` takes the whole range of the format where the values use at least half of it (8-bit:
+    where they reach 32); [0, 1], [-1, 1] and [0, 255] count as ranges of floats, [0, 255] as one of
+    other integers. Otherwise it is the range of the values, from 0 where that leaves them half of
+    it. Raises UserError for several formats, unless
     all keep their whole range; `names` are the images' for its message.
     """
-    whole = {name: _combine([e for e in extents if e.format == name]) for name in _names(extents)}
+    whole = {name: combine([e for e in extents if e.format == name]) for name in _names(extents)}
     if setting != "auto":
         ranges = dict.fromkeys(whole, PixelRange(*setting))
         notes = [note for extent in whole.values() for note in _about_set(extent, ranges, extents)]
@@ -94,19 +106,41 @@ def choose(
     return ranges, notes
 
 
-def _format(dtype: np.dtype[Any]) -> NumberFormat:
+def levels_of(extent: Extent, chosen: PixelRange) -> int:
+    """Return how many values a pixel can take: the integers of a small range; else 256."""
+    span = float(chosen.high - chosen.low)
+    return 256 if extent.format == "float" or span > 255 or span % 1 else int(span) + 1
+
+
+def source_range(ranges: dict[NumberFormat, PixelRange]) -> tuple[float, float] | None:
+    """Return the values that become 0 and 255; None for the whole range of 8 or 16 bits."""
+    for name, chosen in ranges.items():
+        if chosen != FORMAT_RANGES.get(name):
+            return chosen.low, chosen.high
+    return None
+
+
+def number_format(dtype: np.dtype[Any]) -> NumberFormat:
+    """Return the format of numbers. Raises ValueError for complex ones and others."""
     if dtype.kind == "f":
         return "float"
-    if dtype.kind not in "ui":
+    if dtype.kind not in "bui":
         raise ValueError(f"its pixels are {dtype} numbers; save them as integers or floats")
-    return "8-bit" if dtype == np.uint8 else "16-bit" if dtype == np.uint16 else "integer"
+    return (
+        "8-bit"
+        if dtype.itemsize == 1 and dtype.kind in "ub"
+        else "16-bit"
+        if dtype == np.uint16
+        else "integer"
+    )
 
 
 def _names(extents: Sequence[Extent]) -> list[NumberFormat]:
     return list(dict.fromkeys(extent.format for extent in extents))
 
 
-def _combine(extents: Sequence[Extent]) -> Extent:
+def combine(extents: Sequence[Extent]) -> Extent:
+    """Return the extent of several images of one format."""
     return Extent(
         extents[0].format,
         min(e.low for e in extents),
@@ -123,8 +157,10 @@ def _auto(extent: Extent) -> PixelRange:
         return PixelRange(0, high) if 0 < high < _FEWEST_LEVELS else FORMAT_RANGES["8-bit"]
     if full and (high - low >= full.high / 2 or high == 0):
         return full
-    if extent.format == "float" and low >= 0 and 0.5 <= high <= 1:
-        return PixelRange(0, 1)
+    for usual in _USUAL[extent.format]:
+        half = (usual.high - usual.low) / 2
+        if usual.low <= low and high <= usual.high and high - low >= half:
+            return usual
     if 0 <= low <= high / 2:
         low = 0
     return PixelRange(low, high) if high > low else PixelRange(low, low + 1)
@@ -132,16 +168,16 @@ def _auto(extent: Extent) -> PixelRange:
 
 def _about_auto(extent: Extent, ranges: dict[NumberFormat, PixelRange]) -> list[str]:
     chosen = ranges[extent.format]
-    if chosen in (FORMAT_RANGES.get(extent.format), PixelRange(0, 1)):
+    if chosen == FORMAT_RANGES.get(extent.format):
         if extent.format == "8-bit" and extent.high < 128:
             return [
                 f"the largest pixel value is {extent.high:g} of 255, and stays {extent.high:g}: "
                 f"data.range: [0, {extent.high:g}] uses all gray levels"
             ]
-        return _about_outliers(extent, chosen)
-    bits = "" if extent.format in ("integer", "float") else f" of {extent.format} images"
+        return [] if extent.format == "8-bit" else _about_outliers(extent, chosen)
+    kind = f"{extent.format}s" if extent.format in ("integer", "float") else extent.format
     return [
-        f"the pixel values{bits} are {_span(extent)}: {chosen} becomes black to white in all "
+        f"the pixel values ({kind}) are {_span(extent)}: {chosen} becomes black to white in all "
         "images (data.range sets another range)",
         *_about_outliers(extent, chosen),
     ]

@@ -1,22 +1,33 @@
 """Images in NumPy's files: one .npy or .npz file, or a folder of them (data.name: folder)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vaelab.config import DataSettings, UserError
-from vaelab.data.array_files import ENDINGS, ArrayFile, Scale, read_headers, survey
+from vaelab.data.array_files import ENDINGS, ArrayFile, read_headers, survey
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.layout import find_split, number_names, read_layout
 from vaelab.data.listing import Listing, list_files, shown, some_of
+from vaelab.data.pixel_range import (
+    Extent,
+    NumberFormat,
+    PixelRange,
+    choose,
+    levels_of,
+    number_format,
+    source_range,
+)
 from vaelab.data.pixels import Color, to_pixels
 from vaelab.data.source import ImageSet, Source
 
 _IMAGES = ("images", "image", "imgs", "img", "x", "data", "arr_0")
 """Names of the images among several arrays of a file, without the name of a split."""
+
+Ranges = dict[NumberFormat, PixelRange]
 
 
 @dataclass(frozen=True)
@@ -39,18 +50,20 @@ def read(settings: DataSettings) -> Source:
     be read, are no images, or can be understood in two ways.
     """
     listing, where = _list(settings.folder), shown(settings.folder)
-    arrays = [array for path in listing.files for array in read_headers(path)]
+    found = [array for path in listing.files for array in read_headers(path)]
+    arrays = [replace(array, bands=settings.bands) for array in found]
     images = _choose_images(settings.folder, arrays)
     meaning = _understand(settings, listing, arrays, images)
     labels, groups = meaning.labels, meaning.groups
-    scale, said, digests = survey(images)
+    extents, digests = survey(images)
+    ranges, about_pixels = _choose_range(settings, extents)
     single = sum(array.is_one_image for array in images)
     unused = [a for a in arrays if a not in images and a not in meaning.label_arrays]
     notes = [
         *([note] if (note := listing.note()) else []),
         *meaning.notes,
         *([f"{where}: each of {single:,} arrays is taken as one image"] if single else []),
-        *([f"{where}: {said}"] if said else []),
+        *(f"{where}: {text}" for text in about_pixels),
         *([f"not used: {some_of([a.name for a in unused], 10)}"] if unused else []),
     ]
     counts = [len(array.images()) for array in images]
@@ -63,7 +76,7 @@ def read(settings: DataSettings) -> Source:
             sets[split] = ImageSet(
                 len(rows),
                 _shape(settings, [images[i] for i in own]),
-                _Reader(settings, [images[i] for i in own], scale),
+                _Reader(settings, [images[i] for i in own], ranges),
                 np.concatenate([labels[i] for i in own]) if labels else None,
                 groups=None if groups is None else np.repeat(groups, counts)[rows],
                 digests=np.array(digests, "S32")[rows],
@@ -73,14 +86,30 @@ def read(settings: DataSettings) -> Source:
     return Source(
         name="folder",
         origin=f"arrays in {shown(settings.folder)}",
-        levels=256,
+        levels=_levels(settings, extents, ranges, images),
         train=sets["train"],
         validation=sets.get("validation"),
         test=sets.get("test"),
         class_names=meaning.class_names,
+        pixel_range=source_range(ranges),
         notes=tuple(notes),
         lists={"skipped_files.txt": listing.lines()} if listing.skipped else {},
     )
+
+
+def _choose_range(settings: DataSettings, extents: list[Extent]) -> tuple[Ranges, list[str]]:
+    try:
+        return choose(extents, settings.range)
+    except UserError as error:
+        raise UserError(f"data.folder: {shown(settings.folder)}: {error}") from error
+
+
+def _levels(
+    settings: DataSettings, extents: list[Extent], ranges: Ranges, images: list[ArrayFile]
+) -> int:
+    as_stored = all(array.images().shape[1:] == _shape(settings, images) for array in images)
+    (chosen, *others) = ranges.values()
+    return levels_of(extents[0], chosen) if as_stored and not others else 256
 
 
 def _list(path: Path) -> Listing:
@@ -200,8 +229,8 @@ def _shape(settings: DataSettings, arrays: Sequence[ArrayFile]) -> tuple[int, in
 class _Reader:
     """Reads rows of several arrays as if they were one."""
 
-    def __init__(self, settings: DataSettings, arrays: list[ArrayFile], scale: Scale) -> None:
-        self.settings, self.arrays, self.scale = settings, arrays, scale
+    def __init__(self, settings: DataSettings, arrays: list[ArrayFile], ranges: Ranges) -> None:
+        self.settings, self.arrays, self.ranges = settings, arrays, ranges
         self.ends = np.cumsum([len(array.images()) for array in arrays])
         self.shape = _shape(settings, arrays)
 
@@ -212,7 +241,8 @@ class _Reader:
             places = np.flatnonzero(which == number)
             start = self.ends[number - 1] if number else 0
             images = self.arrays[number].images()[rows[places] - start]
-            pixels[places] = self._fitted(self.scale.to_bytes(images))
+            pixel_range = self.ranges[number_format(images.dtype)]
+            pixels[places] = self._fitted(pixel_range.to_bytes(images))
         return pixels
 
     def _fitted(self, images: np.ndarray) -> np.ndarray:
