@@ -17,6 +17,7 @@ from vaelab.data.dataset import SPLITS
 from vaelab.evaluation.classifier import build_classifier, save_classifier
 from vaelab.models.model import Model, build_model
 from vaelab.models.saving import ModelDescription, save_model
+from vaelab.samplers import SamplerDescription, save_sampler
 
 SHAPE = (1, 8, 8)
 COUNT = 6
@@ -87,7 +88,7 @@ def small_model(settings: ModelSettings = MODEL) -> Model:
 
 
 def write_model(settings: ModelSettings = MODEL) -> None:
-    """Write an untrained model as the train stage does."""
+    """Write an untrained model as the train stage does, and that its prior is its sampler."""
     description = ModelDescription(
         objective="vae",
         networks=("encoder", "decoder"),
@@ -97,7 +98,8 @@ def write_model(settings: ModelSettings = MODEL) -> None:
         levels=256,
         settings={"train.epochs": 3},
     )
-    save_model(paths.MODEL, small_model(settings), description)
+    weights = save_model(paths.MODEL, small_model(settings), description)
+    save_sampler(paths.SAMPLER, None, SamplerDescription(name="prior", model_sha256=weights))
 
 
 def write_classifier() -> None:

@@ -1,0 +1,119 @@
+"""The two-stage likelihood, on a linear model whose aggregate posterior is known."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.evaluation.factories import CPU
+from tests.oracles import STANDARD_ERRORS, layer, linear_model, set_linear
+from vaelab.config import EvaluateSettings, Section
+from vaelab.data.loader import ImageLoader
+from vaelab.evaluation.two_stage import sampler_log_prior, two_stage_metrics
+from vaelab.evaluation.types import EvaluationData
+from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.model import Model
+from vaelab.samplers import Sampler
+
+# The posterior of a pixel x is N(GAIN x, SPREAD^2), and pixels are N(CENTER, PIXEL_SPREAD^2), so
+# that the aggregate posterior is N(GAIN CENTER, GAIN^2 PIXEL_SPREAD^2 + SPREAD^2).
+GAIN, SPREAD, CENTER, PIXEL_SPREAD = 3.0, 0.2, 0.5, 0.1
+MEAN, STDDEV = GAIN * CENTER, math.hypot(GAIN * PIXEL_SPREAD, SPREAD)
+SETTINGS = EvaluateSettings(sampler_images=400, sampler_importance_samples=50)
+
+
+class Known(Sampler):
+    """A Gaussian, by default the aggregate posterior; with labels, one for each of them."""
+
+    conditional = True
+
+    def __init__(self, mean: float = MEAN, stddev: float = STDDEV, classes: int = 0) -> None:
+        super().__init__(Section(), 1, classes)
+        self.centered, self.stddev = mean, stddev
+
+    def log_prob(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        ones = torch.ones_like(latents)
+        log_prob = DiagonalGaussian(self.centered * ones, self.stddev * ones).log_prob(latents)
+        return log_prob if labels is None else log_prob + 0 * labels
+
+
+def model() -> Model:
+    made = linear_model(1, 1, variance=0.01).eval()
+    # softplus of the raw value, with its offset, is the standard deviation
+    raw = math.log(math.expm1(SPREAD)) - math.log(math.expm1(1))
+    with torch.no_grad():
+        set_linear(layer(made, "encoder"), torch.tensor([[GAIN], [0.0]]), torch.tensor([0.0, raw]))
+        set_linear(layer(made, "decoder"), torch.tensor([[1 / GAIN]]), torch.zeros(1))
+    return made
+
+
+def data(**changes: Any) -> EvaluationData:
+    pixels = np.random.default_rng(0).normal(CENTER, PIXEL_SPREAD, (500, 1, 1, 1))
+    images = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    loader = ImageLoader(images, CPU, **changes)
+    return EvaluationData("known", 256, loader, loader)
+
+
+def number(metrics: dict[str, Any], name: str) -> float:
+    return float(metrics[name])
+
+
+def test_the_aggregate_posterior_gains_its_divergence_from_the_prior() -> None:
+    metrics = two_stage_metrics(model(), Known(), data(), SETTINGS, CPU)
+    # KL(N(m, s^2) || N(0, 1))
+    divergence = 0.5 * (MEAN**2 + STDDEV**2 - 1) - math.log(STDDEV)
+    error = number(metrics, "neg_elbo_gain_standard_error_nats")
+    assert error < 0.05
+    gain = number(metrics, "neg_elbo_gain_nats")
+    assert gain == pytest.approx(divergence, abs=STANDARD_ERRORS * error)
+    assert metrics["likelihood_images"] == 400
+    assert metrics["nll_importance_samples"] == 50
+
+
+def test_bounds_are_in_order_and_agree_with_the_terms() -> None:
+    metrics = two_stage_metrics(model(), Known(), data(), SETTINGS, CPU)
+    assert number(metrics, "nll_nats") < number(metrics, "neg_elbo_nats")
+    assert 1 <= number(metrics, "nll_effective_sample_size") <= 50
+    # KL(q(z|x) || q(z)), averaged over x: the mutual information of x and z
+    information = 0.5 * math.log(STDDEV**2 / SPREAD**2)
+    assert number(metrics, "kl_loss_nats") == pytest.approx(information, abs=0.05)
+
+
+def test_the_prior_as_sampler_gains_nothing() -> None:
+    metrics = two_stage_metrics(model(), Known(0, 1), data(), SETTINGS, CPU)
+    for name in ("neg_elbo_gain_nats", "nll_gain_nats"):
+        assert number(metrics, name) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_label_adds_its_probability() -> None:
+    labels = np.arange(500) % 2
+    sampler = Known(classes=2)
+    sampler.label_log_frequencies.copy_(torch.tensor([0.25, 0.75]).log())
+    conditional = two_stage_metrics(model(), sampler, data(labels=labels, classes=2), SETTINGS, CPU)
+    alone = two_stage_metrics(model(), Known(), data(), SETTINGS, CPU)
+    # The labels are of rows that are chosen at random.
+    loss = number(conditional, "neg_elbo_nats") - number(alone, "neg_elbo_nats")
+    mean = -(math.log(0.25) + math.log(0.75)) / 2
+    assert loss == pytest.approx(mean, abs=0.1)
+
+
+def test_unknown_labels_are_summed_over() -> None:
+    sampler, latents = Known(classes=2), torch.randn(3, 4, 1)
+    found = sampler_log_prior(model(), sampler, latents, torch.tensor([0, 1, -1, 0]))
+    torch.testing.assert_close(found, sampler.log_prob(latents).double())
+
+
+def test_models_without_a_bound_have_none() -> None:
+    without = model()
+    without.posterior = "point"
+    assert two_stage_metrics(without, Known(), data(), SETTINGS, CPU) == {}
+
+
+def test_the_encoder_of_these_tests_is_the_one_meant() -> None:
+    posterior = model().encode(torch.full((1, 1, 1, 1), 0.4))
+    assert isinstance(posterior, DiagonalGaussian)
+    assert posterior.mean.item() == pytest.approx(GAIN * 0.4)
+    assert posterior.stddev.item() == pytest.approx(SPREAD)
