@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.mnist import mnist
 from pipeline import cli
-from vaelab.config import SamplerSettings, Settings, parse_settings
+from vaelab.config import SamplerSettings, Settings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
 from vaelab.estimators.statistics import mean_and_standard_error
@@ -138,6 +138,8 @@ def sampler_images(
     posteriors = encode_posteriors(model, train, labels)
     with torch.inference_mode(False):
         fitted = fit_sampler(SamplerSettings(seed=seed), {}, posteriors).sampler
+    if not fitted.classes:
+        raise UserError("too few images for a conditional sampler: use --generators partly all")
     columns = torch.arange(CLASSES).repeat(samples)
     latents = fitted.sample(len(columns), rng_stream(seed, "augmentation"), columns)
     images = decoding.decode_means(model, latents)
