@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repro explore compare tune bench dashboard ui test test-slow docs chaos audit check format clean help
+.PHONY: repository repro explore compare tune bench dashboard ui test test-slow docs chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,14 +17,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 		--constraint constraints.txt --editable '.[pipeline,dev,docs]'
 	touch $@
 
-repro: $(INSTALLED)  ## download, prepare, train, evaluate and render what is out of date
+repository:
+	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "error: DVC needs a git repository, \
+	which this folder is not: type git init, then make $(MAKECMDGOALS) again" >&2; exit 2; }
+
+repro: repository $(INSTALLED)  ## download, prepare, train, evaluate and render what is out of date
 	$(ENVIRONMENT) dvc repro
 
-explore: $(INSTALLED)  ## build what is out of date, and open the page with the model inside
+explore: repository $(INSTALLED)  ## build what is out of date, and open the page with the model inside
 	$(ENVIRONMENT) dvc repro explore
 	$(ENVIRONMENT) python -m webbrowser -t "file://$(CURDIR)/results/explorer/index.html"
 
-compare: $(INSTALLED)  ## objectives side by side, in numbers (pipeline/comparison/params.yaml)
+compare: repository $(INSTALLED)  ## objectives side by side, in numbers (pipeline/comparison/params.yaml)
 	$(ENVIRONMENT) dvc repro pipeline/comparison/dvc.yaml
 
 tune: $(INSTALLED)  ## a study of the settings in tune.search_space (WORKERS=4; APPLY=1 takes its winner)

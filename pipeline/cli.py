@@ -151,6 +151,20 @@ def remedy(path: Path) -> str:
     return ""
 
 
+def how_images_travel(folder: Path) -> str:
+    """Return the end of an error message: how images get into DVC's temporary copy of the project.
+
+    "" where this is no such copy, or the folder is outside of it.
+    """
+    root = paths.workspace_root()
+    if root == Path.cwd() or folder.is_absolute():
+        return ""
+    return (
+        f"; this is a temporary copy of {root}, without the files that git ignores: type "
+        f"`dvc add {folder}` there and commit {folder}.dvc, or set data.folder to an absolute path"
+    )
+
+
 def _print_error(message: str, code: int, should_print: Callable[[str], bool]) -> int:
     if should_print(message):
         # File names may contain line breaks.

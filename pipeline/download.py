@@ -26,11 +26,16 @@ def download(settings: Settings, raw: Path = paths.RAW) -> None:
 
 
 def _check_folder(settings: Settings) -> None:
-    """Refuse ~ before DVC looks for a folder of that name. Raises UserError."""
+    """Refuse what DVC would not find, in its words, before the next stage. Raises UserError."""
     folder = settings.data.folder
     full = expand_user(folder)
-    if settings.data.name == "folder" and full != folder and "DVC_STAGE" in os.environ:
+    if settings.data.name != "folder" or "DVC_STAGE" not in os.environ:
+        return
+    if full != folder:
         raise UserError(f"data.folder: {folder}: DVC does not expand ~; write {full}")
+    hint = cli.how_images_travel(folder)
+    if hint and not folder.exists():
+        raise UserError(f"data.folder: {folder} is not there{hint}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pipeline import cli, paths
 from vaelab.config import Settings, UserError
 from vaelab.data import sources
 from vaelab.data.prepare import prepare, summarize
-from vaelab.data.source import MAX_NAMED, UnreadableError
+from vaelab.data.source import MAX_NAMED, NoImagesError, UnreadableError
 from vaelab.runtime.files import write_text
 
 
@@ -19,6 +19,8 @@ def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPA
     """Fill data/prepared, or another folder. Raises UserError."""
     try:
         source = sources.read(settings.data, raw)
+    except NoImagesError as error:
+        raise UserError(f"{error}{cli.how_images_travel(settings.data.folder)}") from error
     except UnreadableError as error:
         if len(error.files) <= MAX_NAMED:
             raise

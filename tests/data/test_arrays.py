@@ -70,7 +70,7 @@ def test_range_and_bands_are_settings_of_arrays_too(tmp_path):
     expected = [GREY, np.rint(GREY * (2 / 3)).astype(np.uint8), np.rint(GREY / 3).astype(np.uint8)]
     np.testing.assert_array_equal(images(source), np.stack(expected, 1))
     assert not source.notes
-    assert source.pixel_range == (0, 765)
+    assert source.pixel_range == (0.0, 765.0)
     refused(tmp_path, r"a\.npy \[.*\]: has 4 channels, and data\.bands asks for 5", bands=(5,))
 
 

@@ -84,6 +84,44 @@ def _eventually(check: Callable[[], Any], seconds: float) -> Any:
     raise AssertionError(f"it did not come in {seconds} seconds")
 
 
+def _draw(folder: Path, count: int = 30) -> None:
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        pixels = random.integers(0, 256, (8, 8)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+
+
+def test_images_that_dvc_tracks_travel_to_queued_experiments(tmp_path: Path) -> None:
+    """As docs/data.md says; images that git ignores do not, and a line says what does."""
+    copy = make_copy(tmp_path, tracking__log_model=False, data__name="folder")
+    _draw(copy.path / "data/images")
+    printed = copy.run("dvc", "exp", "run", "--temp", "prepare", code=255)
+    assert (
+        "error: data.folder: data/images holds no images (other entries: 1): hidden: 1 "
+        f"(.gitignore); this is a temporary copy of {copy.path}, without the files that git "
+        "ignores: type `dvc add data/images` there and commit data/images.dvc, or set data.folder "
+        "to an absolute path"
+    ) in printed
+    copy.run("git", "rm", "-q", "data/images/.gitignore")
+    copy.run("dvc", "add", "data/images")
+    copy.run("git", "add", "data/images.dvc", "data/.gitignore")
+    copy.commit()
+    copy.run("dvc", "exp", "run", "--queue", "--name", "own", "train")
+    copy.run("dvc", "queue", "start")
+    _eventually(lambda: "Success" in copy.run("dvc", "queue", "status"), 120)
+    copy.run("dvc", "queue", "stop", "--kill")
+    (run,) = copy.runs()
+    assert (run.info.run_name, run.info.status) == ("own", "FINISHED")
+    # A folder of another name is ignored by git too, until DVC tracks it.
+    _draw(copy.path / "data/photos")
+    arguments = ("--temp", "-S", "data.folder=data/photos", "prepare")
+    assert "data/photos" in copy.run("dvc", "exp", "run", *arguments, code=255)
+    copy.run("dvc", "add", "data/photos")
+    copy.commit()
+    assert "folder: 23 train" in copy.run("dvc", "exp", "run", *arguments)
+
+
 @pytest.mark.parametrize(
     ("mode", "size", "ending", "labelled"),
     [("RGB", (32, 32), "jpg", True), ("L", (20, 28), "png", False)],

@@ -9,6 +9,7 @@ from pathlib import Path
 from unicodedata import category
 
 from vaelab.config import UserError
+from vaelab.data.source import NoImagesError
 
 HIDDEN = "hidden"
 NOT_REGULAR = "not regular files"
@@ -81,7 +82,7 @@ def list_files(folder: Path, endings: Collection[str]) -> Listing:
     may not be read.
     """
     if not folder.is_dir():
-        raise UserError(f"data.folder: {shown(folder)} is not a folder of images")
+        raise NoImagesError(f"data.folder: {shown(folder)} is not a folder of images")
     files: list[Path] = []
     skipped: dict[Path, str] = {}
     for path, reason in _walk(folder, endings):

@@ -16,6 +16,10 @@ MAX_NAMED = 10
 """Unreadable files that an error names; the rest is counted."""
 
 
+class NoImagesError(UserError):
+    """The user's folder is missing or holds no images."""
+
+
 class UnreadableError(UserError):
     """Files of the user's cannot be read; `files` has a line for each, with the reason."""
 

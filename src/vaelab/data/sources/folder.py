@@ -12,7 +12,7 @@ from vaelab.data.fetch import Fetcher
 from vaelab.data.inspection import FileFacts, PixelReader, inspect, pixel_reader
 from vaelab.data.layout import Layout, read_layout
 from vaelab.data.listing import Listing, expand_user, list_files, shown, some_of
-from vaelab.data.source import MAX_NAMED, ImageSet, Source, UnreadableError
+from vaelab.data.source import MAX_NAMED, ImageSet, NoImagesError, Source, UnreadableError
 from vaelab.data.sources import arrays
 
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}
@@ -80,7 +80,7 @@ def _find(folder: Path) -> Listing:
     if not listing.files:
         count = len(listing.skipped)
         why = f": {listing.reasons()}" if count else ""
-        raise UserError(
+        raise NoImagesError(
             f"data.folder: {shown(folder)} holds no images (other entries: {count}){why}"
         )
     return listing
