@@ -233,16 +233,20 @@ def _labels(
     settings: RenderSettings,
 ) -> NamedFigures:
     """Draw samples of each label, and test images under other labels, where that can be asked."""
+    if sampler is not None and not sampler.classes:
+        sampler = None
     source = model if sampler is None else sampler
     if not source.classes:
         return
     frequencies = source.label_frequencies.cpu()
-    labels = sorted(frequencies.topk(min(MAX_CLASSES, len(frequencies))).indices.tolist())
+    shown = min(MAX_CLASSES, int((frequencies > 0).sum()))
+    labels = sorted(frequencies.topk(shown).indices.tolist())
     columns = [names[label] for label in labels]
     noise = rng_stream(settings.seed, "samples by label", test.device)
     count = math.ceil(settings.samples / len(labels))
     grid = sampling.samples_by_label(model, sampler, labels, count, noise)
-    yield "samples_by_label", label_samples_figure(_array(grid), columns)
+    title = f"Samples of each label, from {sampler.title if sampler else 'the prior'}"
+    yield "samples_by_label", label_samples_figure(_array(grid), columns, title)
     if model.classes and model.has("encoder"):
         yield from _counterfactuals(model, test, labels, names, settings)
 

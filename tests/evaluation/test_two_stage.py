@@ -8,8 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.evaluation.factories import CPU
-from tests.oracles import STANDARD_ERRORS, layer, linear_model, set_linear
+from tests.evaluation.factories import CPU, PIXELS, TEST, make_data
+from tests.oracles import (
+    STANDARD_ERRORS,
+    layer,
+    linear_model,
+    linear_vae_optimum,
+    pca_log_likelihood,
+    set_linear,
+    spectrum,
+)
 from vaelab.config import EvaluateSettings, Section
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.two_stage import sampler_log_prior, two_stage_metrics
@@ -117,3 +125,45 @@ def test_the_encoder_of_these_tests_is_the_one_meant() -> None:
     assert isinstance(posterior, DiagonalGaussian)
     assert posterior.mean.item() == pytest.approx(GAIN * 0.4)
     assert posterior.stddev.item() == pytest.approx(SPREAD)
+
+
+def test_with_exact_posteriors_the_likelihood_is_exact() -> None:
+    pca, log_likelihood = wide_pca(scale=3.0)
+    settings = EvaluateSettings(sampler_images=10_000, sampler_importance_samples=8)
+    found = two_stage_metrics(pca, Known(0.0, 3.0), make_data(), settings, CPU)
+    # Each importance weight is p(x), so that the bound is tight and all samples count.
+    assert number(found, "neg_elbo_nats") == pytest.approx(-log_likelihood, abs=2e-3)
+    assert number(found, "nll_nats") == pytest.approx(-log_likelihood, abs=2e-3)
+    assert number(found, "nll_effective_sample_size") == pytest.approx(8, abs=1e-3)
+    with_prior = two_stage_metrics(pca, Known(0.0, 1.0), make_data(), settings, CPU)
+    assert 1 <= number(with_prior, "nll_effective_sample_size") < 7.5
+    assert -log_likelihood < number(with_prior, "nll_nats") < number(with_prior, "neg_elbo_nats")
+
+
+def wide_pca(scale: float, latents: int = 5) -> tuple[Model, float]:
+    """Probabilistic PCA of the test images, and its mean ln p(x); its latents are scaled.
+
+    The aggregate posterior is N(0, scale^2 I), the prior N(0, I).
+    """
+    flat = torch.from_numpy(PIXELS[TEST].reshape(-1, 64)).double() / 255
+    eigenvalues, _ = spectrum(flat)
+    variance = eigenvalues[latents:].mean().item()
+    made = linear_vae_optimum(flat, latents, variance, kl_weight=1.0)
+    made.image_shape, made.output_offset = (1, 8, 8), torch.zeros(1, 8, 8)
+    made.networks["decoder"][1].unflattened_size = (1, 8, 8)  # type: ignore[index]
+    encoder, offset = layer(made, "encoder"), math.log(math.expm1(1))
+    with torch.no_grad():
+        layer(made, "decoder").weight /= scale
+        stddevs = torch.nn.functional.softplus(encoder.bias[latents:] + offset)
+        encoder.weight *= scale
+        encoder.bias[:latents] *= scale
+        encoder.bias[latents:] = (scale * stddevs).expm1().log() - offset
+    return made.eval(), pca_log_likelihood(eigenvalues, latents, variance)
+
+
+@pytest.mark.parametrize("frequencies", [(0.0, 1.0), (1.0,)])
+def test_labels_that_no_training_image_has_get_the_sum(frequencies: tuple[float, ...]) -> None:
+    sampler, latents = Known(classes=len(frequencies)), torch.randn(3, 4, 1)
+    sampler.label_log_frequencies.copy_(torch.tensor(frequencies).log())
+    found = sampler_log_prior(model(), sampler, latents, torch.tensor([0, 1, 1, 0]))
+    torch.testing.assert_close(found, sampler.log_prob(latents).double())

@@ -2,9 +2,8 @@
 
 `evaluate` measures groups of metrics, one module a group: `bounds` (test), `latent` and `factors`
 (latent, disentanglement), `ais_metrics` (annealing), `samples` (samples, sampler), and for the
-latter `label_samples` and `two_stage`. Values are kept for each image
-and averaged once, in float64. A metric that does not apply to a model or a data set is absent,
-never zero or NaN.
+latter `label_samples` and `two_stage`. Values are kept for each image and averaged once, in
+float64. A metric that does not apply to a model or a data set is absent, never zero or NaN.
 """
 
 import math
@@ -56,9 +55,11 @@ def evaluate(
         metrics |= {"annealing": dict(annealing)} if annealing else {}
     if "samples" in groups:
         found, more = sample_metrics(model, data, classifier, settings, device, sampler)
-        by_label = label_sample_metrics(model, sampler, data, classifier, settings, device)
-        if by_label:
-            found.setdefault("samples" if sampler is None else "sampler", {}).update(by_label)
+        for group, source in (("samples", None), ("sampler", sampler)):
+            if group in found:
+                found[group] |= label_sample_metrics(
+                    model, source, data, classifier, settings, device
+                )
         metrics, arrays = metrics | found, arrays | more
     if sampler is not None and {"samples", "test"} <= set(groups):
         likelihood = two_stage_metrics(model, sampler, data, settings, device)

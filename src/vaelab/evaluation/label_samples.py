@@ -30,19 +30,20 @@ def label_sample_metrics(
     settings: EvaluateSettings,
     device: torch.device,
 ) -> GroupMetrics:
-    """Measure samples of given labels, equally many of each label of the test images.
+    """Measure samples of given labels, equally many of each label that both splits have.
 
     `label_accuracy` is the share of samples that the classifier reads as asked. `label_diversity`
     is the mean over labels of the variance of the classifier's features within a label, relative
-    to that of the test images: 1 is as diverse as these. Both are empty without a classifier, and
-    where neither the sampler nor, without one, the model is conditional.
+    to that of the test images: 1 is as diverse as these. Samples are of the sampler, or without
+    one of the prior; nothing is measured where that is not conditional, or without a classifier.
     """
     conditional = model.classes if sampler is None else sampler.classes
     if classifier is None or not conditional or data.test_labels is None:
         return {}
     rows = sample_rows(len(data.test), settings.samples, settings.seed, "label-samples")
     real_labels = torch.from_numpy(data.test_labels[rows.numpy()]).to(device)
-    known = torch.unique(real_labels[real_labels >= 0])
+    shares = model.label_frequencies if sampler is None else sampler.label_frequencies
+    known = torch.unique(real_labels[torch.isin(real_labels, shares.nonzero().to(device))])
     if not len(known):
         return {}
     asked = known.repeat(math.ceil(len(rows) / len(known)))

@@ -84,9 +84,10 @@ def sampler_log_prior(
     Of an unconditional model and a conditional sampler it is ln p(z|y) + ln p(y), a term of the sum
     over labels that is p(z): a lower bound of ln p(z), close for latents of images with label y,
     that takes one evaluation of the density instead of one a label. The likelihood of the two-stage
-    model is then bounded from below as well. Images of unknown labels get the sum.
+    model is then bounded from below as well. Where a label is unknown, or not in the training
+    split, all images get the sum.
     """
-    if not sampler.classes or labels is None or (labels < 0).any():
+    if labels is None or not sampler.seen(labels).all():
         return as_float64(sampler.log_prob(latents))
     found = as_float64(sampler.log_prob(latents, labels))
     return found if model.classes else found + sampler.label_log_frequencies[labels].double()

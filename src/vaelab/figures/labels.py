@@ -10,7 +10,7 @@ from vaelab.figures.style import shorten_name
 
 
 def label_samples_figure(
-    images: ImageGrid, labels: Sequence[str], title: str = "Samples from the prior of each label"
+    images: ImageGrid, labels: Sequence[str], title: str = "Samples of each label"
 ) -> Figure:
     """Draw samples [i, j] of labels[j]: a column a label."""
     names = [shorten_name(name) for name in labels]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
@@ -130,6 +130,11 @@ class Sampler(nn.Module):
     def label_frequencies(self) -> Float[Tensor, "classes"]:
         """The frequency of each label in the training images; only of conditional samplers."""
         return self.label_log_frequencies.exp()
+
+    def seen(self, labels: Labels) -> Bool[Tensor, "*batch"]:
+        """Return which of these labels training images have; none if it is not conditional."""
+        known = self.label_log_frequencies.isfinite().nonzero()
+        return torch.isin(labels, known.to(labels.device))
 
     def sample_labels(self, count: int, generator: torch.Generator) -> Int64[Tensor, "count"]:
         """Sample labels with their frequency in the training images."""
