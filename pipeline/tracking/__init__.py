@@ -15,11 +15,12 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "2")
 
 from pipeline.tracking.failures import STORE_ERRORS, shorten, warn_on_store_error
-from pipeline.tracking.run import BACKFILLED_TAG, WEIGHTS_TAG, Run
+from pipeline.tracking.run import BACKFILLED_TAG, FILES_MISSING_TAG, WEIGHTS_TAG, Run
 from pipeline.tracking.store import Store, active_run, open_store
 
 __all__ = [
     "BACKFILLED_TAG",
+    "FILES_MISSING_TAG",
     "STORE_ERRORS",
     "WEIGHTS_TAG",
     "Run",

@@ -28,6 +28,8 @@ def sync(settings: Settings) -> None:
         run = complete(store, settings)
     except STORE_ERRORS as error:
         raise UserError(f"the MLflow store is unavailable: {shorten(error)}; try again") from error
+    if run.files_failed:
+        raise UserError(f"run {run.run_id} has all numbers, but not all files ({run.files_failed})")
     print(f"run {run.run_id} is complete")
 
 

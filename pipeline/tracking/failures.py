@@ -1,6 +1,5 @@
 """Errors of an unavailable store, and the warning that replaces them."""
 
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +8,13 @@ from mlflow.exceptions import MlflowException
 # What the client raises if a store is unavailable; the errors of requests are OSErrors.
 STORE_ERRORS = (MlflowException, OSError)
 REMEDY = "`python -m pipeline.tracking sync` uploads it from the files"
+FILES_REMEDY = (
+    "They stay on disk. Make that location writable from here, or start the server with "
+    "`mlflow server --serve-artifacts --artifacts-destination <folder>` and use a new "
+    "tracking.experiment, so that files are sent through it; then `python -m pipeline.tracking "
+    "sync` uploads them"
+)
+MAX_CHARACTERS = 400
 
 
 @contextmanager
@@ -21,5 +27,12 @@ def warn_on_store_error(what: str) -> Iterator[None]:
 
 
 def shorten(error: Exception) -> str:
-    """Return the first 160 characters of an error message; MLflow's may fill a page."""
-    return textwrap.shorten(str(error), 160)
+    """Return an error message, at most 400 characters of it; MLflow's may fill a page.
+
+    Where more has to go, it is from the middle: what happened comes first, the remedy last.
+    """
+    text = " ".join(str(error).split())
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    half = MAX_CHARACTERS // 2 - 3
+    return f"{text[:half].rsplit(' ', 1)[0]} ... {text[-half:].split(' ', 1)[-1]}"

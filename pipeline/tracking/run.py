@@ -4,7 +4,8 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,19 +14,25 @@ import torch
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from pipeline.tracking.failures import FILES_REMEDY, STORE_ERRORS, shorten
 from vaelab.data.dataset import DatasetInfo
 
 WEIGHTS_TAG = "vaelab.weights_sha256"
 BACKFILLED_TAG = "vaelab.backfilled"
+FILES_MISSING_TAG = "vaelab.files_missing"
 BATCH_METRICS = 1_000
 BATCH_PARAMS = 100
 
 
 class Run:
-    """A run that is written to by its id, which leaves its status and times unchanged."""
+    """A run that is written to by its id, which leaves its status and times unchanged.
+
+    `files_failed` says why the store takes no files; then it is sent none, but all numbers.
+    """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self.client, self.run_id = client, run_id
+        self.files_failed = ""
 
     def end(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Set the final status, and the end time to now."""
@@ -81,23 +88,49 @@ class Run:
         found = (name.rsplit("+", 5) for name in complete)
         return {(key, int(step)) for key, _, step, *_ in found}
 
+    def has_tag(self, tag: str) -> bool:
+        """Return whether a tag is set."""
+        return tag in self.client.get_run(self.run_id).data.tags
+
+    def remove_tag(self, tag: str) -> None:
+        """Remove a tag if it is set."""
+        if self.has_tag(tag):
+            self.client.delete_tag(self.run_id, tag)
+
     def forget_source(self) -> None:
         """Remove the tags of the current commit, which is not the one that trained the model."""
         for tag in ("mlflow.source.git.commit", "mlflow.source.git.branch"):
-            if tag in self.client.get_run(self.run_id).data.tags:
-                self.client.delete_tag(self.run_id, tag)
+            self.remove_tag(tag)
 
     def log_image(self, image: np.ndarray, key: str, step: int) -> None:
         """Log an image, uint8 [height, width, 3], under a key and a step."""
-        self.client.log_image(self.run_id, image, key=key, step=step)
+        self._upload(lambda: self.client.log_image(self.run_id, image, key=key, step=step))
 
     def log_files(self, folder: Path, under: str) -> None:
         """Log a folder's files as artifacts."""
-        self.client.log_artifacts(self.run_id, str(folder), under)
+        self._upload(lambda: self.client.log_artifacts(self.run_id, str(folder), under))
 
     def log_file(self, path: Path, under: str | None = None) -> None:
         """Log one file as an artifact, in the artifact folder `under`."""
-        self.client.log_artifact(self.run_id, str(path), under)
+        self._upload(lambda: self.client.log_artifact(self.run_id, str(path), under))
+
+    def _upload(self, write: Callable[[], object]) -> None:
+        """Send files, unless the store takes none; say once if it does not, and go on.
+
+        Raises the error of the upload where the store takes no numbers either.
+        """
+        if self.files_failed:
+            return
+        try:
+            write()
+        except STORE_ERRORS as error:
+            location = self.client.get_run(self.run_id).info.artifact_uri  # raises if it is away
+            self.files_failed = f"{location}: {shorten(error)}"
+            print(
+                f"warning: MLflow takes the numbers of this run, but not its files "
+                f"({self.files_failed}). {FILES_REMEDY}",
+                flush=True,
+            )
 
     def log_model(self, module: torch.nn.Module, example: np.ndarray) -> None:
         """Store a module, one tensor in and one out, as `runs:/<id>/model`, without a pickle.
@@ -110,7 +143,8 @@ class Run:
             # Takes seconds to import, and only training needs it.
             import mlflow.pytorch
 
-            mlflow.pytorch.log_model(
+            log_model = partial(
+                mlflow.pytorch.log_model,
                 module,
                 name="model",
                 input_example=example,
@@ -119,6 +153,7 @@ class Run:
                     f"mlflow=={mlflow.__version__}",
                 ],
             )
+            self._upload(log_model)
 
     def log_dataset(self, info: DatasetInfo) -> None:
         """Log the data set, identified by the hash of its arrays."""

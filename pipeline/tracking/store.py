@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from filelock import FileLock
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -80,6 +81,7 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
     root = workspace_root()
     local = f"sqlite:///{root}/mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri or local
+    _refuse_file_store(uri)
     if is_server(uri) and (reason := _unreachable_reason(uri)):
         if settings.on_unreachable == "fail" or not local_instead:
             raise UserError(
@@ -97,7 +99,8 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
             _create_sqlite_atomically(uri)
             client = MlflowClient(uri)
             artifacts = None if is_server(uri) else (root / "mlruns").as_uri()
-            return Store(client, uri, _experiment(client, settings.experiment, artifacts))
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or settings.experiment
+            return Store(client, uri, _experiment(client, name, artifacts))
     except MlflowException as error:
         raise UserError(
             f"the MLflow store {hide_password(uri)} cannot be used: {shorten(error)}"
@@ -115,6 +118,15 @@ def _create_sqlite_atomically(uri: str) -> None:
     unfinished.rename(database)
 
 
+def _refuse_file_store(uri: str) -> None:
+    """Raise UserError for a folder: MLflow 3 no longer writes to one by default."""
+    if urlsplit(uri).scheme in ("", "file") and "MLFLOW_ALLOW_FILE_STORE" not in os.environ:
+        raise UserError(
+            f"MLFLOW_TRACKING_URI or tracking.uri is {uri}, a folder, which MLflow no longer "
+            "accepts as a store: use a database, such as sqlite:////folder/mlflow.db, or a server"
+        )
+
+
 def is_server(uri: str) -> bool:
     """Return whether a URI names a server, not a file or a database."""
     return uri.startswith(("http://", "https://"))
@@ -126,12 +138,32 @@ def hide_password(uri: str) -> str:
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> str:
-    """Return the id of an experiment; create it if it does not exist."""
+    """Return the id of an experiment; create it if it does not exist.
+
+    Raises UserError for one that is deleted, or that keeps its files in a folder that is gone.
+    """
     found = client.get_experiment_by_name(name)
     if found is not None:
+        _check_experiment(found, name)
         return str(found.experiment_id)
     tags = {"mlflow.experimentKind": "custom_model_development"}  # not "GenAI"
     return str(client.create_experiment(name, artifacts, tags))
+
+
+def _check_experiment(found: Experiment, name: str) -> None:
+    if found.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment {name} is deleted: restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or set tracking.experiment to another name"
+        )
+    location = urlsplit(found.artifact_location)
+    folder = Path(unquote(location.path)).parent
+    if location.scheme == "file" and not folder.is_dir():
+        raise UserError(
+            f"the MLflow experiment {name} keeps its files in {location.path}, but {folder} does "
+            "not exist: if the project was moved, set tracking.experiment to another name, or link "
+            f"{folder} to the new place"
+        )
 
 
 def _use(uri: str) -> None:
@@ -166,6 +198,9 @@ def active_run(
 
     `watch` logs the load of CPU, memory and GPU meanwhile. Raises UserError if the store fails.
     """
+    # MLflow would continue that run, whatever wrote it.
+    if stale := os.environ.pop("MLFLOW_RUN_ID", None):
+        print(f"MLFLOW_RUN_ID is ignored ({stale}): each training has a run of its own", flush=True)
     try:
         active = mlflow.start_run(
             run_id=resumed,

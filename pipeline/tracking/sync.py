@@ -11,7 +11,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline import paths
-from pipeline.tracking import BACKFILLED_TAG, WEIGHTS_TAG, Run, Store, active_run
+from pipeline.tracking import (
+    BACKFILLED_TAG,
+    FILES_MISSING_TAG,
+    WEIGHTS_TAG,
+    Run,
+    Store,
+    active_run,
+)
 from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
 from vaelab.models.model import Model
@@ -40,13 +47,19 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
         run.log_params(description.settings)
         run.log_dataset(PreparedData.load(paths.PREPARED).info)
     _log_epochs(run)
-    run.log_files(paths.MODEL, "model_files")
-    run.log_files(paths.TRAIN, "train")
     run.log_results(flattened(read_metrics(paths.TIMING)))
-    if settings.log_model:
-        log_servable_model(run)
+    _log_training_files(run, settings)
     run.log_tags({WEIGHTS_TAG: weights_sha256(paths.MODEL)})
     pending.unlink()
+
+
+def _log_training_files(run: Run, settings: TrackingSettings) -> None:
+    """Log the files of the training; tag the run where the store takes none."""
+    run.log_files(paths.MODEL, "model_files")
+    run.log_files(paths.TRAIN, "train")
+    if settings.log_model:
+        log_servable_model(run)
+    run.log_tags({FILES_MISSING_TAG: "true"} if run.files_failed else {})
 
 
 def unfinished(weights: str) -> Path:
@@ -102,6 +115,12 @@ def add_explorer(run: Run) -> None:
 def complete(store: Store, settings: Settings) -> Run:
     """Log the files of all stages to the run of the current model."""
     run = run_of_model(store, settings)
+    if run.has_tag(FILES_MISSING_TAG):
+        # The model is logged to the active run.
+        with active_run(store, "", resumed=run.run_id) as active:
+            _log_epochs(active)
+            _log_training_files(active, settings.tracking)
+            run.files_failed = active.files_failed
     if paths.SAMPLER.is_dir():
         add_sampler(run, settings)
     if paths.EVALUATE_METRICS.is_file():
@@ -112,6 +131,8 @@ def complete(store: Store, settings: Settings) -> Run:
         add_figures(run, settings)
     if paths.EXPLORER.is_file():
         add_explorer(run)
+    if not run.files_failed:
+        run.remove_tag(FILES_MISSING_TAG)
     return run
 
 
