@@ -130,7 +130,7 @@ def test_epochs_that_a_resumed_run_has_are_not_logged_again(
     steps = list[int]()
     run = Mock(log_metrics=lambda metrics, step: steps.append(step))
     trainer = Mock(**{"model.image_shape": (1, 8, 8), "device": torch.device("cpu")})
-    trainer.validation.sequential.return_value = iter([None])
+    trainer.validation.sequential.return_value = iter([(None, None)])
     with EpochLogger(trainer, run, {1, 2}, tmp_path, TrainSettings()) as logger:
         for epoch in (1, 2, 3, 4):
             logger(EpochReport(epoch, {"train.loss": 1.0}))
