@@ -217,7 +217,8 @@ def test_every_kind_of_model_has_the_parts_that_apply(open_page: Open, name: str
     model = MODELS[name]()
     page = open_page(page_of(model), 360)
     assert page.locator("#decoded").is_visible()
-    assert page.locator("#own-panel").is_visible() == model.has("encoder")
+    for part in ("#own-panel", "#story-panel"):
+        assert page.locator(part).is_visible() == model.has("encoder")
     assert page.locator("#walks-panel").is_visible() == (
         name not in ("with codes", "with one latent")
     )

@@ -36,7 +36,7 @@ async function start() {
     find("#map-help").textContent = "Drag, or use the arrow keys, to move the latent.";
   new Sliders(state, data);
   if (data.encoder) new OwnImage(state, data);
-  else find("#own-panel").hidden = true;
+  else hideAll("#own-panel", "#story-panel", "#sliders-help");
   showImages(state, data, map);
   sources(state, data, sheet);
   if (sheet) neighbors(state, data, sheet);
@@ -47,6 +47,10 @@ async function start() {
   if (data.latentDim > 1 && !data.codes) new Walks(state, data);
   else find("#walks-panel").hidden = true;
   document.documentElement.dataset.ready = "true";
+}
+
+function hideAll(...selectors) {
+  for (const selector of selectors) find(selector).hidden = true;
 }
 
 function describe(page) {
