@@ -12,12 +12,17 @@ from pipeline.artifacts import build_batches
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
-from vaelab.evaluation.classifier import accuracy, min_epochs, save_classifier, train_classifier
+from vaelab.evaluation.classifier import (
+    Classifier,
+    accuracy,
+    min_epochs,
+    save_classifier,
+    train_classifier,
+)
 from vaelab.runtime.devices import choose_device
 
 # Not train.seed: models of all seeds are compared with the same features.
 SEED = 0
-LABELED: tuple[SplitName, ...] = ("train", "test")
 
 
 def main() -> None:
@@ -42,18 +47,26 @@ def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names, train, test = data.info.class_names, *(_labeled(data, s, device) for s in LABELED)
-    if names is None or train is None or test is None or len(np.unique(train[1])) < 2:
+    test = _labeled(data, "test", device)
+    classifier = None if test is None else trained_classifier(data, epochs, device)
+    train = _labeled(data, "train", device)
+    if classifier is None or train is None or test is None:
         return False
-    images, labels = train
-    epochs = min_epochs(len(images), epochs)
-    classifier = train_classifier(
-        images, labels, len(names), epochs=epochs, seed=SEED, device=device
-    )
-    trained = accuracy(classifier, images, labels)
+    epochs = min_epochs(len(train[0]), epochs)
+    trained = accuracy(classifier, *train)
     save_classifier(folder, classifier, epochs=epochs, seed=SEED, training_accuracy=trained)
     print(f"classifier: {accuracy(classifier, *test):.2%} accuracy on the test images")
     return True
+
+
+def trained_classifier(data: PreparedData, epochs: int, device: torch.device) -> Classifier | None:
+    """Train a classifier on the training split; None if it has fewer than two classes."""
+    names, train = data.info.class_names, _labeled(data, "train", device)
+    if names is None or train is None or len(np.unique(train[1])) < 2:
+        return None
+    images, labels = train
+    epochs = min_epochs(len(images), epochs)
+    return train_classifier(images, labels, len(names), epochs=epochs, seed=SEED, device=device)
 
 
 def _labeled(

@@ -217,7 +217,7 @@ def _samples(
     prior = f"the prior, {model.prior_name}"
     sources: list[tuple[str, Sampler | None, str]] = [("samples", None, prior)]
     if sampler is not None:
-        title = f"{sampler.title}, fitted to the latents of the training images"
+        title = f"{sampler.title}, fitted to training images' latents"
         sources = [("samples", sampler, title), ("samples_prior", None, prior)]
     for name, source, title in sources:
         rng = rng_stream(settings.seed, "samples", device)

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from pipeline.artifacts import build_batches
+from pipeline.study.sample_metrics import SampleScorer
 from pipeline.study.storage import study_directions
 from pipeline.study.trial_settings import check_trial_warmups, trial_settings
 from vaelab.config import EvaluateSettings, Settings, UserError
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import GROUPS, EvaluationData, evaluate
+from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.scoring import (
     ImageScores,
     closed_form_weight,
@@ -29,6 +31,7 @@ from vaelab.metrics import lookup
 from vaelab.models.model import Model
 from vaelab.objectives import Objective
 from vaelab.runtime.serialization import flattened
+from vaelab.samplers import Sampler
 from vaelab.training.build import build
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
@@ -66,6 +69,7 @@ class TrialScorer:
         self.settings, self.data, self.device = settings, data, device
         self.dequantize = settings.data.dequantize
         self.train, self.validation = self.open_split("train"), self.open_split("validation")
+        self.samples = SampleScorer(settings, data, self.train, device)
         self.directions = study_directions(self.tune)
         self.metric: str | None = None
         self._check_objective()
@@ -87,9 +91,14 @@ class TrialScorer:
         return build_batches(self.data, split, self.dequantize, self.device)
 
     def intermediate_value(self, trainer: Trainer, report: EpochReport) -> float | None:
-        """Return a trial's value after an epoch, for the pruner, at most 20 times; else None."""
+        """Return a trial's value after an epoch, for the pruner, at most 20 times; else None.
+
+        A sampler is fitted to the trained model only, so its metrics have no such values.
+        """
         every = math.ceil(trainer.settings.epochs / REPORTS)
         if len(self.directions) > 1 or report.epoch % every:
+            return None
+        if self.metric and self.metric.startswith("sampler."):
             return None
         if self.metric:
             return self._measure(self.metric, trainer.model, self.validation, "validation", 2)
@@ -130,12 +139,13 @@ class TrialScorer:
         self, metric: str, model: Model, images: ImageLoader, split: SplitName, samples: int
     ) -> float:
         """Return a metric of a split as the evaluate stage measures it on the test split."""
-        is_nll = "nll" in metric or "bits" in metric
+        is_nll = metric.startswith("test.") and ("nll" in metric or "bits" in metric)
         # The change on doubling the number of samples needs at least two.
         update = {"importance_samples": max(2, samples) if is_nll else 2}
         settings = self.evaluate.model_copy(update=update)
-        groups = [metric.partition(".")[0]]
-        return self._evaluated(model, images, split, settings, groups)[metric]
+        sampled = self.samples.classifier_for(metric), self.samples.sampler_for(metric, model)
+        groups = _groups_of(metric)
+        return self._evaluated(model, images, split, settings, groups, *sampled)[metric]
 
     def _evaluated(
         self,
@@ -143,7 +153,9 @@ class TrialScorer:
         images: ImageLoader,
         split: SplitName,
         settings: EvaluateSettings,
-        groups: Collection[str] = GROUPS,
+        groups: Collection[str],
+        classifier: Classifier | None,
+        sampler: Sampler | None,
     ) -> Mapping[str, float]:
         """Return the metrics, by dotted name, of a model on the first images of a split."""
         labels, factors = self.data.labels(split), self.data.factors(split)
@@ -157,7 +169,8 @@ class TrialScorer:
             train_factors=self.data.factors("train"),
             test_factors=None if factors is None else factors[: len(images)],
         )
-        return flattened(evaluate(model, data, settings, self.device, groups=groups).metrics)
+        found = evaluate(model, data, settings, self.device, classifier, groups, sampler)
+        return flattened(found.metrics)
 
     def _check_objective(self) -> None:
         objective, model = self._build({})
@@ -195,11 +208,13 @@ class TrialScorer:
             classes=self.train.classes,
         )
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
+        few |= {"sampler_images": 2, "sampler_importance_samples": 2}
         entry = lookup(name)
         # Annealed metrics take too long to compute for the message.
-        groups = {entry.group} if entry else set(GROUPS) - {"annealing"}
+        groups = _groups_of(entry.group) if entry else set(GROUPS) - {"annealing"}
         settings = self.evaluate.model_copy(update=few)
-        known = self._evaluated(model, some, "validation", settings, groups)
+        untrained = self.samples.untrained(model)
+        known = self._evaluated(model, some, "validation", settings, groups, *untrained)
         metrics = [metric for metric in known if not metric.startswith("dataset.")]
         found = [metric for metric in metrics if name in (metric, metric.partition(".")[2])]
         if found:
@@ -210,6 +225,12 @@ class TrialScorer:
             f"tune.objective: {name} is not measured for this data and model; {hint}"
             f"valid: nll, rate_distortion, {', '.join(metrics)}"
         )
+
+
+def _groups_of(metric: str) -> set[str]:
+    """Return the groups that are evaluated for a metric."""
+    group = metric.partition(".")[0]
+    return {"samples", "test"} if group == "sampler" else {group}
 
 
 def _groups(scores: ImageScores, *, bound: bool) -> list[float]:

@@ -136,6 +136,10 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
     if settings.tune.objective in ("nll", "rate_distortion"):
         measured = {"seed": settings.evaluate.seed}
     content["evaluate"] = measured
+    entry = lookup(settings.tune.objective)
+    if entry and entry.group == "sampler":
+        own = settings.samplers.get(settings.sampler.name, {})
+        content["sampler"] = settings.sampler.model_dump(mode="json") | own
     if settings.tune.sampler == "grid":
         content["grid"] = settings.tune.trials  # it decides the grid's points
     content["data"] = [info.sha256, info.binarization, settings.data.dequantize]

@@ -100,6 +100,21 @@ def test_the_alternative_text_of_a_scatter_plot():
         )
 
 
+def test_samples_of_the_sampler_are_above_those_of_the_prior():
+    black, white = np.zeros((2, 1, 4, 4), np.uint8), np.full((2, 1, 4, 4), 255, np.uint8)
+    both = {"samples_shown": white, "sampler_samples_shown": black}
+    drawn = figures(made_up(arrays=both))
+    assert drawn["samples"].alternative == (
+        "Samples of the fitted sampler, and below them samples of the prior."
+    )
+    (axes,) = drawn["samples"].figure.axes
+    canvas = np.asarray(axes.get_images()[0].get_array())
+    assert (canvas[0, 0] == 0).all()
+    assert (canvas[-1, -1] == 255).all()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["sampler", "prior"]
+    assert "samples" not in figures(made_up(arrays={"samples_shown": white}))
+
+
 def test_random_binarization_is_mentioned_in_the_caption():
     shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
     fresh = made_up(arrays=shown, info=info(binarization="fresh"))

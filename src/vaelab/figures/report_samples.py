@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from vaelab.figures.grids import image_grid
-from vaelab.figures.image_tiles import arrange_pairs
+from vaelab.figures.image_tiles import arrange, arrange_pairs
 from vaelab.figures.report import HALF
 from vaelab.figures.style import BLUE, INK, STONE, escape_mathtext, evenly_spaced, new_figure, style
 from vaelab.runtime.formatting import format_number
@@ -101,6 +101,15 @@ def class_shares_figure(samples: Shares, real: Shares, names: Sequence[str]) -> 
         axes.set_xlim(-0.8, len(positions) - 0.2)
         figure.legend(loc="outside lower center", ncols=2)
     return figure
+
+
+def sources_figure(sources: Mapping[str, Bytes]) -> Figure:
+    """Draw samples of each source, one source above the other."""
+    blocks = [arrange(_unit(samples[: _COLUMNS * _ROWS]), _COLUMNS) for samples in sources.values()]
+    labels = [name for name, block in zip(sources, blocks, strict=True) for _ in block]
+    breaks = np.cumsum([len(block) for block in blocks])[:-1].tolist()
+    title = f"Samples of the {' and of the '.join(sources)}"
+    return image_grid(np.concatenate(blocks), title, row_labels=labels, row_breaks=breaks)
 
 
 def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipeline.artifacts import build_batches
+from pipeline.classifier import trained_classifier
 from pipeline.study.scorer import IMAGE_GROUPS, ON_VALIDATION, REPORTS, TrialScorer
 from pipeline.study.storage import fingerprint, study_directions
 from pipeline.study.trial_runner import TrialRunner
@@ -25,6 +26,7 @@ from vaelab.evaluation.scoring import (
 )
 from vaelab.models.likelihoods import GaussianLikelihood
 from vaelab.models.model import Model, build_model
+from vaelab.samplers import encode_posteriors, fit_sampler
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
@@ -399,6 +401,68 @@ def test_a_metric_that_is_accepted_can_be_measured(data: PreparedData) -> None:
     scorer, values = make_scorer(data, "nll_change_on_doubling_nats"), []
     trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
     assert all(math.isfinite(value) for value in values if value is not None)
+
+
+# --- by a sampler's metric
+
+
+def with_sampler(objective: str, **sampler: Any) -> Settings:
+    raw = settings(objective=objective).model_dump()
+    return parse_settings(raw | {"sampler": {"name": "gaussian", **sampler}})
+
+
+@pytest.mark.usefixtures("unreadable_test")
+@pytest.mark.parametrize(
+    "metric",
+    ["classifier_frechet_distance", "pixels_recall", "neg_elbo_gain_nats", "nll_nats"],
+)
+def test_a_trial_is_scored_by_samples_of_a_sampler_fitted_to_its_training_images(
+    metric: str, data: PreparedData, model: Model
+) -> None:
+    chosen = with_sampler(f"sampler.{metric}")
+    score = TrialScorer(chosen, data, CPU).score(model)
+    posteriors = encode_posteriors(model, build_batches(data, "train", False, CPU))
+    splits = [build_batches(data, split, False, CPU) for split in ("train", "validation")]
+    evaluated = evaluate(
+        model,
+        EvaluationData("folder", 256, splits[0], splits[1]),
+        settings().evaluate,
+        CPU,
+        trained_classifier(data, 3, CPU),
+        ["samples", "test"],
+        fit_sampler(chosen.sampler, {}, posteriors).sampler,
+    )
+    assert score.values == (evaluated.metrics["sampler"][metric],)
+    assert score.metrics[f"{ON_VALIDATION}sampler.{metric}"] == score.values[0]
+
+
+def test_a_sampler_is_fitted_to_trained_models_only(data: PreparedData) -> None:
+    scorer, values = TrialScorer(with_sampler("sampler.pixels_recall"), data, CPU), []
+    trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
+    assert values == [None, None]
+
+
+def test_without_a_sampler_there_are_no_metrics_of_one(data: PreparedData) -> None:
+    with pytest.raises(UserError, match=r"sampler\.pixels_recall is not measured .* did you mean"):
+        TrialScorer(with_sampler("sampler.pixels_recall", name="prior"), data, CPU)
+
+
+def test_labels_are_asked_of_a_conditional_sampler(data: PreparedData) -> None:
+    flow = with_sampler("sampler.label_accuracy", name="flow_matching")
+    assert TrialScorer(flow, data, CPU).metric == "sampler.label_accuracy"
+    with pytest.raises(UserError, match=r"sampler\.label_accuracy is not measured"):
+        TrialScorer(with_sampler("sampler.label_accuracy"), data, CPU)
+
+
+def test_trials_with_other_samplers_do_not_compare(data: PreparedData) -> None:
+    by_sampler, by_prior = "sampler.pixels_recall", "samples.pixels_recall"
+    for objective, count in ((by_sampler, 3), (by_prior, 1)):
+        found = [
+            with_sampler(objective),
+            with_sampler(objective, seed=1),
+            with_sampler(objective, name="mixture"),
+        ]
+        assert len({fingerprint(chosen, data.info) for chosen in found}) == count
 
 
 # --- which trials compare
