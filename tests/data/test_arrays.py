@@ -174,7 +174,7 @@ def test_what_is_not_used_is_named(tmp_path):
         ),
         (
             lambda p: save(p, x=np.full((3, 4, 4), np.nan)),
-            "48 of its 48 values are not finite",
+            r"image 0: 16 of its 16 values are not",
         ),
         (lambda p: save(p, x=np.zeros((3, 4, 4, 7))), "with 1 or 3 channels"),
         (lambda p: save(p, x=np.array([{}] * 3)), "holds no array of images"),

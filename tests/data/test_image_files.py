@@ -210,6 +210,26 @@ def test_orientation_as_pillow_has_it(orientation: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(turned, expected)
 
 
+@pytest.mark.parametrize("nodata", [-9999, np.nan])
+@pytest.mark.parametrize("bands", [None, (1,), (3, 2, 1)])
+def test_where_a_file_has_no_data_it_is_black_and_does_not_count(
+    nodata: float, bands: tuple[int, ...] | None
+) -> None:
+    values = numbers("float32", 5, 7, 3) + 100
+    values[2] = nodata
+    tag = [(42113, "s", 0, str(nodata), True)]
+    frame = read(tiff(values, photometric="rgb", extratags=tag), bands=bands)
+    assert frame.visible.min() >= 100
+    assert frame.missing is not None
+    assert np.flatnonzero(frame.missing.all(axis=1)).tolist() == [2]
+    pixels = np.asarray(frame.to_image(PixelRange(0, 100)))
+    assert not pixels[2].any()
+    assert (np.delete(pixels, 2, axis=0) == 255).all()
+    values[:] = nodata
+    with pytest.raises(ValueError, match=f"all of its pixels are {nodata}, which it says is no"):
+        read(tiff(values, photometric="rgb", extratags=tag), bands=bands)
+
+
 def test_a_tiff_that_announces_many_pixels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     file = tiff(np.zeros((21, 10), np.uint16), photometric="minisblack")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)

@@ -173,7 +173,7 @@ def test_groups_stay_in_one_split(tmp_path, group):
     assert sum(map(len, groups)) == len(set.union(*groups)) == 30
     counted = ", ".join(f"{len(own)} {name}" for own, name in zip(groups, parts, strict=True))
     settings = DataSettings(validation_fraction=0.2)
-    assert f"folder: data.group: 30 groups of images: {counted}" in notes(source, settings)
+    assert f"folder: 30 groups of images stay together: {counted}" in notes(source, settings)
     # 73 images: 15 and 12, each off by less than a group of 4 for each class
     assert abs(len(parts["test"]) - 15) < 4
     assert abs(len(parts["validation"]) - 12) < 4
@@ -212,7 +212,7 @@ def test_groups_that_mean_nothing_are_refused(group, problem):
 
 def test_one_group_cannot_be_split(tmp_path):
     plant(tmp_path, {"a": 9})
-    with pytest.raises(UserError, match="9 images are too few"):
+    with pytest.raises(UserError, match="9 images in 1 groups are too few"):
         counts(read(tmp_path, group=1))
 
 

@@ -81,9 +81,18 @@ def test_a_hot_pixel_is_named():
     chosen, notes = auto(image)
     assert chosen == PixelRange(0, 65535)
     assert notes == [
-        "99.8 % of each image's values lie in 100 to 300, less than a quarter of the range: "
+        "in most images 99.8 % of the values lie in 100 to 300, less than a quarter of the range: "
         "data.range: [100, 300] gives them all gray levels and clips the rest"
     ]
+
+
+def test_one_image_with_another_value_for_missing_ones_is_named():
+    images = [spread(0, 1, "float32") for _ in range(20)]
+    images[7][:200] = -9999
+    chosen, notes = auto(*images)
+    assert chosen == PixelRange(-9999, 1)
+    assert "in most images 99.8 % of the values lie in 0.001001 to 0.998999" in notes[1]
+    assert "data.range: [0.001001, 0.998999] gives them all gray levels" in notes[1]
 
 
 def test_a_range_that_is_set_clips_and_says_how_many_images():

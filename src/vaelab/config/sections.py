@@ -65,7 +65,7 @@ class DataSettings(Section):
     resize: Literal["crop", "pad", "stretch"] = "crop"
     color: Literal["auto", "grey", "rgb"] = "auto"
     range: Literal["auto"] | tuple[float, float] = "auto"
-    bands: tuple[Positive] | tuple[Positive, Positive, Positive] | None = None
+    bands: tuple[Positive, ...] | None = None
     frames: Literal["first", "all"] = "first"
     emnist_split: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = (
         "balanced"
@@ -77,13 +77,20 @@ class DataSettings(Section):
     dequantize: bool = False
     seed: Seed = 0
 
+    @field_validator("bands")
+    @classmethod
+    def _one_band_or_three(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and len(value) not in (1, 3):
+            raise ValueError("takes one band, or three for red, green and blue")
+        return value
+
     @field_validator("range")
     @classmethod
     def _range_has_an_extent(
         cls, value: Literal["auto"] | tuple[float, float]
     ) -> Literal["auto"] | tuple[float, float]:
         if value != "auto" and not value[0] < value[1]:
-            raise ValueError("is [black, white], and black must be below white")
+            raise ValueError("is [black, white], with black below white")
         return value
 
 

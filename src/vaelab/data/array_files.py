@@ -120,20 +120,19 @@ def read_headers(path: Path) -> list[ArrayFile]:
 
 
 def survey(arrays: list[ArrayFile]) -> tuple[list[Extent], list[bytes]]:
-    """Return the extents of the values of each array, by chunks, and a digest of each image.
+    """Return the extent of the values of each image, and a digest.
 
     Raises UserError for values that are not finite.
     """
     extents, digests = [], []
     for array in arrays:
-        for chunk in _chunks(array):
+        images = (image for chunk in _chunks(array) for image in chunk)
+        for number, image in enumerate(images):
             try:
-                extents.append(measure(chunk))
+                extents.append(measure(image))
             except ValueError as error:
-                raise UserError(f"{array.name}: {error}; remove them") from error
-            digests += [
-                blake2b(image.tobytes(), digest_size=16).hexdigest().encode() for image in chunk
-            ]
+                raise UserError(f"{array.name}: image {number}: {error}; remove it") from error
+            digests.append(blake2b(image.tobytes(), digest_size=16).hexdigest().encode())
     return extents, digests
 
 

@@ -4,12 +4,12 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, ImageOps
 
 from vaelab.data.pixel_range import PixelRange
@@ -21,6 +21,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _NO_FRAMES = ("ICO", "ICNS", "MPO", "PSD")
 """Formats whose further pictures are other sizes, previews or layers."""
 _ORIENTATION = 0x0112
+_GDAL_NODATA = 42113
 _NOT_A_FRAME = 1 | 4
 """Bits of TIFF's NewSubfileType: a smaller version of another page, or its mask."""
 _CONVERTED = ("CMYK", "HSV", "LAB")
@@ -31,20 +32,23 @@ class Frame:
     """One upright picture: gray values [height, width] or RGB [height, width, 3].
 
     `opacity` is 0 to 255 where the file says that a band is transparency. `inverted`: the
-    largest value is black. `converted` is the color space that RGB was computed from.
+    largest value is black. `converted` is the color space that RGB was computed from. `missing`
+    is where the file says that it has no data.
     """
 
     values: Shaped[np.ndarray, "height width *channels"]
     opacity: UInt8[np.ndarray, "height width"] | None = None
     inverted: bool = False
     converted: str | None = None
+    missing: Bool[np.ndarray, "height width"] | None = None
 
     @property
     def visible(self) -> Shaped[np.ndarray, "..."]:
-        """The values that are not entirely transparent; all if none is visible."""
-        if self.opacity is None or not self.opacity.any():
-            return self.values
-        return self.values[self.opacity > 0]
+        """The values that are not missing or entirely transparent; all if none is visible."""
+        counted = ~self.missing if self.missing is not None else None
+        if counted is None and self.opacity is not None and self.opacity.any():
+            counted = self.opacity > 0
+        return self.values if counted is None else self.values[counted]
 
     @property
     def transparent(self) -> bool:
@@ -52,10 +56,19 @@ class Frame:
         return self.opacity is not None and bool((self.opacity < 255).any())
 
     def to_image(self, pixel_range: PixelRange) -> Image.Image:
-        """Return an opaque image of 8 bits, mode L or RGB; transparent parts are on white."""
-        image = Image.fromarray(pixel_range.to_bytes(np.ascontiguousarray(self.values)))
+        """Return an opaque image of 8 bits, mode L or RGB.
+
+        Transparent parts are on white, missing ones black.
+        """
+        values = self.values.copy() if self.missing is not None else self.values
+        if self.missing is not None:
+            values[self.missing] = values[~self.missing].flat[0]  # any number
+        pixels = pixel_range.to_bytes(np.ascontiguousarray(values))
         if self.inverted:
-            image = ImageOps.invert(image)
+            pixels = 255 - pixels
+        if self.missing is not None:
+            pixels[self.missing] = 0
+        image = Image.fromarray(pixels)
         if self.opacity is None:
             return image
         image = image.convert("RGB")
@@ -150,13 +163,28 @@ def _of_page(page: "TiffPage", bands: Sequence[int] | None) -> Frame:
     orientation = page.tags.valueof(_ORIENTATION, 1)
     values = _upright(values.astype(values.dtype.newbyteorder("=")), orientation)
     if bands is not None:
-        return Frame(_select(values, bands))
+        return _without_missing(Frame(_select(values, bands)), page)
     kind = _photometric(page)
     known = {"RGB": 3, "MINISBLACK": 1, "MINISWHITE": 1}.get(kind)
     has_opacity = known is not None and _has_opacity(page, known)
     if known is None or page.samplesperpixel != known + has_opacity:
         raise ValueError(_unknown_bands(page.samplesperpixel, f", photometric {kind}"))
-    return _split_opacity(values, known, inverted=kind == "MINISWHITE")
+    frame = _split_opacity(values, known, inverted=kind == "MINISWHITE")
+    return _without_missing(frame, page)
+
+
+def _without_missing(frame: Frame, page: "TiffPage") -> Frame:
+    """Mark the pixels that are the value that GDAL writes where there is no data."""
+    stated = str(page.tags.valueof(_GDAL_NODATA, "")).strip(" \0")
+    try:
+        nodata = float(stated)
+    except ValueError:
+        return frame
+    equal = np.isnan(frame.values) if np.isnan(nodata) else frame.values == nodata
+    missing = equal if equal.ndim == 2 else equal.all(axis=2)
+    if missing.all():
+        raise ValueError(f"all of its pixels are {stated}, which it says is no data")
+    return replace(frame, missing=missing) if missing.any() else frame
 
 
 def _unknown_bands(count: int, kind: str = "") -> str:

@@ -39,6 +39,7 @@ class FrameFacts:
     grey: bool
     extent: Extent
     transparent: bool
+    missing: bool
     converted: str | None
     digest: str
 
@@ -142,7 +143,8 @@ def _frame_facts(frame: Frame) -> FrameFacts:
         pixels = (image.getchannel(0) if grey else image).tobytes()
     digest = hashlib.blake2b(f"{image.size}{grey}".encode() + pixels, digest_size=16).hexdigest()
     size = (image.height, image.width)
-    return FrameFacts(size, grey, extent, frame.transparent, frame.converted, digest)
+    missing = frame.missing is not None
+    return FrameFacts(size, grey, extent, frame.transparent, missing, frame.converted, digest)
 
 
 def _reason(error: Exception, path: Path) -> str:
@@ -193,4 +195,6 @@ def _reinterpreted(frames: Sequence[FrameFacts]) -> list[str]:
     notes = [f"{count:,} {kind} images are converted to RGB" for kind, count in converted.items()]
     if transparent := sum(frame.transparent for frame in frames):
         notes.append(f"{transparent:,} images are transparent in parts, and are put on white")
+    if missing := sum(frame.missing for frame in frames):
+        notes.append(f"{missing:,} images have pixels without data (GDAL_NODATA), which are black")
     return notes

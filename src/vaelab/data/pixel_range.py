@@ -58,7 +58,7 @@ _USUAL: dict[NumberFormat, tuple[PixelRange, ...]] = {
 
 @dataclass(frozen=True)
 class Extent:
-    """The smallest and largest value of images, and two values between which 99.8 % lie."""
+    """The smallest and largest value of images, and two between which 99.8 % of the values lie."""
 
     format: NumberFormat
     low: float
@@ -140,13 +140,13 @@ def _names(extents: Sequence[Extent]) -> list[NumberFormat]:
 
 
 def combine(extents: Sequence[Extent]) -> Extent:
-    """Return the extent of several images of one format."""
+    """Return the extent of several images of one format; what is typical is so for most."""
     return Extent(
         extents[0].format,
         min(e.low for e in extents),
         max(e.high for e in extents),
-        min(e.typical_low for e in extents),
-        max(e.typical_high for e in extents),
+        float(np.quantile([e.typical_low for e in extents], 0.1, method="nearest")),
+        float(np.quantile([e.typical_high for e in extents], 0.9, method="nearest")),
     )
 
 
@@ -201,7 +201,7 @@ def _about_outliers(extent: Extent, chosen: PixelRange) -> list[str]:
     if not 0 < typical.high - typical.low < (chosen.high - chosen.low) / 4:
         return []
     return [
-        f"99.8 % of each image's values lie in {typical}, less than a quarter of the range: "
+        f"in most images 99.8 % of the values lie in {typical}, less than a quarter of the range: "
         f"data.range: {typical.setting} gives them all gray levels and clips the rest"
     ]
 

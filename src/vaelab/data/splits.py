@@ -70,7 +70,7 @@ def _groups_note(name: str, parts: dict[SplitName, Part]) -> str:
         if part.images.groups is not None
     }
     counted = ", ".join(f"{count:,} {split}" for split, count in groups.items())
-    return f"{name}: data.group: {sum(groups.values()):,} groups of images: {counted}"
+    return f"{name}: {sum(groups.values()):,} groups of images stay together: {counted}"
 
 
 def binarize(
@@ -138,8 +138,10 @@ def _are_apart(parts: dict[SplitName, Part]) -> bool:
 def _check_not_empty(source: Source, parts: dict[SplitName, Part]) -> None:
     if any(len(part) == 0 for part in parts.values()):
         counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        groups = source.train.groups
+        together = "" if groups is None else f" in {len(np.unique(groups))} groups"
         raise UserError(
-            f"{source.name}: {source.train.count} images are too few: they split into {counts}, "
-            "and each needs at least one; add images, or change data.validation_fraction or "
-            "data.test_fraction"
+            f"{source.name}: {source.train.count} images{together} are too few: they split into "
+            f"{counts}, and each needs at least one; add images, or change "
+            "data.validation_fraction or data.test_fraction"
         )

@@ -104,9 +104,13 @@ def _refuse(listing: Listing, problems: dict[Path, str]) -> None:
     lines = tuple(f"{shown(path.relative_to(folder))} ({why})" for path, why in problems.items())
     rest = f" and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
     skip = "" if len(lines) == count else ", or set data.unreadable: skip"
+    named, reasons, common = list(lines), set(problems.values()), ""
+    if len(lines) > 1 == len(reasons):
+        named = [shown(path.relative_to(folder)) for path in problems]
+        common = f" ({reasons.pop()})"
     raise UnreadableError(
-        f"data.folder: {shown(folder)}: {len(lines)} of {count} images cannot be read: "
-        f"{', '.join(lines[:MAX_NAMED])}{rest}; repair or remove them{skip}",
+        f"data.folder: {shown(folder)}: {len(lines)} of {count} images cannot be read{common}: "
+        f"{', '.join(named[:MAX_NAMED])}{rest}; repair or remove them{skip}",
         lines,
     )
 
