@@ -97,8 +97,14 @@ def dimensions(latent_dim: int) -> list[dict[str, float | bool | None]]:
 def shown_images(trained: TrainedArtifacts) -> ShownImages:
     """Return the test images with the posteriors that the evaluate stage wrote."""
     latents, data = read_arrays(paths.TEST_LATENTS), trained.data
+    factors, names = data.factors("test"), data.info.factor_names or ()
+    attributes = {
+        name: column == 1
+        for name, column in zip(names, () if factors is None else factors.T, strict=False)
+        if set(np.unique(column)) == {0, 1}
+    }
     labels = data.labels("test")
-    return ShownImages(data.images("test"), latents["mean"], latents["stddev"], labels)
+    return ShownImages(data.images("test"), latents["mean"], latents["stddev"], labels, attributes)
 
 
 if __name__ == "__main__":

@@ -93,3 +93,23 @@ def test_the_default_model_of_28x28_pixels_takes_less_than_a_megabyte() -> None:
     dimensions = [{"mean": 0.0, "stddev": 1.0, "kl": 1.0, "active": True}] * 20
     page = build_page(model, ExplorerContent("VAE", "", dimensions))
     assert len(page) < 1_000_000
+
+
+def test_walks_are_offered_between_classes_and_attributes() -> None:
+    model = random_model()
+    images, means = random_images((1, 9, 11), 6), np.arange(30, dtype=np.float32).reshape(6, 5)
+    attributes = {
+        "hat": np.array([True, True, False, False, False, False]),
+        "tie": np.ones(6, bool),
+    }
+    test = ShownImages(images, means, means + 1, np.array([0, 0, 0, 2, 2, 2]), attributes)
+    data = data_of(page_of(model, test=test, class_names=("a", "b", "c")))
+    assert data["groups"] == [
+        "the mean of a",
+        "the mean of c",
+        "the mean with hat",
+        "the mean without hat",
+        "the mean with tie",
+    ]
+    stored = np.frombuffer(base64.b64decode(data["groupMeans"]), "<f4").reshape(-1, 5)
+    np.testing.assert_allclose(stored[[0, 2]], [means[:3].mean(0), means[:2].mean(0)])

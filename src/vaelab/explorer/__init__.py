@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,14 @@ class ShownImages:
     """The test images that the page may show, uint8 [images, channel, height, width].
 
     Their posterior means and standard deviations are [images, latent]; labels [images] or None.
+    `attributes` says of each image whether it has an attribute, by name.
     """
 
     images: NDArray[np.uint8]
     means: NDArray[np.float32]
     stddevs: NDArray[np.float32]
     labels: NDArray[np.int64] | None = None
+    attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -192,22 +194,33 @@ def _test_images(test: ShownImages, class_names: Sequence[str] | None) -> Json:
     means, labels = test.means[rows], None if test.labels is None else test.labels[rows]
     if labels is not None and (class_names is None or len(class_names) > 255):
         labels = None
-    named = (
-        [] if labels is None else [k for k in range(len(class_names or ())) if (labels == k).any()]
-    )
-    groups = [means[labels == k].mean(0) for k in named] if labels is not None else []
+    groups = _groups(test, rows, labels, class_names or ())
+    plane = _floats(_principal_plane(means)) if means.shape[1] > 2 and len(means) > 2 else None
     return {
         "images": sheet,
         "means": _floats(means, half=True),
         "stddevs": _floats(test.stddevs[rows], half=True),
         "labels": None if labels is None else _labels(labels),
-        "plane": _floats(_principal_plane(means))
-        if means.shape[1] > 2 and len(means) > 2
-        else None,
-        "groups": [f"the mean of {class_names[k]}" for k in named] if class_names else [],
-        "groupMeans": _floats(np.array(groups, np.float32)),
+        "plane": plane,
+        "groups": list(groups),
+        "groupMeans": _floats(np.array([means[chosen].mean(0) for chosen in groups.values()])),
         "background": "#000000" if _border(test.images[rows]).mean() < 128 else "#ffffff",
     }
+
+
+def _groups(
+    test: ShownImages,
+    rows: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
+    class_names: Sequence[str],
+) -> dict[str, NDArray[np.bool_]]:
+    """Return which of the shown images are of each class, and with and without each attribute."""
+    groups = {}
+    if labels is not None:
+        groups = {f"the mean of {name}": labels == k for k, name in enumerate(class_names)}
+    for name, has in test.attributes.items():
+        groups |= {f"the mean with {name}": has[rows], f"the mean without {name}": ~has[rows]}
+    return {name: chosen for name, chosen in groups.items() if chosen.any()}
 
 
 def _sheet(images: NDArray[np.uint8]) -> tuple[NDArray[np.int64], Json]:

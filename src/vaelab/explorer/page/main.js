@@ -27,7 +27,7 @@ async function start() {
       mean: data.means.slice(index * data.latentDim, (index + 1) * data.latentDim),
       stddev: data.stddevs.slice(index * data.latentDim, (index + 1) * data.latentDim),
     };
-    const label = data.labels ? data.labels[index] : -1;
+    const label = data.labels?.[index] < data.classes?.length ? data.labels[index] : -1;
     state.showImage(sheet.pixels(index), data.nameOf(index), index, posterior, label);
   };
   const map = data.latentDim > 1 ? new LatentMap(state, data, sheet) : null;
