@@ -140,7 +140,9 @@ export class LatentMap {
 
   color(index) {
     const { labels } = this.data;
-    return labels && labels[index] < this.data.classes.length ? COLORS[labels[index] % COLORS.length] : "#3f90da";
+    return labels && labels[index] < this.data.classes.length
+      ? COLORS[labels[index] % COLORS.length]
+      : "#3f90da";
   }
 
   draw() {
