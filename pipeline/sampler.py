@@ -1,7 +1,5 @@
 """Fit a density to the trained model's latents, from which better images are sampled."""
 
-import shutil
-
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts
 from pipeline.tracking import open_store, warn_on_store_error
@@ -9,7 +7,13 @@ from pipeline.tracking.sync import add_sampler, run_of_model
 from vaelab.config import NO_SAMPLER, Settings
 from vaelab.models.saving import weights_sha256
 from vaelab.runtime.devices import describe
-from vaelab.samplers import SamplerDescription, encode_posteriors, fit_sampler, save_sampler
+from vaelab.samplers import (
+    SamplerDescription,
+    conditional_sampler,
+    encode_posteriors,
+    fit_sampler,
+    save_sampler,
+)
 
 
 def main() -> None:
@@ -21,9 +25,8 @@ def work(settings: Settings) -> None:
     """Fit and save the sampler that `sampler.name` names. Raises UserError."""
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
-    shutil.rmtree(paths.SAMPLER, ignore_errors=True)
     description = SamplerDescription(name=NO_SAMPLER, model_sha256=weights_sha256(paths.MODEL))
-    if settings.sampler.name == NO_SAMPLER or not trained.model.has("encoder"):
+    if sampler_name(trained, settings) == NO_SAMPLER:
         save_sampler(paths.SAMPLER, None, description)
         print("no sampler is fitted: latents are sampled from the model's prior")
     else:
@@ -31,6 +34,15 @@ def work(settings: Settings) -> None:
         save_fitted(trained, settings, description)
     with warn_on_store_error("the sampler"):
         add_sampler(run_of_model(store, settings), settings)
+
+
+def sampler_name(trained: TrainedArtifacts, settings: Settings) -> str:
+    """Return the name of the sampler that is fitted, or `prior`. Raises UserError."""
+    model, name = trained.model, settings.sampler.name
+    if not model.has("encoder"):
+        return NO_SAMPLER
+    images = len(trained.data.images("train"))
+    return conditional_sampler(name, images, model.latent_dim) if model.classes else name
 
 
 def save_fitted(

@@ -6,10 +6,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline import classifier, evaluate, paths, render, report, train
+from pipeline import classifier, evaluate, paths, render, report, sampler, train
 from tests.factories import write_prepared
 from tests.pipeline.conftest import change_directory, copy_stores
-from vaelab.config import ArtifactError, Settings, UserError, parse_settings
+from vaelab.config import ArtifactError, SamplerSettings, Settings, UserError, parse_settings
 from vaelab.data.dataset import SPLITS, DatasetInfo
 from vaelab.runtime.serialization import read_metrics
 
@@ -45,10 +45,14 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_stores: Path
 def test_all_stages_of_a_model_that_sees_labels(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = settings(conditional="labels")
     train.train(chosen)
+    sampler.work(chosen)
     classifier.work(chosen)
     evaluate.evaluate(chosen)
     report.report(chosen)
     render.render(chosen)
+    # No sampler fits 40 images, and none that does not know labels fits a model that sees them.
+    assert "the prior is used instead" in capsys.readouterr().out
+    assert [path.name for path in paths.SAMPLER.iterdir()] == ["config.json"]
     measured = read_metrics(paths.EVALUATE_METRICS)
     assert {"nll_nats", "neg_elbo_nats"} <= measured["test"].keys()
     assert {"nll_nats", "gap_nats"} <= measured["annealing"].keys()
@@ -84,3 +88,12 @@ def test_without_any_known_label_training_is_refused() -> None:
         np.save(path, np.full(COUNTS[split], -1))
     with pytest.raises(UserError, match=r"model\.conditional: labels needs images with labels"):
         train.train(settings(conditional="labels"))
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_sampler_that_does_not_know_labels_is_refused() -> None:
+    chosen = settings(conditional="labels")
+    train.train(chosen)
+    mixture = chosen.model_copy(update={"sampler": SamplerSettings(name="mixture")})
+    with pytest.raises(UserError, match=r"sampler\.name: mixture cannot be conditioned on labels"):
+        sampler.work(mixture)

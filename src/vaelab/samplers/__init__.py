@@ -28,10 +28,13 @@ from vaelab.config import (
     ArtifactError,
     SamplerSettings,
     Section,
+    UserError,
     fill_settings,
     own_defaults,
     reason,
+    sampler_names,
 )
+from vaelab.config.choices import SamplerChoice
 from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model
 from vaelab.models.saving import CONFIG, WEIGHTS
@@ -151,8 +154,14 @@ class Sampler(nn.Module):
 
 def refuse_labels(sampler: Sampler, labels: Labels | None) -> None:
     """Raise ValueError for labels that a sampler cannot be conditioned on."""
-    if labels is not None and not sampler.classes:
+    if labels is None or not labels.numel():
+        return
+    if not sampler.classes:
         raise ValueError(f"{sampler.title} is not conditional: it cannot sample a label")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= sampler.classes:
+        wrong = low if low < 0 else high
+        raise ValueError(f"label {wrong} is none of 0 to {sampler.classes - 1}")
 
 
 def sampler_class(name: str) -> type[Sampler]:
@@ -191,7 +200,8 @@ def encode_posteriors(
     if labels is None or not len(labels):
         return Posteriors(means.clone(), stddevs.clone())
     known = torch.from_numpy(np.array(labels)).to(means.device)
-    return Posteriors(means.clone(), stddevs.clone(), known, int(known.max()) + 1)
+    classes = max(images.classes, int(known.max()) + 1)
+    return Posteriors(means.clone(), stddevs.clone(), known, classes)
 
 
 @dataclass(frozen=True)
@@ -202,6 +212,31 @@ class FittedSampler:
     settings: dict[str, Any]
     sampler: Sampler
     facts: dict[str, float]
+
+
+def conditional_sampler(
+    name: str, images: int, latent_dim: int, log: Callable[[str], object] = print
+) -> str:
+    """Return the name of the sampler for a conditional model: with too few images its prior.
+
+    Latents of different labels differ, so that the sampler must be conditional too, and no Gaussian
+    stands in for it; `log` is told. Raises UserError for a sampler that is not conditional.
+    """
+    if name == NO_SAMPLER:
+        return name
+    if not sampler_class(name).conditional:
+        fit = (NO_SAMPLER, *(x for x in sampler_names() if sampler_class(x).conditional))
+        raise UserError(
+            f"sampler.name: {name} cannot be conditioned on labels, as a model with "
+            f"model.conditional: labels needs; valid: {', '.join(fit)}"
+        )
+    if images >= (needed := sampler_class(name).min_images(latent_dim)):
+        return name
+    log(
+        f"sampler.name: {name} needs {needed} training images with {latent_dim} latent "
+        f"dimensions, there are {images}: the prior is used instead"
+    )
+    return NO_SAMPLER
 
 
 def fit_sampler(
@@ -240,7 +275,7 @@ class SamplerDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = 1
-    name: str
+    name: SamplerChoice
     model_sha256: str
     latent_dim: int = 0
     classes: int = 0
@@ -251,7 +286,9 @@ class SamplerDescription(BaseModel):
 
 def save_sampler(folder: Path, sampler: Sampler | None, description: SamplerDescription) -> None:
     """Write a sampler's weights, if it has any, and its description."""
-    if sampler is not None:
+    if sampler is None:
+        (folder / WEIGHTS).unlink(missing_ok=True)
+    else:
         tensors = {name: t.detach().cpu().contiguous() for name, t in sampler.state_dict().items()}
         content = serialize(tensors)
         write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))

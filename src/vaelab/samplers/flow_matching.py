@@ -24,21 +24,17 @@ from vaelab.config.section import Positive
 from vaelab.models.distributions import standard_normal
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Labels, Latents, Posteriors, Sampler, refuse_labels
+from vaelab.samplers._velocity import CountedLabels, Directions, Points, Times, Velocity
 
-Points = Float[Tensor, "count latent"]
-Times = Float[Tensor, "count"]
-CountedLabels = Int64[Tensor, "count"]
-Hidden = Float[Tensor, "count width"]
-Directions = Float[Tensor, "directions count _"]
 VelocityField = Callable[[Tensor, float], Tensor]
 
-# Number of cosines and sines of the time that the network sees.
-FREQUENCIES = 16
 LEARNING_RATE, WARMUP_STEPS, EMA_DECAY = 3e-3, 200, 0.999
 # Training images whose loss decides when to stop: this share of all, at most so many.
 HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 3_000
 # Steps between two looks at that loss; looks without a better one that end the training.
 CHECK_STEPS, PATIENCE = 250, 4
+# Of few images, a step sees at most this share, and all steps see each image at most so often.
+MAX_BATCH_SHARE, MAX_EPOCHS = 0.2, 150
 # Share of the labels that are hidden in training, for guidance.
 HIDDEN_LABELS = 0.1
 # Noise around latents that have none, relative to the latents' scale: it makes q(z) a density.
@@ -54,84 +50,10 @@ class FlowMatchingSettings(Section):
 
     width: Width = 256
     layers: Positive = 3
-    steps: Positive = 3000
+    steps: Positive = 2000
     batch_size: Positive = 512
     guidance: float = Field(default=1.3, ge=0, le=10)
     solver_steps: Positive = 10
-
-
-class Block(nn.Module):
-    """f(x) of a residual block: two linear layers, each after a SiLU."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
-
-    def forward(self, hidden: Hidden) -> Hidden:
-        """Return f at the hidden units."""
-        outputs: Tensor = self.second(functional.silu(self.first(functional.silu(hidden))))
-        return outputs
-
-    def derivative(self, hidden: Hidden, directions: Directions) -> Directions:
-        """Return the derivatives of f along directions."""
-        inner = self.first(functional.silu(hidden))
-        along = _after_silu(hidden, directions) @ self.first.weight.T
-        return _after_silu(inner, along) @ self.second.weight.T
-
-
-class Velocity(nn.Module):
-    """v(x, t | label): residual blocks, shifted by the time and the label.
-
-    Label `classes` stands for none.
-    """
-
-    def __init__(self, latent_dim: int, classes: int, width: int, layers: int) -> None:
-        super().__init__()
-        self.stem = nn.Linear(latent_dim, width)
-        self.time = nn.Linear(2 * FREQUENCIES, width)
-        self.label = nn.Embedding(classes + 1, width)
-        self.shifts = nn.Linear(width, layers * width)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(layers))
-        self.head = nn.Linear(width, latent_dim)
-        # Initially the velocity is 0 for all labels.
-        for parameter in (self.label.weight, self.head.weight, self.head.bias):
-            nn.init.zeros_(parameter)
-
-    def forward(self, points: Points, times: Times, labels: CountedLabels) -> Points:
-        """Return the velocities at these points and times."""
-        hidden = self.stem(points)
-        for block, shift in zip(self.blocks, self._shifts(times, labels), strict=True):
-            hidden = hidden + block(hidden + shift)
-        velocities: Tensor = self.head(functional.silu(hidden))
-        return velocities
-
-    def with_divergence(
-        self, points: Points, times: Times, labels: CountedLabels, directions: Directions
-    ) -> tuple[Points, Float[Tensor, "count"]]:
-        """Return the velocities, and the sum over directions e of e.(dv/dx)e.
-
-        Over all axes that is the divergence; over one random direction its estimate.
-        """
-        hidden, along = self.stem(points), directions @ self.stem.weight.T
-        for block, shift in zip(self.blocks, self._shifts(times, labels), strict=True):
-            assert isinstance(block, Block)
-            along = along + block.derivative(hidden + shift, along)
-            hidden = hidden + block(hidden + shift)
-        changes = _after_silu(hidden, along) @ self.head.weight.T
-        return self.head(functional.silu(hidden)), (directions * changes).sum((0, -1))
-
-    def _shifts(self, times: Times, labels: CountedLabels) -> tuple[Tensor, ...]:
-        angles = times[:, None] * (math.pi * torch.arange(FREQUENCIES, device=times.device))
-        waves = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        condition = functional.silu(self.time(waves) + self.label(labels))
-        shifts: Tensor = self.shifts(condition)
-        return shifts.chunk(len(self.blocks), dim=-1)
-
-
-def _after_silu(inputs: Tensor, directions: Directions) -> Directions:
-    """Return the derivatives of SiLU along directions: x s'(x) + s(x) = s (1 + x (1 - s))."""
-    share = inputs.sigmoid()
-    return directions * (share * (1 + inputs * (1 - share)))
 
 
 @dataclass(frozen=True)
@@ -215,12 +137,12 @@ class FlowMatching(Sampler):
         held_out, used = order.tensor_split([min(MAX_HELD_OUT, int(HELD_OUT_SHARE * len(order)))])
         check = data.paths(held_out, rng_stream(seed, "sampler/held-out", device))
         average, best, best_step = copy.deepcopy(self.velocity), math.inf, 0
-        train = _Training(self.velocity, average, self.settings.steps)
-        size = (self.settings.batch_size,)
-        for step in tqdm(range(1, self.settings.steps + 1), desc="sampler", disable=None):
-            rows = used[torch.randint(len(used), size, generator=noise, device=device)]
+        size, steps = self._batch_and_steps(len(used))
+        train = _Training(self.velocity, average, steps)
+        for step in tqdm(range(1, steps + 1), desc="sampler", disable=None):
+            rows = used[torch.randint(len(used), (size,), generator=noise, device=device)]
             train.step(data.paths(rows, noise, HIDDEN_LABELS))
-            if step % CHECK_STEPS == 0 or step == self.settings.steps:
+            if step % CHECK_STEPS == 0 or step == steps:
                 with torch.no_grad():
                     loss = check.loss(average).item()
                 if loss < best:
@@ -274,6 +196,11 @@ class FlowMatching(Sampler):
         else:
             found = self._log_density(points, None)
         return found.reshape(latents.shape[:-1]) - self.scale.log().sum()
+
+    def _batch_and_steps(self, images: int) -> tuple[int, int]:
+        """Return the latents of a step and the number of steps at most: fewer of few images."""
+        size = min(self.settings.batch_size, max(1, int(MAX_BATCH_SHARE * images)))
+        return size, min(self.settings.steps, math.ceil(MAX_EPOCHS * images / size))
 
     def _standardize(self, posteriors: Posteriors) -> StandardizedPosteriors:
         """Set mean and scale to those of the aggregate posterior; return standardized posteriors.
