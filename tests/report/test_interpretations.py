@@ -512,17 +512,22 @@ def test_a_value_is_rounded_to_its_standard_error(value, error, text):
 def test_errors_and_references_are_in_the_row_of_their_value():
     found = row("test.nll_nats", 98.1, test__nll_standard_error_nats=0.2)
     assert found.value == "98.1 ± 0.2"
-    assert found.reference == ""
+    assert found.references == []
     floor = row("samples.pixels_recall", 0.5, samples__pixels_recall_floor=0.9)
-    assert (floor.title, floor.reference) == ("Recall, pixels", "training images 0.9")
+    assert (floor.title, floor.references) == ("Recall, pixels", ["training images 0.9"])
     real_ = row("samples.spectrum_slope", -2.0, samples__spectrum_slope_real=-2.3)
-    assert real_.reference == "test images −2.3"
+    assert real_.references == ["test images −2.3"]
     informativeness = row(
         "disentanglement.dci_informativeness",
         0.5,
         disentanglement__dci_informativeness_chance=0.125,
     )
-    assert informativeness.reference == "chance 0.125"
+    assert informativeness.references == ["chance 0.125"]
+    slopes = {"samples.spectrum_slope": -3.0, "sampler.spectrum_slope": -2.5}
+    measured = made_up(slopes, {"samples.spectrum_slope_real": -2.3})
+    (sampled,) = rows(measured, [SPECS["samples.spectrum_slope"]])
+    assert (sampled.name, sampled.value) == ("sampler.spectrum_slope", "−2.5")
+    assert sampled.references == ["prior −3", "test images −2.3"]
 
 
 def test_all_feature_spaces_of_a_metric_have_one_description():

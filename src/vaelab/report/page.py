@@ -72,7 +72,8 @@ def build_page(result: EvaluationResult) -> str:
 
 def thumbnails(result: EvaluationResult) -> list[str]:
     """Return a few samples as data URIs, one for each image."""
-    return [png(image) for image in result.arrays.get("samples_shown", ())[:THUMBNAILS]]
+    own = result.arrays.get("samples_shown", ())
+    return [png(x) for x in result.arrays.get("sampler_samples_shown", own)[:THUMBNAILS]]
 
 
 def _page_sections(

@@ -12,13 +12,16 @@ from vaelab.runtime.formatting import format_number
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table; `rowspan` is that of its description, 0 if a row above has it."""
+    """A line of a table; `rowspan` is that of its description, 0 if a row above has it.
+
+    `references` are values to compare with: of samples from the prior, and of real images.
+    """
 
     metric: MetricSpec
     name: str
     title: str
     value: str
-    reference: str
+    references: Sequence[str]
     interpretation: Interpretation
     rowspan: int = 1
 
@@ -50,15 +53,14 @@ def _row(result: EvaluationResult, metric: MetricSpec, space: str) -> Iterator[R
     if value is None:
         return
     reference = result.value(reference_name)
-    shown = with_error(value, result.value(metric.standard_error))
-    if sampled is not None and own is not None:
-        shown = f"{shown} (prior: {format_number(own, 3)})"
+    of_prior = None if sampled is None else own
+    compared = {"prior": of_prior, metric.reference_of: reference}
     yield Row(
         metric,
         name if sampled is None else of_sampler(name),
         f"{metric.title}, {SPACES[space]}" if space else metric.title,
-        shown,
-        "" if reference is None else f"{metric.reference_of} {format_number(reference, 3)}",
+        with_error(value, result.value(metric.standard_error)),
+        [f"{of} {format_number(found, 3)}" for of, found in compared.items() if found is not None],
         interpret(MetricContext(metric, value, result, reference)),
     )
 

@@ -76,9 +76,9 @@ SECTIONS = (
         "samples",
         "Samples",
         "Sampled images, compared with test images. Where a sampler was fitted to the latents, its "
-        "samples are meant, and the number for samples from the prior is in parentheses. Next to "
-        "each number is the value for training images, compared with the same test images: the "
-        "best a model can be expected to reach.",
+        "samples are meant, and the number for samples from the prior is below. Below that is the "
+        "value for training images, compared with the same test images: the best a model can be "
+        "expected to reach.",
     ),
 )
 
