@@ -62,7 +62,6 @@ LIKELIHOOD = (
         caveat="From few samples of each posterior, because the sampler's density is slow to "
         "compute: an upper bound, that falls with more.",
         source=DAI_WIPF,
-        interpretation={"none": "An upper bound, from few samples."},
     ),
     MetricSpec(
         names=("sampler.nll_gain_nats",),

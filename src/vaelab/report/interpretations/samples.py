@@ -22,17 +22,25 @@ def _gain(context: MetricContext) -> Interpretation:
     far = "" if distance is None else f", by {format_number(distance, 3)} nats over all dimensions"
     if context.value <= 0:
         return Interpretation("poor", "The sampler fits the latents worse than the prior does.")
+    name = "classifier_frechet_distance"
+    own, sampled = context.other(f"samples.{name}"), context.other(f"sampler.{name}")
+    better = own is not None and sampled is not None and sampled < own
+    effect = ", which is why its samples are better" if better else ""
     return context.unrated(
         "The latents of images are not distributed like the prior"
-        f"{far}. The sampler has learned {format_number(context.value, 3)} nats of the difference, "
-        "which is why its samples are better."
+        f"{far}. The sampler has learned {format_number(context.value, 3)} nats of the difference"
+        f"{effect}."
     )
 
 
-@interprets("sampler.neg_elbo_nats")
+@interprets("sampler.neg_elbo_nats", "sampler.nll_nats")
 def _two_stage_bound(context: MetricContext) -> Interpretation:
+    gain = context.other(context.metric.names[0].replace("_nats", "_gain_nats"))
     images = context.other("sampler.likelihood_images")
-    return context.unrated(f"On {images:.0f} test images." if images else "")
+    if gain is None or images is None:
+        return context.unrated("")
+    own = format_number(context.value + gain, 4)
+    return context.unrated(f"On {images:,.0f} test images, where it is {own} with the prior.")
 
 
 @interprets("samples.classifier_frechet_distance")
