@@ -136,7 +136,7 @@ def survey(arrays: list[ArrayFile]) -> tuple[list[Extent], list[bytes]]:
     return extents, digests
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes] | zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype]:
     is_old = np.lib.format.read_magic(file) == (1, 0)
     read = np.lib.format.read_array_header_1_0 if is_old else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -5,12 +5,13 @@ from collections import defaultdict
 import numpy as np
 from jaxtyping import Int64
 
-Rows = Int64[np.ndarray, " rows"]
-
 
 def take(
-    rows: Rows, count: int, strata: Int64[np.ndarray, " all"], units: Int64[np.ndarray, " all"]
-) -> tuple[Rows, Rows]:
+    rows: Int64[np.ndarray, " rows"],
+    count: int,
+    strata: Int64[np.ndarray, " all"],
+    units: Int64[np.ndarray, " all"],
+) -> tuple[Int64[np.ndarray, " taken"], Int64[np.ndarray, " rest"]]:
     """Take about `count` of the rows, in their order; return them and the rest.
 
     Each stratum gives its share, and if it has two units at least one of each side. The images of
