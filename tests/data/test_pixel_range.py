@@ -115,6 +115,12 @@ def test_16_bits_are_rounded_exactly():
     np.testing.assert_array_equal(PixelRange(0, 65535).to_bytes(values), expected)
 
 
+def test_integers_are_shown_with_all_digits():
+    shown = PixelRange(-0.5, 2_999_958)
+    assert str(shown) == "-0.5 to 2,999,958"
+    assert shown.setting == "[-0.5, 2999958]"
+
+
 def test_8_bits_are_not_touched():
     values = np.arange(256, dtype=np.uint8)
     np.testing.assert_array_equal(PixelRange(0, 255).to_bytes(values), values)

@@ -34,12 +34,18 @@ class PixelRange:
         return np.rint(scaled).clip(0, 255).astype(np.uint8)
 
     def __str__(self) -> str:
-        return f"{self.low:,.6g} to {self.high:,.6g}"
+        return " to ".join(f"{value:{_digits(value)}}" for value in (self.low, self.high))
 
     @property
     def setting(self) -> str:
         """The range as a value of data.range."""
-        return f"[{self.low:.6g}, {self.high:.6g}]"
+        values = (f"{value:{_digits(value)}}" for value in (self.low, self.high))
+        return f"[{', '.join(value.replace(',', '') for value in values)}]"
+
+
+def _digits(value: float) -> str:
+    """Return how a number is formatted: all digits of an integer, six of another."""
+    return ",.0f" if float(value).is_integer() else ",.6g"
 
 
 FORMAT_RANGES: dict[NumberFormat, PixelRange] = {
