@@ -233,9 +233,8 @@ def _labels(
     settings: RenderSettings,
 ) -> NamedFigures:
     """Draw samples of each label, and test images under other labels, where that can be asked."""
-    if sampler is not None and not sampler.classes:
-        sampler = None
-    source = model if sampler is None else sampler
+    sampler = sampler if sampler and sampler.classes else None
+    source = sampler or model
     if not source.classes:
         return
     frequencies = source.label_frequencies.cpu()

@@ -19,7 +19,7 @@ FAR_FROM_DATA = 3.0
 @interprets("sampler.neg_elbo_gain_nats")
 def _gain(context: MetricContext) -> Interpretation:
     distance = context.other("latent.marginal_kl_nats")
-    far = "" if distance is None else f", by {format_number(distance, 3)} nats over all dimensions"
+    far = "" if distance is None else f", by at most {format_number(distance, 3)} nats"
     if context.value <= 0:
         return Interpretation("poor", "The sampler fits the latents worse than the prior does.")
     name = "classifier_frechet_distance"
