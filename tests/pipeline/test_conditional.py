@@ -12,6 +12,7 @@ from tests.pipeline.conftest import change_directory, copy_stores
 from vaelab.config import ArtifactError, SamplerSettings, Settings, UserError, parse_settings
 from vaelab.data.dataset import SPLITS, DatasetInfo
 from vaelab.runtime.serialization import read_metrics
+from vaelab.samplers.flow_matching import FlowMatching
 
 COUNTS = {"train": 40, "validation": 12, "test": 12}
 FEW = {"importance_samples": 4, "annealing_images": 2, "annealing_chains": 2, "samples": 12}
@@ -67,6 +68,29 @@ def test_all_stages_of_a_model_that_sees_labels(capsys: pytest.CaptureFixture[st
     (run,) = mlflow.MlflowClient("sqlite:///mlflow.db").search_runs(["1"])
     assert run.data.params["model.conditional"] == "labels"
     assert run.data.metrics["test.nll_nats"] == pytest.approx(measured["test"]["nll_nats"])
+
+
+@pytest.mark.usefixtures("prepared")
+def test_all_stages_of_a_sampler_that_is_asked_for_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FlowMatching, "min_images", lambda latent_dim: 0)
+    small = {"flow_matching": {"width": 8, "layers": 1, "steps": 4, "batch_size": 8}}
+    chosen = settings().model_copy(update={"samplers": small})
+    for stage in (train.train, sampler.work, classifier.work, evaluate.evaluate):
+        stage(chosen)
+    report.report(chosen)
+    render.render(chosen)
+    measured = read_metrics(paths.EVALUATE_METRICS)
+    of_sampler = {"label_accuracy", "neg_elbo_gain_nats", "nll_nats", "data_copying_z"}
+    assert of_sampler <= measured["sampler"].keys()
+    assert measured["sampler"]["name"] == "flow_matching"
+    assert "label_accuracy" not in measured["samples"]  # the model's prior knows no labels
+    assert "Samples of the fitted sampler, and below them" in paths.REPORT.read_text(
+        encoding="utf-8"
+    )
+    drawn = {path.stem for path in paths.RENDER.glob("*.png")}
+    assert {"samples", "samples_prior", "samples_by_label"} <= drawn
+    (run,) = mlflow.MlflowClient("sqlite:///mlflow.db").search_runs(["1"])
+    assert "sampler.label_accuracy" in run.data.metrics
 
 
 @pytest.mark.usefixtures("prepared")
