@@ -48,8 +48,10 @@ METRICS: tuple[MetricSpec, ...] = (
     *latent.METRICS,
     *structure.METRICS,
     *disentanglement.METRICS,
-    *sampler.METRICS,
+    sampler.GAIN,
     *samples.METRICS,
+    *sampler.LABELS,
+    *sampler.REST,
 )
 
 

@@ -153,7 +153,8 @@ LABELS = (
     ),
 )
 
-METRICS = LIKELIHOOD + LABELS
+# Why there is a sampler comes first, its likelihood last.
+GAIN, *REST = LIKELIHOOD
 
 # The metrics of samples from the prior, of which the group `sampler` has the same.
 _SHARED = tuple(
