@@ -158,7 +158,7 @@ def _check_experiment(found: Experiment, name: str) -> None:
         )
     location = urlsplit(found.artifact_location)
     folder = Path(unquote(location.path)).parent
-    if location.scheme == "file" and not folder.is_dir():
+    if location.scheme == "file" and not folder.exists():
         raise UserError(
             f"the MLflow experiment {name} keeps its files in {location.path}, but {folder} does "
             "not exist: if the project was moved, set tracking.experiment to another name, or link "

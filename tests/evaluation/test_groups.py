@@ -31,7 +31,7 @@ def test_a_group_measured_alone_matches_the_full_evaluation(group: str) -> None:
 
 def test_the_full_evaluation_has_every_group_and_the_arrays_of_the_figures() -> None:
     _, whole = measured("vae")
-    assert set(whole.metrics) == {*GROUPS, "dataset"}
+    assert set(whole.metrics) == {*GROUPS, "dataset", "sampler"}
     images = whole.metrics["dataset"]["test_images"]
     assert whole.arrays["nll"].shape == whole.arrays["effective_sample_size"].shape == (images,)
     assert whole.arrays["nll"].mean() == pytest.approx(whole.metrics["test"]["nll_nats"])

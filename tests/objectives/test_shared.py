@@ -50,7 +50,7 @@ CASES = {
     "gan+least_squares": settings("gan", {"loss": "least_squares"}),
     "gan+wasserstein": settings("gan", {"loss": "wasserstein"}),
     "gan+spectral_norm": settings("gan", model={"spectral_norm": True}),
-    "beta_vae+capacity": settings("beta_vae", {"capacity_nats": 3.0, "capacity_epochs": 4}),
+    "beta_vae+capacity": settings("beta_vae", {"capacity_nats": 3.0, "capacity_epochs": 2}),
 }
 # Without noise in encoder, prior or anything else
 NOISELESS = {"autoencoder", "vq_vae"}

@@ -65,7 +65,7 @@ def test_all_stages_of_a_model_that_sees_labels(capsys: pytest.CaptureFixture[st
     assert {"counterfactuals", "samples_by_label", "samples", "reconstructions"} <= drawn
     # Arithmetic on latents that need not tell classes apart would show nothing.
     assert "classes" not in drawn
-    (run,) = mlflow.MlflowClient("sqlite:///mlflow.db").search_runs(["1"])
+    (run,) = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_runs(["1"])
     assert run.data.params["model.conditional"] == "labels"
     assert run.data.metrics["test.nll_nats"] == pytest.approx(measured["test"]["nll_nats"])
 
@@ -89,7 +89,7 @@ def test_all_stages_of_a_sampler_that_is_asked_for_labels(monkeypatch: pytest.Mo
     )
     drawn = {path.stem for path in paths.RENDER.glob("*.png")}
     assert {"samples", "samples_prior", "samples_by_label"} <= drawn
-    (run,) = mlflow.MlflowClient("sqlite:///mlflow.db").search_runs(["1"])
+    (run,) = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_runs(["1"])
     assert "sampler.label_accuracy" in run.data.metrics
 
 

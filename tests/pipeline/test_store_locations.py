@@ -33,8 +33,8 @@ def without_files(tmp_path: Path) -> Store:
     """A store whose experiment keeps files in a place where nobody can write: below a file."""
     write_text(tmp_path / "occupied/place", "a file")
     location = (tmp_path / "occupied/place/artifacts").as_uri()
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    return Store(client, "", client.create_experiment("no files", location))
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("no files", location)
+    return tracking.open_store(TrackingSettings(experiment="no files"))
 
 
 def write_training() -> None:

@@ -213,7 +213,7 @@ class Model(LabeledModule):
         ]
         return (torch.stack(each, -1) + self.label_frequencies.log()).logsumexp(-1)
 
-    def transfer(self, latents: Latents, labels: Labels) -> Latents:
+    def transfer(self, latents: Latents, labels: Labels) -> Float[Tensor, "... latent"]:
         """Return the latents that are under other labels what these are under the model's.
 
         They are as probable under p(z|y), and made of the same noise.

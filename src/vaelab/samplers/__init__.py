@@ -42,7 +42,7 @@ from vaelab.runtime.files import write_atomically, write_text
 from vaelab.runtime.random_streams import rng_stream
 
 Latents = Float[Tensor, "*batch latent"]
-Labels = Int64[Tensor, "*batch"]
+Labels = Int64[Tensor, "*labels"]
 
 
 @dataclass(frozen=True)
