@@ -161,16 +161,17 @@ def test_a_process_goes_on_when_its_folder_was_moved(tmp_path: Path) -> None:
 
 
 def test_a_closed_terminal_stops_a_process_and_nohup_keeps_it(tmp_path: Path) -> None:
-    closed = Started(tmp_path, "shell.py")
-    os.kill(closed.pid, signal.SIGHUP)
-    assert wait_for(closed.out) == str(128 + signal.SIGHUP)
-    closed.kill_parent()
     (tmp_path / "second").mkdir()
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as nohup does it
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     try:
+        closed = Started(tmp_path, "shell.py")
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as nohup does it
         kept = Started(tmp_path / "second", "shell.py")
     finally:
         signal.signal(signal.SIGHUP, before)
+    os.kill(closed.pid, signal.SIGHUP)
+    assert wait_for(closed.out) == str(128 + signal.SIGHUP)
+    closed.kill_parent()
     os.kill(kept.pid, signal.SIGHUP)
     assert kept.goes_on()
     kept.kill_parent()
