@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,7 +20,6 @@ from vaelab.evaluation.image_sets import (
 )
 from vaelab.inference import decoding
 from vaelab.models.model import Model
-from vaelab.models.priors import Prior
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Sampler, encode_posteriors, fit_sampler
 
@@ -95,9 +93,10 @@ def samples(
     noise = rng_stream(settings.seed, "comparison/samples", device)
     given = model.with_sampled_labels(count, rng_stream(settings.seed, "comparison/labels", device))
     with torch.inference_mode():
-        latents = given.prior(count, noise) if sampler is None else sampler.sample(count, noise)
-        if sampler is not None and model.is_discrete:
-            latents = cast(Prior, model.networks["prior"]).quantize(latents)
+        if sampler is None:
+            latents = given.prior(count, noise)
+        else:
+            latents = model.quantize(sampler.sample(count, noise))
         for rows in torch.split(torch.arange(count, device=device), settings.batch_size):
             yield stored(decoding.decode_means(given.given_rows(rows), latents[rows]))
 

@@ -47,16 +47,11 @@ def two_stage_metrics(
     posterior = given.encode(images)
     assert isinstance(posterior, DiagonalGaussian)
     latents = posterior.rsample(rng_stream(settings.seed, "evaluation/two-stage", device), samples)
-    # ln p(x|z) - ln q(z|x), one sample of each image at a time: decoded images are large
-    rest = torch.stack(
-        [
-            as_float64(given.decode(z).log_prob(images)) - as_float64(posterior.log_prob(z))
-            for z in latents
-        ]
-    )
+    log_q = as_float64(posterior.log_prob(latents))
+    # One sample of each image at a time: decoded images are large
+    rest = torch.stack([as_float64(given.decode(z).log_prob(images)) for z in latents]) - log_q
     own = as_float64(given.log_prior(latents))
     fitted = sampler_log_prior(model, sampler, latents, labels)
-    log_q = as_float64(posterior.log_prob(latents))
     gain, nll_gain = (fitted - own).mean(0), _log_mean(rest + fitted) - _log_mean(rest + own)
     weights = rest + fitted
     effective = (2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)).exp()
