@@ -1,6 +1,7 @@
 """Likelihoods: the meaning of each setting, and losses in nats of a normalized distribution."""
 
 import math
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from vaelab.config import DENSITIES, ModelSettings
 from vaelab.models.distributions import (
     Bernoulli,
     ContinuousBernoulli,
+    DiagonalGaussian,
     DiscretizedLogistic,
     Gaussian,
     ProfiledGaussian,
@@ -156,6 +158,35 @@ def test_half_the_squared_error_at_a_weight_is_a_variance():
         weighted_gradients(weight, 1.0), weighted_gradients(1.0, weight), strict=True
     ):
         torch.testing.assert_close(weight * at_one, weighted)
+
+
+def closed_gradients(variance: float, kl_weight: float) -> list[Tensor]:
+    """Gradients of a linear VAE's loss in float64, its mean over the noise taken exactly."""
+    wide, size = torch.float64, 3
+    encoder, decoder, raw_stddev = (
+        torch.randn(shape, generator=rng_stream(seed, "weights"), dtype=wide, requires_grad=True)
+        for seed, shape in enumerate([(PIXELS, size), (size, PIXELS), (size,)])
+    )
+    x, stddev = images().double(), raw_stddev.exp().expand(3, size)
+    posterior = DiagonalGaussian(x.flatten(1) @ encoder, stddev)
+    # SSE is quadratic in the noise, so points +-sqrt(d) e_i average it without error.
+    points = math.sqrt(size) * torch.cat([torch.eye(size), -torch.eye(size)]).to(wide)
+    latents = posterior.mean + posterior.stddev * points[:, None]
+    pixels = GaussianLikelihood(variance, linear=True)((latents @ decoder).unflatten(-1, SHAPE))
+    loss = -pixels.log_prob(x).mean(0) + kl_weight * posterior.kl()
+    return list(torch.autograd.grad(loss.mean(), [encoder, decoder, raw_stddev]))
+
+
+@pytest.mark.parametrize("variance", [0.125, 0.5, 3.0, PIXELS / 2])
+def test_weights_are_the_same_where_weight_times_variance_is(variance):
+    """At s2 = 1 and weight w s2 the loss is s2 times that at s2 and w, but for a constant."""
+    weight = 0.7
+    at_one = closed_gradients(1.0, weight * variance)
+    for other, gradient in zip(closed_gradients(variance, weight), at_one, strict=True):
+        # Exact but for rounding; the inverse rule, w / s2, would be off by far.
+        torch.testing.assert_close(variance * other, gradient, rtol=1e-10, atol=1e-12)
+    page = (Path(__file__).parents[2] / "docs" / "losses.md").read_text()
+    assert "w at s² = 1/2 equals w/2 at s² = 1." in page
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli", "discretized_logistic"])
