@@ -172,7 +172,8 @@ def closed_gradients(variance: float, kl_weight: float) -> list[Tensor]:
     # SSE is quadratic in the noise, so points +-sqrt(d) e_i average it without error.
     points = math.sqrt(size) * torch.cat([torch.eye(size), -torch.eye(size)]).to(wide)
     latents = posterior.mean + posterior.stddev * points[:, None]
-    pixels = GaussianLikelihood(variance, linear=True)((latents @ decoder).unflatten(-1, SHAPE))
+    outputs = (latents @ decoder).reshape(2 * size, 3, *SHAPE)
+    pixels = GaussianLikelihood(variance, linear=True)(outputs)
     loss = -pixels.log_prob(x).mean(0) + kl_weight * posterior.kl()
     return list(torch.autograd.grad(loss.mean(), [encoder, decoder, raw_stddev]))
 

@@ -1,8 +1,9 @@
 """Disentanglement of known factors in the latents: MIG, DCI, SAP and the FactorVAE score.
 
 All four measure, by different definitions, whether each factor has one dimension; Locatello et
-al. 2019 compare them. Compare values only between models measured on the same images. All use
-posterior means, so a dimension that the decoder ignores counts as soon as its mean varies.
+al. 2019 compare them. Compare values only between models measured on the same images; DCI is
+estimated in another way than there (see `dci`). All use posterior means, so a dimension that the
+decoder ignores counts as soon as its mean varies.
 """
 
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def disentanglement_metrics(
     if dimensions > 1:
         metrics["dci_completeness"] = completeness(importance)
         metrics["mutual_information_gap"] = mutual_information_gap(information, test_factors)
-        metrics["sap_score"] = sap_score(train, train_factors, test, test_factors)
+        metrics["sap_score"] = sap_score(train_latents, train_factors, test_latents, test_factors)
     if count > 1 and dimensions > 1:
         score = factor_vae_score(train_latents, train_factors, test_latents, test_factors, rng)
         metrics |= {} if score is None else {"factor_vae_score": score}

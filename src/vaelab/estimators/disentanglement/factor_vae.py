@@ -28,7 +28,7 @@ def factor_vae_score(
     A vote fixes a factor and one of its values, both uniformly, samples 64 different images that
     have it, and takes the dimension of the least variance relative to that over all training
     images. Each dimension predicts the factor that it most often had the vote of: 800 votes of
-    training images decide that, and 5,000 of test images are scored, so that other rng votes
+    training images decide that, and 5,000 of test images are scored, so that other random votes
     change the score by about 0.01. By chance it is about 1 over the number of factors, at most 1.
     It does not fall where dimensions share a factor, or where one encodes a little of others:
     compare it with the gaps.
