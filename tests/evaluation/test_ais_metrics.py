@@ -1,12 +1,12 @@
 """The group `annealing`: likelihoods known in closed form or by a grid, and which metrics apply."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.objectives.factories import CPU, PIXELS, SHAPE, digits, randomise, settings
 from tests.oracles import (
@@ -24,13 +24,9 @@ from vaelab.config import EvaluateSettings, ModelSettings
 from vaelab.data.loader import ImageLoader
 from vaelab.estimators import ais
 from vaelab.estimators.latent_statistics import sample_rows
-from vaelab.evaluation import ais_metrics
-from vaelab.evaluation.ais_metrics import (
-    AisEvaluator,
-    annealing_metrics,
-    fitted_variance,
-    initial_distribution,
-)
+from vaelab.evaluation import ais_evaluator, ais_metrics
+from vaelab.evaluation.ais_evaluator import AisEvaluator, initial_distribution
+from vaelab.evaluation.ais_metrics import annealing_metrics, fitted_variance
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model, build_model
 from vaelab.runtime.random_streams import rng_stream
@@ -64,7 +60,7 @@ def make_model(name: str = "vae", **more: object) -> Model:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what does not depend on how good the bounds are."""
     monkeypatch.setattr(ais, "FITTED_TRANSITIONS", 2)
-    monkeypatch.setattr(ais_metrics, "FITTED_TRANSITIONS", 2)
+    monkeypatch.setattr(ais_evaluator, "FITTED_TRANSITIONS", 2)
     monkeypatch.setattr(ais_metrics, "FITTING_TRANSITIONS", 2)
     monkeypatch.setattr(ais_metrics, "FITTING_ROUNDS", 2)
 
@@ -259,6 +255,7 @@ ALWAYS = {
     "simulated_images",
     "temperatures",
     "chains",
+    "initial_fits",
     "simulated_nll_upper_nats",
     "simulated_nll_lower_nats",
     "gap_nats",
@@ -335,19 +332,20 @@ def test_chunks_of_images_limit_memory_and_do_not_change_the_result(monkeypatch)
 
     monkeypatch.setattr(Model, "decode", watched)
     # Three images of 64 pixels, sixty chains each
-    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_PIXELS", 3 * 60 * 64)
+    monkeypatch.setattr(ais_evaluator, "MAX_DIFFERENTIATED_PIXELS", 3 * 60 * 64)
     torch.testing.assert_close(bounds(model, images), expected, rtol=0, atol=0.15)
     assert max(sizes) == 3 * 60
-    monkeypatch.setattr(ais_metrics, "MAX_DIFFERENTIATED_PIXELS", 1)
+    monkeypatch.setattr(ais_evaluator, "MAX_DIFFERENTIATED_PIXELS", 1)
     sizes.clear()
     AisEvaluator(model, None, chosen(), rng_stream(0, "test")).bounds(images[:2])
     assert max(sizes) == 4
 
 
 class Bar:
-    """The counts of the progress bar; tqdm itself does not count when it is disabled."""
+    """The counts of a progress bar; tqdm itself does not count when it is disabled."""
 
-    moved, total = 0, 0
+    def __init__(self, *, total: int, desc: str, **how: object) -> None:
+        self.total, self.desc, self.moved = total, desc, 0
 
     def update(self, chains: int) -> None:
         self.moved += chains
@@ -360,15 +358,117 @@ class Bar:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_progress_bar_reaches_its_total(monkeypatch):
-    bar = Bar()
+@pytest.mark.parametrize("tolerated", [-math.inf, math.inf])
+def test_the_progress_bars_reach_their_totals(monkeypatch, tolerated):
+    bars: list[Bar] = []
 
-    def open_bar(*, total: int, **how: object) -> Bar:
-        bar.total = total
-        return bar
+    def open_bar(**how: Any) -> Bar:
+        bars.append(Bar(**how))
+        return bars[-1]
 
-    monkeypatch.setattr(ais_metrics, "tqdm", open_bar)
-    measured(make_model(), ImageLoader(BYTES[:4], CPU))
-    # 10 images: two starts of 3 + 2 transitions and 3 to tune, then 4 chains there, 6 images' back
-    assert bar.total == 10 * 4 * (2 * 5 + 3) + 10 * 4 * 3 + 6 * 4 * 3
-    assert bar.moved == bar.total
+    monkeypatch.setattr(ais_evaluator, "tqdm", open_bar)
+    monkeypatch.setattr(ais_metrics, "MAX_GAP_NATS", tolerated)
+    found = measured(make_model(), ImageLoader(BYTES[:4], CPU))
+    assert all(bar.moved == bar.total for bar in bars)
+    # An image: two fits of 3 + 2 transitions and 3 to tune, of 4 chains, then 4 chains there
+    first, last = bars[0], bars[-1]
+    fitted, tuned = 4 * 2 * 5, 4 * 3
+    assert first.total == 6 * (fitted + tuned + 2 * 4 * 3)
+    assert last.total == 4 * (fitted * (found["initial_fits"] > 0) + tuned + 4 * 3)
+    names = [bar.desc for bar in bars]
+    if tolerated == math.inf:
+        assert names == ["annealing simulated images", "annealing test images"]
+    else:
+        assert bars[1].desc == "annealing simulated images, from the prior"
+        assert bars[1].total == 6 * (tuned + 2 * 4 * 3)
+        assert len(bars) == 4
+
+
+# Posteriors of two modes
+
+
+class Even(nn.Module):
+    """d(z) + d(-z), which does not tell z from -z."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return cast(Tensor, self.inner(latents) + self.inner(-latents))
+
+
+def two_modes() -> Model:
+    """A model of 16 pixels whose posteriors have two modes, at z and -z."""
+    own = ModelSettings(
+        network="mlp",
+        hidden=(16,),
+        activation="tanh",
+        latent_dim=2,
+        gaussian_variance=0.01,
+    )
+    model = build_model(own, (1, 4, 4)).eval()
+    with torch.no_grad():
+        for parameter in model.networks["decoder"].parameters():
+            parameter.mul_(2.5)
+    model.networks["decoder"] = Even(model.networks["decoder"])
+    return model
+
+
+def simulated_errors(fits: int) -> Tensor:
+    """Lower and upper bound less the truth by a grid, [2, images]."""
+    model, noise = two_modes(), rng_stream(0, "test")
+    with torch.no_grad():
+        latents = model.prior(12, noise)
+        images = model.decode(latents).sample(noise)
+        usual = chosen(annealing_temperatures=100, annealing_chains=8)
+        evaluator = AisEvaluator(model, None, usual, rng_stream(1, "test"), fits)
+        return evaluator.bounds(images, latents) - log_likelihood_by_grid(model, images)
+
+
+def test_a_fitted_start_misses_a_mode_and_the_gap_shows_it():
+    lower, upper = simulated_errors(fits=2)
+    # Half of the posterior's mass is missed in one image of two or so.
+    assert -math.log(2) < lower.mean() < -0.1
+    assert upper.mean() > 2
+
+
+def test_the_prior_as_start_finds_both_modes():
+    lower, upper = simulated_errors(fits=0)
+    assert lower.mean() == pytest.approx(0, abs=0.3)
+    assert upper.mean() == pytest.approx(0, abs=0.3)
+
+
+def test_the_start_of_the_smaller_gap_is_taken_for_all_images():
+    model = two_modes()
+    with torch.no_grad():
+        images = model.decode(model.prior(8, rng_stream(3, "test"))).sample(rng_stream(4, "test"))
+    test = ImageLoader((255 * images.clamp(0, 1)).byte().numpy(), CPU)
+    usual = chosen(annealing_images=16, annealing_temperatures=60, annealing_chains=8)
+    found = annealing_metrics(model, test, test, usual, CPU)
+    assert found["initial_fits"] == 0
+    assert abs(found["gap_nats"]) < 1
+    pixels = test.gather(torch.arange(8), rng_stream(0, "test"))
+    truth = -log_likelihood_by_grid(model, pixels).mean().item()
+    assert found["nll_nats"] == pytest.approx(truth, abs=0.6)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_choice_is_reported_on_images_that_it_was_not_made_on(monkeypatch):
+    asked: list[tuple[int, Tensor]] = []
+    original = AisEvaluator.bounds
+
+    def watched(self: AisEvaluator, images: Tensor, latents: Tensor | None = None) -> Tensor:
+        asked.append((self.initial_fits, images))
+        found = original(self, images, latents)
+        # The fitted start is the better one, by far.
+        return found + torch.tensor([[-1000.0 * (self.initial_fits == 0)], [0.0]])[: len(found)]
+
+    monkeypatch.setattr(AisEvaluator, "bounds", watched)
+    monkeypatch.setattr(ais_metrics, "MAX_GAP_NATS", -math.inf)
+    found = measured(make_model())
+    assert found["initial_fits"] == 2
+    assert [fits for fits, _ in asked] == [2, 0, 2, 2]
+    first, second, third, _ = (images for _, images in asked)
+    assert second.equal(first)
+    assert not third.equal(first)

@@ -210,8 +210,11 @@ def with_fitted_initial(
 
     It needs far fewer temperatures. Chains are annealed along the given path and continue at its
     end; each image's Gaussian has their mean and covariance, shrunk towards independent
-    dimensions. It may miss a distant mode of the posterior, which widens the gap between the
-    bounds; more temperatures close it.
+    dimensions. It may miss modes of the posterior: chains from one mode do not find another,
+    however many the temperatures. Of two equal modes of two latents the lower bound was 0.3 nats
+    too low on average, and the upper one 25 to 65 nats too high at 30 to 300 temperatures, where
+    from the prior both were within 0.1 at 300. A gap between the bounds of simulated images shows
+    it: then anneal from the prior.
     """
     transitions = _adaptive_transitions(
         path, [*schedule[1:], *[1.0] * FITTED_TRANSITIONS], chains, generator

@@ -130,6 +130,20 @@ METRICS = (
         interpretation={"none": "More would tighten both bounds."},
     ),
     MetricSpec(
+        names=("annealing.initial_fits",),
+        title="Fits of the initial distribution",
+        unit="fits",
+        direction="neither",
+        section="bound",
+        computed_by="vaelab.evaluation.ais_metrics.annealing_metrics",
+        what="How often a Gaussian was fitted to each image's posterior before chains started from "
+        "it; 0 where they started from the prior.",
+        good="Whichever start leaves the smaller gap.",
+        caveat="A fitted Gaussian may miss modes of a posterior. If the gap is above 1 nat, the "
+        "prior is tried too, and the better start is measured on new images.",
+        source=NEAL,
+    ),
+    MetricSpec(
         names=("annealing.simulated_images",),
         title="Sampled images",
         unit="images",

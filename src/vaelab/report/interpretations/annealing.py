@@ -38,6 +38,13 @@ def _gap(context: MetricContext) -> Interpretation:
     )
 
 
+@interprets("annealing.initial_fits")
+def _start(context: MetricContext) -> Interpretation:
+    if context.value:
+        return context.unrated("Chains start from a Gaussian fitted to each image's posterior.")
+    return context.unrated("Chains start from the prior: fitted Gaussians left a larger gap.")
+
+
 @interprets("annealing.importance_weighted_excess_nats")
 def _excess(context: MetricContext) -> Interpretation:
     if context.rating_of("annealing.gap_nats") == "poor":
