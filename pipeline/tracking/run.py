@@ -3,14 +3,11 @@
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
@@ -132,28 +129,9 @@ class Run:
                 flush=True,
             )
 
-    def log_model(self, module: torch.nn.Module, example: np.ndarray) -> None:
-        """Store a module, one tensor in and one out, as `runs:/<id>/model`, without a pickle.
-
-        Only for the active run. `example` is a batch of more than one, so that the exported
-        program takes batches of any size.
-        """
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            # Takes seconds to import, and only training needs it.
-            import mlflow.pytorch
-
-            log_model = partial(
-                mlflow.pytorch.log_model,
-                module,
-                name="model",
-                input_example=example,
-                pip_requirements=[
-                    f"torch=={torch.__version__.partition('+')[0]}",
-                    f"mlflow=={mlflow.__version__}",
-                ],
-            )
-            self._upload(log_model)
+    def log_model(self, write: Callable[[MlflowClient, str], object]) -> None:
+        """Log a model by a function of the store's client and the run's id."""
+        self._upload(lambda: write(self.client, self.run_id))
 
     def log_dataset(self, info: DatasetInfo) -> None:
         """Log the data set, identified by the hash of its arrays."""

@@ -1,14 +1,15 @@
 """Log the files of the stages to the model's MLflow run; create it if it does not exist."""
 
 import subprocess
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from pipeline import paths
 from pipeline.tracking import (
@@ -21,7 +22,6 @@ from pipeline.tracking import (
 )
 from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
-from vaelab.models.model import Model
 from vaelab.models.saving import load_model, weights_sha256
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import flattened, read_csv, read_metrics
@@ -116,11 +116,8 @@ def complete(store: Store, settings: Settings) -> Run:
     """Log the files of all stages to the run of the current model."""
     run = run_of_model(store, settings)
     if run.has_tag(FILES_MISSING_TAG):
-        # The model is logged to the active run.
-        with active_run(store, "", resumed=run.run_id) as active:
-            _log_epochs(active)
-            _log_training_files(active, settings.tracking)
-            run.files_failed = active.files_failed
+        _log_epochs(run)
+        _log_training_files(run, settings.tracking)
     if paths.SAMPLER.is_dir():
         add_sampler(run, settings)
     if paths.EVALUATE_METRICS.is_file():
@@ -142,37 +139,20 @@ def _add_tags(run: Run, name: str, settings: Mapping[str, Any]) -> None:
 
 
 def log_servable_model(run: Run) -> None:
-    """Log the model in MLflow's format; it maps images to reconstructions, or latents to images."""
+    """Log the model in MLflow's format, with an image, or a latent, as the example of its input."""
+    with warnings.catch_warnings():
+        # MLflow warns of its own types when it is imported.
+        warnings.simplefilter("ignore")
+        # Takes seconds, and only training needs it.
+        from pipeline.tracking.logged_model import log_model
+
     model, _ = load_model(paths.MODEL, torch.device("cpu"))
     if model.has("encoder"):
-        example = PreparedData.load(paths.PREPARED).images("validation")[:2] / np.float32(255)
-        run.log_model(Reconstruct(model), np.resize(example, (2, *model.image_shape)))
+        pixels = PreparedData.load(paths.PREPARED).images("validation")[:1]
+        example = np.round(pixels / np.float32(255), 3)
     else:
-        run.log_model(Generate(model), np.zeros((2, model.latent_dim), np.float32))
-
-
-class Reconstruct(nn.Module):
-    """Maps images to the mean of p(x|z) at the posterior mean."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map [batch, channel, height, width] to the same shape."""
-        return self.model.decode(self.model.encode(images).mean).mean
-
-
-class Generate(nn.Module):
-    """Maps latents to the mean of p(x|z)."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """Map [batch, latent] to images."""
-        return self.model.decode(latents).mean
+        example = np.zeros((1, model.latent_dim), np.float32)
+    run.log_model(partial(log_model, model=model, files=paths.MODEL, example=example))
 
 
 def git_state() -> dict[str, str]:

@@ -67,9 +67,10 @@ def test_sync_sends_files_when_the_place_can_be_written_to(
     without_files: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_training()
-    settings = Settings(tracking=TrackingSettings(experiment="no files", log_model=False))
+    settings = Settings(tracking=TrackingSettings(experiment="no files"))
     with tracking.active_run(without_files, "trained") as run:
-        finish_training(run, NO_MODEL)
+        finish_training(run, settings.tracking)
+    ended = without_files.client.get_run(run.run_id).info.end_time
     place = tmp_path / "occupied/place"
     place.unlink()
     # Now the folder of the artifacts is a file.
@@ -81,8 +82,12 @@ def test_sync_sends_files_when_the_place_can_be_written_to(
     assert f"run {run.run_id} is complete" in capsys.readouterr().out
     client = without_files.client
     assert client.list_artifacts(run.run_id, "model_files")
-    assert FILES_MISSING_TAG not in client.get_run(run.run_id).data.tags
-    assert client.get_run(run.run_id).info.status == "FINISHED"
+    completed = client.get_run(run.run_id)
+    assert FILES_MISSING_TAG not in completed.data.tags
+    assert (completed.info.status, completed.info.end_time) == ("FINISHED", ended)
+    (logged,) = client.search_logged_models([completed.info.experiment_id])
+    assert logged.source_run_id == run.run_id
+    assert logged.status == "READY"
 
 
 def test_a_store_that_is_away_is_no_store_without_files(tmp_path: Path) -> None:
