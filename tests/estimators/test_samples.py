@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from scipy import linalg
+from scipy import linalg, optimize
 from torch import Tensor
 from torch.nn import functional
 
@@ -323,17 +323,25 @@ def test_sharpness_refuses_small_images():
 
 
 def slope_by_loops(images: np.ndarray) -> float:
+    """The exponent that is the slope over rings at the frequencies of their power under it."""
     height, width = images.shape[2:]
-    shorter, power = min(height, width), dict[int, list[float]]()
+    shorter, power, lengths = min(height, width), dict[int, list[float]](), dict[int, list[float]]()
     rows, columns = np.arange(height)[:, None] / height, np.arange(width) / width
     for v in range(-((height - 1) // 2), height // 2 + 1):
         for u in range(-((width - 1) // 2), width // 2 + 1):
-            ring = round(shorter * math.hypot(v / height, u / width))
+            length = shorter * math.hypot(v / height, u / width)
             wave = np.exp(-2j * np.pi * (v * rows + u * columns))
             values = np.abs((images * wave).sum((2, 3))) ** 2
-            power.setdefault(ring, []).append(float(values.mean()))
+            power.setdefault(round(length), []).append(float(values.mean()))
+            lengths.setdefault(round(length), []).append(length)
     rings = range(1, shorter // 2 + 1)
-    return float(np.polyfit(np.log(rings), [np.log(np.mean(power[r])) for r in rings], 1)[0])
+    y = [np.log(np.mean(power[r])) for r in rings]
+
+    def excess(exponent: float) -> float:
+        x = [np.log(np.mean(np.array(lengths[r]) ** exponent)) / exponent for r in rings]
+        return float(np.polyfit(x, y, 1)[0]) - exponent
+
+    return float(optimize.brentq(excess, -20, -1e-3, xtol=1e-12))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 6), (2, 5, 12)])
@@ -350,15 +358,34 @@ def test_mean_power_keeps_the_energy_of_a_channel():
     assert mean_power(images).sum().item() == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (20, 33)])
-def test_spectrum_slope_of_a_power_law_is_its_exponent(size):
-    spectrum = torch.fft.fft2(randn(5, 3, *size, dtype=torch.float64))
+def colored_noise(exponent: float, count: int, size: tuple[int, int], seed: int) -> Tensor:
+    """Periodic Gaussian noise of power f^exponent, f in any unit, and of mean 7."""
     frequency = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.fftfreq(size[1]))
-    ring = (min(size) * frequency.double()).round().clamp_min(1)
-    # Random phases, amplitude 1 / f: power f^-2
-    images = torch.fft.ifft2(spectrum / spectrum.abs() / ring).real
-    assert spectrum_slope(images + 7) == pytest.approx(-2, abs=1e-9)
-    assert spectrum_slope(1e-3 * images) == pytest.approx(-2, abs=1e-9)
+    frequency[0, 0] = 1
+    white = torch.fft.fft2(randn(count, 1, *size, seed=seed, dtype=torch.float64))
+    colored: Tensor = torch.fft.ifft2(white * frequency.double() ** (exponent / 2)).real
+    return colored + 7
+
+
+@pytest.mark.parametrize("size", [(8, 8), (28, 28), (20, 33)])
+@pytest.mark.parametrize("exponent", [-3.0, -2.0, -1.0, 1.0])
+def test_spectrum_slope_of_colored_noise_is_its_exponent(size, exponent):
+    slopes = [spectrum_slope(colored_noise(exponent, 100, size, seed)) for seed in range(40)]
+    # E ln of a mean of n exponentials is about -1 / (2 n).
+    assert_mean(torch.tensor(slopes), exponent, rounding=1 / (2 * 100 * 2))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (20, 33), (5, 40)])
+@pytest.mark.parametrize("exponent", [-6.0, -2.0, -0.5, 2.0])
+def test_spectrum_slope_of_a_power_law_is_exact(size, exponent):
+    images = colored_noise(exponent, 5, size, 0)
+    spectrum = torch.fft.fft2(images - 7)
+    frequency = torch.hypot(torch.fft.fftfreq(size[0])[:, None], torch.fft.fftfreq(size[1]))
+    # Random phases, amplitude f^(exponent / 2)
+    size_of = frequency.double().clamp_min(1e-3) ** (exponent / 2)
+    exact = torch.fft.ifft2(spectrum / spectrum.abs() * size_of).real
+    assert spectrum_slope(exact + 7) == pytest.approx(exponent, abs=1e-6)
+    assert spectrum_slope(1e-3 * exact) == pytest.approx(exponent, abs=1e-6)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (9, 24)])
