@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
             found[name].append(classify(data, rows, samples, seed))
             seconds = time.perf_counter() - started
             print(f"seed {seed}, {name}: {found[name][-1]:.2%}, {seconds:.0f} s", flush=True)
+    print("± is one standard error over seeds.")
     print(table(found))
 
 

@@ -49,6 +49,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
         results = dict(zip(jobs, pool.map(score, jobs), strict=True))
+    print("± is one standard error over seeds.")
     print("| model | NLL, nats | less the VAE's | seconds of training |\n|---|---|---|---|")
     reference = _by_seed(results, "vae")
     for member in members:

@@ -58,6 +58,7 @@ def main() -> None:
         results = dict(zip(jobs, pool.map(work, jobs), strict=True))
     seeds = range(chosen.seeds)
     by_member = {member: [results[member, seed] for seed in seeds] for member in MEMBERS}
+    print("± is one standard error over seeds.")
     print(table(by_member))
     print(conclusion(by_member))
 

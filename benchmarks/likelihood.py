@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     install_pythae()
     test = ImageLoader(data.images("test"), CPU, binarize=True)
     images = test.gather(torch.arange(len(test)), rng_stream(0, "pixels"))
+    print("± is one standard error over images.")
     print(HEADER, flush=True)
     notes = []
     for network in arguments.networks:

@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
                 f"{k} {found[name][-1][k]:.3g}" for k in MEASURES if k in found[name][-1]
             )
             print(f"{folder}, {name}: {numbers}", flush=True)
+    print("± is one standard error over models.")
     print(table(found))
 
 

@@ -45,6 +45,16 @@ def test_rows_of_a_table_have_as_many_cells_as_its_head() -> None:
     assert not wrong
 
 
+def test_each_part_with_an_error_says_what_it_is() -> None:
+    """± is one standard error, and the part of the page says so: docs/evaluation.md defines it."""
+    wrong = []
+    for document in DOCUMENTS:
+        for part in re.split(r"^#+ ", prose(document), flags=re.MULTILINE):
+            if "±" in part and "standard error" not in " ".join(part.split()):
+                wrong.append((document.name, part.splitlines()[0]))
+    assert not wrong
+
+
 def test_links_and_anchors_exist() -> None:
     wrong = []
     for document in DOCUMENTS:

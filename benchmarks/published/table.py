@@ -6,7 +6,7 @@ from benchmarks.published.configurations import CONFIGURATIONS, Configuration
 from benchmarks.published.measuring import Result
 
 HEAD = (
-    "configuration", "measured, nats", "published", "ours", "tolerance", "met?",
+    "configuration", "measured, nats", "published", "ours ± standard error", "tolerance", "met?",
     "epochs", "training", "source",
 )  # fmt: skip
 

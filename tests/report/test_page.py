@@ -200,6 +200,11 @@ def test_figures_whose_colors_stand_for_values_keep_their_background():
     assert kept == {"scatter", "factors"}
 
 
+def test_a_page_says_what_its_errors_are():
+    found = Page(page("vae"))
+    assert "± is one standard error of the mean over images" in found.text
+
+
 def test_the_same_evaluation_results_in_the_same_page():
     result = real("gan")
     assert build_page(result) == page("gan")

@@ -1,4 +1,7 @@
-"""Standard errors of means: over images, and over repeated trainings."""
+"""Standard errors of means: over images, and over repeated trainings.
+
+Every ± of a table, a report or a message is one of these: docs/evaluation.md, "What ± means".
+"""
 
 import math
 import statistics

@@ -84,13 +84,13 @@ def moments_figure(means: Column, stddevs: Column) -> Figure:
         figure = new_figure("Aggregate posterior of each dimension compared with N(0, 1)", 2.7)
         axes = figure.add_subplot(xlabel="latent dimension", ylabel="value of the latent")
         options: Any = {"facecolor": to_rgba(MIST, 0.45), "edgecolor": STONE, "linewidth": 0.9}
-        axes.axhspan(-1, 1, label="N(0, 1): mean ± stddev", **options)
+        axes.axhspan(-1, 1, label="N(0, 1): mean and stddev", **options)
         axes.axhline(0, color=SLATE, linewidth=0.9)
         axes.vlines(
             positions, means - stddevs, means + stddevs, color=BLUE, linewidth=_width(positions)
         )
         options = {"ms": 5, "mec": "white", "mew": 0.8}
-        axes.plot(positions, means, "o", color=BLUE, label="q(z): mean ± stddev", **options)
+        axes.plot(positions, means, "o", color=BLUE, label="q(z): mean and stddev", **options)
         shown = evenly_spaced(len(positions), 24)
         axes.set_xticks(shown, [dimension_name(j) for j in shown])
         axes.grid(False, axis="x")
