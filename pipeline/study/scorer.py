@@ -208,6 +208,7 @@ class TrialScorer:
             classes=self.train.classes,
         )
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
+        few |= {"likelihood_images": 1}
         few |= {"sampler_images": 2, "sampler_importance_samples": 2}
         entry = lookup(name)
         # Annealed metrics take too long to compute for the message.

@@ -12,6 +12,7 @@ from vaelab.evaluation.classifier import build_classifier
 
 FEW = EvaluateSettings(
     importance_samples=4,
+    likelihood_images=2,
     annealing_images=2,
     annealing_chains=2,
     annealing_temperatures=3,

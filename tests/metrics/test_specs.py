@@ -205,6 +205,8 @@ def test_metrics_with_a_direction_have_thresholds_unless_they_have_no_scale() ->
         if metric.direction != "neither" and not metric.thresholds
     }
     assert without == {
+        "likelihood.nll_nats",
+        "likelihood.effective_sample_size",
         "test.nll_nats",
         "test.bits_per_dim",
         "test.neg_elbo_nats",

@@ -115,6 +115,7 @@ class Copy:
 SMALL: Mapping[str, Any] = {
     "train__epochs": 2,
     "evaluate__importance_samples": 2,
+    "evaluate__likelihood_images": 2,
     "evaluate__annealing_images": 1,
     "evaluate__annealing_chains": 2,
     "evaluate__annealing_temperatures": 3,

@@ -83,7 +83,8 @@ def measured(name: str) -> tuple[Model, Evaluation]:
 
     Annealing takes seconds, so only models whose metrics of it differ are annealed.
     """
-    few = {"importance_samples": 4, "annealing_images": 2, "annealing_chains": 2}
+    few = {"importance_samples": 4, "annealing_chains": 2}
+    few |= {"likelihood_images": 2, "annealing_images": 2}
     chosen = EvaluateSettings.model_validate({**few, "annealing_temperatures": 3, "samples": 40})
     classifier, untrained = build_classifier((1, 8, 8), 10).eval(), make_objective_model(name)
     left_out = set() if name in ("vae", "autoencoder", "gan") else {"annealing"}

@@ -175,6 +175,7 @@ class EvaluateSettings(Section):
     neighbours: Positive = 10
     max_pairs_images: int = Field(default=10_000, ge=2, le=MAX_INT)
     interpolation_pairs: Positive = 200
+    likelihood_images: NotNegative = 100
     annealing_images: NotNegative = 16
     annealing_chains: Positive = 8
     annealing_temperatures: int = Field(default=100, ge=2, le=MAX_INT)

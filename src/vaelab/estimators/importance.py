@@ -1,15 +1,15 @@
-"""The log-likelihood ln p(x) by importance sampling from the posterior q(z|x)."""
+"""The log-likelihood ln p(x) by importance sampling from a proposal, such as the encoder's."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from vaelab.estimators import as_float64
-from vaelab.models.distributions import Posterior
 from vaelab.models.likelihoods import Likelihood
 from vaelab.models.model import Model
 
@@ -19,6 +19,17 @@ Images = Float[Tensor, "batch channel height width"]
 # allocator returns the layers' memory after each chunk, and a third of the time is page faults.
 DECODED_PIXELS = 2**22
 DECODED_PIXELS_CPU = 2**20
+
+
+@runtime_checkable
+class Proposal(Protocol):
+    """A normalized distribution of each image's latents, such as the encoder's posterior."""
+
+    def rsample(self, generator: torch.Generator, samples: int) -> Tensor:
+        """Sample latents [samples, images, latent]."""
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Compute the log density [samples, images] in nats."""
 
 
 @dataclass(frozen=True)
@@ -36,31 +47,31 @@ class ImportanceEstimate:
 
 
 def log_importance_weights(
-    model: Model, images: Images, posterior: Posterior, latents: Float[Tensor, "*any latent"]
+    model: Model, images: Images, proposal: Proposal, latents: Float[Tensor, "*any latent"]
 ) -> Float64[Tensor, "samples batch"]:
-    """Compute ln w in nats for latents [samples, batch, latent] sampled from the posterior.
+    """Compute ln w in nats for latents [samples, batch, latent] sampled from the proposal.
 
     Burda et al. 2016, equation 8.
     """
-    # w = p(x|z) p(z) / q(z|x)
+    # w = p(x|z) p(z) / q(z)
     return (
         as_float64(model.decode(latents).log_prob(images))
         + as_float64(model.log_prior(latents))
-        - as_float64(posterior.log_prob(latents))
+        - as_float64(proposal.log_prob(latents))
     )
 
 
 def importance_weighted_log_likelihood(
     model: Model,
     images: Images,
-    posterior: Posterior,
+    proposal: Proposal,
     samples: int,
     generator: torch.Generator,
     *,
     decoded_pixels: int | None = None,
     progress: Callable[[int], object] = lambda decoded_images: None,
 ) -> ImportanceEstimate:
-    """Estimate ln p(x) in nats from K = `samples` samples of q(z|x): Burda et al. 2016, eq. 8.
+    """Estimate ln p(x) in nats from K = `samples` samples of q(z): Burda et al. 2016, eq. 8.
 
     Memory does not grow with K: samples are decoded in chunks, of at most `decoded_pixels`
     pixels (None: a default for the device) or one sample of each image, and only two running
@@ -77,8 +88,8 @@ def importance_weighted_log_likelihood(
 
     def add_samples(count: int) -> None:
         for start in range(0, count, chunk):
-            latents = posterior.rsample(generator, min(chunk, count - start))
-            sums.add(log_importance_weights(model, images, posterior, latents))
+            latents = proposal.rsample(generator, min(chunk, count - start))
+            sums.add(log_importance_weights(model, images, proposal, latents))
             progress(len(latents) * len(images))
 
     add_samples(samples // 2)

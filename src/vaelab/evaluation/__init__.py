@@ -1,8 +1,8 @@
 """Evaluation of a trained model: likelihood bounds in nats per image, latent space, samples.
 
 `evaluate` measures groups of metrics, one module a group: `bounds` (test), `latent` and `factors`
-(latent, disentanglement), `ais_metrics` (annealing), `samples` (samples, sampler), and for the
-latter `label_samples` and `two_stage`. Values are kept for each image and averaged once, in
+(latent, disentanglement), `likelihood`, `ais_metrics` (annealing), `samples` (samples, sampler),
+and for the latter `label_samples` and `two_stage`. Values are kept for each image and averaged once, in
 float64. A metric that does not apply to a model or a data set is absent, never zero or NaN.
 """
 
@@ -17,6 +17,7 @@ from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_metrics
 from vaelab.evaluation.label_samples import label_sample_metrics
+from vaelab.evaluation.likelihood import likelihood_metrics
 from vaelab.evaluation.samples import sample_metrics
 from vaelab.evaluation.training_latents import encode_training_images
 from vaelab.evaluation.two_stage import two_stage_metrics
@@ -27,7 +28,7 @@ from vaelab.samplers import Sampler
 __all__ = ["GROUPS", "Evaluation", "EvaluationData", "LatentPosteriors", "Metrics", "evaluate"]
 
 ENCODER_GROUPS = {"test", "latent", "disentanglement"}
-GROUPS = (*sorted(ENCODER_GROUPS), "annealing", "samples")
+GROUPS = (*sorted(ENCODER_GROUPS), "likelihood", "annealing", "samples")
 
 
 def evaluate(
@@ -50,6 +51,9 @@ def evaluate(
     _check_arguments(model, data, classifier, groups)
     encoded = _encoder_groups(model, data, settings, device, groups)
     metrics, arrays = encoded.metrics, dict(encoded.arrays)
+    if "likelihood" in groups:
+        likelihood = likelihood_metrics(model, data.test, settings, device)
+        metrics |= {"likelihood": likelihood} if likelihood else {}
     if "annealing" in groups:
         annealing = annealing_metrics(model, data.test, data.train, settings, device)
         metrics |= {"annealing": dict(annealing)} if annealing else {}
@@ -62,8 +66,8 @@ def evaluate(
                 )
         metrics, arrays = metrics | found, arrays | more
     if sampler is not None and {"samples", "test"} <= set(groups):
-        likelihood = two_stage_metrics(model, sampler, data, settings, device)
-        metrics.setdefault("sampler", {"name": sampler.name}).update(likelihood)
+        two_stage = two_stage_metrics(model, sampler, data, settings, device)
+        metrics.setdefault("sampler", {"name": sampler.name}).update(two_stage)
     _check_finite(metrics)
     return Evaluation(metrics, encoded.latents, arrays)
 

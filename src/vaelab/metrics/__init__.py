@@ -12,6 +12,7 @@ from vaelab.metrics import (
     bounds,
     disentanglement,
     latent,
+    likelihood,
     sampler,
     samples,
     structure,
@@ -43,7 +44,9 @@ __all__ = [
 ]
 
 METRICS: tuple[MetricSpec, ...] = (
+    likelihood.NLL,
     *bounds.METRICS,
+    *likelihood.TIGHTNESS,
     *annealing.METRICS,
     *latent.METRICS,
     *structure.METRICS,
@@ -74,8 +77,10 @@ A standard error or a reference has the spec of its metric, but no better direct
 def lookup(name: str) -> MetricSpec | None:
     """Return the spec of a full name, or of a name without its group; None if there is none.
 
-    Of a name that several groups have, such as nll_nats, the first in `METRICS` is returned.
+    Of a name that several groups have, such as nll_nats, that of `test` is returned, else the first.
     """
     if name in SPECS:
         return SPECS[name]
+    if f"test.{name}" in SPECS:
+        return SPECS[f"test.{name}"]
     return next((spec for key, spec in SPECS.items() if key.partition(".")[2] == name), None)

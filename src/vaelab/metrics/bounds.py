@@ -9,17 +9,19 @@ METRICS = (
     MetricSpec(
         names=("test.nll_nats",),
         standard_error="test.nll_standard_error_nats",
-        title="Negative log-likelihood",
+        title="K-sample bound",
         unit=NATS,
         direction="lower",
         section="likelihood",
         computed_by="vaelab.estimators.importance.importance_weighted_log_likelihood",
-        what="−ln p(x) of a test image, estimated from K importance-weighted samples of its "
-        "posterior; −ln p(x|y), given its label y, of a model that sees labels.",
+        what="The importance-weighted bound on −ln p(x) of a test image, from K samples of the "
+        "encoder's posterior, which papers call the negative log-likelihood; on −ln p(x|y), given "
+        "its label y, of a model that sees labels.",
         good="Lower. Between models of the same data with the same kind of likelihood, a "
         "difference of several standard errors is meaningful.",
-        caveat="An upper bound in expectation: too high for small K and for posteriors that fit "
-        "poorly. A density may exceed 1, so values below 0 are possible. Do not compare it between "
+        caveat="An upper bound in expectation: too high for small K and for encoders that fit "
+        "poorly, by tens of nats where the likelihood is precise. A density may exceed 1, so values "
+        "below 0 are possible. Do not compare it between "
         "likelihoods of different kinds of pixels (binary, gray levels, densities).",
         source=BURDA,
     ),

@@ -31,6 +31,38 @@ def _nll(context: MetricContext) -> Interpretation:
     return context.unrated(f"{format_number(bound - context.value)} nats below the negative ELBO.")
 
 
+@interprets("likelihood.nll_nats")
+def _fitted_nll(context: MetricContext) -> Interpretation:
+    images, error = (context.other(f"likelihood.{name}") for name in ("images", "uneven_share"))
+    text = f"Mean of {images or 0:,.0f} test images"
+    if not error:
+        return context.unrated(f"{text}; the proposals of all of them fit.")
+    return context.unrated(f"{text}; for {error:.0%} of them the proposal fits poorly.")
+
+
+@interprets("likelihood.bound_excess_nats")
+def _excess(context: MetricContext) -> Interpretation:
+    bound = "The K-sample bound"
+    if context.value <= 0:
+        rated = context.rated(f"{bound} is as low as the fitted estimate")
+    else:
+        rated = context.rated(f"{bound} is {format_number(context.value, 2)} nats too high")
+    if rated.rating == "good" and context.rating_of("likelihood.uneven_share") != "good":
+        return Interpretation("fair", f"{rated.text}, or more: many proposals fit poorly.")
+    return with_suffix(
+        rated,
+        ": it can be quoted.",
+        ": quote it with this margin.",
+        ": quote the negative log-likelihood from fitted proposals.",
+    )
+
+
+@interprets("likelihood.effective_sample_size")
+def _fitted_effective(context: MetricContext) -> Interpretation:
+    samples = context.other("likelihood.importance_samples") or 1
+    return context.unrated(f"Worth {format_number(context.value, 2)} of {samples:,.0f} samples.")
+
+
 @interprets("test.bits_per_dim")
 def _bits(context: MetricContext) -> Interpretation:
     description = context.result.description
@@ -115,6 +147,8 @@ def _doubt(context: MetricContext) -> str:
         return f"K = {samples:.0f} is small"
     if effective is not None and metric.rating(effective / samples) == "poor":
         return f"K = {samples:,.0f} samples are worth {format_number(effective, 2)}"
+    if context.rating_of("likelihood.bound_excess_nats") in ("fair", "poor"):
+        return "fitted proposals do not confirm it"
     excess = context.rating_of("annealing.importance_weighted_excess_nats")
     return "annealing does not confirm it" if excess in ("fair", "poor") else ""
 

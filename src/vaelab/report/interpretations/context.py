@@ -48,7 +48,13 @@ INTERPRETATIONS: dict[str, Interpret] = {}
 """The functions for metrics whose interpretation depends on more than the value, by full name."""
 
 
-BOUNDS = ("test.nll_nats", "test.bits_per_dim", "test.neg_elbo_nats", "annealing.nll_nats")
+BOUNDS = (
+    "likelihood.nll_nats",
+    "test.nll_nats",
+    "test.bits_per_dim",
+    "test.neg_elbo_nats",
+    "annealing.nll_nats",
+)
 CLASSES_IN_LATENTS = ("latent.linear_probe", "latent.knn", "latent.kmeans")
 
 
