@@ -2,8 +2,9 @@
 
 `evaluate` measures groups of metrics, one module a group: `bounds` (test), `latent` and `factors`
 (latent, disentanglement), `likelihood`, `ais_metrics` (annealing), `samples` (samples, sampler),
-and for the latter `label_samples` and `two_stage`. Values are kept for each image and averaged once, in
-float64. A metric that does not apply to a model or a data set is absent, never zero or NaN.
+and for the latter `label_samples` and `two_stage`. Values are kept for each image and averaged
+once, in float64. A metric that does not apply to a model or a data set is absent, never zero or
+NaN.
 """
 
 import math

@@ -77,7 +77,8 @@ A standard error or a reference has the spec of its metric, but no better direct
 def lookup(name: str) -> MetricSpec | None:
     """Return the spec of a full name, or of a name without its group; None if there is none.
 
-    Of a name that several groups have, such as nll_nats, that of `test` is returned, else the first.
+    Of a name that several groups have, such as nll_nats, that of `test` is returned, or the
+    first.
     """
     if name in SPECS:
         return SPECS[name]

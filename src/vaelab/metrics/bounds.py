@@ -20,9 +20,9 @@ METRICS = (
         good="Lower. Between models of the same data with the same kind of likelihood, a "
         "difference of several standard errors is meaningful.",
         caveat="An upper bound in expectation: too high for small K and for encoders that fit "
-        "poorly, by tens of nats where the likelihood is precise. A density may exceed 1, so values "
-        "below 0 are possible. Do not compare it between "
-        "likelihoods of different kinds of pixels (binary, gray levels, densities).",
+        "poorly, by tens of nats where the likelihood is precise. A density may exceed 1, so "
+        "values below 0 are possible. Do not compare it between likelihoods of different kinds of "
+        "pixels (binary, gray levels, densities).",
         source=BURDA,
     ),
     MetricSpec(

@@ -13,7 +13,8 @@ NLL = MetricSpec(
     section="likelihood",
     computed_by="vaelab.estimators.posterior_fit.fitted_log_likelihood",
     what="−ln p(x) of a test image, from K importance-weighted samples of a proposal that is "
-    "fitted to the image's own posterior; −ln p(x|y), given its label y, of a model that sees labels.",
+    "fitted to the image's own posterior; −ln p(x|y), given its label y, of a model that sees "
+    "labels.",
     good="Lower. Between models of the same data with the same kind of likelihood, a difference "
     "of several standard errors is meaningful.",
     caveat="Measured on some of the test images, as is its standard error. A density may exceed 1, "
