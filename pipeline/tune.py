@@ -1,6 +1,7 @@
 """Start, join or resume an Optuna study of the settings in `tune.search_space`.
 
 It writes its results to results/tune (report.md, best.yaml, trials.csv, figures).
+Settings such as tune.trials=10 train.epochs=5 replace those of params.yaml for this study.
 `make dashboard` shows it while it runs; --apply writes the best settings into params.yaml.
 """
 
@@ -15,16 +16,18 @@ import torch
 
 from pipeline import cli, paths
 from pipeline.study import apply, results
+from pipeline.study.overrides import load_with_overrides
 from pipeline.study.run_info import ended_runs
 from pipeline.study.runs import StudyRuns, parent_run
+from pipeline.study.sample_sizes import NLL_WARNING
 from pipeline.study.scorer import TrialScorer
 from pipeline.study.search_space import few_points, total_trials
-from pipeline.study.storage import open_storage, open_study, study_lock
+from pipeline.study.storage import open_storage, open_study, set_metric_names, study_lock
 from pipeline.study.trial_runner import TrialRunner
 from pipeline.study.trial_states import finished_trials
 from pipeline.study.worker import Worker
 from pipeline.tracking import Run, Store, open_store
-from vaelab.config import Settings, UserError, load_settings
+from vaelab.config import Settings, UserError
 from vaelab.data.dataset import PreparedData
 from vaelab.runtime.devices import choose_device, describe
 
@@ -41,7 +44,13 @@ def main() -> None:
         const="best",
         choices=apply.CHOICES,
         help="only write the best settings in results/tune into params.yaml, or those of the "
-        "smallest latent size within one standard error of the best",
+        "smallest latent size that is as good",
+    )
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="section.key=value",
+        help="settings in place of those of the settings file; values are YAML",
     )
     parser.add_argument("--worker", type=float, metavar="DEADLINE", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -55,11 +64,13 @@ def main() -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Apply a winner, work as one of several workers, or run the study."""
     if arguments.apply:
+        if arguments.settings:
+            raise UserError(f"--apply: takes no settings (got {' '.join(arguments.settings)})")
         apply.apply_winner(arguments.params, arguments.apply)
         return
     if arguments.workers < 1:
         raise UserError(f"--workers: must be 1 or more (got {arguments.workers})")
-    settings = load_settings(arguments.params)
+    settings = load_with_overrides(arguments.params, arguments.settings)
     if arguments.worker is not None:
         Launch(settings).run_worker(arguments.worker)
         return
@@ -77,6 +88,7 @@ class Launch:
         self.study = open_study(open_storage(settings.tune), settings, self.data.info)
         self.device: torch.device = choose_device(settings.machine)
         self.runner = TrialRunner(TrialScorer(settings, self.data, self.device))
+        set_metric_names(self.study, self.runner.scorer.value_names)
         self.parent: Run = parent_run(self.store, self.study, settings, self.data.info)
         self.runs = StudyRuns(self.store, self.parent, self.study.study_name)
 
@@ -122,6 +134,8 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
         f"workers: {arguments.workers}, on {describe(launch.device)}",
         flush=True,
     )
+    if settings.tune.objective == "nll":
+        print(f"warning: {NLL_WARNING}", flush=True)
     if few := few_points(settings.tune):
         print(f"{few}; the study ends when all are tried", flush=True)
     try:
@@ -144,7 +158,7 @@ def run_worker_processes(arguments: argparse.Namespace, deadline: float) -> None
     threads = max(1, torch.get_num_threads() // arguments.workers)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "pipeline.tune", "--params", str(arguments.params)]
-    command += ["--worker", str(deadline)]
+    command += ["--worker", str(deadline), *arguments.settings]
     # Ctrl-C reaches the whole process group: workers ignore it and are ended once, by SIGTERM.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     processes = [subprocess.Popen(command, env=environment) for _ in range(arguments.workers)]  # noqa: S603

@@ -1,5 +1,6 @@
 """Writes a study's winner into params.yaml; nothing else in it changes."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
+from pipeline.study.trial_settings import epochs_note
 from pipeline.study.yaml_edit import unified_diff, update_yaml
 from vaelab.config import UserError, load_settings, with_changes
 from vaelab.runtime.files import write_atomically
 
 CHOICES = ("best", "smallest")
+# A comment in the winner's file: the epochs of a trial and of a finalist.
+EPOCHS = "# searched with epochs: {}, compared with epochs: {}"
 
 
 def apply_winner(params: Path, choice: str) -> None:
@@ -21,12 +25,14 @@ def apply_winner(params: Path, choice: str) -> None:
     valid together with the others.
     """
     changes = read_winner(choice)
-    with_changes(load_settings(params), changes)
+    applied = with_changes(load_settings(params), changes)
     with params.open(encoding="utf-8", newline="") as file:
         before = file.read()
     after = update_yaml(before, changes)
     write_atomically(params, lambda temporary: temporary.write_bytes(after.encode()))
     print(unified_diff(before, after, params.name) or f"{params} has these settings already")
+    if note := read_epochs_note(choice, applied.train.epochs):
+        print(note)
     print("`dvc repro` trains and evaluates a model with them")
 
 
@@ -41,3 +47,10 @@ def read_winner(choice: str) -> dict[str, Any]:
         return {f"{s}.{key}": value for s, keys in content.items() for key, value in keys.items()}
     except (YAMLError, AttributeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not in the format of `make tune`; run it again") from error
+
+
+def read_epochs_note(choice: str, trained: int) -> str | None:
+    """Return a line if a winner was found at other epochs than `trained`, and the file says so."""
+    text = (paths.TUNE / f"{choice}.yaml").read_text(encoding="utf-8")
+    found = re.search(EPOCHS.format(r"(\d+)", r"(\d+)"), text)
+    return epochs_note(int(found[1]), int(found[2]), trained) if found else None

@@ -1,36 +1,51 @@
 """The best few trials, trained again with other seeds, so that their values have standard errors.
 
-The value that selected a trial among many is biased towards better values. It is left out: only
-the new trainings count.
+The value that selected a trial among many is biased towards better values, and so is the mean of
+the seeds that selected the best finalist. Both are left out: the best one's mean is that of further
+seeds.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
-import optuna
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.study.storage import study_directions, study_lock
-from pipeline.study.trial_states import counts_toward_total, finished_trials
+from pipeline.study.trial_states import finished_trials
 from vaelab.config import TuneSettings
 from vaelab.estimators.statistics import mean_and_standard_error
 
 LATENT = "model.latent_dim"
-# A finalist's training: its trial's number in the search, and what is added to the seed.
-FINALIST_PARAMS = {"trial": (0, 2**31 - 1), "seed": (0, 2**31 - 1)}
 METRICS, GROUPS = "metrics", "groups"
+
+
+class Training(NamedTuple):
+    """One more training of a trial's settings: what is added to its seed, and its latent size.
+
+    The latent size is 0 where it is the trial's own.
+    """
+
+    trial: int
+    seed: int
+    latent_dim: int = 0
+
+
+# The parameters that a training is stored as, with the range of each.
+TRAINING_PARAMS = {"trial": (0, 2**31 - 1), "seed": (0, 2**31 - 1), "latent_dim": (0, 2**31 - 1)}
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """A trial and the values of its settings with new seeds; errors are standard errors.
+    """A trial's settings, perhaps with another latent size, and their values with new seeds.
 
-    `difference` is its mean value minus the best finalist's. Its error includes the variance over
-    the seeds of both, and over the images, which are compared in pairs.
+    `mean` is that of `values`, or the value in the search if there are none. `error` counts the
+    variance over seeds and over images. `difference` is the mean minus the best one's; its error
+    counts the seeds of both, and the images, which are compared in pairs. `seeds` are those of
+    `values`, `metrics` the means of the other metrics over them, and `chosen_by` has the values by
+    which the best finalist was chosen, if others are its `values`.
     """
 
     trial: FrozenTrial
@@ -39,6 +54,75 @@ class Finalist:
     error: float | None
     difference: float = 0.0
     difference_error: float | None = None
+    latent_dim: int = 0
+    seeds: tuple[int, ...] = ()
+    chosen_by: list[float] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def latent_size(self) -> int | None:
+        """The number of latent dimensions; None if it was not searched."""
+        return self.latent_dim or self.trial.params.get(LATENT)
+
+    def is_as_good(self, factor: float, errors: float = 2.0) -> bool:
+        """Return whether it is less than `errors` standard errors worse than the best one.
+
+        False without an error; `factor` is `direction_sign`'s.
+        """
+        error = self.difference_error
+        return error is not None and factor * self.difference <= errors * error
+
+
+class TrainedFinalists:
+    """The results of the trainings that are finished, by training."""
+
+    def __init__(self, finalists: Study | None) -> None:
+        self.trials: dict[Training, FrozenTrial] = {}
+        for trial in finished_trials(finalists) if finalists else []:
+            # Two machines may have run the same training; its result is the same.
+            self.trials.setdefault(training_of(trial), trial)
+
+    def has(self, trainings: Sequence[Training]) -> bool:
+        """Return whether all of these are finished."""
+        return self.trials.keys() >= set(trainings)
+
+    def finalist(self, trial: FrozenTrial, trainings: Sequence[Training]) -> Finalist:
+        """Return the mean of these trainings, of those that did not fail."""
+        own = [t for training in trainings if (t := self.trials.get(training)) and t.values]
+        values, latent_dim = [value_of(t) for t in own], trainings[0].latent_dim if trainings else 0
+        metrics = _mean_metrics(own or [trial])
+        if not values:
+            return Finalist(
+                trial, [], value_of(trial), None, latent_dim=latent_dim, metrics=metrics
+            )
+        mean, error = mean_and_standard_error(values)
+        if error is not None:
+            error = math.hypot(error, _error_over_images(self.groups(trainings)))
+        seeds = tuple(training_of(t).seed for t in own)
+        return Finalist(
+            trial, values, mean, error, latent_dim=latent_dim, seeds=seeds, metrics=metrics
+        )
+
+    def groups(self, trainings: Sequence[Training]) -> np.ndarray:
+        """Return the value of each group of images, the mean over these trainings; may be empty."""
+        own = [t for training in trainings if (t := self.trials.get(training)) and t.values]
+        return (
+            np.array([t.user_attrs.get(GROUPS, []) for t in own]).mean(0) if own else np.array([])
+        )
+
+    def compare(self, entry: Finalist, best: Finalist) -> Finalist:
+        """Return an entry with its difference to the best one."""
+        difference = entry.mean - best.mean
+        if entry.error is None or best.error is None:
+            return replace(entry, difference=difference)
+        if entry is best:
+            return replace(entry, difference=0.0, difference_error=0.0)
+        variances = [mean_and_standard_error(each.values)[1] or 0.0 for each in (entry, best)]
+        ours, theirs = (self.groups(_trainings_of(each)) for each in (entry, best))
+        # Both have the same groups of images: the variance of their paired differences.
+        paired = _error_over_images(ours - theirs) if ours.size and theirs.size else 0.0
+        error = math.hypot(*variances, paired)
+        return replace(entry, difference=difference, difference_error=error)
 
 
 def value_of(trial: FrozenTrial) -> float:
@@ -68,99 +152,23 @@ def choose_finalists(study: Study, tune: TuneSettings) -> list[FrozenTrial]:
     return list(best.values())[: tune.finalists]
 
 
-def finalists_name(study: Study) -> str:
-    """Return the name of the Optuna study of a study's finalists."""
-    return f"{study.study_name} finalists"
-
-
-def load_finalists(study: Study) -> Study | None:
-    """Return the Optuna study of the finalists' trainings; None if it does not exist yet."""
-    try:
-        return optuna.load_study(study_name=finalists_name(study), storage=study._storage)
-    except KeyError:
-        return None
-
-
-def open_finalists(study: Study, tune: TuneSettings) -> tuple[Study, int]:
-    """Return the Optuna study of the finalists' trainings, all queued, and their number."""
-    with study_lock():
-        finalists = optuna.create_study(
-            storage=study._storage,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            study_name=finalists_name(study),
-            load_if_exists=True,
-            directions=study_directions(tune),
-        )
-        present = {
-            trial_and_seed(trial) for trial in finalists.trials if counts_toward_total(trial)
-        }
-        for trial in choose_finalists(study, tune):
-            for seed in range(1, tune.seeds + 1):
-                if (trial.number, seed) not in present:
-                    finalists.enqueue_trial({"trial": trial.number, "seed": seed})
-    return finalists, sum(map(counts_toward_total, finalists.trials))
-
-
-def are_trained(study: Study, finalists: Study | None, tune: TuneSettings) -> bool:
-    """Return whether every finalist was trained with every new seed."""
-    wanted = {
-        (t.number, s) for t in choose_finalists(study, tune) for s in range(1, tune.seeds + 1)
-    }
-    trained = finished_trials(finalists) if finalists else []
-    return wanted <= {trial_and_seed(trial) for trial in trained}
-
-
-def trial_and_seed(trial: FrozenTrial) -> tuple[int, int]:
-    """Return the number in the search and the added seed of a finalist's training."""
+def training_of(trial: FrozenTrial) -> Training:
+    """Return the training that a stored trial of the finalists is."""
     params = trial.system_attrs.get("fixed_params", {}) | trial.params
-    return params.get("trial", -1), params.get("seed", -1)
+    return Training(params.get("trial", -1), params.get("seed", -1), params.get("latent_dim", 0))
 
 
-def compare_finalists(study: Study, finalists: Study | None, tune: TuneSettings) -> list[Finalist]:
-    """Return the finalists, best first; without new trainings, by their values in the search."""
-    trained = finished_trials(finalists) if finalists else []
-    groups: dict[int, np.ndarray] = {}
-    entries = []
-    for trial in choose_finalists(study, tune):
-        own = [t for t in trained if trial_and_seed(t)[0] == trial.number and t.values]
-        entries.append(_finalist(trial, [value_of(t) for t in own]))
-        groups[trial.number] = np.array([t.user_attrs.get(GROUPS, []) for t in own])
-    entries.sort(key=lambda entry: direction_sign(study) * entry.mean)
-    return [_with_difference(entry, entries[0], groups) for entry in entries]
+def _trainings_of(entry: Finalist) -> list[Training]:
+    return [Training(entry.trial.number, seed, entry.latent_dim) for seed in entry.seeds]
 
 
-def smallest_latent(entries: Sequence[Finalist], factor: float) -> Finalist | None:
-    """Return the finalist of the smallest latent size within one standard error of the best.
-
-    None if latent sizes were not searched or there is no error. `factor` is `direction_sign`'s.
-    """
-    near = [
-        entry
-        for entry in entries
-        if LATENT in entry.trial.params
-        and entry.difference_error is not None
-        and factor * entry.difference <= entry.difference_error
-    ]
-    return min(near, key=lambda entry: entry.trial.params[LATENT], default=None)
+def _mean_metrics(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Return the means of the metrics that all trials have."""
+    metrics = [trial.user_attrs.get(METRICS, {}) for trial in trials]
+    names = [name for name in metrics[0] if all(name in each for each in metrics)]
+    return {name: sum(each[name] for each in metrics) / len(metrics) for name in names}
 
 
-def _finalist(trial: FrozenTrial, values: list[float]) -> Finalist:
-    if not values:
-        return Finalist(trial, [], value_of(trial), None)
-    return Finalist(trial, values, *mean_and_standard_error(values))
-
-
-def _with_difference(entry: Finalist, best: Finalist, groups: dict[int, np.ndarray]) -> Finalist:
-    difference = entry.mean - best.mean
-    if entry.error is None or best.error is None:
-        return Finalist(entry.trial, entry.values, entry.mean, entry.error, difference)
-    if entry is best:
-        return Finalist(entry.trial, entry.values, entry.mean, entry.error, 0.0, 0.0)
-    variance = entry.error**2 + best.error**2
-    ours, theirs = groups[entry.trial.number], groups[best.trial.number]
-    if ours.size and theirs.size:
-        # Both have the same groups of images: the variance of their paired differences.
-        paired = ours.mean(0) - theirs.mean(0)
-        variance += paired.var(ddof=1) / len(paired) if len(paired) > 1 else 0.0
-    error = math.sqrt(variance)
-    return Finalist(entry.trial, entry.values, entry.mean, entry.error, difference, error)
+def _error_over_images(groups: np.ndarray) -> float:
+    """Return the standard error of a mean over groups of images; 0 if there are none."""
+    return float(groups.std(ddof=1)) / math.sqrt(len(groups)) if len(groups) > 1 else 0.0

@@ -2,17 +2,23 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from optuna.trial import TrialState
 
 from pipeline.study.figures import WEIGHT, parameter_importances
-from pipeline.study.finalists import METRICS, Finalist, value_of
+from pipeline.study.finalists_report import (
+    finalist_line,
+    finalists_table,
+    seeds_note,
+    smallest_size,
+)
 from pipeline.study.pareto import hypervolume
-from pipeline.study.scorer import ON_TEST
+from pipeline.study.sample_sizes import warnings_of
+from pipeline.study.scorer import EFFECTIVE_SAMPLE_SIZE, ON_TEST
 from pipeline.study.search_space import few_points
 from pipeline.study.summary import StudySummary, epochs_spent
+from pipeline.study.trial_settings import epochs_note, finalist_epochs, trial_epochs
 from pipeline.study.trial_states import finished_trials
 from vaelab.config.tune import Choices
 
@@ -38,7 +44,7 @@ def render_report(summary: StudySummary, figures: Sequence[str]) -> str:
         f"# Study {summary.study.study_name}",
         *_answer(summary),
         "## Finalists",
-        *_finalists(summary),
+        *finalists_table(summary),
         "## Trials",
         *_trials(summary),
         *(
@@ -54,7 +60,9 @@ def console_summary(summary: StudySummary) -> str:
     lines = [f"best: {finalist_line(summary, summary.best)}"]
     small = summary.smallest
     if small and small is not summary.best:
-        lines.append(f"smallest within one standard error: {finalist_line(summary, small)}")
+        lines.append(f"smallest latent size that is as good: {finalist_line(summary, small)}")
+    lines += [f"warning: {text}" for text in warnings_of(summary)]
+    lines += [f"the best settings were {note}" for note in _epochs_notes(summary)]
     lines += [
         f"{name} is at an end of its range in tune.search_space; try a wider range"
         for name in settings_at_range_ends(summary)
@@ -64,17 +72,6 @@ def console_summary(summary: StudySummary) -> str:
         "into params.yaml"
     )
     return "\n".join(lines)
-
-
-def finalist_line(summary: StudySummary, finalist: Finalist) -> str:
-    """Return a finalist's settings and its value in one line."""
-    shown = ", ".join(f"{k} {_number(v)}" for k, v in summary.settings_of(finalist.trial).items())
-    return f"{shown}: {format_with_error(finalist.mean, finalist.error)} ({summary.label})"
-
-
-def format_with_error(value: float, error: float | None) -> str:
-    """Return a value with its standard error, if there is one."""
-    return f"{value:.5g}" if error is None else f"{value:.5g} ± {error:.2g}"
 
 
 def settings_at_range_ends(summary: StudySummary) -> list[str]:
@@ -91,23 +88,21 @@ def settings_at_range_ends(summary: StudySummary) -> list[str]:
 
 
 def _answer(summary: StudySummary) -> Iterator[str]:
-    yield f"**Best**: {finalist_line(summary, summary.best)}."
-    small = summary.smallest
-    if small and small is not summary.best:
-        yield (
-            "**Smallest latent size within one standard error of it**: "
-            f"{finalist_line(summary, small)}. "
-            "Latent dimensions that are not needed become inactive, so larger sizes give similar "
-            "values. `python -m pipeline.tune --apply smallest` writes these settings into "
-            "params.yaml."
-        )
+    yield f"**Best**: {finalist_line(summary, summary.best)}.{seeds_note(summary.best)}"
+    for note in _epochs_notes(summary):
+        yield f"These settings were {note}."
+    if summary.smallest:
+        yield smallest_size(summary, summary.smallest)
+    for text in warnings_of(summary):
+        yield f"**Warning**: {text}."
     for name in settings_at_range_ends(summary):
         yield (
             f"**{name} is at an end of its range** in tune.search_space: a wider range may "
             "contain better values."
         )
     if summary.test:
-        nats = {name: value for name, value in summary.test.items() if name.endswith("_nats")}
+        shown = ("_nats", EFFECTIVE_SAMPLE_SIZE)
+        nats = {name: value for name, value in summary.test.items() if name.endswith(shown)}
         numbers = ", ".join(f"{ON_TEST}{name} {value:.5g}" for name, value in nats.items())
         samples = summary.settings.tune.final_importance_samples
         yield (
@@ -118,9 +113,16 @@ def _answer(summary: StudySummary) -> Iterator[str]:
         yield _weight(summary)
 
 
+def _epochs_notes(summary: StudySummary) -> Iterator[str]:
+    settings = summary.settings
+    epochs = trial_epochs(settings), finalist_epochs(settings)
+    if note := epochs_note(*epochs, settings.train.epochs):
+        yield note
+
+
 def _weight(summary: StudySummary) -> str:
     measured = summary.best.trial.params[WEIGHT]
-    metrics = summary.best.trial.user_attrs[METRICS]
+    metrics = summary.best.metrics
     closed = metrics["closed_form_kl_weight"]
     reason = "the evidence lower bound has weight 1"
     model = summary.settings.model
@@ -134,38 +136,6 @@ def _weight(summary: StudySummary) -> str:
         f"**KL weight**: {measured:.4g} measured, {closed:.4g} in closed form ({reason}): "
         f"a factor of {measured / closed:.2f}."
     )
-
-
-def _finalists(summary: StudySummary) -> Iterator[str]:
-    searched = list(summary.settings.tune.search_space)
-    head = [
-        "trial",
-        *searched,
-        "value in the search",
-        "mean of new seeds",
-        "seeds",
-        "difference to the best",
-    ]
-    rows = [
-        [
-            entry.trial.number,
-            *(summary.settings_of(entry.trial).get(name) for name in searched),
-            value_of(entry.trial),
-            format_with_error(entry.mean, entry.error) if entry.values else "",
-            len(entry.values),
-            format_with_error(entry.difference, entry.difference_error) if entry.values else "",
-        ]
-        for entry in summary.finalists
-    ]
-    yield _table(head, rows)
-    if any(entry.values for entry in summary.finalists):
-        yield (
-            f"{summary.label}. Errors are standard errors: of a mean, over seeds; of a difference, "
-            "over seeds and over images, compared in pairs. The value in the search selected the "
-            "finalists and is therefore biased; it is not part of the mean."
-        )
-    else:
-        yield f"{summary.label}. No finalist was trained again, so there are no standard errors."
 
 
 def _trials(summary: StudySummary) -> Iterator[str]:
@@ -196,14 +166,3 @@ def _front(summary: StudySummary) -> str:
         f"values as the reference point (KL loss {corner[0]:.4g}, generation loss {corner[1]:.4g} "
         "nats)."
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *[[_number(cell) for cell in row] for row in rows]]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(list(value) if isinstance(value, tuple) else value)

@@ -9,11 +9,15 @@ from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.study import report
+from pipeline.study.apply import EPOCHS
 from pipeline.study.figures import study_figures
-from pipeline.study.finalists import METRICS, Finalist
+from pipeline.study.finalists import Finalist
+from pipeline.study.finalists_report import finalist_line
+from pipeline.study.runs import with_split
 from pipeline.study.scorer import ON_TEST
 from pipeline.study.summary import StudySummary, summarize, trial_rows
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_settings import finalist_epochs, trial_epochs
 from pipeline.study.trial_states import finished_trials
 from pipeline.tracking import STORE_ERRORS, Run, shorten
 from vaelab.runtime.files import write_text
@@ -51,20 +55,22 @@ def write_files(folder: Path, summary: StudySummary, runner: TrialRunner) -> Non
 def write_settings(path: Path, summary: StudySummary, finalist: Finalist) -> None:
     """Write a finalist's settings in the form of params.yaml; `--apply` reads them."""
     text = StringIO()
-    text.write(f"# {report.finalist_line(summary, finalist)}, study {summary.study.study_name!r}\n")
-    YAML().dump(nested(summary.settings_of(finalist.trial)), text)
+    text.write(f"# {finalist_line(summary, finalist)}, study {summary.study.study_name!r}\n")
+    epochs = trial_epochs(summary.settings), finalist_epochs(summary.settings)
+    text.write(f"{EPOCHS.format(*epochs)}\n")
+    YAML().dump(nested(summary.settings_of_finalist(finalist)), text)
     write_text(path, text.getvalue())
 
 
 def log_to_mlflow(parent: Run, summary: StudySummary) -> None:
     """Log the results to the study's run, and end it."""
     best = summary.best
-    metrics = {"best.value": best.mean, "finished_trials": len(finished_trials(summary.study))}
-    metrics |= {f"best.{k}": v for k, v in best.trial.user_attrs[METRICS].items()}
+    metrics: dict[str, float] = {"finished_trials": len(finished_trials(summary.study))}
+    metrics |= {f"best.{k}": v for k, v in with_split(best.metrics).items() if k != "epochs"}
     metrics |= {f"{ON_TEST}{k}": v for k, v in (summary.test or {}).items()}
     try:
         parent.log_metrics(metrics)
-        parent.log_tags({f"best.{k}": v for k, v in summary.settings_of(best.trial).items()})
+        parent.log_tags({f"best.{k}": v for k, v in summary.settings_of_finalist(best).items()})
         parent.log_files(paths.TUNE, "study")
         parent.end("FINISHED" if summary.test is not None else "KILLED")
     except STORE_ERRORS as error:

@@ -7,9 +7,10 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from pipeline.study.finalists import load_finalists, trial_and_seed
+from pipeline.study.final_trainings import load_finalists
+from pipeline.study.finalists import LATENT, Training, training_of
 from pipeline.study.search_space import decode_params
-from pipeline.study.trial_settings import trial_settings
+from pipeline.study.trial_settings import finalist_epochs, trial_settings
 from vaelab.config import Settings, UserError
 from vaelab.training.fingerprint import training_settings
 
@@ -23,9 +24,17 @@ class RunInfo:
     settings: Mapping[str, Any]
 
 
-def settings_of_trial(settings: Settings, trial: FrozenTrial, seed: int = 0) -> Settings:
+def settings_of_trial(settings: Settings, trial: FrozenTrial) -> Settings:
     """Return the settings of a stored trial."""
-    return trial_settings(settings, decode_params(trial.params, settings.tune), seed)
+    return trial_settings(settings, decode_params(trial.params, settings.tune))
+
+
+def settings_of_training(settings: Settings, trial: FrozenTrial, training: Training) -> Settings:
+    """Return the settings of a training after the search, which is of a stored trial."""
+    changes = decode_params(trial.params, settings.tune)
+    if training.latent_dim:
+        changes[LATENT] = training.latent_dim
+    return trial_settings(settings, changes, training.seed, finalist_epochs(settings))
 
 
 def describe_trial(settings: Settings, number: int, changes: Mapping[str, Any]) -> RunInfo:
@@ -37,24 +46,34 @@ def describe_trial(settings: Settings, number: int, changes: Mapping[str, Any]) 
     return RunInfo(f"trial {number}", str(number), shown)
 
 
-def describe_finalist(number: int, trial: int, settings: Settings) -> RunInfo:
-    """Return the run of training `number` of the finalists, which is of trial `trial`."""
-    name = f"finalist {trial}, seed {settings.train.seed}"
-    return RunInfo(name, f"finalist {number}", training_settings(settings))
+def describe_training(number: int, training: Training, settings: Settings) -> RunInfo:
+    """Return the run of training `number` after the search; `settings` are the training's own."""
+    name = f"{training_name(training)}, seed {settings.train.seed}"
+    key = f"finalist {number}"
+    if settings.tune.finalist_epochs:
+        key += f", {settings.tune.finalist_epochs} epochs"
+    return RunInfo(name, key, training_settings(settings))
+
+
+def training_name(training: Training) -> str:
+    """Return a few words on a training after the search."""
+    latents = f" with {training.latent_dim} latents" if training.latent_dim else ""
+    return f"finalist {training.trial}{latents}"
 
 
 def ended_runs(study: Study, settings: Settings) -> list[tuple[RunInfo, FrozenTrial]]:
     """Return the runs of all ended trials, of the search and of the finalists."""
-    searched, finalists = study.get_trials(deepcopy=False), load_finalists(study)
+    searched = study.get_trials(deepcopy=False)
+    finalists = load_finalists(study, settings.tune)
     trained = finalists.get_trials(deepcopy=False) if finalists else []
 
     def search_run(trial: FrozenTrial) -> RunInfo:
         return describe_trial(settings, trial.number, decode_params(trial.params, settings.tune))
 
     def finalist_run(trial: FrozenTrial) -> RunInfo:
-        number, seed = trial_and_seed(trial)
-        own = settings_of_trial(settings, searched[number], seed)
-        return describe_finalist(trial.number, number, own)
+        training = training_of(trial)
+        own = settings_of_training(settings, searched[training.trial], training)
+        return describe_training(trial.number, training, own)
 
     search = [(search_run(trial), trial) for trial in searched if _has_ended(trial)]
     return search + [(finalist_run(trial), trial) for trial in trained if _has_ended(trial)]

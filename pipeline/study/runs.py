@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.finalists import METRICS
 from pipeline.study.run_info import RunInfo
+from pipeline.study.scorer import ON_VALIDATION
 from pipeline.study.storage import study_lock
 from pipeline.study.trial_states import FAILURE, is_finished
 from pipeline.tracking import BACKFILLED_TAG, Run, Store
@@ -24,7 +25,7 @@ STATE_TAG = "vaelab.trial_state"
 FLUSH_SECONDS = 5.0
 STATUS: Mapping[TrialState, Literal["FINISHED", "FAILED", "KILLED"]] = {
     TrialState.COMPLETE: "FINISHED",
-    TrialState.PRUNED: "KILLED",
+    TrialState.PRUNED: "FINISHED",
     TrialState.FAIL: "FAILED",
 }
 
@@ -44,6 +45,16 @@ def parent_run(store: Store, study: Study, settings: Settings, info: DatasetInfo
             run.log_dataset(info)
             run.log_params({k: v for k, v in flatten(settings).items() if k.startswith("tune.")})
     return run
+
+
+def with_split(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return a trial's metrics by names that say on which split they were measured."""
+
+    def full_name(name: str) -> str:
+        is_measured = name.endswith(("_nats", "_sample_size")) and "." not in name
+        return f"{ON_VALIDATION}{name}" if is_measured else name
+
+    return {full_name(name): value for name, value in metrics.items()}
 
 
 class StudyRuns:
@@ -140,9 +151,7 @@ def _end(run: Run, trial: FrozenTrial) -> None:
         run.log_tags({STATE_TAG: "interrupted"})
         run.end("KILLED")
         return
-    values = trial.values or []
-    results = {"value" if len(values) == 1 else f"value_{i}": v for i, v in enumerate(values)}
-    run.log_results(results | trial.user_attrs.get(METRICS, {}))
+    run.log_results(with_split(trial.user_attrs.get(METRICS, {})))
     failure = {FAILURE: trial.user_attrs[FAILURE]} if FAILURE in trial.user_attrs else {}
     run.log_tags({STATE_TAG: trial.state.name.lower()} | failure)
     run.end(STATUS[trial.state])

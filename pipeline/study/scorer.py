@@ -10,19 +10,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.artifacts import build_batches
 from pipeline.study.sample_metrics import SampleScorer
 from pipeline.study.storage import study_directions
 from pipeline.study.trial_settings import check_trial_warmups, trial_settings
 from vaelab.config import EvaluateSettings, Settings, UserError
+from vaelab.config.tune import BOUNDED
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation import GROUPS, EvaluationData, evaluate
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.scoring import (
-    ImageScores,
     closed_form_weight,
+    mean_effective_sample_size,
     normalized_bound,
     score_images,
     with_fitted_variance,
@@ -41,8 +43,8 @@ IMAGE_GROUPS = 50
 # The most intermediate values that a trial reports to the pruner.
 REPORTS = 20
 CHECK_IMAGES = 200
-# Objectives in nats, which need a bound on the likelihood.
-BOUNDED = ("nll", "rate_distortion")
+# A trial's metric: the mean effective sample size of K = tune.importance_samples.
+EFFECTIVE_SAMPLE_SIZE = "nll_effective_sample_size"
 # Prefixes of a study's metrics in MLflow. Unlike the evaluate stage's `test.*`, a Gaussian
 # likelihood's variance is fitted anew to the training split before they are measured.
 ON_VALIDATION, ON_TEST = "study_validation.", "study_test."
@@ -82,9 +84,18 @@ class TrialScorer:
         if self.metric:
             metric = self.metric.removeprefix("test.").replace(".", " ").replace("_", " ")
             return f"validation {metric}"
+        if self.tune.objective == "nll":
+            return f"validation NLL (K = {self.tune.importance_samples}), nats per image"
+        return "validation negative ELBO, nats per image"
+
+    @property
+    def value_names(self) -> list[str]:
+        """The name of each of a trial's values, with its split and its unit."""
+        if self.metric:
+            return [f"{ON_VALIDATION}{self.metric.removeprefix('test.')}"]
         if self.tune.objective == "rate_distortion":
-            return "validation negative ELBO, nats per image"
-        return f"validation NLL (K = {self.tune.importance_samples}), nats per image"
+            return [f"{ON_VALIDATION}{name}" for name in ("kl_loss_nats", "generation_loss_nats")]
+        return [f"{ON_VALIDATION}{self.tune.objective}_nats"]
 
     def open_split(self, split: SplitName) -> ImageLoader:
         """Open a split on the device."""
@@ -118,11 +129,10 @@ class TrialScorer:
     def _score(
         self, model: Model, images: ImageLoader, split: SplitName, samples: int
     ) -> TrialScore:
-        importance_samples = samples if self.tune.objective == "nll" or split == "test" else 1
         with with_fitted_variance(model, self.train, self.evaluate.seed) as variance:
-            scores = score_images(model, images, importance_samples, self.evaluate.seed)
+            metrics, per_image = self._bounds(model, images, split, samples)
         weight = closed_form_weight(model.likelihood, variance)
-        metrics = scores.means() | {"closed_form_kl_weight": weight}
+        metrics |= {"closed_form_kl_weight": weight}
         if variance is not None:
             metrics["train_mean_squared_error"] = variance
         if self.metric:
@@ -132,8 +142,27 @@ class TrialScorer:
             return TrialScore((value,), metrics | {name: value})
         if self.tune.objective == "rate_distortion":
             values = metrics["kl_loss_nats"], metrics["generation_loss_nats"]
-            return TrialScore(values, metrics, _groups(scores, bound=True))
-        return TrialScore((metrics["nll_nats"],), metrics, _groups(scores, bound=False))
+            return TrialScore(values, metrics, _groups(per_image))
+        return TrialScore((metrics[f"{self.tune.objective}_nats"],), metrics, _groups(per_image))
+
+    def _bounds(
+        self, model: Model, images: ImageLoader, split: SplitName, samples: int
+    ) -> tuple[dict[str, float], Tensor]:
+        """Return the bounds' means, and each image's nats by which models are compared.
+
+        Every image has K = `samples` samples for `nll` and on the test split. Otherwise only the
+        effective sample size needs them, on few images.
+        """
+        seed, is_nll = self.evaluate.seed, self.tune.objective == "nll"
+        if is_nll or split == "test":
+            scores = score_images(model, images, samples, seed)
+            return scores.means(), scores.nll if is_nll else scores.neg_elbo
+        scores = score_images(model, images, 1, seed)
+        metrics = scores.mean_losses()
+        if model.has_bound:
+            size = mean_effective_sample_size(model, images, samples, seed)
+            metrics[EFFECTIVE_SAMPLE_SIZE] = size
+        return metrics, scores.neg_elbo
 
     def _measure(
         self, metric: str, model: Model, images: ImageLoader, split: SplitName, samples: int
@@ -224,7 +253,7 @@ class TrialScorer:
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(
             f"tune.objective: {name} is not measured for this data and model; {hint}"
-            f"valid: nll, rate_distortion, {', '.join(metrics)}"
+            f"valid: {', '.join((*BOUNDED, *metrics))}"
         )
 
 
@@ -234,7 +263,6 @@ def _groups_of(metric: str) -> set[str]:
     return {"samples", "test"} if group == "sampler" else {group}
 
 
-def _groups(scores: ImageScores, *, bound: bool) -> list[float]:
-    values = scores.generation_loss + scores.kl_loss if bound else scores.nll
-    parts = torch.tensor_split(values.cpu(), min(IMAGE_GROUPS, len(values)))
+def _groups(nats: Tensor) -> list[float]:
+    parts = torch.tensor_split(nats.cpu(), min(IMAGE_GROUPS, len(nats)))
     return [round(part.mean().item(), 4) for part in parts]

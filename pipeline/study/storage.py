@@ -20,6 +20,7 @@ from pipeline.study.samplers import build_pruner, build_sampler
 from pipeline.study.trial_settings import longest_warmup
 from pipeline.study.trial_states import FAILURE
 from vaelab.config import Settings, TuneSettings, UserError
+from vaelab.config.tune import BOUNDED
 from vaelab.data.dataset import DatasetInfo
 from vaelab.metrics import lookup
 from vaelab.models.component_settings import component_settings
@@ -110,11 +111,19 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
             study.set_user_attr(FINGERPRINT, identity)
         elif present != identity:
             raise UserError(
-                f"tune.study: {name} was created with other data or settings, with whose trials "
-                "new ones cannot be compared; set another name, or null for a name that includes "
-                "a hash of them"
+                f"tune.study: {name} was created with other data or settings, such as another "
+                "tune.objective, with whose trials new ones cannot be compared; set another name, "
+                "or null for a name that includes a hash of them"
             )
     return study
+
+
+def set_metric_names(study: Study, names: list[str]) -> None:
+    """Name the values of a study's trials, for optuna-dashboard."""
+    if study.metric_names != names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(names)
 
 
 def fingerprint(settings: Settings, info: DatasetInfo) -> str:
@@ -129,11 +138,13 @@ def fingerprint(settings: Settings, info: DatasetInfo) -> str:
             del content[name]
         else:
             del content[section][key]
-    scored = {"search_space", "objective", "direction", "importance_samples"}
+    scored = {"search_space", "objective", "direction"}
+    if settings.tune.objective != "neg_elbo":
+        scored.add("importance_samples")
     content["tune"] = settings.tune.model_dump(mode="json", include=scored)
     content["train"]["epochs"] = settings.tune.epochs or settings.train.epochs
     measured = settings.evaluate.model_dump(mode="json", exclude={"importance_samples"})
-    if settings.tune.objective in ("nll", "rate_distortion"):
+    if settings.tune.objective in BOUNDED:
         measured = {"seed": settings.evaluate.seed}
     content["evaluate"] = measured
     entry = lookup(settings.tune.objective)
@@ -153,7 +164,7 @@ def study_directions(tune: TuneSettings) -> list[Direction]:
     """
     if tune.objective == "rate_distortion":
         return ["minimize", "minimize"]
-    if tune.objective == "nll":
+    if tune.objective in BOUNDED:
         return ["minimize"]
     if tune.direction != "auto":
         return [tune.direction]

@@ -7,23 +7,16 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.study.finalists import (
-    METRICS,
-    Finalist,
-    are_trained,
-    compare_finalists,
-    direction_sign,
-    load_finalists,
-    smallest_latent,
-    value_of,
-)
-from pipeline.study.run_info import settings_of_trial
+from pipeline.study.final_trainings import Decision, decide, load_finalists
+from pipeline.study.finalists import LATENT, METRICS, Finalist, Training, value_of
+from pipeline.study.run_info import settings_of_training
 from pipeline.study.search_space import decode_params, total_trials
 from pipeline.study.storage import study_lock
 from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
+from pipeline.study.trial_settings import trial_epochs
 from pipeline.study.trial_states import FAILURE, finished_trials, is_finished
-from vaelab.config import Settings, TuneSettings
+from vaelab.config import Settings
 
 # The study's user attribute with metrics on the test split, by the winner's number.
 TEST_METRICS, OLD_TEST_METRICS = "study_test", "test"
@@ -33,37 +26,40 @@ TEST_METRICS, OLD_TEST_METRICS = "study_test", "test"
 class StudySummary:
     """What the report and the figures are made from.
 
-    `finalists` are best first, and `smallest` is the one of the smallest latent size within one
-    standard error of the best. `test` has the best one's metrics on the test split, or is None
-    before the study is complete.
+    `value_names` are the metrics that the trials' values are. `test` has the best one's metrics on
+    the test split, or is None before the study is complete.
     """
 
     study: Study
     settings: Settings
     label: str
+    value_names: list[str]
     total: int
-    finalists: list[Finalist]
-    smallest: Finalist | None
+    decision: Decision
     test: Mapping[str, float] | None
 
     @property
     def best(self) -> Finalist:
         """The winner."""
-        return self.finalists[0]
+        return self.decision.finalists[0]
+
+    @property
+    def smallest(self) -> Finalist | None:
+        """The smallest latent size that is as good as the winner, if there are errors."""
+        return self.decision.smallest
 
     def settings_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return the settings that a trial changed, by dotted name."""
         return decode_params(trial.params, self.settings.tune)
 
+    def settings_of_finalist(self, finalist: Finalist) -> dict[str, Any]:
+        """Return the settings that a finalist changed, by dotted name."""
+        latent = {LATENT: finalist.latent_dim} if finalist.latent_dim else {}
+        return self.settings_of(finalist.trial) | latent
+
     def completed(self) -> list[FrozenTrial]:
         """Return the trials that were trained to the end."""
         return self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def is_complete(study: Study, tune: TuneSettings) -> bool:
-    """Return whether the search and the finalists' trainings are all finished."""
-    searched = len(finished_trials(study)) >= total_trials(tune)
-    return searched and are_trained(study, load_finalists(study), tune)
 
 
 def summarize(study: Study, runner: TrialRunner) -> StudySummary | None:
@@ -72,22 +68,15 @@ def summarize(study: Study, runner: TrialRunner) -> StudySummary | None:
     Only this function reads the test split, once, for the winner of a complete study.
     """
     settings = runner.scorer.settings
-    finalists = compare_finalists(study, load_finalists(study), settings.tune)
-    if not finalists:
+    decision = decide(study, load_finalists(study, settings.tune), settings.tune)
+    if not decision.finalists:
         return None
-    test = None
-    if is_complete(study, settings.tune):
+    test, total = None, total_trials(settings.tune)
+    if decision.is_complete and len(finished_trials(study)) >= total:
         with study_lock():
-            test = _test_metrics(study, runner, finalists[0].trial)
-    return StudySummary(
-        study,
-        settings,
-        runner.scorer.label,
-        total_trials(settings.tune),
-        finalists,
-        smallest_latent(finalists, direction_sign(study)),
-        test,
-    )
+            test = _test_metrics(study, runner, settings, decision.finalists[0].trial)
+    scorer = runner.scorer
+    return StudySummary(study, settings, scorer.label, scorer.value_names, total, decision, test)
 
 
 def trial_rows(summary: StudySummary) -> list[dict[str, Any]]:
@@ -105,7 +94,7 @@ def epochs_of(trial: FrozenTrial) -> int:
 def epochs_spent(summary: StudySummary) -> tuple[int, int]:
     """Return the epochs that the search trained for, and those it had trained without pruning."""
     trials = finished_trials(summary.study)
-    full = summary.settings.tune.epochs or summary.settings.train.epochs
+    full = trial_epochs(summary.settings)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     spent = sum(epochs_of(trial) for trial in trials)
     return spent, spent + sum(full - epochs_of(trial) for trial in pruned)
@@ -129,7 +118,9 @@ def _row(summary: StudySummary, trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _test_metrics(study: Study, runner: TrialRunner, winner: FrozenTrial) -> dict[str, float]:
+def _test_metrics(
+    study: Study, runner: TrialRunner, settings: Settings, winner: FrozenTrial
+) -> dict[str, float]:
     """Return the winner's metrics on the test split; it is scored only if they are not stored."""
     known = study.user_attrs.get(TEST_METRICS)
     if known is None and OLD_TEST_METRICS in study.user_attrs:
@@ -138,9 +129,11 @@ def _test_metrics(study: Study, runner: TrialRunner, winner: FrozenTrial) -> dic
             f"warning: study {study.study_name} stores its test metrics under the old name "
             f"{OLD_TEST_METRICS!r}; the next release reads only {TEST_METRICS!r}"
         )
-    known, key = known or {}, str(winner.number)
+    epochs = settings.tune.finalist_epochs
+    known, key = known or {}, f"{winner.number}, {epochs} epochs" if epochs else str(winner.number)
     if key not in known:
-        model = runner.load_or_retrain(settings_of_trial(runner.scorer.settings, winner))
+        training = Training(winner.number, seed=0)
+        model = runner.load_or_retrain(settings_of_training(settings, winner, training))
         known = {**known, key: runner.scorer.score_on_test(model).metrics}
     if study.user_attrs.get(TEST_METRICS) != known:
         study.set_user_attr(TEST_METRICS, known)

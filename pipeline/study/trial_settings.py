@@ -10,18 +10,46 @@ from vaelab.objectives import Objective, build_objective
 from vaelab.training.schedules import check_warmups, warmup_epochs
 
 
-def trial_settings(settings: Settings, changes: Mapping[str, Any], seed: int = 0) -> Settings:
-    """Return a trial's settings: its changes, its epochs, and `seed` added to `train.seed`."""
-    train = settings.train
-    fixed = {"train.epochs": settings.tune.epochs or train.epochs, "train.seed": train.seed + seed}
+def trial_settings(
+    settings: Settings, changes: Mapping[str, Any], seed: int = 0, epochs: int | None = None
+) -> Settings:
+    """Return a trial's settings: its changes, its epochs, and `seed` added to `train.seed`.
+
+    `epochs` replaces those of a trial.
+    """
+    epochs = epochs or trial_epochs(settings)
+    fixed = {"train.epochs": epochs, "train.seed": settings.train.seed + seed}
     return with_changes(settings, {**changes, **fixed})
 
 
+def trial_epochs(settings: Settings) -> int:
+    """Return the epochs of a trial."""
+    return settings.tune.epochs or settings.train.epochs
+
+
+def finalist_epochs(settings: Settings) -> int:
+    """Return the epochs of the trainings after the search."""
+    return settings.tune.finalist_epochs or trial_epochs(settings)
+
+
+def epochs_note(searched: int, compared: int, trained: int) -> str | None:
+    """Return a line if settings were found at other epochs than they will be trained for."""
+    if searched == compared == trained:
+        return None
+    found = f"found at {searched} epochs"
+    if compared != searched:
+        found += f", compared with the other finalists at {compared}"
+    hint = f"; set tune.finalist_epochs: {trained} to compare the finalists at that length"
+    return f"{found}, trained for {trained} (train.epochs){hint if compared != trained else ''}"
+
+
 def check_trial_warmups(settings: Settings) -> None:
-    """Raise UserError if a warm-up, set or searched, is longer than a trial."""
+    """Raise UserError if a warm-up, set or searched, is longer than a trial or a finalist's."""
     origin = "tune.epochs" if settings.tune.epochs else "train.epochs"
+    final = {"epochs": finalist_epochs(settings)}
     for objective, train in _with_longest_warmups(settings):
         check_warmups(objective, train, origin)
+        check_warmups(objective, train.model_copy(update=final), "tune.finalist_epochs")
 
 
 def longest_warmup(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""A worker runs trials of the search, then trains the finalists with other seeds."""
+"""A worker runs trials of the search, then the trainings that compare the best of them."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -7,19 +7,21 @@ from functools import partial
 from optuna import Study, TrialPruned
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.study.final_trainings import open_finalists
 from pipeline.study.finalists import (
-    FINALIST_PARAMS,
     GROUPS,
     METRICS,
-    open_finalists,
+    TRAINING_PARAMS,
+    Training,
     ranked,
-    trial_and_seed,
+    training_of,
     value_of,
 )
 from pipeline.study.run_info import (
-    describe_finalist,
+    describe_training,
     describe_trial,
-    settings_of_trial,
+    settings_of_training,
+    training_name,
 )
 from pipeline.study.runs import StudyRuns, TrialRun
 from pipeline.study.search_space import decode_params, suggest, total_trials
@@ -46,7 +48,10 @@ class Worker:
         self.runs, self.open_runs = runs, dict[int, TrialRun]()
 
     def work(self, deadline: float | None) -> None:
-        """Run the search, then the finalists' trainings, beside any other workers."""
+        """Run the search, then the finalists' trainings, beside any other workers.
+
+        Each step of those follows from the results of the last one.
+        """
         tune = self.settings.tune
         new_queue = partial(
             TrialQueue,
@@ -58,8 +63,15 @@ class Worker:
         new_queue(self.study, total, tune=tune).run(self._run_search, self._end_trial)
         if len(finished_trials(self.study)) < total:
             return
-        finalists, trainings = open_finalists(self.study, tune)
-        new_queue(finalists, trainings).run(self._run_finalists, self._end_finalist)
+        done = -1
+        while True:
+            finalists, trainings = open_finalists(self.study, tune)
+            if done == trainings:
+                return
+            new_queue(finalists, trainings).run(self._run_finalists, self._end_finalist)
+            done = len(finished_trials(finalists))
+            if done < trainings:  # the deadline has passed
+                return
 
     def _run_search(self, trials: Sequence[Trial]) -> Results:
         return self._run(trials, self._start_trial, self._report_to_pruner)
@@ -99,10 +111,15 @@ class Worker:
         return trial_settings(self.settings, changes)
 
     def _start_finalist(self, trial: Trial) -> Settings:
-        number, seed = (trial.suggest_int(name, *b) for name, b in FINALIST_PARAMS.items())
-        finalist = self.study.get_trials(deepcopy=False)[number]
-        settings = settings_of_trial(self.settings, finalist, seed)
-        info = describe_finalist(trial.number, number, settings)
+        # A trial that an earlier version queued has no latent size.
+        queued = trial._cached_frozen_trial.system_attrs["fixed_params"]
+        names = [name for name in TRAINING_PARAMS if name in queued]
+        training = Training(
+            **{name: trial.suggest_int(name, *TRAINING_PARAMS[name]) for name in names}
+        )
+        finalist = self.study.get_trials(deepcopy=False)[training.trial]
+        settings = settings_of_training(self.settings, finalist, training)
+        info = describe_training(trial.number, training, settings)
         self.open_runs[trial.number] = self.runs.start(info)
         return settings
 
@@ -145,8 +162,9 @@ class Worker:
 
     def _end_finalist(self, trial: FrozenTrial) -> None:
         self.open_runs.pop(trial.number).end(trial)
-        number, seed = trial_and_seed(trial)
-        print(f"finalist {number}, new seed {seed}: {describe_result(trial)}", flush=True)
+        training = training_of(trial)
+        shown = f"{training_name(training)}, new seed {training.seed}"
+        print(f"{shown}: {describe_result(trial)}", flush=True)
 
 
 def describe_result(trial: FrozenTrial) -> str:

@@ -206,7 +206,7 @@ WEIGHT = {"type": "float", "low": 0.01, "high": 10.0, "log": True}
         ({"trails": 3}, "unknown setting tune.trails; did you mean tune.trials[?]"),
         (
             {"direction": "maximize"},
-            "tune: direction applies to metrics only; nll is always minimized",
+            "tune: direction applies to metrics only; neg_elbo is always minimized",
         ),
         (
             {"objective": "rate_distortion", "direction": "minimize"},

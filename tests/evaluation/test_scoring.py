@@ -25,6 +25,7 @@ from vaelab.config import ModelSettings
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.scoring import (
     closed_form_weight,
+    mean_effective_sample_size,
     normalized_bound,
     score_images,
     with_fitted_variance,
@@ -119,6 +120,15 @@ def test_the_score_of_the_optimum_matches_probabilistic_pca(samples):
     assert scores.means()["neg_elbo_nats"] == pytest.approx(
         scores.generation_loss.mean().item() + scores.kl_loss.mean().item()
     )
+
+
+def test_all_samples_count_where_the_encoder_is_the_posterior_and_few_elsewhere():
+    optimum = linear_vae_optimum(ROWS, LATENTS, BEST_VARIANCE, kl_weight=1.0)
+    assert score_images(optimum, batches(), 20, seed=0).means()[
+        "nll_effective_sample_size"
+    ] == pytest.approx(20, abs=0.01)
+    assert mean_effective_sample_size(optimum, batches(), 20, seed=0) == pytest.approx(20, abs=0.01)
+    assert 1 <= mean_effective_sample_size(untrained(), batches(), 20, seed=0) < 10
 
 
 @pytest.mark.parametrize("set_variance", [0.02, 0.5, 3.0])

@@ -33,6 +33,7 @@ SMALL_STUDY: dict[str, Any] = {
     "tune__final_importance_samples": 10,
     "tune__finalists": 2,
     "tune__seeds": 2,
+    "tune__smaller_sizes": 0,
     "tune__heartbeat_seconds": 1,
 }
 COMMAND = (sys.executable, "-m", "pipeline.tune")
@@ -138,7 +139,7 @@ def test_a_killed_study_ends_with_its_number_of_trials(
     assert {run.info.status for run in copy.runs()} <= {"FINISHED", "KILLED"}
     parents = [run for run in copy.runs() if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
-    assert states.count("complete") + states.count("pruned") == 10 + 4
+    assert states.count("complete") + states.count("pruned") == 10 + 4 + 2
 
 
 def test_workers_whose_coordinator_was_killed_end_and_queue_their_trials_again(

@@ -10,6 +10,8 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from vaelab.config.section import NotNegative, Positive, Section, Seed
 
 SEARCHABLE_SECTIONS = ("model.", "train.", "objectives.")
+# Objectives in nats, of a model with a bound on the likelihood. They are always minimized.
+BOUNDED = ("neg_elbo", "nll", "rate_distortion")
 NOT_SEARCHABLE = ("train.seed", "train.epochs", "train.images_every_epochs")
 
 Scalar = bool | int | float | str | None
@@ -123,7 +125,7 @@ class TuneSettings(Section):
 
     study: str | None = Field(default=None, pattern=r"^[^\s'\"`][^'\"`\n]{0,199}$")
     storage: str | None = Field(default=None, pattern=r"^[a-z0-9+_]+://")
-    objective: str = Field(default="nll", min_length=1)
+    objective: str = Field(default="neg_elbo", min_length=1)
     direction: Literal["auto", "minimize", "maximize"] = "auto"
     search_space: dict[str, SearchRange] = Field(
         default={
@@ -142,6 +144,8 @@ class TuneSettings(Section):
     startup_trials: Positive = 10
     finalists: Positive = 3
     seeds: NotNegative = 3
+    finalist_epochs: Positive | None = None
+    smaller_sizes: NotNegative = 5
     importance_samples: Positive = 100
     final_importance_samples: Positive = 100
     heartbeat_seconds: Positive = 5
@@ -149,7 +153,7 @@ class TuneSettings(Section):
 
     @model_validator(mode="after")
     def _direction_needs_a_metric(self) -> "TuneSettings":
-        if self.direction != "auto" and self.objective in ("nll", "rate_distortion"):
+        if self.direction != "auto" and self.objective in BOUNDED:
             raise ValueError(
                 f"direction applies to metrics only; {self.objective} is always minimized: use auto"
             )

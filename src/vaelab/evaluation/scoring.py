@@ -29,19 +29,37 @@ FIT_IMAGES = 5_000
 
 @dataclass(frozen=True)
 class ImageScores:
-    """Nats of each image, lower is better: the importance-weighted bound and the two losses.
+    """Nats of each image, lower is better: the importance-weighted NLL and the two losses.
 
-    generation_loss + kl_loss is the negative evidence lower bound, at weight 1.
+    `effective_sample_size`, between 1 and K, tells how far the NLL can be trusted: near 1, one
+    sample decides it, and the NLL is too high, by less for wider posteriors.
     """
 
     nll: Float64[Tensor, "images"]
+    effective_sample_size: Float64[Tensor, "images"]
     generation_loss: Float64[Tensor, "images"]
     kl_loss: Float64[Tensor, "images"]
 
+    @property
+    def neg_elbo(self) -> Float64[Tensor, "images"]:
+        """The negative evidence lower bound, at weight 1."""
+        return self.generation_loss + self.kl_loss
+
+    def mean_losses(self) -> dict[str, float]:
+        """Return the means over images of the two losses and of their sum, the negative ELBO."""
+        generation, kl = self.generation_loss.mean().item(), self.kl_loss.mean().item()
+        return {
+            "neg_elbo_nats": generation + kl,
+            "generation_loss_nats": generation,
+            "kl_loss_nats": kl,
+        }
+
     def means(self) -> dict[str, float]:
-        """Return the means over images, and their sum, the negative ELBO."""
-        means = {f"{name}_nats": values.mean().item() for name, values in vars(self).items()}
-        return means | {"neg_elbo_nats": means["generation_loss_nats"] + means["kl_loss_nats"]}
+        """Return all means over images."""
+        return self.mean_losses() | {
+            "nll_nats": self.nll.mean().item(),
+            "nll_effective_sample_size": self.effective_sample_size.mean().item(),
+        }
 
 
 @contextmanager
@@ -79,15 +97,28 @@ def score_images(model: Model, images: ImageLoader, samples: int, seed: int) -> 
     return ImageScores(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
+@torch.inference_mode()
+def mean_effective_sample_size(model: Model, images: ImageLoader, samples: int, seed: int) -> float:
+    """Return the effective sample size of K = `samples`, the mean over the first 500 images."""
+    noise = rng_stream(seed, "scoring/effective-sample-size", images.device)
+    pixels = rng_stream(seed, "scoring/pixels", images.device)
+    part, labels = next(iter(images.sequential(BATCH, pixels)))
+    given = model.given(labels)
+    posterior = given.encode(part)
+    estimate = importance_weighted_log_likelihood(given, part, posterior, samples, noise)
+    return estimate.effective_sample_size.mean().item()
+
+
 def _score(
     model: Model, images: Tensor, samples: int, noise: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     posterior = model.encode(images)
     estimate = importance_weighted_log_likelihood(model, images, posterior, samples, noise)
     latents = posterior.rsample(noise)
     generation = -model.decode(latents).log_prob(images)
     kl = model.kl(posterior, latents)
-    return -estimate.log_likelihood, as_float64(generation), as_float64(kl)
+    sizes = estimate.effective_sample_size
+    return -estimate.log_likelihood, sizes, as_float64(generation), as_float64(kl)
 
 
 def normalized_bound(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import paths
-from pipeline.study.apply import apply_winner
+from pipeline.study.apply import EPOCHS, apply_winner
 from tests import ROOT
 from vaelab.config import UserError
 
@@ -79,3 +79,32 @@ def test_a_file_that_cannot_be_edited_is_a_users_error(
         apply_winner(params, "best")
     assert "\n" not in str(caught.value)
     assert params.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "note"),
+    [
+        (
+            (4, 4),
+            "found at 4 epochs, trained for 100 (train.epochs); set tune.finalist",
+        ),
+        ((4, 50), "found at 4 epochs, compared with the other finalists at 50, trained for 100 "),
+        ((4, 100), "found at 4 epochs, compared with the other finalists at 100, trained"),
+        ((100, 100), None),
+        (None, None),
+    ],
+)
+def test_other_epochs_than_those_of_the_study_are_said_in_one_line(
+    epochs: tuple[int, int] | None,
+    note: str | None,
+    workdir: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(ROOT / "params.yaml", workdir)
+    paths.TUNE.mkdir(parents=True)
+    comment = f"{EPOCHS.format(*epochs)}\n" if epochs else ""
+    (paths.TUNE / "best.yaml").write_text(f"# study 'x'\n{comment}model: {{latent_dim: 3}}\n")
+    apply_winner(Path("params.yaml"), "best")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("found at")]
+    assert [line.startswith(note or "?") for line in lines] == [True] * (note is not None)
+    assert all(("set tune.finalist_epochs" in line) == (epochs != (4, 100)) for line in lines)

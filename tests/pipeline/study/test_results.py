@@ -28,7 +28,8 @@ from ruamel.yaml import YAML
 from pipeline import paths, tune
 from pipeline.study.apply import apply_winner, read_winner
 from pipeline.study.figures import study_figures
-from pipeline.study.finalists import METRICS, Finalist, trial_and_seed
+from pipeline.study.final_trainings import Decision
+from pipeline.study.finalists import GROUPS, METRICS, Finalist, Training, training_of
 from pipeline.study.scorer import TrialScore, TrialScorer
 from pipeline.study.search_space import decode_params
 from pipeline.study.summary import TEST_METRICS, StudySummary
@@ -103,17 +104,27 @@ class Finished:
         """Return the trials' runs, or the study's."""
         return [run for run in mlflow_runs() if parents == ("vaelab.trial" not in run.data.tags)]
 
-    def means(self) -> dict[int, list[float]]:
-        """Return the values of the new trainings of each finalist."""
+    def trainings(self) -> dict[Training, FrozenTrial]:
+        """Return what was trained after the search."""
+        complete = self.finalists.get_trials(states=(TrialState.COMPLETE,))
+        return {training_of(trial): trial for trial in complete}
+
+    def means(self) -> dict[int, float]:
+        """Return the mean of each finalist over the seeds that chose the best one."""
         found: dict[int, list[float]] = {}
-        for trial in self.finalists.get_trials(states=(TrialState.COMPLETE,)):
-            assert trial.value is not None
-            found.setdefault(trial_and_seed(trial)[0], []).append(trial.value)
-        return found
+        for training, trial in self.trainings().items():
+            if training.seed <= SEEDS and trial.value is not None:
+                found.setdefault(training.trial, []).append(trial.value)
+        return {number: float(np.mean(values)) for number, values in found.items()}
 
     def winner(self) -> FrozenTrial:
-        means = {number: np.mean(values) for number, values in self.means().items()}
+        means = self.means()
         return self.study.trials[min(means, key=lambda number: means[number])]
+
+    def further(self) -> list[FrozenTrial]:
+        """Return the trainings of the winner with further seeds."""
+        number, seeds = self.winner().number, range(SEEDS + 1, 2 * SEEDS + 1)
+        return [self.trainings()[Training(number, seed)] for seed in seeds]
 
 
 def mlflow_runs() -> list[Run]:
@@ -202,12 +213,17 @@ def test_the_study_ended_as_it_was_made_to(finished: Finished) -> None:
     states = [trial.state.name for trial in finished.study.trials]
     assert states == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "PRUNED", "FAIL", "COMPLETE"]
     assert retry_history(finished.study.trials[AGAIN]) == [INTERRUPTED]
-    pairs = sorted(
-        map(trial_and_seed, finished.finalists.get_trials(states=(TrialState.COMPLETE,)))
-    )
-    numbers = sorted({number for number, _ in pairs})
+    trainings = finished.trainings()
+    numbers = sorted({training.trial for training in trainings})
     assert len(numbers) == 2
-    assert pairs == [(number, seed) for number in numbers for seed in (1, 2)]
+    chosen = {Training(number, seed) for number in numbers for seed in (1, 2)}
+    further = {Training(finished.winner().number, seed) for seed in (3, 4)}
+    smaller = trainings.keys() - chosen - further
+    assert trainings.keys() >= chosen | further
+    sizes = {training.latent_dim for training in smaller}
+    number = finished.winner().number
+    assert smaller == {Training(number, seed, size) for seed in (3, 4) for size in sizes}
+    assert all(0 < size < finished.winner().params[LATENT] for size in sizes)
 
 
 def test_trials_csv_is_the_storage_row_by_row(finished: Finished) -> None:
@@ -225,7 +241,8 @@ def test_trials_csv_is_the_storage_row_by_row(finished: Finished) -> None:
         assert float(row[WEIGHT]) == settings[WEIGHT]
         assert tuple(ast.literal_eval(row[HIDDEN])) == settings[HIDDEN]
         metrics = trial.user_attrs.get(METRICS, {})
-        for name in ("nll_nats", "neg_elbo_nats", "closed_form_kl_weight", "epochs"):
+        columns = ("neg_elbo_nats", "nll_effective_sample_size", "closed_form_kl_weight", "epochs")
+        for name in columns:
             assert row[name] == (repr(metrics[name]) if metrics else "")
         assert bool(metrics) == (trial.state == TrialState.COMPLETE)
         assert trial.duration is not None
@@ -286,18 +303,25 @@ FIGURES = {
 def test_the_report_has_the_winner_and_its_values(finished: Finished) -> None:
     report = (finished.after(3) / "report.md").read_text()
     winner = finished.winner()
-    values = finished.means()[winner.number]
-    error = np.std(values, ddof=1) / math.sqrt(SEEDS)
+    values = [trial.values[0] for trial in finished.further()]
+    groups = np.mean([trial.user_attrs[GROUPS] for trial in finished.further()], axis=0)
+    error = math.hypot(*(np.std(v, ddof=1) / math.sqrt(len(v)) for v in (values, groups)))
     (answer,) = re.findall(r"^\*\*Best\*\*: (.*)$", report, re.M)
     assert f"{LATENT} {winner.params[LATENT]}, " in answer
     assert f"{WEIGHT} {winner.params[WEIGHT]:.4g}, " in answer
-    assert f": {np.mean(values):.5g} ± {error:.2g} (validation NLL (K = 2)" in answer
+    assert (
+        f": {np.mean(values):.5g} ± {error:.2g} (validation negative ELBO, nats per image)"
+        in answer
+    )
+    assert f"over other seeds, {finished.means()[winner.number]:.5g}; " in answer
+    assert "this mean is of seeds 3 to 4, which chose nothing" in answer
     assert "6 of 6: 4 complete, 1 pruned, 1 failed." in report
     # Four complete trials and one that failed after four epochs, one that was pruned after two.
     assert f"for {5 * EPOCHS + 2} epochs, of {6 * EPOCHS} without pruning" in report
     test = finished.study.user_attrs[TEST_METRICS][str(winner.number)]
     assert f"study_test.nll_nats {test['nll_nats']:.5g}" in report
-    closed = winner.user_attrs[METRICS]["closed_form_kl_weight"]
+    assert f"study_test.nll_effective_sample_size {test['nll_effective_sample_size']:.5g}" in report
+    closed = np.mean([t.user_attrs[METRICS]["closed_form_kl_weight"] for t in finished.further()])
     assert f"{winner.params[WEIGHT]:.4g} measured, {closed:.4g} in closed form" in report
     for number in finished.means():
         assert re.search(rf"^\| {number} \|", report, re.M), "each finalist has its row"
@@ -338,8 +362,9 @@ def test_the_command_prints_the_result_of_each_trial(finished: Finished) -> None
     assert "2 of 6 trials are finished" in second
     assert "failed: its score is (nan,)" in second
     assert "pruned after epoch 2" in second
-    assert third.count("new seed") == 2 * SEEDS
+    assert third.count("new seed") == len(finished.trainings())
     assert "best: " in third
+    assert "the best settings were found" not in third, "train.epochs are the epochs of a trial"
 
 
 # --- before the end
@@ -389,7 +414,7 @@ def test_a_study_is_one_run_with_a_child_a_trial(finished: Finished) -> None:
 
 ENDS = {
     TrialState.COMPLETE: ("complete", "FINISHED", EPOCHS),
-    TrialState.PRUNED: ("pruned", "KILLED", 2),
+    TrialState.PRUNED: ("pruned", "FINISHED", 2),
     TrialState.FAIL: ("fail", "FAILED", EPOCHS),
 }
 
@@ -416,25 +441,33 @@ def test_a_trials_run_has_its_state_its_curve_and_its_settings(finished: Finishe
         assert run.data.params["train.learning_rate"] == "0.03"
         assert run.data.params["data.name"] == "folder"
         if trial.state == TrialState.COMPLETE:
-            assert run.data.metrics["value"] == trial.value
-            assert run.data.metrics["kl_loss_nats"] == trial.user_attrs[METRICS]["kl_loss_nats"]
+            assert run.data.metrics["study_validation.neg_elbo_nats"] == trial.value
+            own = trial.user_attrs[METRICS]
+            for name in ("kl_loss_nats", "nll_effective_sample_size"):
+                assert run.data.metrics[f"study_validation.{name}"] == own[name]
+            assert "value" not in run.data.metrics
     assert children[str(FAILED)].data.tags["failure"] == "its score is (nan,)"
 
 
 def test_a_finalists_run_has_its_own_seed_and_its_trials_settings(finished: Finished) -> None:
     children = {run.data.tags["vaelab.trial"].split("/")[-1]: run for run in finished.runs()}
     for trial in finished.finalists.get_trials(states=(TrialState.COMPLETE,)):
-        run, (number, seed) = children[f"finalist {trial.number}"], trial_and_seed(trial)
-        own = children[str(number)].data.params
-        assert run.data.params == {**own, "train.seed": str(seed)}
-        assert run.data.metrics["value"] == trial.value
+        run, training = children[f"finalist {trial.number}"], training_of(trial)
+        own = dict(children[str(training.trial)].data.params)
+        if training.latent_dim:
+            own[LATENT] = str(training.latent_dim)
+        assert run.data.params == {**own, "train.seed": str(training.seed)}
+        assert run.data.metrics["study_validation.neg_elbo_nats"] == trial.value
         assert run.info.status == "FINISHED"
 
 
 def test_the_studys_run_has_its_winner_and_its_figures(finished: Finished) -> None:
     (parent,) = finished.runs(parents=True)
     winner = finished.winner()
-    assert parent.data.metrics["best.value"] == np.mean(finished.means()[winner.number])
+    mean = np.mean([trial.value for trial in finished.further()])
+    assert parent.data.metrics["best.study_validation.neg_elbo_nats"] == pytest.approx(mean)
+    assert "best.study_validation.nll_effective_sample_size" in parent.data.metrics
+    assert not [name for name in parent.data.metrics if "value" in name]
     assert parent.data.metrics["finished_trials"] == TRIALS
     assert parent.data.tags[f"best.{LATENT}"] == str(winner.params[LATENT])
     test = finished.study.user_attrs[TEST_METRICS][str(winner.number)]
@@ -492,8 +525,8 @@ def test_one_trial_is_enough_for_figures() -> None:
 
 def drawn_without_models(study: Study, settings: Any) -> list[str]:
     """Return the names of the figures that need no model."""
-    best = Finalist(study.trials[0], [], 90.0, None)
-    summary = StudySummary(study, settings, "validation NLL", 40, [best], None, None)
+    decision = Decision([Finalist(study.trials[0], [], 90.0, None)], [], [])
+    summary = StudySummary(study, settings, "validation NLL", ["nll_nats"], 40, decision, None)
     found = []
     runner: Any = None
     with contextlib.suppress(KeyError):  # rates and distortions are not there

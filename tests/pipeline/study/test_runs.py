@@ -14,9 +14,10 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from pipeline.study import runs as runs_module
-from pipeline.study.finalists import FINALIST_PARAMS, METRICS, finalists_name
+from pipeline.study.final_trainings import finalists_name
+from pipeline.study.finalists import METRICS, TRAINING_PARAMS
 from pipeline.study.run_info import describe_trial, ended_runs
-from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run
+from pipeline.study.runs import STATE_TAG, TRIAL_TAG, StudyRuns, parent_run, with_split
 from pipeline.study.trial_states import FAILURE
 from pipeline.tracking import BACKFILLED_TAG, Store, open_store
 from pipeline.tracking import Run as TrackedRun
@@ -40,7 +41,7 @@ ENDS: tuple[dict[str, Any], ...] = (
 )
 ENDED_AS = {
     "0": ("FINISHED", "complete"),
-    "1": ("KILLED", "pruned"),
+    "1": ("FINISHED", "pruned"),
     "2": ("FAILED", "fail"),
     "3": ("KILLED", "interrupted"),
     "4": ("RUNNING", "running"),
@@ -126,7 +127,7 @@ def test_runs_left_open_end_as_their_trials_did(
 ) -> None:
     runs = reconcile(start_runs(store, study, settings), study, settings)
     assert statuses(runs) == ENDED_AS
-    assert runs["0"].data.metrics == {"value": -3.0, "kl_loss_nats": 7.0}
+    assert runs["0"].data.metrics == {"study_validation.kl_loss_nats": 7.0}
     assert runs["2"].data.tags[FAILURE] == "too large"
 
 
@@ -146,7 +147,7 @@ def test_finished_trials_without_a_run_get_one(
     worker = StudyRuns(store, store.create_run("small", {}), "small")
     runs = reconcile(worker, study, settings)
     assert statuses(runs) == {key: ENDED_AS[key] for key in "012"}
-    assert runs["0"].data.metrics == {"value": -3.0, "kl_loss_nats": 7.0}
+    assert runs["0"].data.metrics == {"study_validation.kl_loss_nats": 7.0}
     assert runs["0"].data.params[WEIGHT] == "0.5"
     assert runs["0"].data.params["train.epochs"] == str(
         settings.tune.epochs or settings.train.epochs
@@ -186,29 +187,36 @@ def test_a_study_may_have_more_runs_than_a_page_of_the_store(
 
 
 def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings: Settings) -> None:
-    finalists = optuna.create_study(storage=study._storage, study_name=finalists_name(study))
+    name = finalists_name(study, settings.tune)
+    finalists = optuna.create_study(storage=study._storage, study_name=name)
     finalists.add_trial(
         create_trial(
-            params={"trial": 0, "seed": 2},
+            params={"trial": 0, "seed": 2, "latent_dim": 3},
             distributions={
-                name: IntDistribution(*bounds) for name, bounds in FINALIST_PARAMS.items()
+                name: IntDistribution(*bounds) for name, bounds in TRAINING_PARAMS.items()
             },
             value=-2.5,
+            user_attrs={METRICS: {"neg_elbo_nats": -2.5, "epochs": 4}},
         )
     )
     runs = reconcile(start_runs(store, study, settings), study, settings)
     run = runs["finalist 0"]
-    assert run.info.run_name == f"finalist 0, seed {settings.train.seed + 2}"
+    assert run.info.run_name == f"finalist 0 with 3 latents, seed {settings.train.seed + 2}"
     assert run.data.params["train.seed"] == str(settings.train.seed + 2)
     assert run.data.params[WEIGHT] == "0.5"
-    assert run.data.metrics == {"value": -2.5}
+    assert run.data.params["model.latent_dim"] == "3"
+    assert run.data.metrics == {"study_validation.neg_elbo_nats": -2.5, "epochs": 4}
 
 
-def test_two_values_have_different_names(store: Store, settings: Settings) -> None:
-    study = optuna.create_study(study_name="small", directions=["minimize", "minimize"])
-    study.add_trial(create_trial(**DRAWN, values=[1.0, 2.0]))
-    runs = reconcile(start_runs(store, study, settings), study, settings)
-    assert runs["0"].data.metrics == {"value_0": 1.0, "value_1": 2.0}
+def test_metrics_are_named_by_the_split_that_they_were_measured_on() -> None:
+    metrics = {"kl_loss_nats": 1.0, "nll_effective_sample_size": 2.0, "closed_form_kl_weight": 3.0}
+    named = {"study_validation.latent.knn_accuracy": 4.0, "epochs": 5}
+    assert with_split(metrics | named) == {
+        "study_validation.kl_loss_nats": 1.0,
+        "study_validation.nll_effective_sample_size": 2.0,
+        "closed_form_kl_weight": 3.0,
+        **named,
+    }
 
 
 def test_the_metrics_of_a_trial_are_complete_when_the_store_comes_back(

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.artifacts import build_batches
 from pipeline.classifier import trained_classifier
+from pipeline.study.runs import with_split
 from pipeline.study.scorer import IMAGE_GROUPS, ON_VALIDATION, REPORTS, TrialScorer
 from pipeline.study.storage import fingerprint, study_directions
 from pipeline.study.trial_runner import TrialRunner
@@ -20,6 +21,7 @@ from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
 from vaelab.evaluation.scoring import (
     closed_form_weight,
+    mean_effective_sample_size,
     normalized_bound,
     score_images,
     with_fitted_variance,
@@ -31,7 +33,14 @@ from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-OBJECTIVES = ("nll", "rate_distortion", "knn_accuracy", "latent.mmd_squared", "bits_per_dim")
+OBJECTIVES = (
+    "neg_elbo",
+    "nll",
+    "rate_distortion",
+    "knn_accuracy",
+    "latent.mmd_squared",
+    "bits_per_dim",
+)
 
 
 def settings(train: dict[str, Any] | None = None, **tune: Any) -> Settings:
@@ -52,7 +61,7 @@ def settings(train: dict[str, Any] | None = None, **tune: Any) -> Settings:
     )
 
 
-def make_scorer(data: PreparedData, objective: str = "nll", **tune: Any) -> TrialScorer:
+def make_scorer(data: PreparedData, objective: str = "neg_elbo", **tune: Any) -> TrialScorer:
     return TrialScorer(settings(objective=objective, **tune), data, CPU)
 
 
@@ -77,7 +86,7 @@ def trained(
 def test_the_negative_log_likelihood_is_that_of_the_validation_split(
     data: PreparedData, model: Model
 ) -> None:
-    scorer = make_scorer(data)
+    scorer = make_scorer(data, "nll")
     score = scorer.score(model)
     train, validation = (
         build_batches(data, split, False, CPU) for split in ("train", "validation")
@@ -95,6 +104,60 @@ def test_the_negative_log_likelihood_is_that_of_the_validation_split(
     parts = np.array_split(scores.nll.numpy(), IMAGE_GROUPS)
     assert score.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
     assert scorer.label == "validation NLL (K = 3), nats per image"
+
+
+def test_the_default_judge_is_the_bound_with_the_fitted_variance(
+    data: PreparedData, model: Model
+) -> None:
+    assert TuneSettings().objective == "neg_elbo"
+    scorer = TrialScorer(settings(), data, CPU)
+    score = scorer.score(model)
+    train, validation = (
+        build_batches(data, split, False, CPU) for split in ("train", "validation")
+    )
+    with with_fitted_variance(model, train, seed=0):
+        scores = score_images(model, validation, 1, seed=0)
+        size = mean_effective_sample_size(model, validation, 3, seed=0)
+    bound = scores.generation_loss + scores.kl_loss
+    assert score.values[0] == pytest.approx(bound.mean().item())
+    assert score.metrics["neg_elbo_nats"] == score.values[0]
+    assert score.metrics["nll_effective_sample_size"] == size
+    assert 1 <= size <= 3
+    assert "nll_nats" not in score.metrics, "one sample is no estimate of it"
+    parts = np.array_split(bound.numpy(), IMAGE_GROUPS)
+    assert score.groups == pytest.approx([part.mean() for part in parts], abs=5e-5)
+    assert scorer.label == "validation negative ELBO, nats per image"
+    assert scorer.directions == ["minimize"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "names"),
+    [
+        ("neg_elbo", ["study_validation.neg_elbo_nats"]),
+        ("nll", ["study_validation.nll_nats"]),
+        (
+            "rate_distortion",
+            ["study_validation.kl_loss_nats", "study_validation.generation_loss_nats"],
+        ),
+        ("knn_accuracy", ["study_validation.latent.knn_accuracy"]),
+        ("test.mean_squared_error", ["study_validation.mean_squared_error"]),
+    ],
+)
+def test_values_are_named_by_split_and_metric(
+    objective: str, names: list[str], data: PreparedData, model: Model
+) -> None:
+    scorer = make_scorer(data, objective)
+    assert scorer.value_names == names
+    score = scorer.score(model)
+    assert [with_split(score.metrics)[name] for name in names] == list(score.values)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_every_trial_has_its_effective_sample_size(
+    objective: str, data: PreparedData, model: Model
+) -> None:
+    size = make_scorer(data, objective).score(model).metrics["nll_effective_sample_size"]
+    assert 1 <= size <= 3
 
 
 def test_rate_and_distortion_are_the_losses_of_the_bound(data: PreparedData, model: Model) -> None:
@@ -172,7 +235,7 @@ def test_an_unknown_metric_is_refused_in_one_line(name: str, hint: str, data: Pr
         make_scorer(data, name)
     message = str(caught.value)
     assert "\n" not in message
-    assert "valid: nll, rate_distortion, latent.dimensions, " in message
+    assert "valid: neg_elbo, nll, rate_distortion, latent.dimensions, " in message
     assert "dataset.test_images," not in message
 
 
@@ -184,7 +247,7 @@ def test_what_needs_labels_is_not_measured_without(data: PreparedData) -> None:
     assert make_scorer(unlabelled, "mmd_squared").metric == "latent.mmd_squared"
 
 
-@pytest.mark.parametrize("name", ["nll", "rate_distortion"])
+@pytest.mark.parametrize("name", ["neg_elbo", "nll", "rate_distortion"])
 @pytest.mark.parametrize("objective", ["autoencoder", "wae", "vae_gan"])
 def test_what_needs_a_bound_is_refused_where_there_is_none(
     objective: str, name: str, data: PreparedData
@@ -208,7 +271,7 @@ def test_what_has_no_encoder_cannot_be_scored(name: str, data: PreparedData) -> 
 
 @pytest.mark.parametrize("objective", ["vae", "iwae", "factor_vae", "vq_vae"])
 def test_every_bound_is_scored_in_nats(objective: str, data: PreparedData) -> None:
-    chosen = settings({"objective": objective, "epochs": 1})
+    chosen = settings({"objective": objective, "epochs": 1}, objective="nll")
     score = TrialScorer(chosen, data, CPU).score(trained(TrialScorer(chosen, data, CPU)))
     assert math.isfinite(score.values[0])
     assert score.values == (score.metrics["nll_nats"],)
@@ -220,6 +283,7 @@ def test_every_bound_is_scored_in_nats(objective: str, data: PreparedData) -> No
 @pytest.mark.parametrize(
     ("objective", "direction", "expected"),
     [
+        ("neg_elbo", "auto", ["minimize"]),
         ("nll", "auto", ["minimize"]),
         ("rate_distortion", "auto", ["minimize", "minimize"]),
         ("knn_accuracy", "auto", ["maximize"]),
@@ -330,7 +394,7 @@ def test_other_test_images_change_only_the_final_score(
 def test_the_final_score_is_of_the_test_split_and_of_more_samples(
     data: PreparedData, model: Model
 ) -> None:
-    for objective in ("nll", "rate_distortion", "knn_accuracy"):
+    for objective in ("neg_elbo", "nll", "rate_distortion", "knn_accuracy"):
         final = make_scorer(data, objective).score_on_test(model)
         train, test = (build_batches(data, split, False, CPU) for split in ("train", "test"))
         with with_fitted_variance(model, train, seed=0):
@@ -474,6 +538,8 @@ def test_trials_of_the_same_data_settings_and_objective_compare(data: PreparedDa
         settings(trials=99, sampler="random", pruner="none", finalists=1, seeds=0),
         settings({"kl_weight": 0.3}),  # every trial has its own
         settings(epochs=2),
+        settings(importance_samples=4),  # the bound does not read it
+        settings(finalist_epochs=9, smaller_sizes=0),
     ]
     assert len({fingerprint(found, data.info) for found in same}) == 1
     weight = {"train.kl_weight": {"type": "float", "low": 0.01, "high": 10.0}}
@@ -481,7 +547,8 @@ def test_trials_of_the_same_data_settings_and_objective_compare(data: PreparedDa
         settings({"learning_rate": 0.01}),
         settings({"epochs": 3}),
         settings(epochs=5),
-        settings(importance_samples=4),
+        settings(objective="nll"),
+        settings(objective="nll", importance_samples=4),
         settings(objective="rate_distortion"),
         settings(search_space=weight),
         settings({"kl_weight": 0.3}, search_space={"model.latent_dim": LATENT_RANGE}),

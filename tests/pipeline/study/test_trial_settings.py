@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 
+from pipeline.study.finalists import Training
+from pipeline.study.run_info import settings_of_training
 from pipeline.study.trial_settings import check_trial_warmups, longest_warmup
 from vaelab.config import Settings, UserError, parse_settings
 
@@ -65,3 +69,28 @@ def test_only_the_epochs_of_a_trial_count() -> None:
     check_trial_warmups(study({"epochs": 5, "kl_warmup_epochs": 10}, {}, epochs=10))
     with pytest.raises(UserError, match=r"train.kl_warmup_epochs is 10, longer than the training "):
         check_trial_warmups(study({"epochs": 5, "kl_warmup_epochs": 10}, {}))
+
+
+def test_finalists_have_epochs_of_their_own() -> None:
+    settings = study({}, {}, epochs=4)
+    trial = optuna.trial.create_trial(
+        params={"train.kl_weight": 0.5},
+        distributions={"train.kl_weight": FloatDistribution(0.01, 10.0)},
+        value=1.0,
+    )
+    training = Training(0, seed=2, latent_dim=7)
+    found = settings_of_training(settings, trial, training)
+    assert (found.train.epochs, found.train.seed, found.model.latent_dim) == (4, 2, 7)
+    longer = settings.tune.model_copy(update={"finalist_epochs": 100})
+    settings = settings.model_copy(update={"tune": longer})
+    assert settings_of_training(settings, trial, training).train.epochs == 100
+    own = settings_of_training(settings, trial, Training(0, seed=0))
+    assert own.model.latent_dim == settings.model.latent_dim
+
+
+def test_a_warm_up_fits_the_finalists_too() -> None:
+    settings = study({"kl_warmup_epochs": 10}, {}, epochs=20)
+    check_trial_warmups(settings)
+    short = settings.tune.model_copy(update={"finalist_epochs": 5})
+    with pytest.raises(UserError, match=r"is 10, longer .*tune.finalist_epochs: 5"):
+        check_trial_warmups(settings.model_copy(update={"tune": short}))

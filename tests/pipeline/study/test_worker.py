@@ -11,12 +11,13 @@ from optuna import Study
 from optuna.trial import TrialState
 
 from pipeline import paths
-from pipeline.study.finalists import METRICS, finalists_name
+from pipeline.study.final_trainings import finalists_name
+from pipeline.study.finalists import METRICS
 from pipeline.study.trial_states import FAILURE, finished_trials
 from pipeline.tune import Launch
 from tests.pipeline.conftest import change_directory, copy_stores
 from tests.pipeline.study.conftest import prepare
-from vaelab.config import Settings, UserError, parse_settings
+from vaelab.config import Settings, TuneSettings, UserError, parse_settings
 from vaelab.models.saving import CONFIG
 from vaelab.training.vectorized import VectorizedTrainer
 
@@ -121,9 +122,9 @@ def test_batched_trials_have_the_results_of_separate_ones() -> None:
         assert one.values == pytest.approx(other.values, rel=1e-3, abs=1e-3)
         assert one.user_attrs[METRICS] == pytest.approx(other.user_attrs[METRICS], 1e-3, 1e-3)
         assert one.intermediate_values == pytest.approx(other.intermediate_values, 1e-3, 1e-3)
+    names = [finalists_name(part, TuneSettings()) for part in (study, separate)]
     finalists, expected = (
-        optuna.load_study(study_name=finalists_name(part), storage=part._storage).trials
-        for part in (study, separate)
+        optuna.load_study(study_name=name, storage=study._storage).trials for name in names
     )
     assert [trial.params for trial in finalists] == [trial.params for trial in expected]
     for one, other in zip(finalists, expected, strict=True):

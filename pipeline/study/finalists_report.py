@@ -1,0 +1,108 @@
+"""A study's finalists in words: who is best, by how much, and how few latents are enough."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.study.finalists import Finalist, value_of
+from pipeline.study.scorer import EFFECTIVE_SAMPLE_SIZE
+from pipeline.study.summary import StudySummary
+
+
+def finalist_line(summary: StudySummary, finalist: Finalist) -> str:
+    """Return a finalist's settings and its value in one line."""
+    shown = ", ".join(f"{k} {number(v)}" for k, v in summary.settings_of_finalist(finalist).items())
+    return f"{shown}: {format_with_error(finalist.mean, finalist.error)} ({summary.label})"
+
+
+def format_with_error(value: float, error: float | None) -> str:
+    """Return a value with its standard error, if there is one."""
+    return f"{value:.5g}" if error is None else f"{value:.5g} ± {error:.2g}"
+
+
+def seeds_note(best: Finalist) -> str:
+    """Say which seeds chose the best one, and which its mean is of."""
+    if not best.chosen_by:
+        return ""
+    return (
+        f" It was chosen by its mean over other seeds, {np.mean(best.chosen_by):.5g}; this mean is "
+        f"of seeds {_range(best.seeds)}, which chose nothing. The standard error counts seeds and "
+        "images."
+    )
+
+
+def smallest_size(summary: StudySummary, small: Finalist) -> str:
+    """Say which latent size is enough, and what is known of those below."""
+    if small is summary.best:
+        parts = ["**No smaller latent size is as good**."]
+    else:
+        parts = [
+            "**Smallest latent size that is as good**, less than two standard errors worse: "
+            f"{finalist_line(summary, small)}, difference "
+            f"{format_with_error(small.difference, small.difference_error)}. "
+            "`python -m pipeline.tune --apply smallest` writes these settings into params.yaml."
+        ]
+    if untried := summary.decision.untried:
+        parts.append(
+            f"Of the sizes {_range(untried)} nothing is known: larger values of "
+            "tune.smaller_sizes try them."
+        )
+    return " ".join(parts)
+
+
+def finalists_table(summary: StudySummary) -> Iterator[str]:
+    searched = list(summary.settings.tune.search_space)
+    head = [
+        "trial",
+        *searched,
+        "value in the search",
+        "mean, seeds that chose",
+        "mean, further seeds",
+        "difference to the best",
+        f"effective sample size (K = {summary.settings.tune.importance_samples})",
+    ]
+    entries = [*summary.decision.finalists, *summary.decision.smaller]
+    yield table(head, [_row(summary, entry, searched) for entry in entries])
+    if any(entry.values for entry in entries):
+        yield (
+            f"{summary.label}. Errors are standard errors: of a mean, over seeds and images; of a "
+            "difference, over the seeds of both and over images, compared in pairs. The value in "
+            "the search selected the finalists, and the mean of the first seeds the best of them: "
+            "both are biased, so the best one's difference and value are of further seeds. Rows "
+            "without a value in the search are the best settings with fewer latent dimensions."
+        )
+    else:
+        yield f"{summary.label}. No finalist was trained again, so there are no standard errors."
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *[[number(cell) for cell in row] for row in rows]]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(list(value) if isinstance(value, tuple) else value)
+
+
+def _row(summary: StudySummary, entry: Finalist, searched: Sequence[str]) -> list[Any]:
+    mean = format_with_error(entry.mean, entry.error) if entry.values else ""
+    is_further = bool(entry.chosen_by or entry.latent_dim)
+    first = f"{np.mean(entry.chosen_by):.5g}" if entry.chosen_by else ""
+    settings = summary.settings_of_finalist(entry)
+    return [
+        entry.trial.number,
+        *(settings.get(name) for name in searched),
+        "" if entry.latent_dim else value_of(entry.trial),
+        first if is_further else mean,
+        mean if is_further else "",
+        format_with_error(entry.difference, entry.difference_error) if entry.values else "",
+        entry.metrics.get(EFFECTIVE_SAMPLE_SIZE, ""),
+    ]
+
+
+def _range(numbers: Sequence[int]) -> str:
+    ends = sorted({min(numbers), max(numbers)})
+    return " to ".join(map(str, ends))
