@@ -78,7 +78,9 @@ def measure(job: tuple[str, int], *, epochs: int, images: int, weight: float) ->
     for name in ("generation_loss_nats", "kl_loss_nats"):
         found[name] = validated[f"validation.{name}"]
     found["seconds"] = seconds
-    print(f"{member}, seed {seed}: {GAP} {found[GAP]:.3f}, {seconds:.0f} s", flush=True)
+    print(
+        f"{member}, seed {seed}: {', '.join(f'{k} {v:.4g}' for k, v in found.items())}", flush=True
+    )
     return found
 
 
