@@ -159,9 +159,12 @@ def how_images_travel(folder: Path) -> str:
     root = paths.workspace_root()
     if root == Path.cwd() or folder.is_absolute():
         return ""
+    placeholder = folder / ".gitignore"
+    # DVC refuses a folder of which git tracks a file.
+    removal = f"git rm -q {placeholder} && " if placeholder.is_file() else ""
     return (
-        f"; this is a temporary copy of {root}, without the files that git ignores: type "
-        f"`dvc add {folder}` there and commit {folder}.dvc, or set data.folder to an absolute path"
+        f"; this is a temporary copy of {root}, without the files that git ignores: type `{removal}"
+        f"dvc add {folder}` there and commit {folder}.dvc, or set data.folder to an absolute path"
     )
 
 

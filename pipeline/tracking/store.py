@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.paths import workspace_root
 from pipeline.tracking.failures import REMEDY, STORE_ERRORS, shorten
@@ -101,7 +102,7 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
             artifacts = None if is_server(uri) else (root / "mlruns").as_uri()
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or settings.experiment
             return Store(client, uri, _experiment(client, name, artifacts))
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise UserError(
             f"the MLflow store {hide_password(uri)} cannot be used: {shorten(error)}"
         ) from error

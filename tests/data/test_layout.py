@@ -77,7 +77,7 @@ def test_a_split_without_folder_is_drawn_and_said(tmp_path):
     plant(tmp_path, {"train/a": 20, "train/b": 20, "val/a": 1, "val/b": 1})
     source = read(tmp_path)
     assert counts(source) == {"train": [16, 16], "validation": [1, 1], "test": [4, 4]}
-    assert "val (2 files) as validation; test drawn from it" in notes(source)
+    assert "val (2 files) as validation; test drawn from train" in notes(source)
 
 
 @pytest.mark.parametrize(

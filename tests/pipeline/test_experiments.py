@@ -100,8 +100,8 @@ def test_images_that_dvc_tracks_travel_to_queued_experiments(tmp_path: Path) -> 
     assert (
         "error: data.folder: data/images holds no images (other entries: 1): hidden: 1 "
         f"(.gitignore); this is a temporary copy of {copy.path}, without the files that git "
-        "ignores: type `dvc add data/images` there and commit data/images.dvc, or set data.folder "
-        "to an absolute path"
+        "ignores: type `git rm -q data/images/.gitignore && dvc add data/images` there and commit "
+        "data/images.dvc, or set data.folder to an absolute path"
     ) in printed
     copy.run("git", "rm", "-q", "data/images/.gitignore")
     copy.run("dvc", "add", "data/images")

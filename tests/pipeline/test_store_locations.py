@@ -152,3 +152,12 @@ def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
     assert text.endswith("; do the right thing")
     assert len(text) <= MAX_CHARACTERS
     assert shorten(ValueError("two\nlines")) == "two lines"
+
+
+def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
+    write_text(tmp_path / "text.db", "no database at all")
+    with pytest.raises(
+        UserError, match=r"text\.db cannot be used: .*file is not a database"
+    ) as caught:
+        tracking.open_store(TrackingSettings(uri=f"sqlite:///{tmp_path}/text.db"))
+    assert "\n" not in str(caught.value)

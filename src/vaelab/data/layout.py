@@ -115,7 +115,7 @@ def _split_note(folder: Path, parents: Parents, level: int, named: dict[str, Spl
         if named[name] == split
     ]
     missing = [split for split in SPLITS if split not in named.values()]
-    drawn = f"; {' and '.join(missing)} drawn from it" if missing else ""
+    drawn = f"; {' and '.join(missing)} drawn from train" if missing else ""
     return f"{shown(folder)}: its folders are taken as splits: {', '.join(parts)}{drawn}"
 
 
