@@ -19,7 +19,7 @@ FAMILY_ERROR = 0.05
 PRIOR, MIXTURE, FLOW = "samples", "sampler.mixture", "sampler.flow_matching"
 RECONSTRUCTIONS = "reconstructions"
 FRECHET, BLUR, NOISE = "classifier_frechet_distance", "blur", "excess_sharpness"
-ERROR, BOUND = "test.mean_squared_error", "test.neg_elbo_nats"
+ERROR, BOUND, NLL = "test.mean_squared_error", "test.neg_elbo_nats", "likelihood.nll_nats"
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ HYPOTHESES = (
     ),
     _both("a VAE has a better bound than a VQ-VAE", "vae", "vq_vae", BOUND),
     _both("a learned prior (flow) has a better bound", "vae-flow", "vae", BOUND),
+    _both("a learned prior (flow) has a better likelihood", "vae-flow", "vae", NLL),
 )
 
 

@@ -42,6 +42,11 @@ REPORTED = (
     "test.neg_elbo_nats",
     "test.nll_nats",
     "test.nll_effective_sample_size",
+    "likelihood.nll_nats",
+    "likelihood.nll_standard_error_nats",
+    "likelihood.effective_sample_size",
+    "likelihood.uneven_share",
+    "likelihood.images",
     "latent.mmd_squared",
     "latent.marginal_kl_nats",
 )
@@ -129,7 +134,7 @@ def evaluation_metrics(
     device = model.output_offset.device
     evaluated = evaluation_data(config, data, device)
     settings = config.base.evaluate
-    result = evaluate(model, evaluated, settings, device, groups=["test", "latent"])
+    result = evaluate(model, evaluated, settings, device, groups=["test", "latent", "likelihood"])
     found: dict[str, Any] = {}
     for name in REPORTED:
         group, _, key = name.partition(".")

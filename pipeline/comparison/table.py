@@ -23,8 +23,10 @@ MODELS: Columns = {
     "reconstructions.sharpness_ratio": ("sharpness", 2),
     "reconstructions.classifier_frechet_distance": ("Fréchet", 1),
     "test.neg_elbo_nats": ("negative ELBO, nats", 1),
-    "test.nll_nats": ("NLL, nats", 1),
-    "test.nll_effective_sample_size": ("effective sample size", 1),
+    "test.nll_nats": ("K-sample bound, nats", 1),
+    "test.nll_effective_sample_size": ("effective of K", 1),
+    "likelihood.nll_nats": ("NLL, nats", 1),
+    "likelihood.effective_sample_size": ("effective of K, fitted", 1),
     "latent.mmd_squared": ("MMD² to prior", 3),
     "timing.training_seconds": ("training seconds", 0),
 }
@@ -54,8 +56,9 @@ Sharpness is the median variance of the Laplacian divided by that of real images
 too, so that more than 1 is no merit: read it together with the slope of the power spectrum. Fréchet
 distance, precision and recall of {samples} images are in the features of a small classifier
 trained here (accuracy {accuracy:.1%}); this is not FID. The row of real images compares training
-images with test images. The NLL is the bound of {k} importance samples; a small effective sample
-size says that it is far from tight. A cell is empty if it does not apply. MMD² compares each
+images with test images. The K-sample bound is from K = {k} importance samples of the encoder on all images, the NLL
+from as many samples of a proposal that is fitted to each of {likelihood_images} images; where few of K
+samples are effective, it is far from tight. A cell is empty if it does not apply. MMD² compares each
 model's latents with its own prior, at the scale of that latent space. Seconds are CPU seconds of
 one thread, or seconds on a GPU.
 """
@@ -147,6 +150,7 @@ def note(config: ComparisonConfig, results: Results) -> str:
         data=config.base.data.name,
         accuracy=results.real_images["classifier_accuracy"],
         k=evaluate.importance_samples,
+        likelihood_images=evaluate.likelihood_images,
     )
 
 

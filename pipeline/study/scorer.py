@@ -238,7 +238,7 @@ class TrialScorer:
         )
         few = {"importance_samples": 2, "annealing_images": 1, "annealing_temperatures": 2}
         few |= {"likelihood_images": 1}
-        few |= {"sampler_images": 2, "sampler_importance_samples": 2}
+        few |= {"sampler_importance_samples": 2}
         entry = lookup(name)
         # Annealed metrics take too long to compute for the message.
         groups = _groups_of(entry.group) if entry else set(GROUPS) - {"annealing"}

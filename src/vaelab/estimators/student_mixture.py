@@ -1,6 +1,7 @@
 """Mixtures of multivariate Student t distributions: proposals with tails wider than Gaussian."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,12 @@ class StudentMixture:
     def log_prob(self, latents: Latents) -> Float[Tensor, "samples images"]:
         """Return the log density in nats."""
         return self._log_densities(latents).logsumexp(0)
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["StudentMixture"]) -> "StudentMixture":
+        """Return the mixtures of the images of all parts."""
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        return cls(*(torch.cat(column, 1) for column in columns))
 
     def rows(self, rows: Rows) -> "StudentMixture":
         """Return the mixtures of some of the images."""

@@ -18,7 +18,7 @@ from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_metrics
 from vaelab.evaluation.label_samples import label_sample_metrics
-from vaelab.evaluation.likelihood import likelihood_metrics
+from vaelab.evaluation.likelihood import fit_test_images, likelihood_metrics
 from vaelab.evaluation.samples import sample_metrics
 from vaelab.evaluation.training_latents import encode_training_images
 from vaelab.evaluation.two_stage import two_stage_metrics
@@ -52,9 +52,6 @@ def evaluate(
     _check_arguments(model, data, classifier, groups)
     encoded = _encoder_groups(model, data, settings, device, groups)
     metrics, arrays = encoded.metrics, dict(encoded.arrays)
-    if "likelihood" in groups:
-        likelihood = likelihood_metrics(model, data.test, settings, device)
-        metrics |= {"likelihood": likelihood} if likelihood else {}
     if "annealing" in groups:
         annealing = annealing_metrics(model, data.test, data.train, settings, device)
         metrics |= {"annealing": dict(annealing)} if annealing else {}
@@ -66,9 +63,8 @@ def evaluate(
                     model, source, data, classifier, settings, device
                 )
         metrics, arrays = metrics | found, arrays | more
-    if sampler is not None and {"samples", "test"} <= set(groups):
-        two_stage = two_stage_metrics(model, sampler, data, settings, device)
-        metrics.setdefault("sampler", {"name": sampler.name}).update(two_stage)
+    for group, values in _likelihoods(model, data, settings, device, groups, sampler).items():
+        metrics.setdefault(group, {}).update(values)
     _check_finite(metrics)
     return Evaluation(metrics, encoded.latents, arrays)
 
@@ -87,6 +83,30 @@ def _check_arguments(
             f"the classifier was trained on images of shape {list(classifier.image_shape)}, the "
             f"model on {list(model.image_shape)}"
         )
+
+
+def _likelihoods(
+    model: Model,
+    data: EvaluationData,
+    settings: EvaluateSettings,
+    device: torch.device,
+    groups: Collection[str],
+    sampler: Sampler | None,
+) -> Metrics:
+    """Measure what is computed from fitted proposals, for the model and with a sampler as prior."""
+    two_stage = sampler is not None and {"samples", "test"} <= set(groups)
+    if not two_stage and "likelihood" not in groups:
+        return {}
+    fitted = fit_test_images(model, data.test, settings, device)
+    if fitted is None:
+        return {}
+    metrics: Metrics = {}
+    if "likelihood" in groups:
+        metrics["likelihood"] = likelihood_metrics(fitted, settings, device)
+    if sampler is not None and two_stage:
+        found = two_stage_metrics(fitted, sampler, settings, device)
+        metrics["sampler"] = {"name": sampler.name, **found}
+    return metrics
 
 
 def _encoder_groups(

@@ -5,6 +5,7 @@ p(x) = E[p(x|z)] over z of the sampler is a model of its own, whose bounds compa
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Int64
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from vaelab.config import EvaluateSettings
 from vaelab.estimators import as_float64, mean_over_images
-from vaelab.estimators.latent_statistics import sample_rows
+from vaelab.estimators.importance import Proposal
 from vaelab.estimators.statistics import standard_error
-from vaelab.evaluation.types import EvaluationData, GroupMetrics
+from vaelab.evaluation.likelihood import FittedImages
+from vaelab.evaluation.types import GroupMetrics
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
@@ -26,49 +28,85 @@ LogDensities = Float64[Tensor, "samples images"]
 
 @torch.inference_mode()
 def two_stage_metrics(
-    model: Model,
-    sampler: Sampler,
-    data: EvaluationData,
-    settings: EvaluateSettings,
-    device: torch.device,
+    fitted: FittedImages, sampler: Sampler, settings: EvaluateSettings, device: torch.device
 ) -> GroupMetrics:
-    """Bound -ln p(x) of the two-stage model on `settings.sampler_images` test images, in nats.
+    """Bound -ln p(x) of the two-stage model on images with fitted proposals, in nats.
 
-    `neg_elbo_nats`, `kl_loss_nats` and, from K = `settings.sampler_importance_samples` samples of
-    each posterior, `nll_nats`; the gains are how much lower bound and NLL are than with the model's
-    own prior, on the same samples. Empty for models without a bound, and for discrete latents.
+    The bound `neg_elbo_nats` and `kl_loss_nats` are from samples of the posteriors, `nll_nats` from
+    K = `settings.sampler_importance_samples` samples of an equal mixture of posterior and fitted
+    proposal, since neither fits where sampler and prior differ; the gains are how much lower they
+    are than with the model's own prior, on the same samples.
     """
-    if not model.has_bound or model.is_discrete:
-        return {}
-    rows = sample_rows(len(data.test), settings.sampler_images, settings.seed, "two-stage")
-    images = data.test.gather(rows, rng_stream(settings.seed, "evaluation/test-pixels", device))
-    labels = data.test.labels_at(rows)
-    given, samples = model.given(labels), settings.sampler_importance_samples
-    posterior = given.encode(images)
+    noise = rng_stream(settings.seed, "evaluation/two-stage", device)
+    posterior = fitted.model.encode(fitted.images)
     assert isinstance(posterior, DiagonalGaussian)
-    latents = posterior.rsample(rng_stream(settings.seed, "evaluation/two-stage", device), samples)
-    log_q = as_float64(posterior.log_prob(latents))
-    # One sample of each image at a time: decoded images are large
-    rest = torch.stack([as_float64(given.decode(z).log_prob(images)) for z in latents]) - log_q
-    own = as_float64(given.log_prior(latents))
-    fitted = sampler_log_prior(model, sampler, latents, labels)
-    gain, nll_gain = (fitted - own).mean(0), _log_mean(rest + fitted) - _log_mean(rest + own)
-    weights = rest + fitted
-    effective = (2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)).exp()
+    bound = _log_weights(fitted, sampler, posterior, settings, noise)
+    both = EqualMixture(posterior, fitted.proposal)
+    weights = _log_weights(fitted, sampler, both, settings, noise)
+    gain = (bound.fitted - bound.own).mean(0)
+    nll_gain = _log_mean(weights.fitted) - _log_mean(weights.own)
+    effective = (2 * weights.fitted.logsumexp(0) - (2 * weights.fitted).logsumexp(0)).exp()
     metrics: GroupMetrics = {
-        "likelihood_images": len(rows),
-        "neg_elbo_nats": -mean_over_images(weights.mean(0)),
-        "kl_loss_nats": mean_over_images((log_q - fitted).mean(0)),
-        "nll_nats": -mean_over_images(_log_mean(weights)),
-        "nll_importance_samples": samples,
+        "likelihood_images": len(fitted.images),
+        "neg_elbo_nats": -mean_over_images(bound.fitted.mean(0)),
+        "kl_loss_nats": mean_over_images((bound.log_likelihood - bound.fitted).mean(0)),
+        "nll_nats": -mean_over_images(_log_mean(weights.fitted)),
+        "nll_importance_samples": settings.sampler_importance_samples,
         "nll_effective_sample_size": mean_over_images(effective),
         "neg_elbo_gain_nats": mean_over_images(gain),
         "nll_gain_nats": mean_over_images(nll_gain),
     }
-    if len(rows) > 1:
+    if len(fitted.images) > 1:
         metrics["neg_elbo_gain_standard_error_nats"] = standard_error(gain)
         metrics["nll_gain_standard_error_nats"] = standard_error(nll_gain)
     return metrics
+
+
+@dataclass(frozen=True)
+class EqualMixture:
+    """The mixture of two proposals with equal weights."""
+
+    first: Proposal
+    second: Proposal
+
+    def rsample(self, generator: torch.Generator, samples: int) -> Latents:
+        """Sample each latent from either proposal."""
+        first, second = (each.rsample(generator, samples) for each in (self.first, self.second))
+        device = first.device
+        uniform = torch.rand((*first.shape[:2], 1), generator=generator, device=device)
+        return torch.where(uniform < 0.5, first, second)
+
+    def log_prob(self, latents: Latents) -> Float[Tensor, "samples images"]:
+        """Compute the log density in nats."""
+        both = torch.stack([each.log_prob(latents) for each in (self.first, self.second)])
+        return both.logsumexp(0) - math.log(2)
+
+
+@dataclass(frozen=True)
+class _LogWeights:
+    """ln p(x|z), and ln p(x, z) / q(z) with the sampler's density and with the model's prior."""
+
+    log_likelihood: LogDensities
+    fitted: LogDensities
+    own: LogDensities
+
+
+def _log_weights(
+    fitted: FittedImages,
+    sampler: Sampler,
+    proposal: Proposal,
+    settings: EvaluateSettings,
+    noise: torch.Generator,
+) -> _LogWeights:
+    model, images = fitted.model, fitted.images
+    latents = proposal.rsample(noise, settings.sampler_importance_samples)
+    # One sample of each image at a time: decoded images are large
+    decoded = [as_float64(model.decode(z).log_prob(images)) for z in latents]
+    log_likelihood, log_q = torch.stack(decoded), as_float64(proposal.log_prob(latents))
+    own = as_float64(model.log_prior(latents))
+    density = sampler_log_prior(model, sampler, latents, fitted.labels)
+    rest = log_likelihood - log_q
+    return _LogWeights(log_likelihood, rest + density, rest + own)
 
 
 def sampler_log_prior(
