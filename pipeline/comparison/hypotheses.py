@@ -91,6 +91,20 @@ HYPOTHESES = (
         "vae",
         f"{FLOW}.{BLUR}",
     ),
+    _both(
+        "a VAE's samples are blurrier than a VAE-GAN's, both from flow matching, after as many "
+        "minutes of training",
+        "vae_gan",
+        "vae-longer",
+        f"{FLOW}.{BLUR}",
+    ),
+    _both(
+        "a VAE generates worse samples than a VAE-GAN, both from flow matching, after as many "
+        "minutes of training",
+        "vae_gan",
+        "vae-longer",
+        f"{FLOW}.{FRECHET}",
+    ),
     _lower(
         "a GAN's samples are noisier than a VAE's from flow matching",
         ("vae", FLOW),

@@ -51,16 +51,16 @@ PANELS = {
     "samples": "Samples from the model's own prior",
     "sampler.flow_matching": "Samples from flow matching on its latents",
 }
-NOTE = """Means over {seeds} seeds ± their standard error; {epochs} epochs of {data} for each.
+NOTE = """Means over {seeds} seeds ± their standard error; {epochs}.
 Sharpness is the median variance of the Laplacian divided by that of real images; noise raises it
 too, so that more than 1 is no merit: read it together with the slope of the power spectrum. Fréchet
 distance, precision and recall of {samples} images are in the features of a small classifier
 trained here (accuracy {accuracy:.1%}); this is not FID. The row of real images compares training
-images with test images. The K-sample bound is from K = {k} importance samples of the encoder on all images, the NLL
-from as many samples of a proposal that is fitted to each of {likelihood_images} images; where few of K
-samples are effective, it is far from tight. A cell is empty if it does not apply. MMD² compares each
-model's latents with its own prior, at the scale of that latent space. Seconds are CPU seconds of
-one thread, or seconds on a GPU.
+images with test images. The K-sample bound is from K = {k} importance samples of the encoder, on
+all images, the NLL from as many samples of a proposal that is fitted to each of
+{likelihood_images} images; where few of K samples are effective, it is far from tight. A cell is
+empty if it does not apply. MMD² compares each model's latents with its own prior, at the scale of
+that latent space. Seconds are CPU seconds of one thread, or seconds on a GPU.
 """
 
 
@@ -142,16 +142,23 @@ def cell(values: list[float] | None, decimals: int) -> str:
 
 def note(config: ComparisonConfig, results: Results) -> str:
     """Return the text below the tables: what the columns mean, and the budget."""
-    comparison, train, evaluate = config.comparison, config.base.train, config.base.evaluate
+    comparison, evaluate = config.comparison, config.base.evaluate
     return NOTE.format(
         seeds=len(comparison.seeds),
-        epochs=train.epochs,
+        epochs=epochs(config),
         samples=f"{evaluate.samples:,}",
-        data=config.base.data.name,
         accuracy=results.real_images["classifier_accuracy"],
         k=evaluate.importance_samples,
         likelihood_images=evaluate.likelihood_images,
     )
+
+
+def epochs(config: ComparisonConfig) -> str:
+    """Return how long the models were trained, with those that differ by name."""
+    usual, variants = config.base.train.epochs, config.comparison.variants
+    own = {name: changes.get("train.epochs", usual) for name, changes in variants.items()}
+    others = "".join(f", of {name} {count}" for name, count in own.items() if count != usual)
+    return f"{usual} epochs of {config.base.data.name} for each{others}"
 
 
 def figure(results: Results) -> Figure:
