@@ -100,7 +100,7 @@ def test_hypotheses_are_about_variants_of_the_comparison(monkeypatch: pytest.Mon
         assert value.variant in comparison.variants
         group = value.metric.rpartition(".")[0]
         sampled = {"samples", *(f"sampler.{name}" for name in comparison.samplers)}
-        assert group in {"test", "reconstructions"} | sampled
+        assert group in {"test", "likelihood", "reconstructions"} | sampled
 
 
 def test_variants_without_a_likelihood_are_named() -> None:
