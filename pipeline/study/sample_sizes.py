@@ -24,7 +24,7 @@ def warnings_of(summary: StudySummary) -> Iterator[str]:
     small = [size for size in sizes if size < SMALL_SHARE * tune.importance_samples]
     if small:
         yield (
-            f"the effective sample size is below {SMALL_SHARE:.0%} of K = "
+            f"the effective sample size is below {100 * SMALL_SHARE:.0f} % of K = "
             f"{tune.importance_samples} in {len(small)} of {len(sizes)} complete trials, "
             f"{min(small):.1f} in the worst: an NLL from these samples is too high, and less so "
             "for wide posteriors, so it cannot compare KL weights"

@@ -31,8 +31,8 @@ def summary_of(sizes: list[float | None], **tune: Any) -> StudySummary:
     ("sizes", "samples", "expected"),
     [
         ([5.0, 60.0], 100, None),
-        ([4.9, 60.0], 100, "below 5% of K = 100 in 1 of 2 complete trials, 4.9 in the worst"),
-        ([1.5, 1.2, 9.0], 100, "below 5% of K = 100 in 2 of 3 complete trials, 1.2 in the worst"),
+        ([4.9, 60.0], 100, "below 5 % of K = 100 in 1 of 2 complete trials, 4.9 in the worst"),
+        ([1.5, 1.2, 9.0], 100, "below 5 % of K = 100 in 2 of 3 complete trials, 1.2 in the worst"),
         ([1.5, 1.2], 20, None),
         ([1.0], 1, None),
         ([None, None], 100, None),
