@@ -94,6 +94,8 @@ def open_store(settings: TrackingSettings, *, local_instead: bool = True) -> Sto
     _use(uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # It logs a page for each error that it raises, and that is then told in a line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         # Two processes that create the tables of an SQLite store at the same time collide.
         with FileLock(root / "mlflow.db.lock"):

@@ -1,5 +1,6 @@
 """Stores that take numbers but no files, and names and places in the environment or in a store."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -161,3 +162,21 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(tmp_path: Path) -> No
     ) as caught:
         tracking.open_store(TrackingSettings(uri=f"sqlite:///{tmp_path}/text.db"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_is_deleted_later_is_told_in_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = tracking.open_store(TrackingSettings())
+    (tmp_path / "mlflow.db").unlink()
+    monkeypatch.setattr(logging.getLogger("mlflow.store.db.utils"), "handlers", [caplog.handler])
+    capsys.readouterr()
+    with tracking.warn_on_store_error("an epoch"):
+        store.create_run("lost", {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("warning: could not log an epoch to MLflow (")
+    assert len(printed.splitlines()) == 1
+    assert not caplog.records, "a page for each error"
