@@ -35,7 +35,8 @@ def seeds_note(best: Finalist) -> str:
 def smallest_size(summary: StudySummary, small: Finalist) -> str:
     """Say which latent size is enough, and what is known of those below."""
     if small is summary.best:
-        parts = ["**No smaller latent size is as good**."]
+        known = "known to be " if summary.decision.untried else ""
+        parts = [f"**No smaller latent size is {known}as good**."]
     else:
         parts = [
             "**Smallest latent size that is as good**, less than two standard errors worse: "

@@ -1,5 +1,6 @@
 """Warnings of small effective sample sizes."""
 
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -66,3 +67,23 @@ def test_the_table_of_finalists_has_the_sizes() -> None:
     rows = [line for line in report.splitlines() if line.startswith("|")]
     assert rows[0].endswith("| effective sample size (K = 100) |")
     assert rows[2].endswith("| 1.5 |")
+
+
+@pytest.mark.parametrize(
+    ("untried", "expected"),
+    [
+        ((), "**No smaller latent size is as good**."),
+        (
+            (7, 8),
+            "**No smaller latent size is known to be as good**. Of the sizes 7 to 8 nothing is "
+            "known: larger values of tune.smaller_sizes try them.",
+        ),
+    ],
+)
+def test_sizes_that_were_not_tried_are_not_called_worse(
+    untried: tuple[int, ...], expected: str
+) -> None:
+    summary = summary_of([50.0])
+    best = summary.decision.finalists[0]
+    decision = replace(summary.decision, smallest=best, untried=untried)
+    assert expected in render_report(replace(summary, decision=decision), []).split("\n\n")
