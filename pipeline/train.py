@@ -13,6 +13,7 @@ from pipeline import cli, paths
 from pipeline.artifacts import build_batches
 from pipeline.tracking import Run, Store, active_run, open_store, warn_on_store_error
 from pipeline.tracking.epoch_logger import EpochLogger
+from pipeline.tracking.run_info import run_name
 from pipeline.tracking.sync import finish_training, start_training
 from vaelab.config import Settings
 from vaelab.data.dataset import PreparedData
@@ -79,7 +80,10 @@ def train_and_record(
     settings: Settings, store: Store, data: PreparedData, trainer: Trainer
 ) -> None:
     """Train, and write the model, the history and the images of each epoch."""
-    key, name = training_fingerprint(settings, trainer.device, paths.PREPARED), run_name(settings)
+    key, name = (
+        training_fingerprint(settings, trainer.device, paths.PREPARED),
+        run_name(training_settings(settings)),
+    )
     own = training_fingerprint(without_epochs(settings), trainer.device, paths.PREPARED)
     finished = FinishedTrainings(paths.finished_trainings(), own)
     with (
@@ -98,7 +102,7 @@ def train_and_record(
                 )
                 if before:
                     run.log_tags({CONTINUED_TAG: before})
-                logged = run.logged_steps("learning_rate")
+                logged = run.logged_epochs()
             fit(trainer, run, logged, settings, checkpoints)
             description = describe_model(settings, data.info, trainer)
             save_model(paths.MODEL, trainer.model, description)
@@ -188,12 +192,6 @@ def fit(
     print(summary(progress, seconds))
     if note := best_epoch_note(trainer.objective, settings.train, progress.best_epoch):
         print(note)
-
-
-def run_name(settings: Settings) -> str:
-    """Return the name of DVC's experiment, or else data, objective, network and latent size."""
-    name = f"{settings.data.name} {settings.train.objective} {settings.model.network}"
-    return os.environ.get("DVC_EXP_NAME") or f"{name} z{settings.model.latent_dim}"
 
 
 def write_history(progress: Progress, objective: str) -> None:

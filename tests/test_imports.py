@@ -23,7 +23,7 @@ STARTED_WITH = {
     "report": TRACKED | {"matplotlib"},
     "render": TRACKED | {"matplotlib"},
     "tune": TRACKED | {"matplotlib", "optuna"},
-    "tracking": TRACKED,
+    "tracking": {"mlflow", "pandas"},
 }
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.tracking import Run
 from pipeline.tracking.async_logging import AsyncWriter
+from pipeline.tracking.metric_names import without_constants
 from vaelab.config import TrainSettings
 from vaelab.figures.image_tiles import progress_pairs, progress_samples
 from vaelab.inference import decoding
@@ -45,9 +46,12 @@ class EpochLogger:
         height, width = self.model.image_shape[1:]
         self.count = min(32, max(8, MAX_PIXELS // (height * width)))
         self.originals, self.labels = next(trainer.validation.sequential(self.count, noise))
+        self.first, self.before = trainer.progress.epoch, dict[str, float]()
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.first == 0 and not any(self.folder.glob("*_0000.png")):
+            self._log(0, {}, self._write_images(0))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -56,14 +60,27 @@ class EpochLogger:
     def __call__(self, report: EpochReport) -> None:
         """Write the images of an epoch, log it, and print its metrics."""
         due = report.epoch % self.settings.images_every_epochs == 0
-        images = self._images() if due or report.epoch == self.settings.epochs else {}
-        for key, image in images.items():
-            path = self.folder / f"{key}_{report.epoch:04d}.png"
-            write_atomically(path, partial(Image.fromarray(image).save, format="PNG"))
+        is_last = report.epoch == self.settings.epochs
+        images = self._write_images(report.epoch) if due or is_last else {}
         if report.epoch not in self.logged_epochs:
-            self.writer.submit(partial(log_epoch, self.run, report.epoch, report.metrics, images))
+            varying = without_constants(report.metrics, self.before)
+            self._log(report.epoch, varying, images)
+        self.before = report.metrics
         if not sys.stderr.isatty():
             self._print(report)
+
+    def _log(
+        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
+    ) -> None:
+        self.writer.submit(partial(log_epoch, self.run, epoch, metrics, images))
+
+    def _write_images(self, epoch: int) -> dict[str, np.ndarray]:
+        """Write the images that the model draws now; those of epoch 0 are of the untrained one."""
+        images = self._images()
+        for key, image in images.items():
+            path = self.folder / f"{key}_{epoch:04d}.png"
+            write_atomically(path, partial(Image.fromarray(image).save, format="PNG"))
+        return images
 
     def copy_images(self, folder: Path) -> None:
         """Copy all images to the stage's output; the originals stay until the checkpoints go."""

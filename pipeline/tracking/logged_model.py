@@ -54,6 +54,7 @@ def log_model(
             artifact_path=None,
             model_id=logged.model_id,
             run_id=run_id,
+            step=-1,  # MLflow would copy the run's metrics of this step to the model
             flavor=sys.modules[__name__],
             module=exported(model),
             files=files,

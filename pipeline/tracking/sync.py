@@ -1,15 +1,18 @@
 """Log the files of the stages to the model's MLflow run; create it if it does not exist."""
 
+import os
 import subprocess
 import warnings
 from collections.abc import Mapping
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 from pipeline import paths
 from pipeline.tracking import (
@@ -20,18 +23,51 @@ from pipeline.tracking import (
     Store,
     active_run,
 )
+from pipeline.tracking.descriptions import describe_run
+from pipeline.tracking.metric_names import without_constants
+from pipeline.tracking.registry import register
+from pipeline.tracking.run_info import logged_params, run_name
 from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
 from vaelab.models.saving import load_model, weights_sha256
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import flattened, read_csv, read_metrics
 
+PARAMS = "params.yaml"
+EXPERIMENT_TAG = "dvc.experiment"
+
 
 def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, device: str) -> None:
     """Log what is known before the first epoch."""
-    run.log_params(params)
+    _log_settings(run, params, info)
+    experiment = os.environ.get("DVC_EXP_NAME")
+    named = {EXPERIMENT_TAG: experiment} if experiment else {}
+    run.log_tags({"device": device, **named, **git_state()})
+
+
+def _log_settings(run: Run, settings: Mapping[str, Any], info: DatasetInfo) -> None:
+    """Log the settings of a training, by dotted name, and its data set."""
+    run.log_params(logged_params(settings))
     run.log_dataset(info)
-    run.log_tags({"device": device, **git_state()})
+    _log_yaml(run, _as_sections(settings), PARAMS)
+
+
+def _as_sections(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted name in the form of params.yaml."""
+    content: dict[str, Any] = {}
+    for name, value in settings.items():
+        *sections, key = name.split(".")
+        inner = content
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[key] = value
+    return content
+
+
+def _log_yaml(run: Run, settings: Mapping[str, Any], path: str) -> None:
+    text = StringIO()
+    YAML().dump(settings, text)
+    run.log_text(text.getvalue(), path)
 
 
 def finish_training(run: Run, settings: TrackingSettings) -> None:
@@ -44,12 +80,12 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     write_text(pending, run.run_id)
     if not run.has_params():
         _, description = load_model(paths.MODEL, torch.device("cpu"))
-        run.log_params(description.settings)
-        run.log_dataset(PreparedData.load(paths.PREPARED).info)
+        _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)
     _log_epochs(run)
     run.log_results(flattened(read_metrics(paths.TIMING)))
     _log_training_files(run, settings)
     run.log_tags({WEIGHTS_TAG: weights_sha256(paths.MODEL)})
+    describe_run(run.client, run.run_id)
     pending.unlink()
 
 
@@ -59,6 +95,7 @@ def _log_training_files(run: Run, settings: TrackingSettings) -> None:
     run.log_files(paths.TRAIN, "train")
     if settings.log_model:
         log_servable_model(run)
+        register(run)
     run.log_tags({FILES_MISSING_TAG: "true"} if run.files_failed else {})
 
 
@@ -81,35 +118,39 @@ def run_of_model(store: Store, settings: Settings) -> Run:
 
 
 def add_sampler(run: Run, settings: Settings) -> None:
-    """Log the files of the sampler stage."""
+    """Log the files of the sampler stage, and its settings."""
     own = settings.samplers.get(settings.sampler.name, {})
-    _add_tags(run, "sampler", settings.sampler.model_dump() | own)
+    _log_yaml(run, {"sampler": settings.sampler.model_dump() | own}, f"sampler/{PARAMS}")
     run.log_files(paths.SAMPLER, "sampler")
 
 
 def add_evaluation(run: Run, settings: Settings) -> None:
-    """Log the files of the evaluate stage."""
+    """Log the files of the evaluate stage, and its settings; its metrics to the model too."""
     metrics = read_metrics(paths.EVALUATE_METRICS)
     measured = {group: values for group, values in metrics.items() if group != "dataset"}
-    _add_tags(run, "evaluate", settings.evaluate.model_dump())
-    run.log_results(flattened(measured))
+    _log_yaml(run, {"evaluate": settings.evaluate.model_dump()}, f"evaluate/{PARAMS}")
+    run.log_model_results(flattened(measured))
     run.log_files(paths.EVALUATE, "evaluate")
+    describe_run(run.client, run.run_id)
 
 
 def add_report(run: Run) -> None:
     """Log the file of the report stage."""
     run.log_file(paths.REPORT, "evaluate")
+    describe_run(run.client, run.run_id)
 
 
 def add_figures(run: Run, settings: Settings) -> None:
-    """Log the files of the render stage."""
-    _add_tags(run, "render", settings.render.model_dump())
+    """Log the files of the render stage, and its settings."""
+    _log_yaml(run, {"render": settings.render.model_dump()}, f"render/{PARAMS}")
     run.log_files(paths.RENDER, "render")
+    describe_run(run.client, run.run_id)
 
 
 def add_explorer(run: Run) -> None:
     """Log the page of the explore stage."""
     run.log_file(paths.EXPLORER, "explorer")
+    describe_run(run.client, run.run_id)
 
 
 def complete(store: Store, settings: Settings) -> Run:
@@ -131,11 +172,6 @@ def complete(store: Store, settings: Settings) -> Run:
     if not run.files_failed:
         run.remove_tag(FILES_MISSING_TAG)
     return run
-
-
-def _add_tags(run: Run, name: str, settings: Mapping[str, Any]) -> None:
-    """Log a stage's settings as tags: unlike parameters, they may change later."""
-    run.log_tags({f"{name}.{key}": value for key, value in settings.items()})
 
 
 def log_servable_model(run: Run) -> None:
@@ -176,8 +212,12 @@ def _git(*arguments: str) -> str:
 def _log_epochs(run: Run) -> None:
     """Log the epochs and images that the run lacks."""
     rows = [(int(row.pop("epoch")), row) for row in read_csv(paths.HISTORY)]
-    logged, logged_images = run.logged_steps("learning_rate"), run.logged_images()
-    run.log_history([(epoch, row) for epoch, row in rows if epoch not in logged])
+    logged, logged_images = run.logged_epochs(), run.logged_images()
+    varying = (
+        (epoch, without_constants(row, before))
+        for (epoch, row), (_, before) in zip(rows, [(0, None), *rows], strict=False)
+    )
+    run.log_history([(epoch, row) for epoch, row in varying if epoch not in logged])
     for path in sorted(paths.TRAIN_IMAGES.glob("*.png")):
         key, _, epoch = path.stem.rpartition("_")
         if (key, int(epoch)) not in logged_images:
@@ -186,13 +226,11 @@ def _log_epochs(run: Run) -> None:
 
 def _backfill(store: Store, settings: Settings) -> Run:
     _, description = load_model(paths.MODEL, torch.device("cpu"))
-    name = f"{description.dataset} {description.objective} (from files)"
-    with active_run(store, name) as run:
+    with active_run(store, run_name(description.settings)) as run:
         run.forget_source()
-        run.log_params(description.settings)
-        run.log_dataset(PreparedData.load(paths.PREPARED).info)
+        _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)
         run.log_tags({BACKFILLED_TAG: "true"})
+        finish_training(run, settings.tracking)
         if paths.EVALUATE_METRICS.is_file():
             add_evaluation(run, settings)
-        finish_training(run, settings.tracking)
     return run

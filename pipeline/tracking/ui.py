@@ -1,32 +1,110 @@
-"""Open the MLflow UI on the pipeline's store."""
+"""Open MLflow on the pipeline's store, at the table of runs sorted by the bound."""
 
 import argparse
 import os
+import socket
 import sys
+import time
+import urllib.request
+import webbrowser
 
 from pipeline import paths
-from pipeline.tracking import open_store
+from pipeline.tracking import STORE_ERRORS, Store, open_store, shorten
+from pipeline.tracking.descriptions import describe_experiment
+from pipeline.tracking.store import is_server
+from pipeline.tracking.view import link, save_view
 from vaelab.config import UserError, load_settings
+
+START_SECONDS = 120.0
 
 
 def main() -> None:
-    """Check or create the store, then replace this process by `mlflow ui`."""
+    """Check the port, check or create the store, then replace this process by `mlflow ui`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=5000, help="port (default: %(default)s)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
     arguments = parser.parse_args()
     try:
-        store = open_store(load_settings(paths.PARAMS).tracking)
+        start(arguments.host, arguments.port, browser=not arguments.no_browser)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    if store.uri.startswith(("http://", "https://")):
-        print(f"the server has its own UI: {store.uri}")
-        return
-    print(f"MLflow on http://{arguments.host}:{arguments.port}, showing {store.uri}", flush=True)
-    command = ["ui", "--backend-store-uri", store.uri]
-    command += ["--host", arguments.host, "--port", str(arguments.port)]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])  # noqa: S606  no shell is wanted
+
+
+def start(host: str, port: int, *, browser: bool) -> None:
+    """Open the store's table of runs; serve it if the store has no server. Raises UserError."""
+    settings = load_settings(paths.PARAMS).tracking
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri or ""
+    if not is_server(uri):
+        check_port(host, port)
+    store = open_store(settings)
+    prepare(store)
+    if is_server(store.uri):
+        address = f"{store.uri.rstrip('/')}/{link(store.experiment_id)}"
+        print(f"the server has its own UI: {address}", flush=True)
+        return open_page(address) if browser else None
+    address = f"http://{host}:{port}/{link(store.experiment_id)}"
+    print(f"MLflow on {address}, showing {store.uri}; Ctrl-C ends it", flush=True)
+    if browser and has_screen() and os.fork() == 0:
+        open_when_up(f"http://{host}:{port}/health", address)
+    serve(store.uri, host, port)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise UserError if something listens on a port already."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"port {port} of {host} is not free ({reason}): end what uses it, or take another "
+                f"with `make ui PORT={port + 1}`"
+            ) from error
+
+
+def prepare(store: Store) -> None:
+    """Store the view and the description of the experiment; a read-only store opens without."""
+    try:
+        save_view(store.client, store.experiment_id)
+        describe_experiment(store.client, store.experiment_id)
+    except STORE_ERRORS as error:
+        print(f"warning: the view could not be stored in MLflow ({shorten(error)})", flush=True)
+
+
+def serve(uri: str, host: str, port: int) -> None:
+    """Replace this process by MLflow's server: one worker, without the jobs of its GenAI part."""
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | os.environ
+    command = ["ui", "--backend-store-uri", uri, "--workers", "1"]
+    command += ["--host", host, "--port", str(port)]
+    os.execve(sys.executable, [sys.executable, "-m", "mlflow", *command], environment)  # noqa: S606  no shell is wanted
+
+
+def has_screen() -> bool:
+    """Return whether a browser would open a window, not take over the terminal."""
+    return sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
+def open_page(address: str) -> None:
+    """Open a page in the browser, if there is a screen."""
+    if has_screen():
+        webbrowser.open(address)
+
+
+def open_when_up(health: str, address: str) -> None:
+    """Wait until the server answers, open the page, and end this process."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        try:
+            urllib.request.urlopen(health, timeout=5).close()  # noqa: S310
+        except OSError:
+            time.sleep(0.5)
+        else:
+            webbrowser.open(address)
+            break
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_all_stages_of_a_model_that_sees_labels(capsys: pytest.CaptureFixture[st
     assert "classes" not in drawn
     (run,) = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_runs(["1"])
     assert run.data.params["model.conditional"] == "labels"
-    assert run.data.metrics["test.nll_nats"] == pytest.approx(measured["test"]["nll_nats"])
+    assert run.data.metrics["test/nll_nats"] == pytest.approx(measured["test"]["nll_nats"])
 
 
 @pytest.mark.usefixtures("prepared")
@@ -90,7 +90,7 @@ def test_all_stages_of_a_sampler_that_is_asked_for_labels(monkeypatch: pytest.Mo
     drawn = {path.stem for path in paths.RENDER.glob("*.png")}
     assert {"samples", "samples_prior", "samples_by_label"} <= drawn
     (run,) = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db").search_runs(["1"])
-    assert "sampler.label_accuracy" in run.data.metrics
+    assert "sampler/label_accuracy" in run.data.metrics
 
 
 @pytest.mark.usefixtures("prepared")

@@ -33,12 +33,12 @@ def test_queued_experiments_by_two_workers_all_reach_the_main_store(tmp_path: Pa
             break
         time.sleep(4)
     copy.run("dvc", "queue", "stop", "--kill")
-    runs = {run.info.run_name: run for run in copy.runs()}
+    runs = {run.data.tags["dvc.experiment"]: run for run in copy.runs()}
     assert runs.keys() == {"seed-1", "seed-2", "seed-3"}
     for run in runs.values():
         assert run.info.status == "FINISHED"
         # Trained and evaluated: by two processes each, in a throw-away folder.
-        assert {"train.loss", "test.nll_nats"} <= run.data.metrics.keys()
+        assert {"curves/train/loss", "test/nll_nats"} <= run.data.metrics.keys()
         artifacts = {a.path for a in copy.client().list_artifacts(run.info.run_id)}
         assert {"train", "evaluate"} <= artifacts
         assert run.info.artifact_uri.startswith((copy.path / "mlruns").as_uri())
@@ -59,7 +59,7 @@ def test_an_experiment_that_is_killed_with_force_ends_its_training(tmp_path: Pat
     _eventually(lambda: not process.is_running(), 20)
     copy.run("dvc", "queue", "stop", "--kill")
     (run,) = copy.runs()
-    assert (run.info.run_name, run.info.status) == ("victim", "KILLED")
+    assert (run.data.tags["dvc.experiment"], run.info.status) == ("victim", "KILLED")
     (folder,) = (copy.path / ".checkpoints").iterdir()
     assert (folder / "run_id").read_text() == run.info.run_id
 
@@ -112,7 +112,7 @@ def test_images_that_dvc_tracks_travel_to_queued_experiments(tmp_path: Path) -> 
     _eventually(lambda: "Success" in copy.run("dvc", "queue", "status"), 120)
     copy.run("dvc", "queue", "stop", "--kill")
     (run,) = copy.runs()
-    assert (run.info.run_name, run.info.status) == ("own", "FINISHED")
+    assert (run.data.tags["dvc.experiment"], run.info.status) == ("own", "FINISHED")
     # A folder of another name is ignored by git too, until DVC tracks it.
     _draw(copy.path / "data/photos")
     arguments = ("--temp", "-S", "data.folder=data/photos", "prepare")

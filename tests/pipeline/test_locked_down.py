@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import socket
 import subprocess
 import sys
 from types import ModuleType
@@ -46,8 +47,12 @@ def test_the_ui_is_started_without_a_shell(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a.db")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["ui"])
-    monkeypatch.setattr(os, "execv", lambda path, arguments: started.append(arguments))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    monkeypatch.setattr(sys, "argv", ["ui", "--no-browser", "--port", port])
+    monkeypatch.setattr(os, "execve", lambda path, arguments, env: started.append(arguments))
     ui.main()
     (arguments,) = started
     assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+    assert arguments[arguments.index("--workers") + 1] == "1"

@@ -59,7 +59,7 @@ def test_a_training_stopped_with_two_processes_resumes_with_one(copy: Copy) -> N
     assert "training from epoch" in resumed
     (run,) = copy.runs()
     assert run.info.status == "FINISHED"
-    history = copy.client().get_metric_history(run.info.run_id, "train.loss")
+    history = copy.client().get_metric_history(run.info.run_id, "curves/train/loss")
     assert sorted(entry.step for entry in history) == list(range(1, EPOCHS + 1))
     assert not folder.exists()
 

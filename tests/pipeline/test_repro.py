@@ -33,6 +33,10 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
     return content
 
 
+def read_artifact(copy: Copy, run_id: str, path: str) -> str:
+    return Path(copy.client().download_artifacts(run_id, path)).read_text(encoding="utf-8")
+
+
 def test_every_promised_file_is_there(built: Copy) -> None:
     names = {str(p.relative_to(built.path)) for p in built.path.rglob("*") if p.is_file()}
     prepared = {
@@ -44,7 +48,7 @@ def test_every_promised_file_is_there(built: Copy) -> None:
     evaluated = {"metrics.json", "test_latents.npz", "arrays.npz", "report.html"}
     assert {f"results/evaluate/{name}" for name in evaluated} <= names
     assert "models/evaluation/classifier/weights.safetensors" in names
-    assert len(list((built.path / "results/train/images").glob("*.png"))) == 2 * 2
+    assert len(list((built.path / "results/train/images").glob("*.png"))) == 2 * 3
     assert not any((built.path / ".checkpoints").iterdir()), "a finished training leaves nothing"
 
 
@@ -122,7 +126,8 @@ def test_a_render_setting_renders_only_and_onto_the_same_run(built: Copy) -> Non
     (after,) = built.runs()
     assert after.info.run_id == before.info.run_id
     assert (after.info.status, after.info.end_time) == ("FINISHED", before.info.end_time)
-    assert after.data.tags["render.samples"] == "9"
+    assert "samples: 9" in read_artifact(built, after.info.run_id, "render/params.yaml")
+    assert not [tag for tag in after.data.tags if tag.startswith(("render", "evaluate"))]
     artifacts = built.client().list_artifacts(after.info.run_id, "render")
     assert "render/samples.png" in {artifact.path for artifact in artifacts}
 
@@ -130,24 +135,27 @@ def test_a_render_setting_renders_only_and_onto_the_same_run(built: Copy) -> Non
 def test_the_run_has_settings_metrics_pictures_data_and_model(built: Copy) -> None:
     (run,) = built.runs()
     assert run.data.params["train.epochs"] == "2"
+    assert len(run.data.params) < 15
+    assert "epochs: 2" in read_artifact(built, run.info.run_id, "params.yaml")
+    assert len([name for name in run.data.metrics if not name.startswith("system/")]) <= 42
     assert run.data.params["model.latent_dim"] == "3"
     assert run.data.params["data.name"] == "digits"
     assert run.data.tags["vaelab.weights_sha256"] == weights_sha256(built.path / "models/model")
     assert len(run.data.tags["mlflow.source.git.commit"]) == 40
     assert run.data.tags["git.dirty"] == "false"
     assert "cpu" in run.data.tags["device"]
-    epochs = built.client().get_metric_history(run.info.run_id, "validation.neg_elbo_nats")
+    epochs = built.client().get_metric_history(run.info.run_id, "curves/validation/neg_elbo_nats")
     assert [metric.step for metric in epochs] == [1, 2]
     assert {
-        "test.nll_nats",
-        "latent.active_units",
-        "timing.training_seconds",
+        "test/nll_nats",
+        "latent/active_units",
+        "timing/training_seconds",
     } <= run.data.metrics.keys()
     assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     images = built.client().list_artifacts(run.info.run_id, "images")
-    # MLflow's grid keeps each image and a smaller copy of it: 2 keys, 2 epochs.
-    assert len([p for p in images if p.path.endswith(".png")]) == 4
+    # MLflow's grid keeps each image and a smaller copy of it: 2 keys, 2 epochs and the start.
+    assert len([p for p in images if p.path.endswith(".png")]) == 6
 
 
 def test_the_logged_model_loads_and_takes_any_batch(built: Copy, tmp_path: Path) -> None:
@@ -183,7 +191,7 @@ def test_a_lost_store_is_filled_again_from_the_files(built: Copy) -> None:
     assert "mlflow.source.git.commit" not in after.data.tags, "the code at hand is not the run's"
     artifacts = {a.path for a in built.client().list_artifacts(after.info.run_id)}
     assert {"evaluate", "images", "model_files", "render", "train"} <= artifacts
-    history = built.client().get_metric_history(after.info.run_id, "train.loss")
+    history = built.client().get_metric_history(after.info.run_id, "curves/train/loss")
     assert [metric.step for metric in history] == [1, 2]
     assert "Running stage" not in built.repro(), "back-filling must not make a stage look changed"
 
@@ -205,7 +213,8 @@ def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: 
     assert "No file hash info" not in printed, "DVC misses outputs of a comparison never made"
     (heavy,) = copy.runs()
     assert heavy.data.params["train.kl_weight"] == "4.0"
-    assert heavy.info.run_name == "heavy"
+    assert heavy.data.tags["dvc.experiment"] == "heavy"
+    assert "KL weight 4" in str(heavy.info.run_name)
     compared = json.loads(copy.run("dvc", "metrics", "diff", "--json"))
     change = compared["results/evaluate/metrics.json"]["test.kl_loss_nats"]
     assert change["old"] > change["new"], "a heavier weight leaves less KL"

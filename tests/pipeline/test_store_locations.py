@@ -55,8 +55,8 @@ def test_numbers_and_status_do_not_depend_on_files(
         finish_training(run, NO_MODEL)
     logged = without_files.client.get_run(run.run_id)
     assert logged.info.status == "FINISHED"
-    assert logged.data.metrics["validation.neg_elbo_nats"] == 4
-    assert logged.data.metrics["timing.training_seconds"] == 3
+    assert logged.data.metrics["curves/validation/neg_elbo_nats"] == 4
+    assert logged.data.metrics["timing/training_seconds"] == 3
     assert logged.data.tags[FILES_MISSING_TAG] == "true"
     printed = capsys.readouterr().out
     assert printed.count("warning: MLflow takes the numbers of this run, but not its files") == 1

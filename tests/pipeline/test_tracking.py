@@ -167,7 +167,7 @@ def test_a_result_that_is_there_is_not_logged_again() -> None:
     with tracking.active_run(store, "results") as run:
         for value in (1.5, 1.5, 2.5):
             run.log_results({"test.nll_nats": value})
-    history = store.client.get_metric_history(run.run_id, "test.nll_nats")
+    history = store.client.get_metric_history(run.run_id, "test/nll_nats")
     assert sorted(entry.value for entry in history) == [1.5, 2.5]
 
 
@@ -178,7 +178,7 @@ def test_only_pictures_that_arrived_whole_are_there(tmp_path: Path) -> None:
             run.log_image(np.zeros((4, 4, 3), np.uint8), "samples", step)
         run.log_image(np.zeros((4, 4, 3), np.uint8), "with space", 1)
         assert len(run.logged_images()) == 3
-        (small,) = (tmp_path / "mlruns").rglob("samples+step+2*.webp")
+        (small,) = (tmp_path / "mlruns").rglob("images~samples+step+2*.webp")
         small.unlink()
     assert run.logged_images() == {("samples", 1), ("with space", 1)}
 

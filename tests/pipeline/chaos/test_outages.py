@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.tracking.metric_names import SCHEDULED, mlflow_name
 from tests.pipeline.chaos.kills import LEFT, forget
 from tests.pipeline.chaos.outages import Outages, Server
 from tests.pipeline.conftest import Copy, make_copy
@@ -96,13 +97,13 @@ def assert_complete(copy: Copy, server: Server, epochs: int, folders: Sequence[s
     with (copy.path / "results/train/history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == epochs
-    for name in set(rows[0]) - {"epoch"}:
-        found = client.get_metric_history(run.info.run_id, name)
+    for name in set(rows[0]) - {"epoch", *SCHEDULED}:
+        found = client.get_metric_history(run.info.run_id, mlflow_name(name) or "")
         logged = {entry.step: entry.value for entry in found}
         assert len(found) == epochs, f"{name}: {Counter(e.step for e in found).most_common(3)}"
         assert logged == {int(row["epoch"]): pytest.approx(float(row[name])) for row in rows}
     drawn = {path.stem for path in (copy.path / "results/train/images").glob("*.png")}
-    assert len(drawn) == 2 * epochs // IMAGES_EVERY_EPOCHS
+    assert len(drawn) == 2 * (epochs // IMAGES_EVERY_EPOCHS + 1)
     names = [Path(f.path).name for f in client.list_artifacts(run.info.run_id, "images")]
     whole = [name.split("+") for name in names if name.endswith(".png")]
     assert {f"{key}_{int(step):04d}" for key, _, step, *_ in whole} == drawn

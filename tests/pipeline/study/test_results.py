@@ -431,7 +431,7 @@ def test_a_trials_run_has_its_state_its_curve_and_its_settings(finished: Finishe
             continue
         state, status, epochs = ENDS[trial.state]
         assert (run.data.tags["vaelab.trial_state"], run.info.status) == (state, status)
-        for metric in ("validation.neg_elbo_nats", "train.loss"):
+        for metric in ("curves/validation/neg_elbo_nats", "curves/train/loss"):
             history = client.get_metric_history(run.info.run_id, metric)
             assert [point.step for point in history] == list(range(1, epochs + 1))
         settings = decode_params(trial.params, base.tune)
@@ -441,10 +441,10 @@ def test_a_trials_run_has_its_state_its_curve_and_its_settings(finished: Finishe
         assert run.data.params["train.learning_rate"] == "0.03"
         assert run.data.params["data.name"] == "folder"
         if trial.state == TrialState.COMPLETE:
-            assert run.data.metrics["study_validation.neg_elbo_nats"] == trial.value
+            assert run.data.metrics["study_validation/neg_elbo_nats"] == trial.value
             own = trial.user_attrs[METRICS]
             for name in ("kl_loss_nats", "nll_effective_sample_size"):
-                assert run.data.metrics[f"study_validation.{name}"] == own[name]
+                assert run.data.metrics[f"study_validation/{name}"] == own[name]
             assert "value" not in run.data.metrics
     assert children[str(FAILED)].data.tags["failure"] == "its score is (nan,)"
 
@@ -457,7 +457,7 @@ def test_a_finalists_run_has_its_own_seed_and_its_trials_settings(finished: Fini
         if training.latent_dim:
             own[LATENT] = str(training.latent_dim)
         assert run.data.params == {**own, "train.seed": str(training.seed)}
-        assert run.data.metrics["study_validation.neg_elbo_nats"] == trial.value
+        assert run.data.metrics["study_validation/neg_elbo_nats"] == trial.value
         assert run.info.status == "FINISHED"
 
 
@@ -465,13 +465,13 @@ def test_the_studys_run_has_its_winner_and_its_figures(finished: Finished) -> No
     (parent,) = finished.runs(parents=True)
     winner = finished.winner()
     mean = np.mean([trial.value for trial in finished.further()])
-    assert parent.data.metrics["best.study_validation.neg_elbo_nats"] == pytest.approx(mean)
-    assert "best.study_validation.nll_effective_sample_size" in parent.data.metrics
+    assert parent.data.metrics["best/study_validation.neg_elbo_nats"] == pytest.approx(mean)
+    assert "best/study_validation.nll_effective_sample_size" in parent.data.metrics
     assert not [name for name in parent.data.metrics if "value" in name]
     assert parent.data.metrics["finished_trials"] == TRIALS
     assert parent.data.tags[f"best.{LATENT}"] == str(winner.params[LATENT])
     test = finished.study.user_attrs[TEST_METRICS][str(winner.number)]
-    assert parent.data.metrics["study_test.nll_nats"] == test["nll_nats"]
+    assert parent.data.metrics["study_test/nll_nats"] == test["nll_nats"]
     client = MlflowClient("sqlite:///mlflow.db")
     logged = client.list_artifacts(parent.info.run_id, "study")
     assert {Path(file.path).name for file in logged} == {

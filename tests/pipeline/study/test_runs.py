@@ -127,7 +127,7 @@ def test_runs_left_open_end_as_their_trials_did(
 ) -> None:
     runs = reconcile(start_runs(store, study, settings), study, settings)
     assert statuses(runs) == ENDED_AS
-    assert runs["0"].data.metrics == {"study_validation.kl_loss_nats": 7.0}
+    assert runs["0"].data.metrics == {"study_validation/kl_loss_nats": 7.0}
     assert runs["2"].data.tags[FAILURE] == "too large"
 
 
@@ -147,7 +147,7 @@ def test_finished_trials_without_a_run_get_one(
     worker = StudyRuns(store, store.create_run("small", {}), "small")
     runs = reconcile(worker, study, settings)
     assert statuses(runs) == {key: ENDED_AS[key] for key in "012"}
-    assert runs["0"].data.metrics == {"study_validation.kl_loss_nats": 7.0}
+    assert runs["0"].data.metrics == {"study_validation/kl_loss_nats": 7.0}
     assert runs["0"].data.params[WEIGHT] == "0.5"
     assert runs["0"].data.params["train.epochs"] == str(
         settings.tune.epochs or settings.train.epochs
@@ -205,7 +205,7 @@ def test_a_finalist_without_a_run_gets_one(store: Store, study: Study, settings:
     assert run.data.params["train.seed"] == str(settings.train.seed + 2)
     assert run.data.params[WEIGHT] == "0.5"
     assert run.data.params["model.latent_dim"] == "3"
-    assert run.data.metrics == {"study_validation.neg_elbo_nats": -2.5, "epochs": 4}
+    assert run.data.metrics == {"study_validation/neg_elbo_nats": -2.5, "epochs": 4}
 
 
 def test_metrics_are_named_by_the_split_that_they_were_measured_on() -> None:
@@ -240,6 +240,6 @@ def test_the_metrics_of_a_trial_are_complete_when_the_store_comes_back(
         trial_run.end(study.trials[0])
         worker.close()
     assert trial_run.run is not None
-    history = store.client.get_metric_history(trial_run.run.run_id, "train.loss")
+    history = store.client.get_metric_history(trial_run.run.run_id, "curves/train/loss")
     assert [(entry.step, entry.value) for entry in history] == [(1, 1.0), (2, 2.0)]
     assert store.client.get_run(trial_run.run.run_id).info.status == "FINISHED"

@@ -1,0 +1,60 @@
+"""What distinguishes a training: the name of its run, and the settings that MLflow is told."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from vaelab.config import Settings, flatten
+
+# Logged for every run, as columns of the table; of the other settings, those that differ.
+HEADLINE = ("data.name", "train.objective", "model.latent_dim", "train.kl_weight", "train.epochs")
+# How the settings that are changed most often read in a name.
+PHRASES: Mapping[str, str] = {
+    "model.latent_dim": "z{}",
+    "train.kl_weight": "KL weight {:g}",
+    "train.epochs": "{} epochs",
+    "model.network": "{}",
+    "model.likelihood": "{}",
+    "train.seed": "seed {}",
+}
+IN_EVERY_NAME = ("data.name", "train.objective")
+MAX_NAME = 120
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    return flatten(Settings())
+
+
+def differing(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings, by dotted name, that differ from the defaults.
+
+    An objective's, a network's and a prior's own settings are among them.
+    """
+    unset = object()
+    return {k: v for k, v in settings.items() if _defaults().get(k, unset) != v}
+
+
+def logged_params(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that MLflow shows: the headline ones, and those that differ."""
+    headline = {name: settings[name] for name in HEADLINE if name in settings}
+    return headline | differing(settings)
+
+
+def run_name(settings: Mapping[str, Any]) -> str:
+    """Return data and objective, and each setting that differs from the defaults."""
+    changed = {k: v for k, v in differing(settings).items() if k not in IN_EVERY_NAME}
+    known = [text.format(changed.pop(k)) for k, text in PHRASES.items() if k in changed]
+    other = [f"{k.rpartition('.')[2]}={v}" for k, v in changed.items() if k in _defaults()]
+    name = ", ".join([" ".join(_base(settings)), *known, *other])
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 4]} ..."
+
+
+def model_name(settings: Mapping[str, Any]) -> str:
+    """Return the name under which models of the same data and objective are registered."""
+    return "-".join(_base(settings))
+
+
+def _base(settings: Mapping[str, Any]) -> list[str]:
+    """Return data and objective; the description of a model made by hand may lack them."""
+    return [str(settings[k]) for k in IN_EVERY_NAME if k in settings] or ["model"]
