@@ -41,7 +41,7 @@ def open_page() -> Iterator[Open]:
                 page.on(
                     "console",
                     lambda message: (
-                        problems.append(message.text)
+                        _add_error(problems, message.text)
                         if message.type == "error"
                         and WITHOUT_LOGIN not in str(message.location["url"])
                         else None
