@@ -104,12 +104,12 @@ class TrialScorer:
     def intermediate_value(self, trainer: Trainer, report: EpochReport) -> float | None:
         """Return a trial's value after an epoch, for the pruner, at most 20 times; else None.
 
-        A sampler is fitted to the trained model only, so its metrics have no such values.
+        Samplers and proposals are fitted to the trained model only, so their metrics have none.
         """
         every = math.ceil(trainer.settings.epochs / REPORTS)
         if len(self.directions) > 1 or report.epoch % every:
             return None
-        if self.metric and self.metric.startswith("sampler."):
+        if self.metric and self.metric.startswith(("sampler.", "likelihood.")):
             return None
         if self.metric:
             return self._measure(self.metric, trainer.model, self.validation, "validation", 2)
@@ -168,9 +168,13 @@ class TrialScorer:
         self, metric: str, model: Model, images: ImageLoader, split: SplitName, samples: int
     ) -> float:
         """Return a metric of a split as the evaluate stage measures it on the test split."""
-        is_nll = metric.startswith("test.") and ("nll" in metric or "bits" in metric)
+        is_nll = metric.startswith(("test.", "likelihood.")) and (
+            "nll" in metric or "bits" in metric
+        )
         # The change on doubling the number of samples needs at least two.
         update = {"importance_samples": max(2, samples) if is_nll else 2}
+        if not _needs_fitted_proposals(metric):
+            update["likelihood_images"] = 0
         settings = self.evaluate.model_copy(update=update)
         sampled = self.samples.classifier_for(metric), self.samples.sampler_for(metric, model)
         groups = _groups_of(metric)
@@ -255,6 +259,12 @@ class TrialScorer:
             f"tune.objective: {name} is not measured for this data and model; {hint}"
             f"valid: {', '.join((*BOUNDED, *metrics))}"
         )
+
+
+def _needs_fitted_proposals(metric: str) -> bool:
+    """Whether a metric is computed from proposals fitted to the posteriors of some images."""
+    two_stage = metric.startswith("sampler.") and ("nats" in metric or "nll" in metric)
+    return two_stage or metric.startswith("likelihood.")
 
 
 def _groups_of(metric: str) -> set[str]:
