@@ -19,6 +19,7 @@ from tests.pipeline.study.conftest import SIDE, prepare
 from vaelab.config import EvaluateSettings, Settings, TuneSettings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.evaluation import EvaluationData, evaluate
+from vaelab.evaluation.likelihood import fit_test_images, likelihood_metrics
 from vaelab.evaluation.scoring import (
     closed_form_weight,
     mean_effective_sample_size,
@@ -500,8 +501,24 @@ def test_a_trial_is_scored_by_samples_of_a_sampler_fitted_to_its_training_images
     assert score.metrics[f"{ON_VALIDATION}sampler.{metric}"] == score.values[0]
 
 
-def test_a_sampler_is_fitted_to_trained_models_only(data: PreparedData) -> None:
-    scorer, values = TrialScorer(with_sampler("sampler.pixels_recall"), data, CPU), []
+@pytest.mark.usefixtures("unreadable_test")
+def test_a_trial_is_scored_by_the_likelihood_from_fitted_proposals(
+    data: PreparedData, model: Model
+) -> None:
+    score = TrialScorer(settings(objective="likelihood.nll_nats"), data, CPU).score(model)
+    images = build_batches(data, "validation", False, CPU)
+    chosen = settings().evaluate.model_copy(update={"importance_samples": 20})
+    fitted = fit_test_images(model, images, chosen, CPU)
+    assert fitted is not None
+    expected = likelihood_metrics(fitted, chosen, CPU)["nll_nats"]
+    assert score.values[0] == pytest.approx(float(expected), abs=0.5)
+
+
+@pytest.mark.parametrize("objective", ["sampler.pixels_recall", "likelihood.nll_nats"])
+def test_what_is_fitted_is_fitted_to_trained_models_only(
+    objective: str, data: PreparedData
+) -> None:
+    scorer, values = TrialScorer(with_sampler(objective), data, CPU), []
     trained(scorer, lambda *given: values.append(scorer.intermediate_value(*given)))
     assert values == [None, None]
 
