@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
@@ -39,7 +38,7 @@ from vaelab.estimators.hmc import (
     adapt_step_size,
     evaluate_terms,
 )
-from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian
+from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian, LatentDistribution
 
 # Transitions of the preliminary run, after annealing, to which a Gaussian is fitted
 FITTED_TRANSITIONS = 60
@@ -51,17 +50,6 @@ _STEEPNESS = 4
 Schedule = Sequence[float]
 ScheduledSteps = Float[Tensor, "temperatures images"]
 LogWeights = Float64[Tensor, "chains images"]
-
-
-@runtime_checkable
-class InitialDistribution(Protocol):
-    """A normalized q0 for each image, such as `DiagonalGaussian`."""
-
-    def rsample(self, generator: torch.Generator, samples: int) -> Tensor:
-        """Sample latents [samples, images, latent]."""
-
-    def log_prob(self, latents: Tensor) -> Tensor:
-        """Compute the log density [samples, images] in nats, differentiable."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ class AnnealingPath:
     called after each transition with the number of chains.
     """
 
-    initial: InitialDistribution
+    initial: LatentDistribution
     log_joint: Term
     scale: Scale
     progress: Callable[[int], object] = lambda chains: None

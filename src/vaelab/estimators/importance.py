@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from vaelab.estimators import as_float64
+from vaelab.models.distributions import LatentDistribution
 from vaelab.models.likelihoods import Likelihood
 from vaelab.models.model import Model
 
@@ -19,17 +19,6 @@ Images = Float[Tensor, "batch channel height width"]
 # allocator returns the layers' memory after each chunk, and a third of the time is page faults.
 DECODED_PIXELS = 2**22
 DECODED_PIXELS_CPU = 2**20
-
-
-@runtime_checkable
-class Proposal(Protocol):
-    """A normalized distribution of each image's latents, such as the encoder's posterior."""
-
-    def rsample(self, generator: torch.Generator, samples: int) -> Tensor:
-        """Sample latents [samples, images, latent]."""
-
-    def log_prob(self, latents: Tensor) -> Tensor:
-        """Compute the log density [samples, images] in nats."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,10 @@ class ImportanceEstimate:
 
 
 def log_importance_weights(
-    model: Model, images: Images, proposal: Proposal, latents: Float[Tensor, "*any latent"]
+    model: Model,
+    images: Images,
+    proposal: LatentDistribution,
+    latents: Float[Tensor, "*any latent"],
 ) -> Float64[Tensor, "samples batch"]:
     """Compute ln w in nats for latents [samples, batch, latent] sampled from the proposal.
 
@@ -64,7 +56,7 @@ def log_importance_weights(
 def importance_weighted_log_likelihood(
     model: Model,
     images: Images,
-    proposal: Proposal,
+    proposal: LatentDistribution,
     samples: int,
     generator: torch.Generator,
     *,

@@ -13,7 +13,6 @@ from vaelab.config import EvaluateSettings
 from vaelab.estimators.ais import (
     FITTED_TRANSITIONS,
     AnnealingPath,
-    InitialDistribution,
     forward_log_weights,
     lower_bound,
     reverse_log_weights,
@@ -23,7 +22,12 @@ from vaelab.estimators.ais import (
     with_fitted_initial,
 )
 from vaelab.estimators.hmc import Scale
-from vaelab.models.distributions import DiagonalGaussian, Gaussian, PixelDistribution
+from vaelab.models.distributions import (
+    DiagonalGaussian,
+    Gaussian,
+    LatentDistribution,
+    PixelDistribution,
+)
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
@@ -128,7 +132,7 @@ class PriorInitial:
         return self.model.log_prior(latents)
 
 
-def initial_distribution(model: Model, images: Images) -> tuple[InitialDistribution, Scale]:
+def initial_distribution(model: Model, images: Images) -> tuple[LatentDistribution, Scale]:
     """Return the best available initial distribution and its stddevs [images, latent].
 
     The encoder's posterior, a Gaussian around the point of a deterministic encoder, or the prior.

@@ -13,7 +13,6 @@ from vaelab.data.loader import ImageLoader
 from vaelab.estimators import mean_over_images
 from vaelab.estimators.importance import (
     ImportanceEstimate,
-    Proposal,
     importance_weighted_log_likelihood,
 )
 from vaelab.estimators.latent_statistics import sample_rows
@@ -21,6 +20,7 @@ from vaelab.estimators.posterior_fit import CHAINS, MAX_DIMENSIONS, fit_proposal
 from vaelab.estimators.statistics import standard_error
 from vaelab.estimators.student_mixture import StudentMixture
 from vaelab.evaluation.types import GroupMetrics
+from vaelab.models.distributions import LatentDistribution
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
@@ -79,7 +79,7 @@ def likelihood_metrics(
     """
     noise, samples = rng_stream(settings.seed, "likelihood", device), settings.importance_samples
 
-    def estimate(proposal: Proposal) -> ImportanceEstimate:
+    def estimate(proposal: LatentDistribution) -> ImportanceEstimate:
         return importance_weighted_log_likelihood(
             fitted.model, fitted.images, proposal, samples, noise
         )

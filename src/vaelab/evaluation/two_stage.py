@@ -13,11 +13,10 @@ from torch import Tensor
 
 from vaelab.config import EvaluateSettings
 from vaelab.estimators import as_float64, mean_over_images
-from vaelab.estimators.importance import Proposal
 from vaelab.estimators.statistics import standard_error
 from vaelab.evaluation.likelihood import FittedImages
 from vaelab.evaluation.types import GroupMetrics
-from vaelab.models.distributions import DiagonalGaussian
+from vaelab.models.distributions import DiagonalGaussian, LatentDistribution
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Sampler
@@ -66,8 +65,8 @@ def two_stage_metrics(
 class EqualMixture:
     """The mixture of two proposals with equal weights."""
 
-    first: Proposal
-    second: Proposal
+    first: LatentDistribution
+    second: LatentDistribution
 
     def rsample(self, generator: torch.Generator, samples: int) -> Latents:
         """Sample each latent from either proposal."""
@@ -94,7 +93,7 @@ class _LogWeights:
 def _log_weights(
     fitted: FittedImages,
     sampler: Sampler,
-    proposal: Proposal,
+    proposal: LatentDistribution,
     settings: EvaluateSettings,
     noise: torch.Generator,
 ) -> _LogWeights:

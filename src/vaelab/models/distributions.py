@@ -78,6 +78,17 @@ class PointMass:
 Posterior = DiagonalGaussian | PointMass
 
 
+@runtime_checkable
+class LatentDistribution(Protocol):
+    """A distribution of the latent of each of some images, to sample from and to weight with."""
+
+    def rsample(self, generator: torch.Generator, samples: int) -> Tensor:
+        """Sample latents [samples, images, latent]."""
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        """Return the log density [samples, images] in nats, differentiable by the latents."""
+
+
 def standard_normal(like: Float[Tensor, "*batch latent"]) -> DiagonalGaussian:
     """Return N(0, I) in the shape and data type and on the device of `like`."""
     return DiagonalGaussian(torch.zeros_like(like), torch.ones_like(like))
