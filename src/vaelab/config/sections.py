@@ -180,7 +180,7 @@ class EvaluateSettings(Section):
     annealing_chains: Positive = 8
     annealing_temperatures: int = Field(default=100, ge=2, le=MAX_INT)
     samples: int = Field(default=5000, ge=10, le=MAX_INT)
-    sampler_importance_samples: Positive = 10
+    sampler_importance_samples: Positive = 20
     classifier_epochs: Positive = 3
     inception_weights: Path | None = None
     seed: Seed = 0

@@ -57,10 +57,11 @@ LIKELIHOOD = (
         direction="lower",
         section="samples",
         computed_by=COMPUTED_BY,
-        what="Importance-weighted negative log-likelihood of the two-stage model.",
-        good="Below the model's own, from as many samples.",
-        caveat="From few samples of each posterior, because the sampler's density is slow to "
-        "compute: an upper bound, that falls with more.",
+        what="Negative log-likelihood of the two-stage model, from K samples of an equal mixture "
+        "of the encoder's posterior and the fitted proposal.",
+        good="Below the model's own.",
+        caveat="An upper bound, that falls with more samples: few, because the sampler's density "
+        "is slow to compute, and the proposals fit the posterior under the model's own prior.",
         source=DAI_WIPF,
     ),
     MetricSpec(
@@ -71,9 +72,11 @@ LIKELIHOOD = (
         section="samples",
         computed_by=COMPUTED_BY,
         standard_error="sampler.nll_gain_standard_error_nats",
-        what="How much lower the importance-weighted NLL is with the sampler's density as prior, "
+        what="How much lower the negative log-likelihood is with the sampler's density as prior, "
         "on the same images and samples.",
         good="Above 0.",
+        caveat="Too low where few samples are effective. The gain of the bound need not be one of "
+        "the likelihood: a sampler fits where the encoder's posteriors lie, not the true ones.",
         source=DAI_WIPF,
         interpretation={"none": "On the same samples as with the prior."},
     ),
