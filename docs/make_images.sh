@@ -34,7 +34,7 @@ for what; do
         git checkout --quiet params.yaml
         ;;
     comparison)
-        dvc repro pipeline/comparison/dvc.yaml
+        dvc --cd pipeline/comparison repro
         take mnist results/comparison comparison
         ;;
     cost)

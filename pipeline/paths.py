@@ -33,8 +33,12 @@ EXPLORER = Path("results/explorer/index.html")
 
 TUNE = Path("results/tune")
 
-COMPARISON_PARAMS = Path("pipeline/comparison/params.yaml")
-COMPARISON_STAGES = Path("pipeline/comparison/dvc.yaml")
+# The comparison is a DVC project of its own.
+COMPARISON_PROJECT = Path("pipeline/comparison")
+COMPARISON_PARAMS = COMPARISON_PROJECT / "params.yaml"
+COMPARISON_STAGES = COMPARISON_PROJECT / "dvc.yaml"
+COMPARISON_INPUTS = Path(".comparison")
+COMPARISON_IMAGES = COMPARISON_INPUTS / "images.json"
 COMPARISON_RAW = Path("data/comparison/raw")
 COMPARISON_PREPARED = Path("data/comparison/prepared")
 COMPARISON_MODELS = Path("models/comparison")
@@ -52,7 +56,9 @@ TRAINING_LOCK = Path(".training/lock")
 
 def workspace_root() -> Path:
     """Return the main working copy; `dvc exp run` may run in a temporary one."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    project = Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    own = COMPARISON_PROJECT.parts
+    return project.parents[len(own) - 1] if project.parts[-len(own) :] == own else project
 
 
 def unreadable_files() -> Path:
