@@ -7,8 +7,6 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from vaelab.config import UserError
 
@@ -42,20 +40,9 @@ def unified_diff(before: str, after: str, name: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-class _Representer(RoundTripRepresenter):
-    """Writes null as `null`, where ruamel.yaml leaves the value out."""
-
-    def represent_null(self, value: None) -> ScalarNode:
-        return self.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Representer.add_representer(type(None), _Representer.represent_null)
-
-
 def round_trip_yaml() -> YAML:
     """Return a reader and writer under which today's params.yaml stays as it is, byte for byte."""
     yaml = YAML()
-    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 2**31  # wraps no line
     return yaml
