@@ -22,6 +22,7 @@ TRAIN_IMAGES = TRAIN / "images"
 
 EVALUATE = Path("results/evaluate")
 EVALUATE_METRICS = EVALUATE / "metrics.json"
+EVALUATE_SUMMARY = EVALUATE / "summary.json"
 TEST_LATENTS = EVALUATE / "test_latents.npz"
 LATENT_DIMENSIONS = EVALUATE / "latent_dimensions.csv"
 EVALUATE_ARRAYS = EVALUATE / "arrays.npz"

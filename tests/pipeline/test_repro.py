@@ -18,6 +18,7 @@ from tests.pipeline.conftest import Copy, make_copy
 from vaelab.data.dataset import PreparedData
 from vaelab.inference.decoding import decode_means, reconstructions
 from vaelab.models.saving import load_model, weights_sha256
+from vaelab.runtime.serialization import flattened
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_every_promised_file_is_there(built: Copy) -> None:
     assert {f"data/prepared/{name}" for name in prepared | {"dataset.json"}} <= names
     assert {"models/model/weights.safetensors", "models/model/config.json"} <= names
     assert {"results/train/history.csv", "results/train/metrics.json"} <= names
-    evaluated = {"metrics.json", "test_latents.npz", "arrays.npz", "report.html"}
+    evaluated = {"metrics.json", "summary.json", "test_latents.npz", "arrays.npz", "report.html"}
     assert {f"results/evaluate/{name}" for name in evaluated} <= names
     assert "models/evaluation/classifier/weights.safetensors" in names
     assert len(list((built.path / "results/train/images").glob("*.png"))) == 2 * 3
@@ -198,7 +199,11 @@ def test_a_lost_store_is_filled_again_from_the_files(built: Copy) -> None:
 
 def test_dvc_shows_metrics_and_plots(built: Copy) -> None:
     shown = built.run("dvc", "metrics", "show", "--json")
-    assert "neg_elbo_nats" in shown
+    (content,) = json.loads(shown)[""]["data"].values()
+    names = list(flattened(content["data"]))
+    assert names[:2] == ["bound.neg_elbo_nats", "bound.nll_nats"]
+    assert names == sorted(names), "`dvc metrics diff` sorts them"
+    assert len(names) <= 8
     page = built.run("dvc", "plots", "show", "--out", "plots")
     assert "index.html" in page
     assert "train.kl_loss_nats" in (built.path / "plots/index.html").read_text()
@@ -216,7 +221,7 @@ def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: 
     assert heavy.data.tags["dvc.experiment"] == "heavy"
     assert "KL weight 4" in str(heavy.info.run_name)
     compared = json.loads(copy.run("dvc", "metrics", "diff", "--json"))
-    change = compared["results/evaluate/metrics.json"]["test.kl_loss_nats"]
+    change = compared["results/evaluate/summary.json"]["bound.terms.kl_loss_nats"]
     assert change["old"] > change["new"], "a heavier weight leaves less KL"
     assert "heavy" in copy.run("dvc", "exp", "show", "--csv")
 
