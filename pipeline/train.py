@@ -15,7 +15,7 @@ from pipeline.tracking import Run, Store, active_run, open_store, warn_on_store_
 from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.tracking.run_info import run_name
 from pipeline.tracking.sync import finish_training, start_training
-from vaelab.config import Settings
+from vaelab.config import MachineSettings, Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
@@ -31,6 +31,7 @@ from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.fingerprint import describe_model, training_fingerprint, training_settings
 from vaelab.training.finished import (
     IMAGES,
+    THREADS,
     FinishedTrainings,
     depends_on_epochs,
     without_epochs,
@@ -92,6 +93,7 @@ def train_and_record(
     ):
         resumed = unfinished_run(store, checkpoints.folder)
         before = continue_finished(finished, settings, checkpoints)
+        keep_threads(checkpoints.folder, settings.machine)
         watch = settings.tracking.system_metrics
         with active_run(store, name, resumed, watch=watch) as run:
             write_text(checkpoints.folder / RUN_ID, run.run_id)
@@ -142,6 +144,14 @@ def continue_finished(
         return None
     print(f"{found}: {train.epochs} epochs continue from there, as if trained in one go")
     return epochs
+
+
+def keep_threads(folder: Path, settings: MachineSettings) -> None:
+    """Continue with the threads that a training began with, for equal bits, unless set."""
+    path = folder / THREADS
+    if settings.threads is None and path.is_file():
+        torch.set_num_threads(int(path.read_text(encoding="utf-8")))
+    write_text(path, str(torch.get_num_threads()))
 
 
 def unfinished_run(store: Store, folder: Path) -> str | None:

@@ -7,14 +7,15 @@ import torch
 from vaelab.config import MachineSettings, UserError
 from vaelab.distributed.environment import SINGLE_PROCESS, DistributedEnv
 from vaelab.runtime import memory
+from vaelab.runtime.threads import use_free_cores
 
 
 def choose_device(settings: MachineSettings, env: DistributedEnv = SINGLE_PROCESS) -> torch.device:
     """Return the device that `machine.device` names; set up CPU threads and memory.
 
     "auto" is CUDA where there is a GPU, then Apple's MPS, then the CPU. Several processes on one
-    machine have a GPU each, or an equal part of the CPU's threads. Raises UserError for a device
-    that this machine does not have.
+    machine have a GPU each, or an equal part of the CPU's threads; one alone uses the cores
+    that are free. Raises UserError for a device that this machine does not have.
     """
     memory.tune_malloc()
     if threads := settings.threads or _threads_of_rank(env):
@@ -25,14 +26,14 @@ def choose_device(settings: MachineSettings, env: DistributedEnv = SINGLE_PROCES
         torch.use_deterministic_algorithms(True)
     if env.world_size > 1:
         return _device_of_rank(settings, env)
-    if settings.device == "auto":
-        return torch.device(_best_available())
-    device = torch.device(settings.device)
+    device = torch.device(_best_available() if settings.device == "auto" else settings.device)
     if not _is_available(device):
         raise UserError(
             f"machine.device: {settings.device} is not available on this machine "
             f"(auto would choose {_best_available()})"
         )
+    if device.type == "cpu" and not settings.threads:
+        use_free_cores()
     return device
 
 
@@ -41,7 +42,8 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":
-        return f"cpu ({torch.get_num_threads()} threads)"
+        count = torch.get_num_threads()
+        return f"cpu ({count} thread{'s' if count > 1 else ''})"
     return str(device)
 
 

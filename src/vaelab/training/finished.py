@@ -16,6 +16,8 @@ from vaelab.runtime.files import write_atomically
 from vaelab.training.checkpoints import CheckpointFolder
 
 IMAGES = "images"
+# The number of CPU threads, on which the last bits of the results depend.
+THREADS = "threads"
 # So many are kept. Each has about four times the size of the weights, and its images.
 KEPT = 3
 
@@ -50,7 +52,7 @@ class FinishedTrainings:
         states = list(source.glob("epoch_*"))
         if not states:  # another process has just replaced it
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
-        for path in states:
+        for path in [*states, *source.glob(THREADS)]:
             write_atomically(into.folder / path.name, partial(shutil.copyfile, path))
 
     def keep(self, epochs: int, checkpoints: CheckpointFolder) -> None:
@@ -63,7 +65,11 @@ class FinishedTrainings:
         for old in (unfinished, target):
             shutil.rmtree(old, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        for path in (checkpoints.latest(), checkpoints.folder / IMAGES):
+        for path in (
+            checkpoints.latest(),
+            checkpoints.folder / IMAGES,
+            checkpoints.folder / THREADS,
+        ):
             if path and path.exists():
                 path.rename(unfinished / path.name)
         unfinished.rename(target)

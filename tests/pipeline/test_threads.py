@@ -1,0 +1,29 @@
+"""A training continues with the number of threads that it began with, for equal bits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.train import keep_threads
+from vaelab.config import MachineSettings
+
+
+@pytest.mark.parametrize(
+    ("setting", "before", "after"), [(None, None, 4), (None, 3, 3), (2, 3, 2), (2, None, 2)]
+)
+def test_threads_are_those_of_the_start_unless_set(
+    setting: int | None,
+    before: int | None,
+    after: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count = [setting or 4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count[-1])
+    monkeypatch.setattr(torch, "set_num_threads", count.append)
+    if before:
+        (tmp_path / "threads").write_text(str(before))
+    keep_threads(tmp_path, MachineSettings(threads=setting))
+    assert count[-1] == after
+    assert (tmp_path / "threads").read_text() == str(after)

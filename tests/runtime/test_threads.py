@@ -1,0 +1,55 @@
+"""No more threads than cores are free, and at least one."""
+
+import os
+
+import psutil
+import pytest
+import torch
+
+from vaelab.config import MachineSettings
+from vaelab.runtime import threads
+from vaelab.runtime.devices import choose_device
+
+
+@pytest.fixture
+def threads_set(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Four threads by default; a list of the numbers that are set."""
+    called: list[int] = []
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", called.append)
+    return called
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"), [(0.0, [1]), (0.9, [1]), (1.8, [2]), (3.7, [3]), (3.8, []), (64.0, [])]
+)
+def test_as_many_threads_as_cores_are_free(
+    free: float,
+    expected: list[int],
+    threads_set: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(threads, "free_cores", lambda: free)
+    choose_device(MachineSettings(device="cpu"))
+    assert threads_set == expected
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(expected)
+    assert all(f"{expected[0]} of 4 CPU threads are used" in line for line in printed)
+
+
+def test_what_a_user_sets_is_not_measured(
+    threads_set: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "free_cores", lambda: pytest.fail("measured"))
+    choose_device(MachineSettings(device="cpu", threads=3))
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    choose_device(MachineSettings(device="cpu"))
+    assert threads_set == [3]
+
+
+def test_free_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds, percpu: [100.0, 50.0, 0.0, 0.0])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    assert threads.free_cores(0) == pytest.approx(1.5)
