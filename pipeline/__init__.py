@@ -1,6 +1,7 @@
 """The pipeline: a script for each stage, and what the stages share."""
 
 import gc
+import importlib.util
 import sys
 
 # Importing PyTorch and MLflow creates a million objects that all stay: collecting garbage among
@@ -8,3 +9,8 @@ import sys
 # "-m" only while Python looks for the module that `python -m` names.
 if sys.argv[0] == "-m":
     gc.disable()
+    if importlib.util.find_spec("pydantic") is None:
+        sys.exit(
+            f"error: {sys.executable} is not the project's Python: type `make repro`, which makes "
+            "the environment, or `. .venv/bin/activate`, and then the command again"
+        )

@@ -49,7 +49,7 @@ def run(
 
     def run_stage() -> None:
         nonlocal show_traceback
-        settings = load_settings(arguments.params)
+        settings = load_settings(params_file(arguments.params))
         show_traceback = settings.machine.traceback
         work(settings)
 
@@ -61,6 +61,16 @@ def run(
         should_print,
         host(with_folder=not launched),
     )
+
+
+def params_file(path: Path) -> Path:
+    """Return the settings file. Raises UserError in a folder that is not the project's."""
+    if path == paths.PARAMS and not path.exists():
+        here = Path.cwd()
+        root = next((folder for folder in here.parents if (folder / path).is_file()), None)
+        todo = f"type `cd {root}` first" if root else "type this command in the project's folder"
+        raise UserError(f"there is no {path} in {here}: {todo}")
+    return path
 
 
 def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:

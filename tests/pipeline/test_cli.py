@@ -226,3 +226,27 @@ def test_a_real_lack_of_memory_ends_with_one_line(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert found.stderr.startswith("error: not enough memory: ")
     assert found.stderr.count("\n") == 1
+
+
+def test_in_a_sub_folder_the_project_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "docs/images"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match=r"no params\.yaml in .*images: type this command in the"):
+        cli.params_file(paths.PARAMS)
+    (tmp_path / paths.PARAMS).write_text("")
+    with pytest.raises(UserError, match=f"images: type `cd {tmp_path}` first"):
+        cli.params_file(paths.PARAMS)
+    assert cli.params_file(Path("other.yaml")) == Path("other.yaml")
+
+
+def test_outside_the_environment_one_line_says_how_to_get_there() -> None:
+    command = [sys.executable, "-S", "-m", "pipeline.train"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert re.fullmatch(
+        r"error: .* is not the project's Python: type `make repro`.*\n", found.stderr
+    )
