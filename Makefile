@@ -29,7 +29,7 @@ explore: repository $(INSTALLED)  ## build what is out of date, and open the pag
 	$(ENVIRONMENT) python -m webbrowser -t "file://$(CURDIR)/results/explorer/index.html"
 
 compare: repository $(INSTALLED)  ## objectives side by side, in numbers (pipeline/comparison/params.yaml)
-	$(ENVIRONMENT) dvc --cd pipeline/comparison repro
+	cd pipeline/comparison && $(ENVIRONMENT) dvc repro
 
 tune: $(INSTALLED)  ## a study of the settings in tune.search_space (WORKERS=4; APPLY=1 takes its winner)
 	$(ENVIRONMENT) python -m pipeline.tune $(if $(WORKERS),--workers $(WORKERS)) \
