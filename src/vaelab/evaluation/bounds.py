@@ -33,19 +33,20 @@ def score_test_images(
     pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
     with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
         batches = [
-            _score_batch(model.given(labels), images, samples, noise, bar.update)
+            score_batch(model.given(labels), images, samples, noise, bar.update)
             for images, labels in test.sequential(settings.batch_size, pixels)
         ]
     return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def _score_batch(
+def score_batch(
     model: Model,
     images: Float[Tensor, "batch channel height width"],
     samples: int,
     noise: torch.Generator,
     progress: Callable[[int], object],
 ) -> Scores:
+    """Compute the values of each image of a batch, of labels that the model is given."""
     posterior = model.encode(images)
     latents = posterior.rsample(noise)
     decoded = model.decode(latents)

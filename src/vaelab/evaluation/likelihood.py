@@ -44,29 +44,42 @@ class FittedImages:
     proposal: StudentMixture
 
 
+def can_be_fitted(model: Model) -> bool:
+    """Return whether a model has a Gaussian encoder, a bound and at most `MAX_DIMENSIONS`."""
+    gaussian = model.has_bound and model.posterior == "gaussian" and not model.is_discrete
+    return gaussian and model.latent_dim <= MAX_DIMENSIONS
+
+
 def fit_test_images(
     model: Model, test: ImageLoader, settings: EvaluateSettings, device: torch.device
 ) -> FittedImages | None:
     """Fit proposals to `likelihood_images` test images, the first of those that are annealed.
 
-    None for zero images, for models without a Gaussian encoder and a bound, and for latents of more
-    than `MAX_DIMENSIONS` dimensions.
+    None for zero images, and where `can_be_fitted` is false.
     """
-    gaussian = model.has_bound and model.posterior == "gaussian" and not model.is_discrete
-    if not (gaussian and settings.likelihood_images) or model.latent_dim > MAX_DIMENSIONS:
+    if not (settings.likelihood_images and can_be_fitted(model)):
         return None
     rows = sample_rows(len(test), settings.likelihood_images, settings.seed, "annealing")
     noise = rng_stream(settings.seed, "evaluation/fitted-proposals", device)
     # Tensors created in inference mode cannot be differentiated.
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False):
         images = test.gather(rows, rng_stream(settings.seed, "evaluation/test-pixels", device))
         given = model.given(test.labels_at(rows))
-        fitted = []
-        with tqdm(total=len(rows), desc="fitted proposals", disable=None) as bar:
-            for part in _parts(images):
-                fitted.append(fit_proposal(given.given_rows(part), images[part], noise))
-                bar.update(len(part))
-    return FittedImages(given, images, test.labels_at(rows), StudentMixture.concatenated(fitted))
+        proposal = fit_proposals(given, images, noise)
+    return FittedImages(given, images, test.labels_at(rows), proposal)
+
+
+@torch.no_grad()
+def fit_proposals(
+    model: Model, images: Float[Tensor, "images channel height width"], noise: torch.Generator
+) -> StudentMixture:
+    """Fit a proposal to the posterior of each image, of labels that the model is given."""
+    fitted = []
+    with tqdm(total=len(images), desc="fitted proposals", disable=None) as bar:
+        for part in _parts(images):
+            fitted.append(fit_proposal(model.given_rows(part), images[part], noise))
+            bar.update(len(part))
+    return StudentMixture.concatenated(fitted)
 
 
 def likelihood_metrics(

@@ -43,7 +43,7 @@ def class_directions(
 
     Raises ValueError where a class has no latent.
     """
-    return _class_means(latents, labels, target) - _class_means(latents, labels, source)[:, None]
+    return class_means(latents, labels, target) - class_means(latents, labels, source)[:, None]
 
 
 def class_direction(latents: Latents, labels: Labels, source: int, target: int) -> Direction:
@@ -151,7 +151,7 @@ def encode_rows(
     )
 
 
-def _class_means(
+def class_means(
     latents: Latents, labels: Labels, classes: Sequence[int]
 ) -> Float[Tensor, "classes latent"]:
     """Compute the mean latent of each class; raises ValueError where one has none."""

@@ -24,13 +24,13 @@ def image_batch(values: object, shape: Shape) -> Float[Tensor, "count channel he
     One or many; channels first, last, or left out where there is one. Integers are 0 to 255,
     floats 0 to 1. Raises UserError for another shape, and for a range that cannot be right.
     """
-    images = _channels_first(_numbers(values, "images"), shape)
+    images = _channels_first(number_array(values, "images"), shape)
     return torch.from_numpy(np.ascontiguousarray(_scaled(images), np.float32))
 
 
 def latent_batch(values: object, latent_dim: int) -> Float[Tensor, "count latent"]:
     """Return latents, one or many. Raises UserError for another shape, and if not finite."""
-    latents = _numbers(values, "latents")
+    latents = number_array(values, "latents")
     if latents.ndim not in (1, 2) or latents.shape[-1] != latent_dim or not latents.size:
         raise UserError(
             f"latents of shape {list(latents.shape)} do not fit the model: "
@@ -40,7 +40,8 @@ def latent_batch(values: object, latent_dim: int) -> Float[Tensor, "count latent
     return torch.from_numpy(latents.reshape(-1, latent_dim).astype(np.float32))
 
 
-def _numbers(values: object, what: str) -> Array:
+def number_array(values: object, what: str) -> Array:
+    """Return an array of numbers; `what` names it in errors. Raises UserError for others."""
     mode = getattr(values, "mode", "L")
     if isinstance(mode, str) and mode not in PICTURE_MODES:
         raise UserError(f"a picture of mode {mode}: convert it, with .convert('L') or 'RGB'")

@@ -1,5 +1,6 @@
 """Saved models: weights as safetensors, description as JSON, both written atomically."""
 
+import hashlib
 import operator
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,15 @@ class ModelDescription(BaseModel):
 
 def save_model(folder: Path, model: Model, description: ModelDescription) -> str:
     """Write a model's weights and description; return the SHA-256 of the weights file."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    content = serialize(tensors)
+    content = _weights(model)
     write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(content))
     write_text(folder / CONFIG, description.model_dump_json(indent=2) + "\n")
     return weights_sha256(folder)
+
+
+def weights_digest(model: Model) -> str:
+    """Return the SHA-256 of the weights file that `save_model` would write."""
+    return hashlib.sha256(_weights(model)).hexdigest()
 
 
 def weights_sha256(folder: Path) -> str:
@@ -77,3 +82,9 @@ def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescript
     except (OSError, LookupError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
         raise ArtifactError(folder, f"no loadable model ({reason(error)})") from error
     return model.to(device).eval(), description
+
+
+def _weights(model: Model) -> bytes:
+    return serialize(
+        {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    )

@@ -1,0 +1,8 @@
+from vaelab.api.loading import load as load
+from vaelab.api.trained_model import TrainedModel as TrainedModel
+from vaelab.api.training import train as train
+from vaelab.config import UserError as UserError
+
+__all__ = ["TrainedModel", "UserError", "load", "train"]
+__path__: list[str]
+__file__: str

@@ -1,0 +1,173 @@
+"""Images as people have them: besides arrays, pictures, files and folders; and their labels."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from PIL import Image
+from pydantic import ValidationError
+from torch import Tensor
+
+from vaelab.config import MachineSettings, UserError, reason
+from vaelab.config.choices import unknown_message
+from vaelab.data.listing import list_files
+from vaelab.data.pixels import decode
+from vaelab.inference.inputs import image_batch, number_array
+from vaelab.models.conditional import UNKNOWN
+from vaelab.models.networks import Shape
+
+ARRAY_FILE = ".npy"
+CHANNELS = (1, 3)
+
+
+def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel height width"]:
+    """Return images in [0, 1] of a model's shape [channel, height, width], on the CPU.
+
+    One or many: arrays, tensors, pictures of Pillow, paths of files, or of a folder. Pictures
+    become gray or RGB, as the model's images are. Raises UserError for what is none of these, for
+    another shape, and for a range that cannot be right.
+    """
+    items = _items(values)
+    if items is None:
+        return image_batch(values, shape)
+    return torch.cat([_read(item, shape) for item in items])
+
+
+def training_pixels(values: object) -> UInt8[np.ndarray, "count channel height width"]:
+    """Return images of any one shape as 8-bit pixels, gray or RGB. Raises UserError."""
+    items = _items(values)
+    if items is not None:
+        pictures = [_picture(item) for item in items]
+        mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
+        values = [np.asarray(picture.convert(mode)) for picture in pictures]
+    array = number_array(values, "images")
+    pixels = image_batch(array, _shape_of(array))
+    return (pixels * 255).round().to(torch.uint8).numpy()
+
+
+def device_settings(device: str) -> MachineSettings:
+    """Return the settings of a device by its name. Raises UserError."""
+    try:
+        return MachineSettings(device=device)
+    except ValidationError as error:
+        raise UserError(f"device {device!r} is none of auto, cpu, mps, cuda, cuda:1") from error
+
+
+def label_numbers(
+    labels: object, count: int, classes: int, names: Sequence[str] = ()
+) -> Int64[Tensor, "count"]:
+    """Return `count` labels from 0 to `classes` - 1, or -1 for unknown ones.
+
+    One for all, or one each; numbers, or names. Raises UserError.
+    """
+    single = isinstance(labels, str) or not np.ndim(np.asarray(labels))
+    found = [_number(label, classes, names) for label in ([labels] if single else list(labels))]  # type: ignore[call-overload]
+    if single:
+        found *= count
+    if len(found) != count:
+        raise UserError(f"{len(found)} labels for {count} images: wanted one, or one each")
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def one_label(label: object, classes: int, names: Sequence[str] = ()) -> int:
+    """Return the number of a class, given by number or name. Raises UserError."""
+    number = int(label_numbers(label, 1, classes, names))
+    if number == UNKNOWN:
+        raise UserError(f"label {UNKNOWN} is unknown: wanted a class, from 0 to {classes - 1}")
+    return number
+
+
+def _number(label: object, classes: int, names: Sequence[str]) -> int:
+    if isinstance(label, str):
+        if label not in names:
+            raise UserError(unknown_message("label", label, names or [f"0 to {classes - 1}"]))
+        return names.index(label)
+    try:
+        number = int(label)  # type: ignore[call-overload]
+        is_whole = number == label
+    except (TypeError, ValueError):
+        is_whole = False
+    if not is_whole or not UNKNOWN <= number < classes:
+        raise UserError(f"label {label} is none of 0 to {classes - 1}, or -1 where unknown")
+    return int(number)
+
+
+def _items(values: object) -> list[object] | None:
+    """Return the pictures and files among `values`; None for what is an array."""
+    if isinstance(values, str | os.PathLike):
+        path = Path(values).expanduser()
+        return [path] if not path.is_dir() else _images_of(path)
+    if isinstance(values, Image.Image):
+        return [values]
+    if isinstance(values, list | tuple) and any(
+        isinstance(item, str | os.PathLike | Image.Image) for item in values
+    ):
+        return [*values]
+    return None
+
+
+def _images_of(folder: Path) -> list[object]:
+    """Return the image files below a folder, sorted by path. Raises UserError for none."""
+    Image.init()
+    files = list_files(folder, Image.EXTENSION.keys()).files
+    if not files:
+        raise UserError(f"{folder}: holds no images")
+    return [*files]
+
+
+def _read(item: object, shape: Shape) -> Tensor:
+    """Return the images of a file, or a picture. Raises UserError, with the file's name."""
+    is_path = isinstance(item, str | os.PathLike)
+    if not is_path and not isinstance(item, Image.Image):
+        return image_batch(item, shape)
+    try:
+        if is_path and Path(item).suffix == ARRAY_FILE:  # type: ignore[arg-type]
+            return image_batch(np.load(Path(item).expanduser(), allow_pickle=False), shape)  # type: ignore[arg-type]
+        return image_batch(_picture(item).convert("L" if shape[0] == 1 else "RGB"), shape)
+    except (OSError, ValueError) as error:
+        problem = str(error) if isinstance(error, UserError) else reason(error)
+        raise UserError(f"{item}: {problem}" if is_path else problem) from error
+
+
+def _picture(item: object) -> Image.Image:
+    """Return a picture of mode L or RGB, upright and opaque. Raises UserError."""
+    if isinstance(item, str | os.PathLike):
+        if not Path(item).expanduser().is_file():
+            raise UserError("no such file")
+        try:
+            return decode(Path(item).expanduser())
+        except Exception as error:  # Pillow's plugins raise any exception on a broken file
+            raise UserError(f"cannot be read as an image: {reason(error)}") from error
+    if isinstance(item, Image.Image):
+        return item if item.mode in ("L", "RGB") else _converted(item)
+    return Image.fromarray(np.asarray(item))
+
+
+def _converted(picture: Image.Image) -> Image.Image:
+    """Return a picture of mode L or RGB, converted as if it came from a file."""
+    file = io.BytesIO()
+    try:
+        picture.save(file, "PNG", compress_level=0)
+    except OSError as error:
+        message = f"a picture of mode {picture.mode}: convert it, with .convert('L') or 'RGB'"
+        raise UserError(message) from error
+    return decode(file)
+
+
+def _shape_of(array: np.ndarray) -> Shape:
+    """Return [channel, height, width] of images whose model is not known yet."""
+    shape = array.shape
+    if array.ndim == 3:
+        return (1, shape[1], shape[2])
+    if array.ndim == 4 and shape[1] in CHANNELS:
+        return (shape[1], shape[2], shape[3])
+    if array.ndim == 4 and shape[3] in CHANNELS:
+        return (shape[3], shape[1], shape[2])
+    raise UserError(
+        f"images of shape {list(shape)} cannot be trained on: wanted [count, height, width], "
+        "[count, height, width, channel] or [count, channel, height, width], with 1 or 3 channels"
+    )

@@ -1,0 +1,38 @@
+"""Models from folders and from MLflow, and what cannot be loaded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vaelab
+from tests.api.models import saved
+
+
+def test_a_model_of_mlflow_is_loaded_by_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    store = f"sqlite:///{tmp_path}/store.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    saved(tmp_path / "own")
+    client = MlflowClient(store)
+    experiment = client.create_experiment("test", (tmp_path / "artifacts").as_uri())
+    run = client.create_run(experiment).info.run_id
+    # In a logged model, the files are in a folder of their own.
+    client.log_artifacts(run, str(tmp_path / "own"), "model/model_files")
+    found = vaelab.load(f"runs:/{run}/model", device="cpu")
+    assert np.array_equal(found.sample(2), vaelab.load(tmp_path / "own").sample(2))
+    with pytest.raises(vaelab.UserError, match="^models:/none@best: MLflow has no such model"):
+        vaelab.load("models:/none@best")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    for wrong, message in (
+        (tmp_path, r"no loadable model \(config.json: No such file or directory\)"),
+        (str(tmp_path / "nowhere"), "no loadable model"),
+        (3, "wanted the folder of a model, or an address such as models:/name@alias, not int"),
+    ):
+        with pytest.raises(vaelab.UserError, match=message):
+            vaelab.load(wrong)  # type: ignore[arg-type]

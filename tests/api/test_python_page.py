@@ -1,0 +1,33 @@
+"""The code of docs/python.md, and of the front page, as they stand."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import ROOT
+
+
+def code_blocks(document: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
+
+
+def test_the_code_of_the_page_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    for code in code_blocks("docs/python.md"):
+        exec(code, found)
+    assert found["latents"].mean.shape == (10, 8)
+    assert found["decoded"].shape == found["eights"].shape == (10, 1, 8, 8)
+    assert found["new"].shape == (16, 1, 8, 8)
+    assert found["ways"].shape == (1, 9, 1, 8, 8)
+    assert found["scores"].nll_nats.mean() < found["scores"].neg_elbo_nats.mean()
+    # The code of the front page, with that model in place of the pipeline's.
+    (code,) = code_blocks("README.md")
+    front: dict[str, Any] = {}
+    exec(code.replace("models/model", "digits"), front)
+    assert front["eights"].shape == (5, 1, 8, 8)
+    assert front["new"].shape == (16, 1, 8, 8)
