@@ -4,5 +4,3 @@ from vaelab.api.training import train as train
 from vaelab.config import UserError as UserError
 
 __all__ = ["TrainedModel", "UserError", "load", "train"]
-__path__: list[str]
-__file__: str

@@ -24,7 +24,7 @@ def test_a_model_of_mlflow_is_loaded_by_its_address(
     client.log_artifacts(run, str(tmp_path / "own"), "model/model_files")
     found = vaelab.load(f"runs:/{run}/model", device="cpu")
     assert np.array_equal(found.sample(2), vaelab.load(tmp_path / "own").sample(2))
-    with pytest.raises(vaelab.UserError, match="^models:/none@best: MLflow has no such model"):
+    with pytest.raises(vaelab.UserError, match=r"^models:/none@best: MLflow has no such model"):
         vaelab.load("models:/none@best")
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,13 @@ from vaelab.training.build import build_trainer
 
 DIGITS = load_digits(n_class=4)
 IMAGES, LABELS = DIGITS.images[:200] / 16, DIGITS.target[:200]
-QUICK = {"network": "mlp", "hidden": (16,), "latent_dim": 3, "epochs": 2, "device": "cpu"}
+QUICK: dict[str, Any] = {
+    "network": "mlp",
+    "hidden": (16,),
+    "latent_dim": 3,
+    "epochs": 2,
+    "device": "cpu",
+}
 
 
 def test_it_is_the_training_of_the_pipeline() -> None:
@@ -77,9 +84,9 @@ def test_a_gan_is_trained(tmp_path: Path) -> None:
         ("model.conditional: labels needs images with labels", {"conditional": "labels"}),
     ],
 )
-def test_wrong_arguments_are_refused(message: str, arguments: dict[str, object]) -> None:
+def test_wrong_arguments_are_refused(message: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(vaelab.UserError, match=f"^{message}"):
-        vaelab.train(IMAGES, **arguments)  # type: ignore[arg-type]
+        vaelab.train(IMAGES, **arguments)
 
 
 def test_vaelab_is_imported_without_pytorch(tmp_path: Path) -> None:
