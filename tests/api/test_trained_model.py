@@ -218,7 +218,7 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
     for message, call in (
         ("count must be a whole number of at least 1", lambda: model.sample(0)),
         ("a sample of a label needs a conditional model", lambda: model.sample(2, label=1)),
-        ("unknown source best; valid", lambda: model.sample(source="best")),  # type: ignore[arg-type]
+        ("unknown source best; valid", lambda: model.sample(source="best")),
         ("this model has no sampler", lambda: model.sample(source="sampler")),
         ("label 7 is none of 0 to 3", lambda: labeled.sample(2, label=7)),
         ("label -1 is unknown: wanted a class", lambda: labeled.sample(2, label=-1)),
@@ -230,7 +230,8 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
         ("steps must be at least 2", lambda: model.interpolate(PIXELS, PIXELS, 1)),
         ("2 first images and 3 second ones", lambda: model.interpolate(PIXELS[:2], PIXELS[:3])),
         ("importance_samples must be", lambda: model.score(PIXELS, importance_samples=0)),
-        ("unknown proposal x; valid", lambda: model.score(PIXELS, proposal="x")),  # type: ignore[arg-type]
+        ("unknown proposal x; valid", lambda: model.score(PIXELS, proposal="x")),
+        ("unknown path x; valid", lambda: model.interpolate(PIXELS, PIXELS, path="x")),
         (
             r"latents of shape \[2\] do not fit the model: wanted \[3\]",
             lambda: model.decode([0, 0]),

@@ -96,7 +96,7 @@ class TrainedModel:
         *,
         label: object = None,
         seed: int = 0,
-        source: Literal["auto", "sampler", "prior"] = "auto",
+        source: str = "auto",
     ) -> Array:
         """Return `count` new images, of a label if one is given.
 
@@ -126,7 +126,7 @@ class TrainedModel:
         labels: object = None,
         *,
         importance_samples: int = 100,
-        proposal: Literal["encoder", "fitted"] = "encoder",
+        proposal: str = "encoder",
         seed: int = 0,
     ) -> Scores:
         """Return nats per image: the bound and the importance-weighted likelihood.
@@ -192,7 +192,7 @@ class TrainedModel:
         steps: int = 9,
         labels: object = None,
         *,
-        path: Literal["spherical", "linear"] = "spherical",
+        path: str = "spherical",
     ) -> Array:
         """Return the way from each first image to its second one, [pairs, steps, ...].
 
@@ -208,7 +208,7 @@ class TrainedModel:
         latents = [
             encode_means(given, part.expand(pairs, *part.shape[1:])) for part in (starts, ends)
         ]
-        between = interpolate(latents[0], latents[1], steps, path)
+        between = interpolate(latents[0], latents[1], steps, _path(path))
         return self._out(decode_means(given.with_columns(), between))
 
     def save(self, folder: str | Path) -> None:
@@ -286,6 +286,14 @@ class TrainedModel:
 
 FITTED_STREAM = "evaluation/fitted-proposals"
 MAX_CLASSES = 65536
+
+
+def _path(name: str) -> Literal["spherical", "linear"]:
+    if name == "spherical":
+        return "spherical"
+    if name == "linear":
+        return "linear"
+    raise UserError(f"unknown path {name}; valid: spherical, linear")
 
 
 def _batches(images: Tensor) -> tuple[Tensor, ...]:
