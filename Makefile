@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
-.PHONY: repository repro explore compare tune bench dashboard ui promote test test-slow docs chaos audit check format clean help
+.PHONY: repository repro explore compare tune bench dashboard ui diff promote test test-slow docs chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,10 @@ dashboard: $(INSTALLED)  ## watch the study at http://127.0.0.1:8080 (PORT=... f
 
 ui: $(INSTALLED)  ## browse the runs at http://127.0.0.1:5000 (PORT=... for another port)
 	@$(ENVIRONMENT) python -m pipeline.tracking.ui --port $(or $(PORT),5000)
+
+diff: $(INSTALLED)  ## two runs side by side (A=... B=...: folders, git revisions or experiments)
+	@$(if $(and $(A),$(B)),,echo "error: name two runs: make diff A=main B=my-experiment" >&2; exit 2)
+	@$(ENVIRONMENT) python -m pipeline.diff $(A) $(B)
 
 promote: $(INSTALLED)  ## give the best registered model the alias "best" (METRIC=test.nll_nats, MODEL=digits-vae)
 	@$(ENVIRONMENT) python -m pipeline.tracking.promote $(if $(METRIC),--metric $(METRIC)) \

@@ -1,0 +1,44 @@
+"""`make diff`: which runs it reads, and what it says of those that it cannot read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import diff, paths
+from vaelab.config import UserError
+from vaelab.runtime.serialization import write_arrays
+
+
+def make_run(folder: Path, weight: float) -> Path:
+    for path, text in {
+        paths.PARAMS: f"train: {{kl_weight: {weight}}}\nmodel: {{networks: {{}}}}\n",
+        paths.EVALUATE_METRICS: json.dumps({"test": {"mean_squared_error": weight}}),
+        paths.REPORT: "<p>report</p>",
+        paths.PREPARED / "dataset.json": json.dumps({"sha256": {"test_images.npy": "x"}}),
+    }.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    write_arrays(folder / paths.EVALUATE_ARRAYS, {"nll": np.ones(3)})
+    return folder
+
+
+def test_two_folders_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (make_run(tmp_path / name, weight) for name, weight in (("a", 1), ("b", 4)))
+    diff.diff(str(first), str(second), tmp_path / "diff.html")
+    page = (tmp_path / "diff.html").read_text()
+    assert "train.kl_weight" in page
+    assert "model.networks" not in page
+    assert "open it in a browser" in capsys.readouterr().out
+
+
+def test_a_run_without_results_is_named(tmp_path: Path) -> None:
+    (make_run(tmp_path, 1) / paths.REPORT).unlink()
+    with pytest.raises(UserError, match=r"has no .*report\.html: evaluate it first \(dvc repro\)"):
+        diff.read_run(str(tmp_path))
+
+
+def test_an_unknown_run_is_named() -> None:
+    with pytest.raises(UserError, match="no-such-run is neither a folder nor a git revision"):
+        diff.read_run("no-such-run")
