@@ -24,6 +24,7 @@ from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithme
 from vaelab.figures.labels import counterfactuals_figure, label_samples_figure
 from vaelab.inference import decoding, sampling
 from vaelab.inference.attribute_editing import AttributeEditor
+from vaelab.inference.traversal import image_traversals, plane_manifold
 from vaelab.models.model import Model
 from vaelab.models.saving import weights_sha256
 from vaelab.runtime.files import write_atomically
@@ -39,6 +40,7 @@ OFF_PRIOR = {
 }
 # Columns that the table of latent dimensions must have for every model.
 NEEDED = ("mean_variance", "aggregate_mean", "aggregate_stddev")
+ALIKE = 0.01  # standard deviation of pixel values over decoded images, of [0, 1], that nobody sees
 STEPS = (0.0, 0.5, 1.0, 1.5)  # multiples of an attribute's direction
 
 
@@ -78,6 +80,8 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures
     # Discrete latents cannot be traversed.
     if not model.is_discrete:
         yield from _traversals(model, table, settings)
+    if table and not model.is_discrete:
+        yield from _image_traversals(model, test, table, settings)
     if table:
         yield from _reconstructions(model, test, settings)
         yield from _latent_space(model, data, table, settings)
@@ -123,6 +127,13 @@ class LatentTable:
         size = self.columns.get("kl_nats", self.columns["mean_variance"])
         return decoding.top_kl_dimensions(torch.from_numpy(size), count)
 
+    def plane(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean latent, and the two principal axes as long as a standard deviation."""
+        center = self.mean.mean(axis=0)
+        _, lengths, axes = np.linalg.svd(self.mean - center, full_matrices=False)
+        scales = lengths[:2] / math.sqrt(len(self.mean))
+        return center.astype(np.float32), (scales[:, None] * axes[:2]).astype(np.float32)
+
     def frame(self, device: torch.device) -> decoding.LatentFrame:
         """Return the mean and standard deviation of the latents in each dimension."""
         centre, scale = (self.columns[f"aggregate_{name}"] for name in ("mean", "stddev"))
@@ -152,18 +163,47 @@ def _traversals(model: Model, table: LatentTable | None, settings: RenderSetting
     count, radius, size = settings.traversal_dimensions, settings.traversal_range, model.latent_dim
     frame = None if model.has_standard_prior or not table else table.frame(_device(model))
     chosen = table.top_dimensions(count) if table else list(range(size))[:count]
-    plane = table.top_dimensions(2) if table and size != 2 else list(range(size))[:2]
     images = decoding.traversals(model, chosen, settings.traversal_steps, radius, frame=frame)
     texts = {} if frame is None else OFF_PRIOR
     kl = table.kl_nats if table else None
     yield "traversals", grids.traversals_figure(_array(images), chosen, kl, radius, **texts)
-    images = decoding.manifold(model, settings.manifold_size, plane, frame)
-    quantiles = decoding.gaussian_quantiles(settings.manifold_size).numpy()
-    size_name = "KL" if kl is not None else "variance"
-    why = f"the dimensions with the most {size_name}" if table else "the first two dimensions"
-    rest = "0" if frame is None else "at their mean"
-    figure = grids.manifold_figure(_array(images), plane, quantiles, size, why, rest)
-    yield "manifold", figure
+    yield from _manifold(model, table, settings)
+
+
+def _manifold(model: Model, table: LatentTable | None, settings: RenderSettings) -> NamedFigures:
+    """Draw what a model of two dimensions decodes, or the plane of principal components of others.
+
+    Nothing is drawn where all images of the plane are alike, or where no latents are known.
+    """
+    size, count = model.latent_dim, settings.manifold_size
+    quantiles = decoding.gaussian_quantiles(count).numpy()
+    if size <= 2:
+        frame = None if model.has_standard_prior or not table else table.frame(_device(model))
+        plane = list(range(size))
+        images = _array(decoding.manifold(model, count, plane, frame))
+        yield "manifold", grids.manifold_figure(images, plane, quantiles, size)
+    elif table and np.ptp(table.mean, axis=0).any():
+        origin, axes = (torch.from_numpy(x).to(_device(model)) for x in table.plane())
+        images = _array(plane_manifold(model, origin, axes, count))
+        if images.std(axis=(0, 1)).mean() >= ALIKE:
+            yield "manifold", grids.plane_figure(images, quantiles)
+
+
+def _image_traversals(
+    model: Model, test: ImageLoader, table: LatentTable, settings: RenderSettings
+) -> NamedFigures:
+    """Draw traversals around a test image."""
+    order = torch.from_numpy(np.random.default_rng(settings.seed).permutation(len(test)))
+    image = test.gather(order[:1], rng_stream(settings.seed, "pixels", test.device))
+    given = model.given(test.labels_at(order[:1]))
+    chosen = table.top_dimensions(settings.traversal_dimensions)
+    steps, radius = settings.traversal_steps, settings.traversal_range
+    frame = table.frame(_device(model))
+    rows = image_traversals(given, image[0], chosen, frame, steps, radius)
+    decoded = decoding.reconstructions(given, image)
+    pair = _array(image)[0], _array(decoded)[0]
+    figure = grids.image_traversals_figure(*pair, _array(rows), chosen, radius)
+    yield "traversals_image", figure
 
 
 def _latent_space(

@@ -1,21 +1,35 @@
 """Write report.html: the evaluation's numbers and what they mean for this model."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from pipeline import cli, paths
-from pipeline.artifacts import check_image_shape
+from pipeline.artifacts import TrainedArtifacts
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_report, run_of_model
-from vaelab.config import ArtifactError, Settings, TrainSettings, UserError, objective_names
-from vaelab.data.dataset import PreparedData
-from vaelab.models.saving import load_model
+from vaelab.config import (
+    ArtifactError,
+    MachineSettings,
+    Settings,
+    TrainSettings,
+    UserError,
+    objective_names,
+)
 from vaelab.objectives import objective_class
 from vaelab.report import EvaluationResult, build_page, validate
+from vaelab.report.pictures import IMAGES, decoded_pictures
 from vaelab.runtime.files import write_text
-from vaelab.runtime.serialization import read_arrays, read_metrics, read_table
+from vaelab.runtime.random_streams import rng_stream
+from vaelab.runtime.serialization import read_arrays, read_csv, read_metrics, read_table
 
 # Columns that the table of latent dimensions must have for every model.
-NEEDED = ("mean_variance", "aggregate_stddev")
+NEEDED = ("mean_variance", "aggregate_mean", "aggregate_stddev")
+# The page is the same on every device.
+CPU = MachineSettings(device="cpu")
+SEED = 0  # of the images that are shown
 
 
 def main() -> None:
@@ -34,9 +48,9 @@ def report(settings: Settings) -> None:
 
 def read_result(settings: Settings) -> EvaluationResult:
     """Load what the prepare, train and evaluate stages wrote. Raises UserError."""
-    data = PreparedData.load(paths.PREPARED)
-    _, description = load_model(paths.MODEL, torch.device("cpu"))
-    check_image_shape(paths.MODEL, description.image_shape, data.info)
+    trained = TrainedArtifacts.load(CPU)
+    data, description = trained.data, trained.description
+    dimensions = read_table(paths.LATENT_DIMENSIONS, *NEEDED)
     result = EvaluationResult(
         metrics=read_metrics(paths.EVALUATE_METRICS),
         description=description,
@@ -44,15 +58,33 @@ def read_result(settings: Settings) -> EvaluationResult:
         active_unit_threshold=settings.evaluate.active_unit_threshold,
         objective_settings=_settings_used_by(description.objective),
         arrays=read_arrays(paths.EVALUATE_ARRAYS),
-        dimensions=read_table(paths.LATENT_DIMENSIONS, *NEEDED),
+        dimensions=dimensions,
         means=read_arrays(paths.TEST_LATENTS).get("mean"),
         labels=data.labels("test"),
+        history=_columns(read_csv(paths.HISTORY)),
     )
     try:
         validate(result)
     except UserError as error:
         raise ArtifactError(paths.EVALUATE, str(error)) from error
-    return result
+    return replace(result, arrays={**result.arrays, **_pictures(trained, dimensions)})
+
+
+def _pictures(
+    trained: TrainedArtifacts, dimensions: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Decode test images, chosen at random, for the top of the page."""
+    test = trained.batches("test")
+    order = torch.from_numpy(np.random.default_rng(SEED).permutation(len(test)))
+    rows = order[:IMAGES]
+    images = test.gather(rows, rng_stream(SEED, "pixels", test.device))
+    return decoded_pictures(trained.model.given(test.labels_at(rows)), images, dimensions)
+
+
+def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    """Return rows of numbers as columns, NaN where a row has no value."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {k: np.array([row.get(k, np.nan) for row in rows]) for k in names}
 
 
 def _settings_used_by(objective: str) -> frozenset[str]:

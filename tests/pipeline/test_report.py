@@ -22,7 +22,11 @@ METRICS = {
     "test": {"nll_nats": -3.25, "nll_standard_error_nats": 0.5},
     "samples": {"inception_weights_sha256": "0123abcd"},
 }
-TABLE = "dimension,mean_variance,aggregate_stddev,active\n0,0.5,1.0,1\n1,0.001,0.9,0\n"
+TABLE = (
+    "dimension,mean_variance,aggregate_mean,aggregate_stddev,active\n"
+    "0,0.5,0.1,1.0,1\n1,0.001,0.0,0.9,0\n"
+)
+HISTORY = "epoch,train.loss,validation.loss\n1,2.0,3.0\n2,1.5,\n"
 CHOSEN = parse_settings(
     {
         "model": {"network": "mlp", "hidden": [], "latent_dim": 2, "prior": "standard_normal"},
@@ -51,6 +55,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_arrays(paths.EVALUATE_ARRAYS, {"nll": np.array([1.0, 2.0])})
     write_arrays(paths.TEST_LATENTS, {"mean": np.ones((90, 2)), "stddev": np.ones((90, 2))})
     write_text(paths.LATENT_DIMENSIONS, TABLE)
+    write_text(paths.HISTORY, HISTORY)
     return tmp_path
 
 
@@ -64,11 +69,19 @@ def test_everything_that_was_measured_is_read() -> None:
     assert {name: column.tolist() for name, column in result.dimensions.items()} == {
         "dimension": [0, 1],
         "mean_variance": [0.5, 0.001],
+        "aggregate_mean": [0.1, 0.0],
         "aggregate_stddev": [1.0, 0.9],
         "active": [1, 0],
     }
     assert result.means is not None
     assert result.means.shape == (90, 2)
+    np.testing.assert_array_equal(result.history["validation.loss"], [3, np.nan])
+    # Each of the shown images is one of the test split, and is decoded.
+    images = PreparedData.load(paths.PREPARED).images("test")
+    shown = result.arrays["originals_shown"]
+    assert all((images == image).all((1, 2, 3)).any() for image in shown)
+    assert result.arrays["reconstructions_shown"].shape == shown.shape
+    assert result.arrays["traversal_shown"].shape == (2, 11, *shown.shape[1:])
     labels = PreparedData.load(paths.PREPARED).labels("test")
     np.testing.assert_array_equal(result.labels, labels)
 
@@ -79,7 +92,8 @@ def test_a_model_without_an_encoder_leaves_empty_files() -> None:
     write_arrays(paths.TEST_LATENTS, {})
     write_text(paths.LATENT_DIMENSIONS, "\n")
     result = report.read_result(CHOSEN)
-    assert (result.arrays, result.dimensions, result.means) == ({}, {}, None)
+    assert (result.dimensions, result.means) == ({}, None)
+    assert "traversal_shown" not in result.arrays
 
 
 @pytest.mark.parametrize(
@@ -103,6 +117,8 @@ def test_a_damaged_file_is_named_in_one_line(path: Path, message: str) -> None:
 class Run:
     """Remembers what is logged."""
 
+    client = run_id = ""
+
     def __init__(self) -> None:
         self.logged: list[tuple[Path, str | None]] = []
 
@@ -117,6 +133,7 @@ def test_the_page_is_written_and_goes_to_the_models_run(
 ) -> None:
     run = Run()
     monkeypatch.setattr(report, "open_store", lambda tracking: "store")
+    monkeypatch.setattr("pipeline.tracking.sync.describe_run", lambda client, run_id: None)
 
     def run_of_model(store: str, settings: Settings) -> Run:
         assert (store, settings) == ("store", CHOSEN)

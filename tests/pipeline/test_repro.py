@@ -73,7 +73,7 @@ def test_figures_are_drawn(built: Copy) -> None:
         "reconstructions",
         "interpolations",
         "traversals",
-        "manifold",
+        "traversals_image",
         "latent_scatter",
         "aggregate_posterior",
         "losses",

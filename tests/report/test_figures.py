@@ -112,7 +112,8 @@ def test_samples_of_the_sampler_are_above_those_of_the_prior():
     assert (canvas[0, 0] == 0).all()
     assert (canvas[-1, -1] == 255).all()
     assert [label.get_text() for label in axes.get_yticklabels()] == ["sampler", "prior"]
-    assert "samples" not in figures(made_up(arrays={"samples_shown": white}))
+    alone = figures(made_up(arrays={"samples_shown": white}))["samples"]
+    assert alone.alternative == "Samples of the prior."
 
 
 def test_random_binarization_is_mentioned_in_the_caption():

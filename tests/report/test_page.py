@@ -125,7 +125,7 @@ def test_a_page_is_html_that_loads_nothing(name):
 def test_a_page_is_accessible(name):
     found = Page(page(name))
     for given in found.all("img"):
-        assert given["alt"] or "width" not in given, "the thumbnails have one label"
+        assert given["alt"]
     assert all(given["scope"] in ("col", "row") for given in found.all("th"))
     assert len(found.all("caption")) == len(found.all("table"))
     levels = [int(tag[1]) for tag, _ in found.tags if re.fullmatch(r"h\d", tag)]
@@ -213,7 +213,7 @@ def test_the_same_evaluation_results_in_the_same_page():
 def test_a_vae_has_every_section():
     found = Page(page("vae"))
     ids = {given["id"] for given in found.all("h2")}
-    assert ids == {"summary", "glossary", *(section.name for section in SECTIONS)}
+    assert ids == {"pictures", "summary", "glossary", *(section.name for section in SECTIONS)}
     assert "Not measured" not in found.text
     assert "Findings" in found.text
     missing = {metric.title for metric in METRICS if metric.title not in found.text}
@@ -223,7 +223,7 @@ def test_a_vae_has_every_section():
 def test_a_gan_has_no_likelihood_section_but_says_why():
     found = Page(page("gan"))
     ids = {given["id"] for given in found.all("h2")}
-    assert ids == {"summary", "glossary", "bound", "samples"}
+    assert ids == {"pictures", "summary", "glossary", "bound", "samples"}
     assert "gan has no encoder, so no posterior to sample importance-weighted latents" in found.text
     assert (
         "The likelihood is estimated by annealed importance sampling, without an encoder."
@@ -359,3 +359,29 @@ def test_factors_that_do_not_vary_are_not_named():
     assert "shape mostly in z0, size mostly in z1" in alternative
     unknown = replace(result, arrays={"factor_mutual_information": np.eye(2)})
     assert "factor 0 mostly in z0" in Page(build_page(unknown)).all("img")[0]["alt"]
+
+
+def test_a_page_begins_with_a_judgement_and_pictures_and_folds_the_rest():
+    found = Page(page("vae"))
+    tags = [(tag, given.get("class", "")) for tag, given in found.tags]
+    judgement = next(i for i, (tag, name) in enumerate(tags) if name.startswith("judgement"))
+    figure, card = tags.index(("figure", "wide")), tags.index(("ul", "cards"))
+    assert judgement < figure < card < tags.index(("details", ""))
+    assert len(found.all("details")) == len(SECTIONS) + 1, "the glossary too"
+    assert not any("open" in given for given in found.all("details"))
+    assert "Rated metrics" not in found.text, "no tally"
+
+
+def test_a_probe_of_a_latent_that_tells_nothing_is_grey():
+    numbers = {"latent.linear_probe_accuracy": 0.5, "latent.active_units": 0.0}
+    table = {
+        "active": np.array([False]),
+        "mean_variance": np.array([1e-6]),
+        "aggregate_stddev": np.array([1.0]),
+        "kl_nats": np.array([0.0]),
+    }
+    collapsed = Page(build_page(made_up(numbers, dimensions=table)))
+    assert [given["class"] for given in collapsed.all("tr") if "moot" in given.get("class", "")]
+    assert "so this number means nothing." in collapsed.text
+    sound = Page(build_page(made_up(numbers)))
+    assert not [given for given in sound.all("tr") if "moot" in given.get("class", "")]

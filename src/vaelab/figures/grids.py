@@ -18,7 +18,9 @@ from vaelab.figures.image_tiles import (
     tile_images,
     tile_offsets,
 )
-from vaelab.figures.style import WIDTH, dimension_name, evenly_spaced, new_figure, style
+from vaelab.figures.style import WIDTH, dimension_name, evenly_spaced, new_figure, signed, style
+
+Image = Float[np.ndarray, "channel height width"]
 
 _LETTER, _LINE = 0.07, 0.16  # inches, of a label
 _LARGEST_TILE, _LARGEST_HEIGHT = 0.95, 7.5  # inches, of a tile and of all tiles
@@ -121,8 +123,24 @@ def traversals_figure(
         images,
         title,
         row_labels=names,
-        column_labels=[_signed(v) for v in np.linspace(-radius, radius, images.shape[1]).tolist()],
+        column_labels=[signed(v) for v in np.linspace(-radius, radius, images.shape[1]).tolist()],
         column_title=column_title,
+    )
+
+
+def image_traversals_figure(
+    image: Image, decoded: Image, rows: ImageGrid, dimensions: Sequence[int], radius: float
+) -> Figure:
+    """Draw a traversal of each dimension around an image, after the image and the decoded one."""
+    fixed = np.broadcast_to(np.stack([image, decoded]), (len(rows), 2, *image.shape))
+    steps = np.linspace(-radius, radius, rows.shape[1])
+    return image_grid(
+        np.concatenate([fixed, rows], axis=1),
+        "Traversals around a test image, one dimension a row",
+        row_labels=[dimension_name(j) for j in dimensions],
+        column_labels=["image", "decoded", *(signed(step) for step in steps.tolist())],
+        column_breaks=(1, 2),
+        column_title="value of the dimension, in standard deviations around its mean over images",
     )
 
 
@@ -142,7 +160,7 @@ def manifold_figure(
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
     if latent_dim > len(dimensions):
         title += f": {selection}; the others are {other_dimensions}"
-    labels = [_signed(value) for value in quantiles.tolist()]
+    labels = [signed(value) for value in quantiles.tolist()]
     return image_grid(
         images,
         title,
@@ -150,6 +168,20 @@ def manifold_figure(
         column_title=names[0],
         row_labels=labels[::-1] if len(names) > 1 else (),
         row_title=names[1] if len(names) > 1 else "",
+        gap=0.04,
+    )
+
+
+def plane_figure(images: ImageGrid, quantiles: Float[np.ndarray, "columns"]) -> Figure:
+    """Draw the plane that `traversal.plane_manifold` decodes."""
+    labels = [signed(value) for value in quantiles.tolist()]
+    return image_grid(
+        images,
+        "Decoded plane of the latents' two principal components, through their mean",
+        column_labels=labels,
+        column_title="component 1, in standard deviations of the latents",
+        row_labels=labels[::-1],
+        row_title="component 2",
         gap=0.04,
     )
 
@@ -177,7 +209,3 @@ def _extent(count: int, size: int, gap: float, breaks: Sequence[int]) -> float:
 
 def _longest(labels: Sequence[str]) -> int:
     return max((len(label) for label in labels), default=0)
-
-
-def _signed(value: float) -> str:
-    return f"{value:z.1f}".replace("-", "−")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,15 @@ from vaelab.figures.style import (
 Means = Float[np.ndarray, "count latent"]
 Points = Float[np.ndarray, "count 2"]
 Labels = Int[np.ndarray, "count"]
+Rows = Int[np.ndarray, "shown"]
 
 _MARKERS = "os^DvPX*"
 _MAX_NAMES = len(_MARKERS) * len(CLASS_COLORS)
 _LEGEND_ROWS = 16
 _LONGEST_NAME = 18
 _MAX_DENSITY = 1.2  # three times the prior's; higher bars are clipped
+_MAP_LIMIT, _FEWEST = 2000, 10  # images of a t-SNE map
+_HEIGHTS = (5.2, 4.4)  # inches of one plot, and of two side by side
 _DENSE = 2000  # unlabeled points above which their density is drawn instead of dots
 
 
@@ -50,29 +54,76 @@ def latent_scatter(
 ) -> Figure:
     """Draw each image's posterior mean, colored by class if there are labels; -1 is unknown.
 
-    Two dimensions are drawn as they are, more by their first two principal components, one
-    as a strip a class. Of more than `limit` images a random sample of that size is drawn.
+    Two dimensions are drawn as they are, more as a t-SNE map (van der Maaten & Hinton 2008) beside
+    their first two principal components, one as a strip a class. Of more than `limit` images a
+    random sample of that size is drawn, on the t-SNE map of at most 2,000.
     """
     rows = np.random.default_rng(seed).permutation(len(means))[:limit]
     names = _class_names(labels, class_names)
     if labels is not None and (labels < 0).any():
         names = [*names, "unknown"]
         labels = np.where(labels < 0, len(names) - 1, labels)
-    classes = None if labels is None else labels[rows]
     strip = means.shape[1] == 1
-    points, (x_name, y_name) = _strips(means, labels, seed) if strip else _plane(means, seed)
+    maps = [_strips(means, labels, seed, rows)] if strip else _maps(means, seed, rows)
     with style():
-        height = min(2.0 + 0.22 * max(len(names), 4), 8.0) if strip else 5.2
-        figure = new_figure(title, height, WIDTH if strip else _width(names))
-        axes = figure.add_subplot(xlabel=x_name, ylabel=y_name)
-        _draw_points(axes, points[rows], classes, names, legend=not strip)
+        height = min(2.0 + 0.22 * max(len(names), 4), 8.0) if strip else _HEIGHTS[len(maps) - 1]
+        figure = new_figure(title, height, WIDTH if strip else _width(names, len(maps)))
+        for index, drawn in enumerate(maps, 1):
+            axes = figure.add_subplot(1, len(maps), index, title=drawn.title)
+            axes.set(xlabel=drawn.x_name, ylabel=drawn.y_name)
+            classes = None if labels is None else labels[drawn.rows]
+            legend = not strip and index == len(maps)
+            _draw_points(axes, drawn.points, classes, names, legend=legend)
+            if drawn.is_map:
+                axes.set(xticks=[], yticks=[])
         if strip:
             _label_strips(axes, names)
         else:
-            axes.set_aspect("equal", adjustable="datalim")
+            for axes in figure.axes[: len(maps)]:
+                axes.set_aspect("equal", adjustable="datalim")
         if means.shape[1] == 2 and standard_prior:
             _draw_prior(axes)
     return figure
+
+
+@dataclass(frozen=True)
+class _Map:
+    """Points in a plane, the rows of the images that they are, and the names of the axes."""
+
+    points: Points
+    rows: Rows
+    x_name: str = ""
+    y_name: str = ""
+    title: str = ""
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the axes mean nothing by themselves."""
+        return not self.x_name
+
+
+def _maps(means: Means, seed: int, rows: Rows) -> list[_Map]:
+    if means.shape[1] == 2:
+        names = (f"mean of {dimension_name(0)}", f"mean of {dimension_name(1)}")
+        return [_Map(means[rows], rows, *names)]
+    points, shares = principal_components(means, seed)
+    x_name, y_name = (f"component {k} ({share:.0%})" for k, share in enumerate(shares, 1))
+    plane = _Map(points[rows], rows, x_name, y_name, "Principal components (share of variance)")
+    few = rows[:_MAP_LIMIT]
+    if len(few) < _FEWEST or not np.ptp(means[few], axis=0).any():
+        return [plane]
+    return [_Map(_t_sne(means[few], seed), few, title="t-SNE: neighbors stay close"), plane]
+
+
+def _t_sne(means: Means, seed: int) -> Points:
+    """Map images so that those with close latents stay close; distances far apart mean little."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(means) - 1) / 3)
+    found: Points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(
+        means
+    )
+    return found
 
 
 def principal_components(means: Means, seed: int = 0) -> tuple[Points, tuple[float, float]]:
@@ -123,23 +174,13 @@ def _draw_histogram(axes: Axes, values: Float[np.ndarray, "count"], name: str) -
     axes.spines["left"].set_visible(False)
 
 
-def _plane(means: Means, seed: int) -> tuple[Points, tuple[str, str]]:
-    if means.shape[1] == 2:
-        return means, (f"mean of {dimension_name(0)}", f"mean of {dimension_name(1)}")
-    points, shares = principal_components(means, seed)
-    first, second = (
-        f"principal component {k} ({share:.0%} of the variance)"
-        for k, share in enumerate(shares, 1)
-    )
-    return points, (first, second)
-
-
-def _strips(means: Means, labels: Labels | None, seed: int) -> tuple[Points, tuple[str, str]]:
+def _strips(means: Means, labels: Labels | None, seed: int, rows: Rows) -> _Map:
     """Add a second coordinate to one-dimensional means: the class, with jitter."""
     jitter = np.random.default_rng(seed).uniform(-0.32, 0.32, len(means))
     heights = jitter + (0 if labels is None else labels)
     points = np.stack([means[:, 0], heights], axis=1).astype(np.float32)
-    return points, (f"mean of {dimension_name(0)}", "" if labels is None else "class")
+    names = f"mean of {dimension_name(0)}", "" if labels is None else "class"
+    return _Map(points[rows], rows, *names)
 
 
 def _label_strips(axes: Axes, names: Sequence[str]) -> None:
@@ -163,8 +204,10 @@ def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
 
 
-def _width(names: Sequence[str]) -> float:
-    """Return the width in inches that leaves room for the plot beside a wide legend."""
+def _width(names: Sequence[str], plots: int) -> float:
+    """Return the width in inches that leaves room for the plots beside a wide legend."""
+    if plots > 1:
+        return _width(names, 1) + 1.6
     if not names or len(names) > _MAX_NAMES:
         return WIDTH
     legend = _legend_columns(names) * (0.3 + 0.065 * max(len(name) for name in names))
@@ -187,7 +230,8 @@ def _draw_points(
         axes.scatter(*points.T, color=BLUE, **options)
     elif len(names) > _MAX_NAMES:
         dots = axes.scatter(points[:, 0], points[:, 1], c=classes, cmap="viridis", **options)
-        axes.figure.colorbar(dots, label="class", aspect=40)
+        if legend:
+            axes.figure.colorbar(dots, label="class", aspect=40)
     else:
         _draw_classes(axes, points, classes, options)
         if legend:
@@ -214,6 +258,7 @@ def _draw_legend(axes: Axes, names: Sequence[str]) -> None:
         handles,
         names,
         loc="outside right upper",
+        title="class",
         ncols=_legend_columns(names),
         markerscale=0.8,
         handletextpad=0.1,

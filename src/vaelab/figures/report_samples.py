@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from vaelab.figures.grids import image_grid
 from vaelab.figures.image_tiles import arrange, arrange_pairs
 from vaelab.figures.report import HALF
-from vaelab.figures.style import BLUE, INK, STONE, escape_mathtext, evenly_spaced, new_figure, style
+from vaelab.figures.style import (
+    BLUE,
+    INK,
+    STONE,
+    escape_mathtext,
+    evenly_spaced,
+    new_figure,
+    style,
+)
 from vaelab.runtime.formatting import format_number
 
 Shares = Float[NDArray[np.floating], "classes"]
@@ -105,17 +113,27 @@ def class_shares_figure(samples: Shares, real: Shares, names: Sequence[str]) -> 
 
 def sources_figure(sources: Mapping[str, Bytes]) -> Figure:
     """Draw samples of each source, one source above the other."""
-    blocks = [arrange(_unit(samples[: _COLUMNS * _ROWS]), _COLUMNS) for samples in sources.values()]
+    blocks = [
+        arrange(to_unit(samples[: _COLUMNS * _ROWS]), _COLUMNS) for samples in sources.values()
+    ]
     labels = [name for name, block in zip(sources, blocks, strict=True) for _ in block]
     breaks = np.cumsum([len(block) for block in blocks])[:-1].tolist()
     title = f"Samples of the {' and of the '.join(sources)}"
     return image_grid(np.concatenate(blocks), title, row_labels=labels, row_breaks=breaks)
 
 
+def decoded_figure(originals: Bytes, decoded: Bytes) -> Figure:
+    """Draw each reconstruction below its original."""
+    grid = arrange_pairs(to_unit(originals), to_unit(decoded), _COLUMNS)
+    labels = ["original", "decoded"] * (len(grid) // 2)
+    title = "Test images, and their reconstructions below them"
+    return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
+
+
 def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
     """Draw each sample above its nearest training image."""
     count = _COLUMNS * _ROWS
-    grid = arrange_pairs(_unit(samples[:count]), _unit(nearest[:count]), _COLUMNS)
+    grid = arrange_pairs(to_unit(samples[:count]), to_unit(nearest[:count]), _COLUMNS)
     labels = ["sample", "nearest"] * (len(grid) // 2)
     title = "Samples, each above its nearest training image"
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
@@ -124,7 +142,7 @@ def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
 def interpolation_steps_figure(paths: Mapping[str, StepDistances]) -> Figure:
     """Draw decoded interpolation paths between pairs of images, grouped by pair."""
     kinds = list(paths)
-    stacked = np.stack([_unit(images[:_PAIRS]) for images in paths.values()], axis=1)
+    stacked = np.stack([to_unit(images[:_PAIRS]) for images in paths.values()], axis=1)
     grid = stacked.reshape(-1, *stacked.shape[2:])
     return image_grid(
         grid,
@@ -136,7 +154,7 @@ def interpolation_steps_figure(paths: Mapping[str, StepDistances]) -> Figure:
     )
 
 
-def _unit(images: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def to_unit(images: UInt8[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return images.astype(np.float32) / np.float32(255)
 
 

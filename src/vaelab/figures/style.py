@@ -107,3 +107,8 @@ def evenly_spaced(count: int, shown: int) -> range:
     """Return at most `shown` of `count` indices, evenly spaced and centered."""
     stride = max(1, math.ceil(count / max(shown, 1)))
     return range((count - 1) % stride // 2, count, stride)
+
+
+def signed(value: float) -> str:
+    """Return a number with one decimal and a minus sign, without one at 0."""
+    return f"{value:z.1f}".replace("-", "−")

@@ -6,9 +6,6 @@ import re
 from dataclasses import dataclass
 
 import matplotlib
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
 from vaelab.figures.style import INK, MIST, SLATE, STONE
 from vaelab.report.figures.figure import ReportFigure
@@ -50,14 +47,6 @@ def embed(figure: ReportFigure) -> EmbeddedFigure:
     width, height = figure.figure.get_size_inches() * 96
     dark = svg if figure.keep_light_background else _darken(svg)
     return EmbeddedFigure(figure, _uri(svg), _uri(dark), round(width), round(height))
-
-
-def png(image: UInt8[np.ndarray, "channel height width"]) -> str:
-    """Return an image, gray or color, as a URI."""
-    buffer = io.BytesIO()
-    pixels = np.moveaxis(image, 0, -1)
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _darken(svg: str) -> str:

@@ -26,7 +26,8 @@ class EvaluationResult:
     `metrics` is by group and name. `objective_settings` names the settings that the model's
     objective uses, such as train.kl_weight. `arrays` has the arrays of the figures, by their names
     in results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
-    posterior means [images, latent], `labels` their classes [images], -1 where unknown.
+    posterior means [images, latent], `labels` their classes [images], -1 where unknown. `history`
+    has the columns of results/train/history.csv, NaN where an epoch has no value.
     """
 
     metrics: Mapping[str, Mapping[str, float | int | str]]
@@ -38,6 +39,7 @@ class EvaluationResult:
     dimensions: Arrays = field(default_factory=dict)
     means: NDArray[np.floating] | None = None
     labels: NDArray[np.int64] | None = None
+    history: Arrays = field(default_factory=dict)
 
     def value(self, name: str) -> float | None:
         """Return a number of metrics.json by its full name, None if it was not measured."""

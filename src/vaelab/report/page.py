@@ -1,7 +1,6 @@
 """The page: one self-contained HTML file, without scripts and without network access."""
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,16 +9,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vaelab.metrics import MetricSpec
-from vaelab.report.embed import EmbeddedFigure, embed, png
+from vaelab.report.embed import EmbeddedFigure, embed
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures import report_figures
+from vaelab.report.judgement import judge
 from vaelab.report.model_summary import model_summary
 from vaelab.report.not_measured import not_measured
 from vaelab.report.posterior_collapse import Diagnosis, describe_collapse
 from vaelab.report.rows import Row, rows, summary
 from vaelab.report.sections import SECTIONS
 
-THUMBNAILS = 16  # samples below the title
 # Of every model, also of one without an encoder: no section consists of it.
 SUMMARY_ONLY = "latent.dimensions"
 
@@ -61,19 +60,13 @@ def build_page(result: EvaluationResult) -> str:
         result=result,
         facts=list(model_summary(result)),
         summary=summary(result),
-        ratings=Counter(row.interpretation.rating for row in all_rows),
+        judgement=judge(result),
+        pictures=[found for found in figures if found.figure.section == "pictures"],
         not_measured=list(not_measured(result)),
         sections=sections,
         glossary=list(_glossary(all_rows)),
-        thumbnails=thumbnails(result),
     )
     return page
-
-
-def thumbnails(result: EvaluationResult) -> list[str]:
-    """Return a few samples as data URIs, one for each image."""
-    own = result.arrays.get("samples_shown", ())
-    return [png(x) for x in result.arrays.get("sampler_samples_shown", own)[:THUMBNAILS]]
 
 
 def _page_sections(

@@ -17,6 +17,7 @@ from vaelab.models.networks import width_setting
 from vaelab.report.evaluation_result import EvaluationResult
 
 State = Literal["collapsed", "nearly_collapsed", "partially_active", "fully_active"]
+FAILED = ("collapsed", "nearly_collapsed")
 Mask = NDArray[np.bool_]
 
 # A dimension with less information is uninformative: its mean has less than a quarter of its
@@ -33,11 +34,20 @@ MAX_DIMENSIONS_LISTED = 12
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The state of the latent, findings in full sentences, and settings to try, best first."""
+    """The state of the latent, findings in full sentences, and settings to try, best first.
+
+    `informative` is the number of dimensions with at least 0.1 nats of information.
+    """
 
     state: State
     findings: tuple[str, ...]
     suggestions: tuple[str, ...]
+    informative: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether the latent carries no information, or almost none."""
+        return self.state in FAILED
 
 
 def describe_collapse(result: EvaluationResult) -> Diagnosis | None:
@@ -62,9 +72,15 @@ def describe_collapse(result: EvaluationResult) -> Diagnosis | None:
         _wasted_kl(found, result),
         _far_from_prior(found, result),
     ]
-    failed = state in ("collapsed", "nearly_collapsed")
-    suggestions = _suggestions(result, has_kl=found.kl is not None) if failed else []
-    return Diagnosis(state, tuple(filter(None, findings)), tuple(suggestions))
+    suggestions = _suggestions(result, has_kl=found.kl is not None) if state in FAILED else []
+    informative = int(found.informative.sum())
+    return Diagnosis(state, tuple(filter(None, findings)), tuple(suggestions), informative)
+
+
+def has_collapsed(result: EvaluationResult) -> bool:
+    """Return whether latents tell nothing, or almost nothing, about their images."""
+    diagnosis = describe_collapse(result)
+    return result.is_uninformative if diagnosis is None else diagnosis.failed
 
 
 @dataclass(frozen=True)
@@ -128,12 +144,16 @@ def _fully_active(total: int, found: _Dimensions, settings: Mapping[str, Any]) -
     if settings.get("train.kl_weight") == 0:
         return f"{_all(total)} in use: with train.kl_weight: 0 there is no loss on information."
     least = found.information.min()
-    start = f"{_all(total)} in use, the least informative with about {least:.2g} nats"
-    if least < INFORMATIVE_NATS:
-        return f"{start}: the latent is about as large as needed."
+    informative = int(found.informative.sum())
+    if informative < total:
+        return (
+            f"{informative} of {total} dimensions carry information about the image: the latent is "
+            "about as large as needed."
+        )
     return (
-        f"{start}: none is unneeded, so a larger latent (such as model.latent_dim: {2 * total}) "
-        "may reach a better bound."
+        f"{_all(total)} in use, the least informative with about {least:.2g} nats: none is "
+        f"unneeded, so a larger latent (such as model.latent_dim: {2 * total}) may reach a better "
+        "bound."
     )
 
 

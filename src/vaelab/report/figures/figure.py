@@ -1,6 +1,7 @@
 """A figure with its texts."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from matplotlib.figure import Figure
 
@@ -11,12 +12,13 @@ from vaelab.metrics import SectionName
 class ReportFigure:
     """A figure, its alternative text of one sentence, and a caption that explains how to read it.
 
+    Figures of the section "pictures" stand at the top of the page.
     `keep_light_background` is for figures whose colors stand for values: they are the same on a
     dark page.
     """
 
     name: str
-    section: SectionName
+    section: SectionName | Literal["pictures"]
     figure: Figure
     alternative: str
     caption: str

@@ -22,27 +22,9 @@ MANIFOLD = {
 
 
 def sample_figures(result: EvaluationResult) -> Iterator[ReportFigure]:
-    """Draw the distances of samples from real images, and samples."""
-    yield from _sources(result)
+    """Draw the distances of samples from real images, and their nearest training images."""
     yield from _distances(result)
     yield from _images(result)
-
-
-def _sources(result: EvaluationResult) -> Iterator[ReportFigure]:
-    """Draw samples of the sampler above those of the prior, where there are both."""
-    found = {"sampler": "sampler_samples_shown", "prior": "samples_shown"}
-    shown = {name: result.arrays.get(key) for name, key in found.items()}
-    images = {name: array for name, array in shown.items() if array is not None and len(array)}
-    if len(images) < len(found):
-        return
-    yield ReportFigure(
-        "samples",
-        "samples",
-        report_samples.sources_figure(images),
-        "Samples of the fitted sampler, and below them samples of the prior.",
-        "The decoder is the same. The sampler's latents are distributed as those of training "
-        "images, the prior's as the model was trained to make them.",
-    )
 
 
 def _distances(result: EvaluationResult) -> Iterator[ReportFigure]:

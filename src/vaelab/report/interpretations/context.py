@@ -1,18 +1,23 @@
 """A metric's value in the context of its evaluation, and its interpretation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaelab.metrics import SPECS, MetricSpec, Rating
 from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.posterior_collapse import has_collapsed
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """A rating, and a sentence about what the value means for this model."""
+    """A rating, and a sentence about what the value means for this model.
+
+    `moot`: the number means nothing for this model, so the page greys it.
+    """
 
     rating: Rating
     text: str
+    moot: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,13 @@ BOUNDS = (
     "test.neg_elbo_nats",
     "annealing.nll_nats",
 )
+OF_LATENTS = ("latent", "structure")
+# Of a latent that tells nothing, these are the finding.
+INFORMATION = (
+    "latent.dimensions",
+    "latent.mutual_information_nats",
+    "latent.mutual_information_cap_nats",
+)
 CLASSES_IN_LATENTS = ("latent.linear_probe", "latent.knn", "latent.kmeans")
 
 
@@ -73,7 +85,20 @@ def interpret(context: MetricContext) -> Interpretation:
     """Return what a value means, by its metric's function or else by the sentences of its spec."""
     name = context.metric.names[0]
     found = INTERPRETATIONS.get(name, _from_spec)(context)
+    if context.metric.section == "bound" and found.rating == "poor":
+        # It rates the estimate, whose settings are the evaluation's, not the model.
+        found = replace(found, rating="fair")
+    if context.metric.section in OF_LATENTS and has_collapsed(context.result):
+        return _moot(name, found)
     return _given_labels(name, found) if context.result.sees_labels else found
+
+
+def _moot(name: str, found: Interpretation) -> Interpretation:
+    """Take the rating from what describes latents that tell nothing about their images."""
+    if name in INFORMATION:
+        return found
+    why = "A latent tells nothing about its image here, so this number means nothing."
+    return Interpretation("none", f"{found.text} {why}".strip(), moot=True)
 
 
 def _given_labels(name: str, found: Interpretation) -> Interpretation:

@@ -8,6 +8,7 @@ from vaelab.report.interpretations.context import (
     interprets,
     with_suffix,
 )
+from vaelab.report.posterior_collapse import INFORMATIVE_NATS, describe_collapse
 from vaelab.runtime.formatting import format_number
 
 AN_UPPER_BOUND = "An upper bound, because the mutual information is near its upper limit."
@@ -31,10 +32,18 @@ def _active(context: MetricContext) -> Interpretation:
         others = " Latents have no noise, so the others may carry information too."
         return context.unrated(f"{text}.{others if context.value < dimensions else ''}")
     if context.value:
-        return context.rated(f"{text}.", context.value / dimensions)
+        return context.rated(f"{text}{_informative(context)}.", context.value / dimensions)
     if context.result.is_uninformative or context.rating_of("test.kl_loss_nats") == "poor":
         return context.rated(f"{text}: the posterior has collapsed.")
     return context.unrated(f"{text}, but latents may carry information on a small scale.")
+
+
+def _informative(context: MetricContext) -> str:
+    """Say how many of the active dimensions carry information, "" if all do."""
+    diagnosis = describe_collapse(context.result)
+    if diagnosis is None or diagnosis.informative >= context.value:
+        return ""
+    return f"; {diagnosis.informative} carry at least {INFORMATIVE_NATS} nats about the image"
 
 
 @interprets("latent.mutual_information_nats")

@@ -1,0 +1,50 @@
+"""Images that the page shows of the model itself: reconstructions, and a traversal."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from vaelab.inference import decoding
+from vaelab.inference.traversal import image_traversals
+from vaelab.models.model import Model
+
+IMAGES = 24  # reconstructed
+DIMENSIONS, STEPS, RADIUS = 6, 11, 2.0  # of the traversal
+
+Columns = Mapping[str, np.ndarray]
+
+
+def decoded_pictures(
+    model: Model, images: Float[Tensor, "count channel height width"], dimensions: Columns
+) -> dict[str, np.ndarray]:
+    """Return arrays of the page's figures: images, decoded, and a traversal around the first.
+
+    `dimensions` has the columns of the table of latent dimensions. A model of discrete latents
+    has no traversal, one without an encoder nothing. A conditional model is given the labels.
+    """
+    if not model.has("encoder"):
+        return {}
+    decoded = decoding.reconstructions(model, images)
+    found = {"originals_shown": _bytes(images), "reconstructions_shown": _bytes(decoded)}
+    if model.is_discrete or not dimensions:
+        return found
+    order = torch.from_numpy(dimensions.get("kl_nats", dimensions["mean_variance"]))
+    chosen = decoding.top_kl_dimensions(order, DIMENSIONS)
+    first = model if model.labels is None else model.given(model.labels[:1])
+    rows = image_traversals(first, images[0], chosen, _frame(dimensions), STEPS, RADIUS)
+    return {**found, "traversal_shown": _bytes(rows), "traversal_dimensions": np.array(chosen)}
+
+
+def _frame(dimensions: Columns) -> decoding.LatentFrame:
+    center, scale = (
+        torch.from_numpy(dimensions[f"aggregate_{name}"]).float() for name in ("mean", "stddev")
+    )
+    return decoding.LatentFrame(center, scale)
+
+
+def _bytes(images: Tensor) -> UInt8[np.ndarray, "*shape"]:
+    found: np.ndarray = (images.cpu() * 255).round().byte().numpy()
+    return found
