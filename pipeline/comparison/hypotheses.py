@@ -92,8 +92,8 @@ HYPOTHESES = (
         f"{FLOW}.{BLUR}",
     ),
     _both(
-        "a VAE's samples after three times the epochs, in less time, are blurrier than a VAE-GAN's, "
-        "both from flow matching",
+        "a VAE's samples after three times the epochs, in less time, are blurrier than a "
+        "VAE-GAN's, both from flow matching",
         "vae_gan",
         "vae-longer",
         f"{FLOW}.{BLUR}",
