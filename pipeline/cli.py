@@ -65,7 +65,7 @@ def run(
 
 def params_file(path: Path) -> Path:
     """Return the settings file. Raises UserError in a folder that is not the project's."""
-    if path == paths.PARAMS and not path.exists():
+    if path == paths.PARAMS and not path.exists() and not path.is_symlink():
         here = Path.cwd()
         root = next((folder for folder in here.parents if (folder / path).is_file()), None)
         todo = f"type `cd {root}` first" if root else "type this command in the project's folder"

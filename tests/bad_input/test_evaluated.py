@@ -107,7 +107,10 @@ BAD_TABLES = {
     "an extra cell": (b"a,b\n1,2,3\n", "line 2 has more cells than the header has names"),
     "an empty cell": (b"a,b\n1,2\n1,\n", "a row has an empty cell"),
     "a short row": (b"a,b\n1,2\n1\n", "a row has an empty cell"),
-    "no column that is needed": (b"a,b\n1,2\n", "has no column mean_variance, aggregate_stddev"),
+    "no column that is needed": (
+        b"a,b\n1,2\n",
+        "has no column mean_variance, aggregate_mean, aggregate_stddev",
+    ),
     "not UTF-8": (b"a\n\xff\n", "can't decode byte 0xff"),
     "a zero byte": (b"a\n\0\n", "could not convert string to float"),
     "a cell without end": (b'a\n"' + b"1" * 200_000, "field larger than field limit"),

@@ -144,7 +144,7 @@ def test_unusual_settings_are_read(sandbox: Sandbox, content: bytes) -> None:
 
 
 def test_missing_settings_are_named(sandbox: Sandbox) -> None:
-    sandbox.refuses(prepare.main, "error: params.yaml: cannot be read: No such file")
+    sandbox.refuses(prepare.main, "error: there is no params.yaml in")
 
 
 def test_a_folder_is_no_settings(sandbox: Sandbox) -> None:

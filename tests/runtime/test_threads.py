@@ -34,7 +34,7 @@ def test_as_many_threads_as_cores_are_free(
     monkeypatch.setattr(threads, "free_cores", lambda: free)
     choose_device(MachineSettings(device="cpu"))
     assert threads_set == expected
-    printed = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().err.splitlines()
     assert len(printed) == len(expected)
     assert all(f"{expected[0]} of 4 CPU threads are used" in line for line in printed)
 

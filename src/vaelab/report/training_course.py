@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = Mapping[str, NDArray[np.floating]]
+Columns = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ slower than one thread does.
 """
 
 import os
+import sys
 
 import psutil
 import torch
@@ -30,6 +31,7 @@ def use_free_cores() -> None:
             f"other programs leave {free:.1f} of {_core_count()} cores free: "
             f"{wanted} of {threads} CPU threads are used (machine.threads sets a number)",
             flush=True,
+            file=sys.stderr,
         )
 
 
