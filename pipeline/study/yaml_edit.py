@@ -56,10 +56,9 @@ def _set(content: CommentedMap, name: str, value: Any) -> None:
         content = content[section]
     if isinstance(value, list):
         value = CommentedSeq(value)
-        if not value:  # ruamel writes no valid YAML of an empty list with a block list's comment
-            content.ca.items.pop(key, None)
-        if not value or key not in content:
-            value.fa.set_flow_style()
+        value.fa.set_flow_style()
+        if comments := content.ca.items.get(key):
+            comments[3:] = [None]  # a block list's: ruamel writes no valid YAML of it in a line
     if key not in content:
         content.insert(0, key, value)  # the last place is behind the section's blank line
     elif content[key] != value:  # an equal value stays as it is written
