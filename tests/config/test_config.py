@@ -1,6 +1,7 @@
 """Settings: defaults, ranges, messages."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,10 @@ from vaelab.samplers import sampler_class
 def test_params_yaml_names_every_setting_with_its_default() -> None:
     written = load_settings(ROOT / "params.yaml")
     assert written.model_copy(update={"objectives": {}, "samplers": {}}) == Settings()
-    text = (ROOT / "params.yaml").read_text()
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    keys = {line.partition(":")[0] for line in lines}
     for name in [*flatten(Settings()), "model.networks", "model.priors"]:
-        assert f"\n  {name.partition('.')[2]}: " in text
+        assert f"  {name.partition('.')[2]}" in keys
 
 
 def test_own_settings_in_params_yaml_have_their_defaults() -> None:
@@ -50,10 +52,13 @@ def test_settings_of_samplers_in_params_yaml_have_their_defaults() -> None:
 
 
 def test_every_setting_of_params_yaml_is_explained() -> None:
+    """In its line, or for a list of several lines in the line above, which names it."""
     own = [f"  {name}:" for name in (*objective_names(), *sampler_names())]
-    for line in (ROOT / "params.yaml").read_text().splitlines():
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    for before, line in pairwise(lines):
         if line.startswith("  ") and line not in own and not line.startswith("  - "):
-            assert "  # " in line, f"no comment: {line}"
+            above = before.startswith(f"  # {line.strip()} ") and line.endswith(":")
+            assert above or "  # " in line, f"no comment: {line}"
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,10 @@ def test_every_kind_of_model_is_one_graph_that_is_saved(
     model = build_model(settings, (1, 12, 12), classes=classes).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.save(exported(model), tmp_path / "model.pth")
-        module = torch.load(tmp_path / "model.pth", weights_only=False).eval()
+        mlflow.pytorch.save_model(
+            exported(model), tmp_path / "model", serialization_format="pickle"
+        )
+        module = mlflow.pytorch.load_model(str(tmp_path / "model")).eval()
         images = torch.rand(3, 1, 12, 12)
         found = module(images).clamp(0, 1)
         if not classes:  # a graph knows no other device than where it was made, in place of a GPU

@@ -9,6 +9,7 @@ from dvc.utils.hydra import apply_overrides
 
 from pipeline import paths
 from tests import ROOT
+from vaelab.config import load_settings
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,11 @@ def test_dvc_changes_no_line_but_those_of_the_settings(
     added = [line.split("#")[0].split() for line in lines if line.startswith("+")]
     keys = [setting.partition("=")[0].rpartition(".")[2] for setting in settings]
     assert sorted(key for _, key, _ in added) == sorted(f"{key}:" for key in keys)
+
+
+@pytest.mark.parametrize("widths", [[], [8], [8, 16, 32]])
+def test_dvc_writes_lists_of_every_length(tmp_path: Path, widths: list[int]) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / paths.PARAMS, path)
+    apply_overrides(path, [f"model.hidden={widths}"])
+    assert load_settings(path).model.hidden == tuple(widths)

@@ -28,7 +28,6 @@ from vaelab.estimators.hmc import (
     evaluate_terms,
 )
 from vaelab.estimators.importance import (
-    ImportanceEstimate,
     importance_weighted_log_likelihood,
     log_importance_weights,
 )
@@ -53,26 +52,13 @@ Images = Float[Tensor, "images channel height width"]
 Matrix = Float[Tensor, "images latent latent"]
 
 
-def fitted_log_likelihood(
-    model: Model,
-    images: Images,
-    samples: int,
-    generator: torch.Generator,
-) -> ImportanceEstimate:
-    """Estimate ln p(x) in nats from `samples` samples of each image's fitted proposal.
-
-    For models with a Gaussian encoder and at most `MAX_DIMENSIONS` latent dimensions. The effective
-    sample size tells for which images the proposal fits.
-    """
-    proposal = fit_proposal(model, images, generator)
-    return importance_weighted_log_likelihood(model, images, proposal, samples, generator)
-
-
 def fit_proposal(model: Model, images: Images, generator: torch.Generator) -> StudentMixture:
     """Fit a mixture of t distributions to p(z|x) of each image.
 
-    Each group of chains gives two: one that fits the gradients, and one with mean and covariance of
-    the latents, which is wider where the posterior is far from normal.
+    For models with a Gaussian encoder and at most `MAX_DIMENSIONS` latent dimensions; the effective
+    sample size of its importance weights tells for which images it fits. Each group of chains gives
+    two distributions: one that fits the gradients, and one with mean and covariance of the latents,
+    which is wider where the posterior is far from normal.
     """
     groups = _start(model, images, generator)
     proposal = _mixture(groups)

@@ -19,6 +19,7 @@ from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.estimators.posterior_fit import CHAINS, MAX_DIMENSIONS, fit_proposal
 from vaelab.estimators.statistics import standard_error
 from vaelab.estimators.student_mixture import StudentMixture
+from vaelab.evaluation.ais_evaluator import MAX_DIFFERENTIATED_PIXELS
 from vaelab.evaluation.types import GroupMetrics
 from vaelab.models.distributions import LatentDistribution
 from vaelab.models.model import Model
@@ -26,9 +27,6 @@ from vaelab.runtime.random_streams import rng_stream
 
 # An image whose effective sample size is a smaller share of K is counted as not settled.
 ENOUGH = 0.05
-# Limit on the pixels (chains x images x channels x height x width) that are differentiated at a
-# time; the chains of one image are not split.
-MAX_DIFFERENTIATED_PIXELS = 2**20
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ NLL = MetricSpec(
     unit=NATS,
     direction="lower",
     section="likelihood",
-    computed_by="vaelab.estimators.posterior_fit.fitted_log_likelihood",
+    computed_by="vaelab.estimators.posterior_fit.fit_proposal",
     what="−ln p(x) of a test image, from K importance-weighted samples of a proposal that is "
     "fitted to the image's own posterior; −ln p(x|y), given its label y, of a model that sees "
     "labels.",

@@ -36,7 +36,7 @@ from pipeline.study.summary import TEST_METRICS, StudySummary
 from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
 from pipeline.study.trial_states import FAILURE
-from pipeline.study.yaml_edit import _set, round_trip_yaml
+from pipeline.study.yaml_edit import round_trip_yaml
 from tests import ROOT
 from tests.pipeline.conftest import change_directory, copy_stores
 from tests.pipeline.study.conftest import prepare
@@ -81,8 +81,7 @@ def write_params(path: Path) -> None:
     yaml = round_trip_yaml()
     content = yaml.load(ROOT / "params.yaml")
     for section, values in CHANGES.items():
-        for name, value in values.items():
-            _set(content, f"{section}.{name}", value)
+        content[section].update(values)
     yaml.dump(content, path)
 
 

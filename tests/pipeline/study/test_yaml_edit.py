@@ -128,3 +128,11 @@ def test_the_difference_shows_the_changed_lines():
         "--- a/params.yaml\n+++ b/params.yaml\n@@ -1,3 +1,3 @@\n a: 1\n-b: é\n+b: 2\n c: 3\n"
     )
     assert unified_diff(before, before, "params.yaml") == ""
+
+
+@pytest.mark.parametrize("value", [[], [8]])
+def test_a_list_of_several_lines_becomes_one_line_and_keeps_its_comment(value):
+    text = "a:\n  widths:  # of layers\n  - 1\n  - 2\n  other: {}  # and more\n\nb:\n  c: 1\n"
+    found = update_yaml(text, {"a.widths": value})
+    assert read(found) == {"a": {"widths": value, "other": {}}, "b": {"c": 1}}
+    assert "# of layers" in found
