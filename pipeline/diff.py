@@ -6,7 +6,8 @@ DVC's cache.
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,38 +42,47 @@ def diff(first: str, second: str, output: Path) -> None:
 
 def read_run(name: str) -> Run:
     """Read a run's files from a folder or a revision. Raises UserError if one is missing."""
-    folder = Path(name)
-    read = (lambda path: (folder / path).read_bytes()) if folder.is_dir() else _of_revision(name)
     try:
-        with np.load(io.BytesIO(read(paths.EVALUATE_ARRAYS)), allow_pickle=False) as arrays:
-            found = dict(arrays)
-        info = json.loads(read(paths.PREPARED / "dataset.json"))
-        return Run(
-            name=name,
-            settings=_flat(YAML(typ="safe").load(read(paths.PARAMS))),
-            metrics=json.loads(read(paths.EVALUATE_METRICS)),
-            arrays=found,
-            report=read(paths.REPORT).decode(),
-            test_images=info.get("sha256", {}).get("test_images.npy", ""),
-        )
+        with _reader(name) as read:
+            return _read(name, read)
     except FileNotFoundError as error:
         what = f"{name} has no {error.filename or error}"
         raise UserError(f"{what}: evaluate it first (dvc repro), or pull it (dvc pull)") from error
 
 
-def _of_revision(name: str) -> Read:
+def _read(name: str, read: Read) -> Run:
+    with np.load(io.BytesIO(read(paths.EVALUATE_ARRAYS)), allow_pickle=False) as arrays:
+        found = dict(arrays)
+    info = json.loads(read(paths.PREPARED / "dataset.json"))
+    return Run(
+        name=name,
+        settings=_flat(YAML(typ="safe").load(read(paths.PARAMS))),
+        metrics=json.loads(read(paths.EVALUATE_METRICS)),
+        arrays=found,
+        report=read(paths.REPORT).decode(),
+        test_images=info.get("sha256", {}).get("test_images.npy", ""),
+    )
+
+
+@contextmanager
+def _reader(name: str) -> Iterator[Read]:
+    """Yield what reads a file of a folder, or of a revision whose files are open meanwhile."""
+    folder = Path(name)
+    if folder.is_dir():
+        yield lambda path: (folder / path).read_bytes()
+        return
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError
 
-    try:
-        system = DVCFileSystem(".", rev=name)
-        system.ls("/")
-    except (DvcException, SCMError) as error:
-        raise UserError(
-            f"{name} is neither a folder nor a git revision or experiment of this project"
-        ) from error
-    return lambda path: system.read_bytes(str(path))
+    with closing(DVCFileSystem(".", rev=name)) as system:
+        try:
+            system.ls("/")
+        except (DvcException, SCMError) as error:
+            raise UserError(
+                f"{name} is neither a folder nor a git revision or experiment of this project"
+            ) from error
+        yield lambda path: system.read_bytes(str(path))
 
 
 def _flat(settings: dict[str, object], prefix: str = "") -> dict[str, object]:

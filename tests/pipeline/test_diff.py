@@ -1,12 +1,15 @@
 """`make diff`: which runs it reads, and what it says of those that it cannot read."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline import diff, paths
+from tests import ROOT
 from vaelab.config import UserError
 from vaelab.runtime.serialization import write_arrays
 
@@ -39,6 +42,11 @@ def test_a_run_without_results_is_named(tmp_path: Path) -> None:
         diff.read_run(str(tmp_path))
 
 
-def test_an_unknown_run_is_named() -> None:
-    with pytest.raises(UserError, match="no-such-run is neither a folder nor a git revision"):
-        diff.read_run("no-such-run")
+def test_an_unknown_run_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    """In a process of its own: DVC leaves git's files open for a revision that is unknown."""
+    run = make_run(tmp_path / "a", 1)
+    command = [sys.executable, "-m", "pipeline.diff", str(run), "no-such-run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    wrong = "no-such-run is neither a folder nor a git revision or experiment of this project"
+    assert done.stderr.splitlines() == [f"error: {wrong}"]
