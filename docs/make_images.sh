@@ -30,7 +30,7 @@ for what; do
         ;;
     mnist)  # model B of docs/results.md
         dvc exp run -S data.name=mnist -S train.epochs=10
-        take mnist results/render samples interpolations traversals latent_scatter classes
+        take mnist results/render samples interpolations traversals_image latent_scatter classes
         git checkout --quiet params.yaml
         ;;
     comparison)
