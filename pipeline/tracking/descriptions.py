@@ -15,7 +15,8 @@ from pipeline.tracking.view import link
 WRITTEN_TAG = "vaelab.description_sha256"
 HEADLINES: Mapping[str, str] = {
     SORTED_BY: "negative ELBO (nats per image)",
-    "test/nll_nats": "negative log-likelihood (nats per image)",
+    "likelihood/nll_nats": "negative log-likelihood (nats per image)",
+    "test/nll_nats": "K-sample bound on it (nats per image)",
     "test/generation_loss_nats": "generation loss (nats per image)",
     "test/kl_loss_nats": "KL loss (nats per image)",
     "latent/active_units": "active units",

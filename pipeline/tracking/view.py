@@ -15,7 +15,7 @@ NAME = "vaelab"
 TAG = f"mlflow.sharedViewState.{NAME}"
 COLUMNS = (
     f"metrics.`{SORTED_BY}`",
-    "metrics.`test/nll_nats`",
+    "metrics.`likelihood/nll_nats`",
     "metrics.`test/generation_loss_nats`",
     "metrics.`test/kl_loss_nats`",
     "metrics.`latent/active_units`",

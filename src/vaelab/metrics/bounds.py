@@ -32,7 +32,7 @@ METRICS = (
         direction="lower",
         section="likelihood",
         computed_by="vaelab.estimators.importance.bits_per_dim",
-        what="The negative log-likelihood in bits per pixel and channel. If pixels have 8 bits and "
+        what="The K-sample bound in bits per pixel and channel. If pixels have 8 bits and "
         "the likelihood is a probability of their values, it is the length of a lossless code.",
         good="Lower. An uncompressed pixel takes 8 bits.",
         caveat="Computed from a density, it is meaningful only if the pixels were dequantized.",
@@ -117,7 +117,7 @@ METRICS = (
         direction="higher",
         section="bound",
         computed_by="vaelab.evaluation.bounds.bound_metrics",
-        what="The negative log-likelihood from K samples minus the one from K/2 samples.",
+        what="The bound from K samples minus the one from K/2 samples.",
         good="Near 0, from below.",
         caveat="It halves with each doubling only once K is large. At a small effective sample "
         "size, a small change is weak evidence.",
