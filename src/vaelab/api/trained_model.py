@@ -15,8 +15,9 @@ from vaelab.api.inputs import label_numbers, one_label, read_images
 from vaelab.api.results import Array, Latents, Scores
 from vaelab.config import UserError
 from vaelab.estimators.importance import importance_weighted_log_likelihood
+from vaelab.estimators.posterior_fit import can_be_fitted
 from vaelab.evaluation.bounds import score_batch
-from vaelab.evaluation.likelihood import can_be_fitted, fit_proposals
+from vaelab.evaluation.likelihood import fit_proposals
 from vaelab.inference.attributes import edit_each
 from vaelab.inference.decoding import counterfactuals, decode_means, encode_means, interpolate
 from vaelab.inference.inputs import latent_batch

@@ -52,15 +52,36 @@ Images = Float[Tensor, "images channel height width"]
 Matrix = Float[Tensor, "images latent latent"]
 
 
-def fit_proposal(model: Model, images: Images, generator: torch.Generator) -> StudentMixture:
-    """Fit a mixture of t distributions to p(z|x) of each image.
+@dataclass(frozen=True)
+class Start:
+    """Where some chains of each image start: at samples of a Gaussian."""
 
-    For models with a Gaussian encoder and at most `MAX_DIMENSIONS` latent dimensions; the effective
-    sample size of its importance weights tells for which images it fits. Each group of chains gives
-    two distributions: one that fits the gradients, and one with mean and covariance of the latents,
-    which is wider where the posterior is far from normal.
+    gaussian: DiagonalGaussian
+    chains: int
+
+
+def can_be_fitted(model: Model) -> bool:
+    """Return whether a model has a Gaussian encoder, a bound and at most `MAX_DIMENSIONS`."""
+    gaussian = model.has_bound and model.posterior == "gaussian" and not model.is_discrete
+    return gaussian and model.latent_dim <= MAX_DIMENSIONS
+
+
+def fit_proposal(
+    model: Model,
+    images: Images,
+    generator: torch.Generator,
+    starts: Sequence[Start] | None = None,
+) -> StudentMixture:
+    """Fit a mixture of t distributions to p(z|x) of each image, from `starts` or `default_starts`.
+
+    For models of which `can_be_fitted` is true; the effective sample size of the importance weights
+    tells for which images it fits. Each group of chains gives two distributions: one that fits the
+    gradients, and one with mean and covariance of the latents, which is wider where the posterior
+    is far from normal.
     """
-    groups = _start(model, images, generator)
+    if starts is None:
+        starts = default_starts(model, images, generator)
+    groups = [_group(start, generator) for start in starts]
     proposal = _mixture(groups)
     rows = torch.arange(len(images), device=images.device)
     for finished, transitions in enumerate(TRANSITIONS, 1):
@@ -165,30 +186,38 @@ def _power(matrix: Matrix, exponent: float) -> Matrix:
     return result
 
 
-def _start(model: Model, images: Images, generator: torch.Generator) -> list[_Group]:
-    """Start chains at the encoder's Gaussian, and others with its spread at a distant place."""
+def default_starts(model: Model, images: Images, generator: torch.Generator) -> list[Start]:
+    """Return the encoder's Gaussian, and one with its spread at a distant place."""
     posterior = model.encode(images)
     assert isinstance(posterior, DiagonalGaussian)
     distant = DiagonalGaussian(_distant(model, images, posterior, generator), posterior.stddev)
-    sizes = torch.full_like(posterior.mean[:, 0], INITIAL_STEP_SIZE)
-    covariance, groups = posterior.stddev.square().diag_embed(), []
-    for start, chains in ((posterior, CHAINS), (distant, DISTANT_CHAINS)):
-        normal = Normal(start.mean, covariance)
-        groups.append(_Group(start.rsample(generator, chains), sizes, normal, normal))
-    return groups
+    return [Start(posterior, CHAINS), Start(distant, DISTANT_CHAINS)]
+
+
+def _group(start: Start, generator: torch.Generator) -> _Group:
+    normal = Normal(start.gaussian.mean, start.gaussian.stddev.square().diag_embed())
+    sizes = torch.full_like(normal.mean[:, 0], INITIAL_STEP_SIZE)
+    return _Group(start.gaussian.rsample(generator, start.chains), sizes, normal, normal)
 
 
 def _distant(
     model: Model, images: Images, posterior: DiagonalGaussian, generator: torch.Generator
 ) -> Float[Tensor, "images latent"]:
     """Return a probable sample of the prior that is far from the encoder's mean."""
-    log_joint = _log_joint(model, images)
-    drawn = [model.prior(len(images), generator) for _ in range(PRIOR_SAMPLES)]
-    scores = torch.stack([log_joint(latents) for latents in drawn])
-    best = scores.topk(math.ceil(BEST_SHARE * PRIOR_SAMPLES), dim=0).indices
-    candidates = torch.stack(drawn).take_along_dim(best[..., None], 0)
+    count = math.ceil(BEST_SHARE * PRIOR_SAMPLES)
+    candidates = probable_prior_samples(model, images, count, generator)
     farthest = (candidates - posterior.mean).norm(dim=-1).argmax(0)
     return candidates.take_along_dim(farthest[None, :, None], 0)[0]
+
+
+def probable_prior_samples(
+    model: Model, images: Images, count: int, generator: torch.Generator
+) -> Latents:
+    """Return those of `PRIOR_SAMPLES` samples of the prior with the highest joint density."""
+    log_joint = _log_joint(model, images)
+    drawn = [model.prior(len(images), generator) for _ in range(PRIOR_SAMPLES)]
+    best = torch.stack([log_joint(latents) for latents in drawn]).topk(count, dim=0).indices
+    return torch.stack(drawn).take_along_dim(best[..., None], 0)
 
 
 def _mixture(groups: Sequence[_Group]) -> StudentMixture:

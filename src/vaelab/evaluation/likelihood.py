@@ -16,7 +16,7 @@ from vaelab.estimators.importance import (
     importance_weighted_log_likelihood,
 )
 from vaelab.estimators.latent_statistics import sample_rows
-from vaelab.estimators.posterior_fit import CHAINS, MAX_DIMENSIONS, fit_proposal
+from vaelab.estimators.posterior_fit import CHAINS, can_be_fitted, fit_proposal
 from vaelab.estimators.statistics import standard_error
 from vaelab.estimators.student_mixture import StudentMixture
 from vaelab.evaluation.ais_evaluator import MAX_DIFFERENTIATED_PIXELS
@@ -40,12 +40,6 @@ class FittedImages:
     images: Float[Tensor, "images channel height width"]
     labels: Int64[Tensor, "images"] | None
     proposal: StudentMixture
-
-
-def can_be_fitted(model: Model) -> bool:
-    """Return whether a model has a Gaussian encoder, a bound and at most `MAX_DIMENSIONS`."""
-    gaussian = model.has_bound and model.posterior == "gaussian" and not model.is_discrete
-    return gaussian and model.latent_dim <= MAX_DIMENSIONS
 
 
 def fit_test_images(

@@ -105,11 +105,18 @@ class PixelDistribution(Protocol):
     def log_prob(self, images: Tensor) -> Tensor:
         """Return the log probability (or density on [0, 1]) of images, [*batch], in nats."""
 
+    def pixel_log_prob(self, images: Tensor) -> Tensor:
+        """Return that of each pixel's channel, [*batch, channel, height, width], in nats.
+
+        Given the latent the pixels are independent, so that `log_prob` is their sum.
+        """
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Sample images, including the noise of the likelihood."""
 
 
-def _sum_pixels(values: Tensor) -> Tensor:
+def sum_pixels(values: Tensor) -> Tensor:
+    """Sum over the last three dimensions: [*batch]."""
     return values.flatten(-3).sum(-1)
 
 
@@ -131,7 +138,11 @@ class Bernoulli:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Return the negative cross-entropy, x ln p + (1 - x) ln (1 - p), in nats."""
-        return _sum_pixels(bernoulli_log_prob(images, self.logits))
+        return sum_pixels(self.pixel_log_prob(images))
+
+    def pixel_log_prob(self, images: Tensor) -> Tensor:
+        """Return the negative cross-entropy of each pixel, in nats."""
+        return bernoulli_log_prob(images, self.logits)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Sample black or white pixels."""
@@ -176,7 +187,11 @@ class ContinuousBernoulli:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Return the log density on [0, 1], in nats."""
-        return _sum_pixels(bernoulli_log_prob(images, self.logits) + self.log_normalizer())
+        return sum_pixels(self.pixel_log_prob(images))
+
+    def pixel_log_prob(self, images: Tensor) -> Tensor:
+        """Return the log density of each pixel, in nats."""
+        return bernoulli_log_prob(images, self.logits) + self.log_normalizer()
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Sample by inverting the distribution function."""
@@ -197,8 +212,12 @@ class Gaussian:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Return -SSE / (2 s2) - (P / 2) ln(2 pi s2), in nats, for P pixels and variance s2."""
-        sum_of_squares = _sum_pixels((images - self.mean).square())
+        sum_of_squares = sum_pixels((images - self.mean).square())
         return _gaussian(sum_of_squares, self.variance, math.prod(self.mean.shape[-3:]))
+
+    def pixel_log_prob(self, images: Tensor) -> Tensor:
+        """Return the log density of each pixel, in nats."""
+        return _gaussian((images - self.mean).square(), self.variance, 1)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Sample pixels around the mean; they may leave [0, 1]."""
@@ -220,11 +239,24 @@ class ProfiledGaussian:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Return the log density at s2 = mean squared error of all these images, in nats."""
-        sum_of_squares = _sum_pixels((images - self.mean).square())
+        sum_of_squares = sum_pixels((images - self.mean).square())
         pixels = math.prod(self.mean.shape[-3:])
         mean = self.group.batch_mean(sum_of_squares.detach().mean())
         variance = (mean / pixels).clamp_min(1e-6)
         return _gaussian(sum_of_squares, variance, pixels)
+
+    def pixel_log_prob(self, images: Tensor) -> Tensor:
+        """Return the log density of each pixel, in nats."""
+        return self.fitted(images, torch.ones_like(images, dtype=torch.bool)).pixel_log_prob(images)
+
+    def fitted(self, images: Tensor, observed: Tensor) -> Gaussian:
+        """Return the Gaussian at s2 = mean squared error of the observed pixels of all images."""
+        squares = torch.where(observed, (images - self.mean.detach()).square(), 0)
+        counts = observed.expand(squares.shape).to(squares)
+        total, count = (
+            self.group.batch_mean(sum_pixels(values).mean()) for values in (squares, counts)
+        )
+        return Gaussian(self.mean, (total / count.clamp_min(1)).clamp_min(1e-6))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Return the mean, because the variance is known only with images."""
@@ -244,6 +276,10 @@ class DiscretizedLogistic:
 
     def log_prob(self, images: Tensor) -> Tensor:
         """Return the log probability of 8-bit pixels, in nats."""
+        return sum_pixels(self.pixel_log_prob(images))
+
+    def pixel_log_prob(self, images: Tensor) -> Tensor:
+        """Return the log probability of each 8-bit pixel, in nats."""
         inverse_scale = torch.exp(-self.log_scale)
         half_level = 0.5 / 255
         upper = (images - self.mean + half_level) * inverse_scale
@@ -254,7 +290,7 @@ class DiscretizedLogistic:
         inside = below + above + torch.log(-torch.expm1(-width))
         black, white = images < half_level, images > 1 - half_level
         edges = torch.where(black, below, above)
-        return _sum_pixels(torch.where(black | white, edges, inside))
+        return torch.where(black | white, edges, inside)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Sample 8-bit levels, as values in [0, 1]."""

@@ -14,7 +14,6 @@ from torch.nn import functional
 from vaelab.config import ModelSettings, Section
 from vaelab.models.conditional import (
     ConditionalNetwork,
-    LabeledModule,
     Labels,
     build_decoder,
     build_encoder,
@@ -24,6 +23,7 @@ from vaelab.models.discriminators import discriminator, latent_discriminator
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution, PointMass, Posterior
 from vaelab.models.likelihoods import Likelihood, build_likelihood
 from vaelab.models.networks import Shape, build_network
+from vaelab.models.observation import ObservedPixels, ObservingModule
 from vaelab.models.priors import Prior, build_prior, prior_class
 from vaelab.models.priors.standard_normal import StandardNormal
 from vaelab.runtime.random_streams import rng_stream
@@ -48,12 +48,13 @@ class DiscriminatorOutput:
     logits: Float[Tensor, "*batch"]
 
 
-class Model(LabeledModule):
+class Model(ObservingModule):
     """Networks by name, with the prior of latents among them, and the likelihood of the pixels.
 
     `precision` is the data type of the networks; distributions are always float32. `posterior` is
     the encoder's distribution: a Gaussian, or a point without noise. In a conditional model,
-    q(z|x), p(x|z) and p(z) are those of the labels that `given` sets.
+    q(z|x), p(x|z) and p(z) are those of the labels that `given` sets; with missing pixels, q(z|x)
+    and p(x|z) are those of the pixels that `observing` sets.
     """
 
     output_offset: Tensor
@@ -107,7 +108,7 @@ class Model(LabeledModule):
 
     def encode(self, images: Images) -> Posterior:
         """Return q(z|x), with mean and standard deviation [*batch, latent], or only a mean."""
-        outputs = self.apply_network("encoder", images, 3)
+        outputs = self.apply_network("encoder", self.observed_part(images), 3)
         if self.is_discrete:
             return PointMass(self._prior.quantize(outputs))
         if self.posterior == "point":
@@ -120,7 +121,9 @@ class Model(LabeledModule):
         """Return p(x|z) for latents [*batch, latent]."""
         outputs = self.apply_network("decoder", latents, 1) + self.output_offset
         distribution: PixelDistribution = self.likelihood(outputs)
-        return distribution
+        if self.observed is None:
+            return distribution
+        return ObservedPixels(distribution, self.observed)
 
     def quantize(self, latents: Latents) -> Latents:
         """Return the nearest codes of a model of discrete latents, else the latents themselves."""
@@ -189,12 +192,12 @@ class Model(LabeledModule):
         self, count: int, generator: torch.Generator | None = None
     ) -> Float[Tensor, "count latent"]:
         """Sample `count` latents from p(z)."""
-        encode, labels = self.given(None).encode, self._prior_labels(torch.Size([count]))
+        encode, labels = self._encode_alone, self._prior_labels(torch.Size([count]))
         return self._prior.sample(count, generator, encode, **labels)
 
     def log_prior(self, latents: Latents) -> Float[Tensor, "*batch"]:
         """Return ln p(z) in nats."""
-        encode, labels = self.given(None).encode, self._prior_labels(latents.shape[:-1])
+        encode, labels = self._encode_alone, self._prior_labels(latents.shape[:-1])
         return self._prior.log_prob(latents, encode, **labels)
 
     @property
@@ -242,6 +245,10 @@ class Model(LabeledModule):
     def _prior_labels(self, leading: torch.Size) -> dict[str, Tensor]:
         """Return the keyword argument `labels` of a prior that sees them."""
         return {"labels": self.one_hot_labels(leading)} if self._prior.classes else {}
+
+    def _encode_alone(self, images: Images) -> Posterior:
+        """Return q(z|x) of a prior's own images, which have all pixels and no label."""
+        return self.given(None).observing(None).encode(images)
 
     @property
     def _prior(self) -> Prior:
