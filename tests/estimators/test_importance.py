@@ -220,6 +220,14 @@ def test_chunks_fit_the_budget_or_have_one_sample_of_each_image(count, samples, 
     assert decoded == expected
 
 
+def test_no_graph_of_gradients_grows_with_the_samples():
+    images, model = copies(0.0, 2), one_dimensional_model()
+    estimate = importance_weighted_log_likelihood(
+        model, images, model.encode(images), 4, rng_stream(0, "test")
+    )
+    assert not estimate.log_likelihood.requires_grad
+
+
 def test_no_samples_are_refused():
     with pytest.raises(ValueError, match="needs at least 1 sample, got 0"):
         estimate(0.0, 1.0, 0.0, 0, 2)

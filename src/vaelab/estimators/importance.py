@@ -53,6 +53,7 @@ def log_importance_weights(
     )
 
 
+@torch.no_grad()
 def importance_weighted_log_likelihood(
     model: Model,
     images: Images,
@@ -67,8 +68,8 @@ def importance_weighted_log_likelihood(
 
     Memory does not grow with K: samples are decoded in chunks, of at most `decoded_pixels`
     pixels (None: a default for the device) or one sample of each image, and only two running
-    sums are kept. `progress` is called with the number of images that each chunk decoded. Raises
-    ValueError for fewer than one sample.
+    sums are kept, without gradients. `progress` is called with the number of images that each
+    chunk decoded. Raises ValueError for fewer than one sample.
     """
     if samples < 1:
         raise ValueError(f"importance sampling needs at least 1 sample, got {samples}")
