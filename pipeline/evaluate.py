@@ -1,7 +1,10 @@
 """Measure the trained model on the test split: bounds in nats, latent space, samples."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts, check_image_shape
@@ -11,9 +14,11 @@ from vaelab.config import Settings
 from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
 from vaelab.evaluation import evaluate as evaluate_model
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
+from vaelab.evaluation.latent_table import LatentRows, encode_rows, latent_rows
 from vaelab.models.saving import weights_sha256
 from vaelab.runtime import memory
 from vaelab.runtime.devices import describe
+from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import flattened, nested, write_arrays, write_csv, write_json
 from vaelab.samplers import load_sampler
 
@@ -29,6 +34,9 @@ SUMMARY = {
     "samples.classifier_frechet_distance": "samples.classifier_frechet_distance",
 }
 
+METADATA = ("name", "split", "label")
+"""Of the columns of a table of latents, those that are no numbers."""
+
 
 def main() -> None:
     """Run the stage."""
@@ -36,7 +44,7 @@ def main() -> None:
 
 
 def evaluate(settings: Settings) -> None:
-    """Write metrics.json, summary.json, test_latents.npz and latent_dimensions.csv."""
+    """Write the metrics, the latents and the arrays of the figures."""
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
@@ -49,6 +57,7 @@ def evaluate(settings: Settings) -> None:
     write_json(paths.EVALUATE_METRICS, evaluation.metrics)
     write_json(paths.EVALUATE_SUMMARY, headline(evaluation.metrics))
     write_latents(evaluation.latents)
+    write_latent_table(trained, evaluation.latents, settings.evaluate.seed)
     write_arrays(paths.EVALUATE_ARRAYS, evaluation.arrays)
     with warn_on_store_error("the evaluation"):
         add_evaluation(run_of_model(store, settings), settings)
@@ -95,6 +104,37 @@ def write_latents(latents: LatentPosteriors | None) -> None:
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
     write_csv(paths.LATENT_DIMENSIONS, rows)
+
+
+def write_latent_table(trained: TrainedArtifacts, test: LatentPosteriors | None, seed: int) -> None:
+    """Write the latents of images of all splits, with the names of their files.
+
+    Without an encoder the folder is empty; DVC requires that it exists.
+    """
+    shutil.rmtree(paths.LATENTS, ignore_errors=True)
+    paths.LATENTS.mkdir(parents=True)
+    if test is None:
+        return
+    every = np.arange(len(test.means))
+    parts = [*_training_rows(trained, seed)]
+    parts.append(latent_rows(trained.data, "test", test.means, test.stddevs, every))
+    rows = [row for part in parts for row in part]
+    write_csv(paths.LATENTS / "latents.csv", rows)
+    # The embedding projector reads vectors without a header, and texts with one.
+    means = [name for name in rows[0] if name.startswith("mean_")]
+    _write_tsv("vectors.tsv", [[row[name] for name in means] for row in rows])
+    _write_tsv("metadata.tsv", [METADATA, *([row[name] for name in METADATA] for row in rows)])
+
+
+def _training_rows(trained: TrainedArtifacts, seed: int) -> list[LatentRows]:
+    return [
+        encode_rows(trained.model, trained.data, split, trained.batches(split), seed)
+        for split in ("train", "validation")
+    ]
+
+
+def _write_tsv(name: str, rows: Sequence[Sequence[str]]) -> None:
+    write_text(paths.LATENTS / name, "".join("\t".join(row) + "\n" for row in rows))
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:

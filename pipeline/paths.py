@@ -24,6 +24,7 @@ EVALUATE = Path("results/evaluate")
 EVALUATE_METRICS = EVALUATE / "metrics.json"
 EVALUATE_SUMMARY = EVALUATE / "summary.json"
 TEST_LATENTS = EVALUATE / "test_latents.npz"
+LATENTS = EVALUATE / "latents"
 LATENT_DIMENSIONS = EVALUATE / "latent_dimensions.csv"
 EVALUATE_ARRAYS = EVALUATE / "arrays.npz"
 REPORT = EVALUATE / "report.html"

@@ -62,6 +62,7 @@ def read_result(settings: Settings) -> EvaluationResult:
         means=read_arrays(paths.TEST_LATENTS).get("mean"),
         labels=data.labels("test"),
         history=_columns(read_csv(paths.HISTORY)),
+        train_names=data.names("train") if data.info.has_names else (),
     )
     try:
         validate(result)

@@ -184,3 +184,15 @@ def test_what_is_not_used_is_named(tmp_path):
 def test_other_arrays_are_refused(tmp_path, make, problem):
     make(tmp_path)
     refused(tmp_path, problem)
+
+
+def test_images_of_arrays_are_named_by_file_and_row(tmp_path):
+    save(tmp_path, images=GREY[:2])
+    np.save(tmp_path / "b.npy", GREY[2:4])
+    assert read(tmp_path).train.names == ["a.npz/images#0", "a.npz/images#1", "b.npy#0", "b.npy#1"]
+
+
+def test_one_image_a_file_is_named_by_the_file(tmp_path):
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, GREY[0])
+    assert read(tmp_path).train.names == ["a.npy", "b.npy"]

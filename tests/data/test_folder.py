@@ -10,7 +10,7 @@ from PIL import Image
 
 from vaelab.config import DataSettings, UserError
 from vaelab.data.fetch import Fetcher
-from vaelab.data.source import Source
+from vaelab.data.source import ImageSet, Source
 from vaelab.data.sources import folder as source_folder
 
 GREY, COLOUR = 190, (200, 100, 50)
@@ -323,3 +323,31 @@ def test_nothing_is_downloaded(tmp_path):
     fetch = Fetcher("folder", (), tmp_path / "partial")
     source_folder.download(DataSettings(name="folder"), tmp_path / "raw", fetch)
     assert list(tmp_path.iterdir()) == []
+
+
+def names_of(part: ImageSet | None) -> list[str]:
+    assert part is not None
+    assert part.names is not None
+    return list(part.names)
+
+
+def test_images_are_named_by_their_paths_in_the_folder(tmp_path):
+    for name in ("train/dog/10.png", "train/cat/2.png", "test/cat/a b.png"):
+        put(tmp_path / name)
+    source = read(tmp_path)
+    assert names_of(source.train) == ["train/cat/2.png", "train/dog/10.png"]
+    assert names_of(source.test) == ["test/cat/a b.png"]
+
+
+def test_frames_of_a_file_are_numbered_in_their_names(tmp_path):
+    put(tmp_path / "a.png")
+    pages = [Image.new("L", (6, 4), 40 * n) for n in range(3)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    source = read(tmp_path, frames="all")
+    assert names_of(source.train) == ["a.png", "scan.tif#0", "scan.tif#1", "scan.tif#2"]
+    assert names_of(read(tmp_path).train) == ["a.png", "scan.tif"]
+
+
+def test_a_name_is_one_line(tmp_path):
+    put(tmp_path / "two\nlines\tand a tab.png")
+    assert names_of(read(tmp_path).train) == ["two\\nlines\\tand a tab.png"]

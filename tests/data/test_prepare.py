@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from vaelab.config import DataSettings, UserError
+from vaelab.config import ArtifactError, DataSettings, UserError
 from vaelab.data import prepare as prepare_module
 from vaelab.data.dataset import SPLITS, PreparedData
 from vaelab.data.prepare import prepare, summarize
@@ -216,3 +217,44 @@ def test_damage_is_found_when_loading(folder, random, damage, reason):
     with pytest.raises(UserError, match=reason) as caught:
         PreparedData.load(folder)
     assert "\n" not in str(caught.value)
+
+
+def named(random: np.random.Generator) -> Source:
+    """Make images whose files are named by their numbers."""
+    source = made(random)
+    names = [f"{['even', 'odd'][n % 2]}/{n}.png" for n in range(COUNT)]
+    return replace(source, train=replace(source.train, names=names))
+
+
+def test_each_image_keeps_the_name_of_its_file(folder, random):
+    info = prepare(named(random), SETTINGS, folder)
+    data = PreparedData.load(folder)
+    for split in SPLITS:
+        numbers = data.images(split)[:, 0, 0, 0]
+        assert data.names(split) == [f"{['even', 'odd'][n % 2]}/{n}.png" for n in numbers]
+        content = (folder / f"{split}_names.txt").read_bytes()
+        assert info.sha256[f"{split}_names.txt"] == hashlib.sha256(content).hexdigest()
+
+
+def test_images_without_files_are_named_by_their_place(folder, random):
+    prepare(made(random), SETTINGS, folder)
+    data = PreparedData.load(folder)
+    assert not list(folder.glob("*_names.txt"))
+    assert data.names("test")[:2] == ["test_images.npy#0", "test_images.npy#1"]
+    assert len(data.names("train")) == 30
+
+
+def test_names_that_do_not_fit_the_images_are_refused(folder, random):
+    prepare(named(random), SETTINGS, folder)
+    (folder / "test_names.txt").write_text("a.png\nb.png\n")
+    with pytest.raises(ArtifactError, match=r"test_names.txt: holds 2 names, .* says 10 images"):
+        PreparedData.load(folder)
+    (folder / "test_names.txt").unlink()
+    with pytest.raises(ArtifactError, match=r"test_names.txt: cannot be read \(.*No such file"):
+        PreparedData.load(folder)
+
+
+def test_another_number_of_names_is_no_source(random):
+    source = named(random)
+    with pytest.raises(UserError, match="made: 50 images but 1 names"):
+        replace(source, train=replace(source.train, names=["a.png"]))

@@ -125,6 +125,7 @@ def test_the_metrics_of_samples_are_complete(unseen: Found) -> None:
     assert {name: (a.shape, a.dtype.name) for name, a in arrays.items()} == {
         "samples_shown": ((36, 1, 8, 8), "uint8"),
         "nearest_shown": ((36, 1, 8, 8), "uint8"),
+        "nearest_rows": ((36,), "int64"),
         "class_shares": ((10,), "float64"),
         "class_shares_real": ((10,), "float64"),
     }
@@ -269,7 +270,7 @@ def test_without_a_classifier_there_are_no_class_metrics(classifier: Classifier)
     images = as_images(PIXELS[UNSEEN])
     metrics, arrays = measure(images, None, unlabelled, samples=50)
     assert not [name for name in metrics if "class" in name]
-    assert set(arrays) == {"samples_shown", "nearest_shown"}
+    assert set(arrays) == {"samples_shown", "nearest_shown", "nearest_rows"}
     seen, _ = measure(images, classifier, unlabelled, samples=50)
     assert "classifier_precision" in seen
     assert "classifier_test_accuracy" not in seen

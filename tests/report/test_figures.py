@@ -125,6 +125,14 @@ def test_random_binarization_is_mentioned_in_the_caption():
     )
 
 
+def test_the_files_of_the_nearest_images_are_named():
+    shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
+    found = made_up(arrays={**shown, "nearest_rows": np.array([2, 0])}, train_names=list("abc"))
+    assert figures(found)["nearest"].caption.endswith(
+        " Files of the nearest images, line by line: c, a."
+    )
+
+
 def test_the_classes_with_the_largest_differences_are_named():
     shares, real_shares = np.array([0.5, 0.3, 0.2]), np.array([0.3, 0.3, 0.4])
     arrays = {"class_shares": shares, "class_shares_real": real_shares}

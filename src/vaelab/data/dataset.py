@@ -51,6 +51,11 @@ class DatasetInfo(BaseModel):
             raise ValueError(f"must be given for each of {', '.join(SPLITS)}")
         return counts
 
+    @property
+    def has_names(self) -> bool:
+        """Whether the file of each image is known."""
+        return names_file("train") in self.sha256
+
     def array_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each array file, by file name."""
         shapes: dict[str, tuple[int, ...]] = {}
@@ -69,6 +74,7 @@ class PreparedData:
 
     info: DatasetInfo
     arrays: dict[str, np.ndarray]
+    folder: Path = Path()
 
     @classmethod
     def load(cls, folder: Path) -> "PreparedData":
@@ -78,9 +84,12 @@ class PreparedData:
         """
         info = _load_info(folder / INFO_FILE)
         shapes = info.array_shapes()
-        data = cls(info, {name: _open(folder / name, shape) for name, shape in shapes.items()})
+        arrays = {name: _open(folder / name, shape) for name, shape in shapes.items()}
+        data = cls(info, arrays, folder)
         for split in SPLITS:
             _check_labels(folder / array_file(split, "labels"), data.labels(split), info)
+            if info.has_names:
+                data.names(split)
         return data
 
     def images(self, split: SplitName) -> UInt8[np.ndarray, "count channel height width"]:
@@ -98,10 +107,36 @@ class PreparedData:
         """The known factors of a split's images, columns as `info.factor_names`, where known."""
         return self.arrays.get(array_file(split, "factors"))
 
+    def names(self, split: SplitName) -> list[str]:
+        """The name of each image of a split: its path in the user's folder.
+
+        Images of sources without files are named by their places, as "test_images.npy#0". Raises
+        ArtifactError for a file of names that cannot be read, or has another number of them.
+        """
+        count = self.info.counts[split]
+        if not self.info.has_names:
+            return [f"{array_file(split, 'images')}#{row}" for row in range(count)]
+        return _read_names(self.folder / names_file(split), count)
+
 
 def array_file(split: SplitName, kind: str) -> str:
     """The name of the file of a split's `images`, `labels` or `factors`."""
     return f"{split}_{kind}.npy"
+
+
+def names_file(split: SplitName) -> str:
+    """The name of the file with the name of each image of a split, one a line."""
+    return f"{split}_names.txt"
+
+
+def _read_names(path: Path, count: int) -> list[str]:
+    try:
+        names = path.read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, ValueError) as error:
+        raise ArtifactError(path, f"cannot be read ({reason(error)})") from error
+    if len(names) != count:
+        raise ArtifactError(path, f"holds {len(names)} names, {INFO_FILE} says {count} images")
+    return names
 
 
 def _load_info(path: Path) -> DatasetInfo:

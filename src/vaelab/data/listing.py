@@ -116,6 +116,11 @@ def shown(name: Path | str) -> str:
     )
 
 
+def name_in(folder: Path, path: Path, number: int | None = None) -> str:
+    """Return the name of an image: its path in the folder, and its number in the file, from 0."""
+    return shown(path.relative_to(folder).as_posix()) + ("" if number is None else f"#{number}")
+
+
 def some_of(names: Sequence[object], most: int = _NAMED) -> str:
     """Return the first few names, and how many more there are."""
     rest = f" and {len(names) - most:,} more" if len(names) > most else ""

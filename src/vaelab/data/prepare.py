@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from vaelab.config import DataSettings, UserError
-from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file
+from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file, names_file
 from vaelab.data.source import Shape, Source
 from vaelab.data.splits import Part, binarize, generator, split, split_notes
 from vaelab.runtime.files import annotate_oserror, sha256, write_text
@@ -56,6 +56,9 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         for kind, values in (("labels", part.images.labels), ("factors", part.images.factors)):
             if values is not None:
                 np.save(folder / array_file(name, kind), values[part.rows], allow_pickle=False)
+        if part.images.names is not None:
+            names = part.images.names
+            write_text(folder / names_file(name), "".join(f"{names[r]}\n" for r in part.rows))
     info = DatasetInfo(
         name=source.name,
         image_shape=source.train.shape,
@@ -65,7 +68,7 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         levels=source.levels if settings.binarization == "none" else 2,
         binarization=settings.binarization,
         seed=settings.seed,
-        sha256={path.name: sha256(path) for path in sorted(folder.glob("*.npy"))},
+        sha256={path.name: sha256(path) for path in sorted(folder.iterdir())},
         origin=source.origin,
         pixel_range=source.pixel_range,
         notes=(*source.notes, *split_notes(source, parts)),

@@ -32,8 +32,9 @@ class UnreadableError(UserError):
 class ImageSet:
     """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape].
 
-    Labels are -1 where they are unknown. Images of one group stay in one split; images of equal
-    `digests` are copies of one another. Both are compared across the splits of a source.
+    Labels are -1 where they are unknown. `names` are the images' files. Images of one group stay in
+    one split; images of equal `digests` are copies of one another. Both are compared across the
+    splits of a source.
     """
 
     count: int
@@ -41,6 +42,7 @@ class ImageSet:
     read: Callable[[np.ndarray], np.ndarray]
     labels: Int64[np.ndarray, " labels"] | None = None
     factors: Int64[np.ndarray, "rows factors"] | None = None
+    names: Sequence[str] | None = None
     groups: Int64[np.ndarray, " labels"] | None = None
     digests: np.ndarray | None = None
 
@@ -81,6 +83,8 @@ class Source:
                 f"{self.name}: images of {images.shape} beside images of {self.train.shape}; "
                 "all must have one shape"
             )
+        if images.names is not None and len(images.names) != images.count:
+            raise UserError(f"{self.name}: {images.count} images but {len(images.names)} names")
         if images.labels is not None:
             self._check_labels(images.count, images.labels)
 

@@ -121,6 +121,7 @@ def _of_set(
     arrays = {
         "samples_shown": latent_statistics.to_numpy(shown),
         "nearest_shown": train.array[nearest.indices[:SHOWN_SAMPLES].cpu().numpy()],
+        "nearest_rows": latent_statistics.to_numpy(nearest.indices[:SHOWN_SAMPLES]),
     }
     return metrics, arrays | _shares(generated, reference.real)
 

@@ -29,7 +29,8 @@ Bytes = UInt8[np.ndarray, "count channel height width"]
 StepDistances = UInt8[np.ndarray, "pairs steps channel height width"]
 
 _COLUMNS = 12
-_ROWS = 3  # of samples with their nearest neighbors
+PAIRS_SHOWN = 3 * _COLUMNS
+"""Samples that are drawn with their nearest training images."""
 _PAIRS = 4  # of interpolated images
 _LONGEST_NAME = 14
 _LETTERS = 90  # of class names side by side
@@ -113,9 +114,7 @@ def class_shares_figure(samples: Shares, real: Shares, names: Sequence[str]) -> 
 
 def sources_figure(sources: Mapping[str, Bytes]) -> Figure:
     """Draw samples of each source, one source above the other."""
-    blocks = [
-        arrange(to_unit(samples[: _COLUMNS * _ROWS]), _COLUMNS) for samples in sources.values()
-    ]
+    blocks = [arrange(to_unit(samples[:PAIRS_SHOWN]), _COLUMNS) for samples in sources.values()]
     labels = [name for name, block in zip(sources, blocks, strict=True) for _ in block]
     breaks = np.cumsum([len(block) for block in blocks])[:-1].tolist()
     title = f"Samples of the {' and of the '.join(sources)}"
@@ -132,8 +131,8 @@ def decoded_figure(originals: Bytes, decoded: Bytes) -> Figure:
 
 def nearest_figure(samples: Bytes, nearest: Bytes) -> Figure:
     """Draw each sample above its nearest training image."""
-    count = _COLUMNS * _ROWS
-    grid = arrange_pairs(to_unit(samples[:count]), to_unit(nearest[:count]), _COLUMNS)
+    shown = slice(PAIRS_SHOWN)
+    grid = arrange_pairs(to_unit(samples[shown]), to_unit(nearest[shown]), _COLUMNS)
     labels = ["sample", "nearest"] * (len(grid) // 2)
     title = "Samples, each above its nearest training image"
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))

@@ -1,6 +1,6 @@
 """The input of a report: the files that the evaluation wrote, and the model's description."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ class EvaluationResult:
     objective uses, such as train.kl_weight. `arrays` has the arrays of the figures, by their names
     in results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
     posterior means [images, latent], `labels` their classes [images], -1 where unknown. `history`
-    has the columns of results/train/history.csv, NaN where an epoch has no value.
+    has the columns of results/train/history.csv, NaN where an epoch has no value. `train_names` are
+    the files of the training images, where these are known.
     """
 
     metrics: Mapping[str, Mapping[str, float | int | str]]
@@ -40,6 +41,7 @@ class EvaluationResult:
     means: NDArray[np.floating] | None = None
     labels: NDArray[np.int64] | None = None
     history: Arrays = field(default_factory=dict)
+    train_names: Sequence[str] = ()
 
     def value(self, name: str) -> float | None:
         """Return a number of metrics.json by its full name, None if it was not measured."""

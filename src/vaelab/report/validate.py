@@ -13,8 +13,10 @@ SHAPES = {
     "effective_sample_size": ("scored",),
     "samples_shown": ("shown", "channel", "height", "width"),
     "nearest_shown": ("shown", "channel", "height", "width"),
+    "nearest_rows": ("shown",),
     "sampler_samples_shown": ("shown", "channel", "height", "width"),
     "sampler_nearest_shown": ("shown", "channel", "height", "width"),
+    "sampler_nearest_rows": ("shown",),
     "linear_interpolation": ("lines", "steps", "channel", "height", "width"),
     "spherical_interpolation": ("arcs", "steps", "channel", "height", "width"),
     "class_shares": ("class",),
@@ -34,8 +36,15 @@ def validate(result: EvaluationResult) -> None:
     for name, array in {**result.arrays, **means}.items():
         if name in SHAPES:
             _check(name, array, SHAPES[name], sizes)
+        if name.endswith("nearest_rows"):
+            _check_rows(name, array, result.info.counts["train"])
     for name, column in result.dimensions.items():
         _check(f"column {name} of the dimensions", column, ("latent",), sizes)
+
+
+def _check_rows(name: str, rows: NDArray[np.generic], count: int) -> None:
+    if rows.dtype.kind not in "iu" or not all(0 <= r < count for r in rows.tolist()):
+        raise UserError(f"{name} are not all rows of the {count} training images")
 
 
 def _known_sizes(result: EvaluationResult) -> dict[str, int]:

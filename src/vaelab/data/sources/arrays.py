@@ -11,7 +11,7 @@ from vaelab.config import DataSettings, UserError
 from vaelab.data.array_files import ENDINGS, ArrayFile, read_headers, survey
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.layout import find_split, number_names, read_layout
-from vaelab.data.listing import Listing, list_files, shown, some_of
+from vaelab.data.listing import Listing, list_files, name_in, shown, some_of
 from vaelab.data.pixel_range import (
     Extent,
     NumberFormat,
@@ -78,6 +78,7 @@ def read(settings: DataSettings) -> Source:
                 _shape(settings, [images[i] for i in own]),
                 _Reader(settings, [images[i] for i in own], ranges),
                 np.concatenate([labels[i] for i in own]) if labels else None,
+                names=[name for i in own for name in _names(listing.folder, images[i])],
                 groups=None if groups is None else np.repeat(groups, counts)[rows],
                 digests=np.array(digests, "S32")[rows],
             )
@@ -140,6 +141,13 @@ def _choose_images(folder: Path, arrays: list[ArrayFile]) -> list[ArrayFile]:
             f"[N, height, width, channel] ({some_of([a.name for a in arrays])})"
         )
     return chosen
+
+
+def _names(folder: Path, array: ArrayFile) -> list[str]:
+    if array.is_one_image:
+        return [name_in(folder, array.path)]
+    path = array.path if array.key is None else array.path / array.key
+    return [name_in(folder, path, row) for row in range(len(array.images()))]
 
 
 def _plain(array: ArrayFile) -> str:

@@ -11,7 +11,7 @@ from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.fetch import Fetcher
 from vaelab.data.inspection import FileFacts, PixelReader, inspect, pixel_reader
 from vaelab.data.layout import Layout, read_layout
-from vaelab.data.listing import Listing, expand_user, list_files, shown, some_of
+from vaelab.data.listing import Listing, expand_user, list_files, name_in, shown, some_of
 from vaelab.data.source import MAX_NAMED, ImageSet, NoImagesError, Source, UnreadableError
 from vaelab.data.sources import arrays
 
@@ -42,7 +42,7 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     gone = sorted(set(all_classes or ()) - set(layout.class_names or ()))
     about_gone = [f"classes without a readable image: {some_of(gone)}"] if gone else []
     reader, pixel_notes = _pixel_reader(facts, settings)
-    own = {split: _image_set(reader, files, facts, layout, split) for split in SPLITS}
+    own = {split: _image_set(reader, listing, facts, layout, split) for split in SPLITS}
     if own["train"] is None:
         raise UserError(f"data.folder: {shown(settings.folder)} holds no images for training")
     about_pixels = (f"{shown(settings.folder)}: {text}" for text in pixel_notes)
@@ -126,12 +126,13 @@ def _pixel_reader(
 
 def _image_set(
     reader: PixelReader,
-    files: list[Path],
+    listing: Listing,
     facts: list[FileFacts],
     layout: Layout,
     split: SplitName,
 ) -> ImageSet | None:
     """Return the images of a split; frames of a file are images of its label and of one group."""
+    files = listing.files
     own = [row for row in layout.rows(split) for _ in facts[row].frames]
     frames = [(files[row], n) for row in layout.rows(split) for n in range(len(facts[row].frames))]
     if not own:
@@ -145,6 +146,10 @@ def _image_set(
         (1 if reader.color == "grey" else 3, *reader.size),
         lambda rows: reader.read([frames[row] for row in rows]),
         None if layout.labels is None else layout.labels[own],
+        names=[
+            name_in(listing.folder, path, n if len(facts[row].frames) > 1 else None)
+            for row, (path, n) in zip(own, frames, strict=True)
+        ],
         groups=None if groups is None else groups[own],
         digests=np.array(digests, "S32"),
     )

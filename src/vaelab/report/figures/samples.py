@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vaelab.figures import report_samples
 from vaelab.figures.report_samples import ValueAndFloor
 from vaelab.metrics import SPACES, SPECS, MetricSpec, of_sampler
-from vaelab.report.evaluation_result import EvaluationResult
+from vaelab.report.evaluation_result import Arrays, EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
 from vaelab.runtime.formatting import format_number
 
@@ -96,8 +96,17 @@ def _images(result: EvaluationResult) -> Iterator[ReportFigure]:
             "samples",
             report_samples.nearest_figure(arrays["samples_shown"], arrays["nearest_shown"]),
             "Pairs of a sample and its nearest training image.",
-            f"Identical pairs would be copies. Distances are between pixels{_binarized(result)}.",
+            f"Identical pairs would be copies. Distances are between pixels{_binarized(result)}."
+            f"{_nearest_files(result, arrays)}",
         )
+
+
+def _nearest_files(result: EvaluationResult, arrays: Arrays) -> str:
+    if not result.train_names or "nearest_rows" not in arrays:
+        return ""
+    rows = arrays["nearest_rows"][: report_samples.PAIRS_SHOWN]
+    names = ", ".join(result.train_names[row] for row in rows)
+    return f" Files of the nearest images, line by line: {names}."
 
 
 def _of_sampler(result: EvaluationResult) -> dict[str, NDArray[Any]]:
