@@ -3,17 +3,14 @@
 import argparse
 import gc
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import paths
-from vaelab.config import ArtifactError, Settings, UserError, load_settings
+from vaelab.config import Settings, UserError, load_settings
+from vaelab.runtime import command as library
 from vaelab.runtime.host import Host, ends_with
-from vaelab.runtime.memory import is_lack_of_memory
-from vaelab.runtime.signals import HANGUP
 
 # The command that recreates what lies in a folder; {force} reruns it alone.
 REMEDIES = {
@@ -95,28 +92,17 @@ def run_command(
     should_print: Callable[[str], bool] = lambda message: True,
     watched: Host | None = None,
 ) -> None:
-    """Run a command. A user error is printed as one line, with exit code 2.
+    """Run a command, as `vaelab.runtime.command` does, with the commands that recreate files.
 
-    `resume_hint` is printed after an interruption; `show_traceback` adds a user error's traceback.
     It is interrupted when a part of `watched`, or else of `host()`, is gone.
     """
     _enable_garbage_collection()
-    # These unwind the stack like Ctrl-C, so that runs end and locks are released.
-    for stopping in (signal.SIGTERM, HANGUP):
-        if stopping and signal.getsignal(stopping) != signal.SIG_IGN:  # as after nohup
-            signal.signal(stopping, lambda number, frame: sys.exit(128 + number))
-    try:
+
+    def watched_work() -> None:
         with ends_with(watched or host()):
             work()
-    except KeyboardInterrupt:
-        sys.exit(_print_error(f"interrupted; {resume_hint}", 130, should_print))
-    except Exception as error:
-        message = user_message(error)
-        if message is None:
-            raise
-        if show_traceback():
-            traceback.print_exc()
-        sys.exit(_print_error(message, 2, should_print))
+
+    library.run_command(watched_work, resume_hint, show_traceback, should_print, remedy)
 
 
 def host(*, with_parent: bool = False, with_folder: bool = True) -> Host:
@@ -137,19 +123,7 @@ def _enable_garbage_collection() -> None:
 
 def user_message(error: Exception) -> str | None:
     """Return the message for an error that a user can fix; None for a bug."""
-    if isinstance(error, ArtifactError):
-        return f"{error}{remedy(error.path)}"
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError):
-        if error.filename is None:
-            return error.strerror or str(error)
-        missing = isinstance(error, FileNotFoundError)
-        hint = remedy(Path(error.filename)) if missing else ""
-        return f"{error.filename}: {error.strerror or error}{hint}"
-    if is_lack_of_memory(error):
-        return f"not enough memory: {' '.join(str(error).split())[:200]}"
-    return None
+    return library.user_message(error, remedy)
 
 
 def remedy(path: Path) -> str:
@@ -176,10 +150,3 @@ def how_images_travel(folder: Path) -> str:
         f"; this is a temporary copy of {root}, without the files that git ignores: type `{removal}"
         f"dvc add {folder}` there and commit {folder}.dvc, or set data.folder to an absolute path"
     )
-
-
-def _print_error(message: str, code: int, should_print: Callable[[str], bool]) -> int:
-    if should_print(message):
-        # File names may contain line breaks.
-        print(f"error: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
-    return code

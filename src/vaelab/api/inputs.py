@@ -14,13 +14,14 @@ from torch import Tensor
 
 from vaelab.config import MachineSettings, UserError, reason
 from vaelab.config.choices import unknown_message
-from vaelab.data.listing import list_files
-from vaelab.data.pixels import decode
+from vaelab.data.array_files import read_headers
+from vaelab.data.listing import Listing, list_files, some_of
+from vaelab.data.pixels import Color, Resize, decode, to_pixels
 from vaelab.inference.inputs import image_batch, number_array
 from vaelab.models.conditional import UNKNOWN
 from vaelab.models.networks import Shape
 
-ARRAY_FILE = ".npy"
+ARRAY_FILE, ARRAY_FILES = ".npy", (".npy", ".npz")
 CHANNELS = (1, 3)
 
 
@@ -34,7 +35,7 @@ def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel he
     items = _items(values)
     if items is None:
         return image_batch(values, shape)
-    return torch.cat([_read(item, shape) for item in items])
+    return torch.cat([read_item(item, shape) for item in items])
 
 
 def training_pixels(values: object) -> UInt8[np.ndarray, "count channel height width"]:
@@ -100,7 +101,7 @@ def _items(values: object) -> list[object] | None:
     """Return the pictures and files among `values`; None for what is an array."""
     if isinstance(values, str | os.PathLike):
         path = Path(values).expanduser()
-        return [path] if not path.is_dir() else _images_of(path)
+        return [path] if not path.is_dir() else [*list_images(path).files]
     if isinstance(values, Image.Image):
         return [values]
     if isinstance(values, list | tuple) and any(
@@ -110,27 +111,53 @@ def _items(values: object) -> list[object] | None:
     return None
 
 
-def _images_of(folder: Path) -> list[object]:
-    """Return the image files below a folder, sorted by path. Raises UserError for none."""
+def list_images(folder: Path) -> Listing:
+    """List the image files below a folder, sorted by path. Raises UserError for none."""
     Image.init()
-    files = list_files(folder, Image.EXTENSION.keys()).files
-    if not files:
+    listing = list_files(folder, Image.EXTENSION.keys())
+    if not listing.files:
         raise UserError(f"{folder}: holds no images")
-    return [*files]
+    return listing
 
 
-def _read(item: object, shape: Shape) -> Tensor:
-    """Return the images of a file, or a picture. Raises UserError, with the file's name."""
+def read_item(
+    item: object, shape: Shape, resize: Resize | None = None
+) -> Float[Tensor, "count channel height width"]:
+    """Return the images of a file, a picture or an array, pictures resized if that is said how.
+
+    Raises UserError, with the name of the file.
+    """
     is_path = isinstance(item, str | os.PathLike)
     if not is_path and not isinstance(item, Image.Image):
         return image_batch(item, shape)
     try:
-        if is_path and Path(item).suffix == ARRAY_FILE:  # type: ignore[arg-type]
-            return image_batch(np.load(Path(item).expanduser(), allow_pickle=False), shape)  # type: ignore[arg-type]
-        return image_batch(_picture(item).convert("L" if shape[0] == 1 else "RGB"), shape)
+        path = Path(item).expanduser() if is_path else None  # type: ignore[arg-type]
+        if path and path.suffix in ARRAY_FILES:
+            return image_batch(_array_of(path), shape)
+        picture = _picture(item)
+        if resize is None:
+            return image_batch(picture.convert("L" if shape[0] == 1 else "RGB"), shape)
+        color: Color = "grey" if shape[0] == 1 else "rgb"
+        return image_batch(to_pixels(picture, color, shape[1:], resize), shape)
     except (OSError, ValueError) as error:
         problem = str(error) if isinstance(error, UserError) else reason(error)
         raise UserError(f"{item}: {problem}" if is_path else problem) from error
+
+
+def _array_of(path: Path) -> np.ndarray:
+    """Return the images of an .npy file, or those of an .npz file. Raises UserError."""
+    if path.suffix == ARRAY_FILE:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+        return array
+    arrays = [array for array in read_headers(path) if array.is_images]
+    named = [array for array in arrays if array.key == "images"] if len(arrays) > 1 else arrays
+    if len(named) != 1:
+        found = f" ({some_of([array.name for array in arrays])})" if arrays else ""
+        raise UserError(
+            f"holds {'several arrays' if arrays else 'no array'} of images{found}: "
+            "name one of them images"
+        )
+    return named[0].values
 
 
 def _picture(item: object) -> Image.Image:

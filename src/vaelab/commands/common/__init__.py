@@ -1,0 +1,1 @@
+"""What subcommands share: arguments, and what goes in and comes out."""
