@@ -35,7 +35,7 @@ for what; do
         ;;
     comparison)
         dvc --cd pipeline/comparison repro
-        take mnist results/comparison comparison
+        take mnist results/comparison/figures comparison
         ;;
     cost)
         python -m benchmarks.cost --output "$home/docs/images/cost.png"

@@ -1,11 +1,7 @@
 """Draw reconstructions, samples, the latent space and the training curves of the model."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +18,14 @@ from vaelab.data.loader import ImageLoader
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.figures.labels import counterfactuals_figure, label_samples_figure
+from vaelab.figures.latent_maps import LatentMap, latent_maps
+from vaelab.figures.saving import figure_files, write_figures
 from vaelab.inference import decoding, sampling
 from vaelab.inference.attribute_editing import AttributeEditor
-from vaelab.inference.traversal import image_traversals, plane_manifold
+from vaelab.inference.latent_table import LatentTable
+from vaelab.inference.traversal import image_traversals, map_manifold
 from vaelab.models.model import Model
 from vaelab.models.saving import weights_sha256
-from vaelab.runtime.files import write_atomically
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_table
 from vaelab.samplers import Sampler, load_sampler
@@ -41,6 +39,7 @@ OFF_PRIOR = {
 # Columns that the table of latent dimensions must have for every model.
 NEEDED = ("mean_variance", "aggregate_mean", "aggregate_stddev")
 ALIKE = 0.01  # standard deviation of pixel values over decoded images, of [0, 1], that nobody sees
+MAP_TITLE = "The t-SNE map of the latents, decoded: at each place the mean of the latents near it"
 STEPS = (0.0, 0.5, 1.0, 1.5)  # multiples of an attribute's direction
 
 
@@ -50,25 +49,19 @@ def main() -> None:
 
 
 def render(settings: Settings) -> None:
-    """Write a PNG for each figure, and log them to the model's run."""
+    """Write each figure in all formats, and log them to the model's run."""
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
+    formats, dpi = settings.render.formats, settings.render.dpi
     # All are drawn before the first is written: a damaged file may stop the drawing.
-    content_of = {
-        name: _png(figure, settings.render.dpi)
-        for name, figure in figures(trained, settings.render)
-    }
-    for name, content in content_of.items():
-        write_atomically(paths.RENDER / f"{name}.png", partial(Path.write_bytes, data=content))
+    contents: dict[str, bytes] = {}
+    for name, figure in figures(trained, settings.render):
+        contents |= figure_files(figure, name, formats, dpi)
+    write_figures(paths.RENDER, contents)
     with warn_on_store_error("the figures"):
         add_figures(run_of_model(store, settings), settings)
-    print(f"drew {len(list(paths.RENDER.glob('*.png')))} figures in {paths.RENDER}")
-
-
-def _png(figure: Figure, dpi: int) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
-    return file.getvalue()
+    kinds = " and ".join(extension.upper() for extension in formats)
+    print(f"drew {len(contents) // len(formats)} figures in {paths.RENDER}, as {kinds}")
 
 
 def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures:
@@ -76,7 +69,7 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures
     model, data, test = trained.model, trained.data, trained.batches("test")
     sampler = load_sampler(paths.SAMPLER, trained.device, weights_sha256(paths.MODEL))
     yield from _samples(model, sampler, settings, test.device)
-    table = LatentTable.read(model.latent_dim) if model.has("encoder") else None
+    table = read_latents(model.latent_dim) if model.has("encoder") else None
     # Discrete latents cannot be traversed.
     if not model.is_discrete:
         yield from _traversals(model, table, settings)
@@ -84,62 +77,26 @@ def figures(trained: TrainedArtifacts, settings: RenderSettings) -> NamedFigures
         yield from _image_traversals(model, test, table, settings)
     if table:
         yield from _reconstructions(model, test, settings)
-        yield from _latent_space(model, data, table, settings)
+        yield from _latent_space(model, data, test, table, settings)
         yield from _attribute_edits(trained, test, settings)
     if data.info.class_names:
         yield from _labels(model, sampler, test, data.info.class_names, settings)
     yield from _training()
 
 
-@dataclass(frozen=True)
-class LatentTable:
-    """The posteriors of the test images, [images, latent], as the evaluate stage wrote them.
-
-    `columns` has the metrics of each latent dimension, [latent], by name.
-    """
-
-    mean: np.ndarray
-    stddev: np.ndarray
-    columns: Mapping[str, np.ndarray]
-
-    @classmethod
-    def read(cls, latent_dim: int) -> "LatentTable":
-        """Load the files of the evaluate stage. Raises ArtifactError if they do not fit."""
-        found = read_arrays(paths.TEST_LATENTS)
-        columns = read_table(paths.LATENT_DIMENSIONS, *NEEDED)
-        shapes = [found[name].shape[1:] for name in ("mean", "stddev") if name in found]
-        lengths = {len(column) for column in columns.values()}
-        if shapes != [(latent_dim,)] * 2 or lengths != {latent_dim}:
-            raise ArtifactError(
-                paths.TEST_LATENTS,
-                f"this and {paths.LATENT_DIMENSIONS} must have {latent_dim} latent dimensions",
-            )
-        float32 = {name: column.astype(np.float32) for name, column in columns.items()}
-        return cls(found["mean"], found["stddev"], float32)
-
-    @property
-    def kl_nats(self) -> np.ndarray | None:
-        """The KL of each dimension in nats; None for a model without a KL."""
-        return self.columns.get("kl_nats")
-
-    def top_dimensions(self, count: int) -> list[int]:
-        """Return the dimensions with the largest KL, or else variance, in descending order."""
-        size = self.columns.get("kl_nats", self.columns["mean_variance"])
-        return decoding.top_kl_dimensions(torch.from_numpy(size), count)
-
-    def plane(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean latent, and the two principal axes as long as a standard deviation."""
-        center = self.mean.mean(axis=0)
-        _, lengths, axes = np.linalg.svd(self.mean - center, full_matrices=False)
-        scales = lengths[:2] / math.sqrt(len(self.mean))
-        return center.astype(np.float32), (scales[:, None] * axes[:2]).astype(np.float32)
-
-    def frame(self, device: torch.device) -> decoding.LatentFrame:
-        """Return the mean and standard deviation of the latents in each dimension."""
-        centre, scale = (self.columns[f"aggregate_{name}"] for name in ("mean", "stddev"))
-        return decoding.LatentFrame(
-            torch.from_numpy(centre).to(device), torch.from_numpy(scale).to(device)
+def read_latents(latent_dim: int) -> LatentTable:
+    """Load the evaluate stage's latents of the test images. Raises ArtifactError if they differ."""
+    found = read_arrays(paths.TEST_LATENTS)
+    columns = read_table(paths.LATENT_DIMENSIONS, *NEEDED)
+    shapes = [found[name].shape[1:] for name in ("mean", "stddev") if name in found]
+    lengths = {len(column) for column in columns.values()}
+    if shapes != [(latent_dim,)] * 2 or lengths != {latent_dim}:
+        raise ArtifactError(
+            paths.TEST_LATENTS,
+            f"this and {paths.LATENT_DIMENSIONS} must have {latent_dim} latent dimensions",
         )
+    float32 = {name: column.astype(np.float32) for name, column in columns.items()}
+    return LatentTable(found["mean"], found["stddev"], float32)
 
 
 def _reconstructions(model: Model, test: ImageLoader, settings: RenderSettings) -> NamedFigures:
@@ -171,22 +128,27 @@ def _traversals(model: Model, table: LatentTable | None, settings: RenderSetting
 
 
 def _manifold(model: Model, table: LatentTable | None, settings: RenderSettings) -> NamedFigures:
-    """Draw what a model of two dimensions decodes, or the plane of principal components of others.
-
-    Nothing is drawn where all images of the plane are alike, or where no latents are known.
-    """
+    """Draw what a model of one or two latent dimensions decodes at the prior's quantiles."""
     size, count = model.latent_dim, settings.manifold_size
-    quantiles = decoding.gaussian_quantiles(count).numpy()
     if size <= 2:
         frame = None if model.has_standard_prior or not table else table.frame(_device(model))
         plane = list(range(size))
         images = _array(decoding.manifold(model, count, plane, frame))
-        yield "manifold", grids.manifold_figure(images, plane, quantiles, size)
-    elif table and np.ptp(table.mean, axis=0).any():
-        origin, axes = (torch.from_numpy(x).to(_device(model)) for x in table.plane())
-        images = _array(plane_manifold(model, origin, axes, count))
-        if images.std(axis=(0, 1)).mean() >= ALIKE:
-            yield "manifold", grids.plane_figure(images, quantiles)
+        quantiles = decoding.gaussian_quantiles(count).numpy()
+        yield "manifold", grids.manifold_figure(images, plane, quantiles)
+
+
+def _decoded_map(
+    model: Model, table: LatentTable, mapped: LatentMap, settings: RenderSettings
+) -> NamedFigures:
+    """Draw what places of a t-SNE map decode to, unless all images are alike."""
+    points, means = (
+        torch.from_numpy(x.astype(np.float32)).to(_device(model))
+        for x in (mapped.points, table.mean[mapped.rows])
+    )
+    images = _array(map_manifold(model, means, points, settings.manifold_size))
+    if np.nanstd(images, axis=(0, 1)).mean() >= ALIKE:
+        yield "manifold", grids.map_figure(images, MAP_TITLE)
 
 
 def _image_traversals(
@@ -207,19 +169,28 @@ def _image_traversals(
 
 
 def _latent_space(
-    model: Model, data: PreparedData, table: LatentTable, settings: RenderSettings
+    model: Model,
+    data: PreparedData,
+    test: ImageLoader,
+    table: LatentTable,
+    settings: RenderSettings,
 ) -> NamedFigures:
     labels, names = data.labels("test"), data.info.class_names
     standard, kl = model.has_standard_prior, table.kl_nats
-    yield (
-        "latent_scatter",
-        latents.latent_scatter(
-            table.mean, labels, names, seed=settings.seed, standard_prior=standard
-        ),
+    maps = latent_maps(table.mean, settings.seed) if model.latent_dim > 1 else []
+    scatter = latents.latent_scatter(
+        table.mean, labels, names, seed=settings.seed, standard_prior=standard, maps=maps
     )
+    yield "latent_scatter", scatter
+    if maps:
+        noise = rng_stream(settings.seed, "pixels", test.device)
+        images_at = lambda rows: _array(test.gather(torch.from_numpy(rows), noise))  # noqa: E731
+        yield "latent_images", latents.latent_images_figure(maps[0], images_at, labels, names)
+    if maps and not maps[0].has_axes and not model.is_discrete:
+        yield from _decoded_map(model, table, maps[0], settings)
     if standard:
-        noise = np.random.default_rng(settings.seed).standard_normal(table.mean.shape, np.float32)
-        sampled = table.mean + table.stddev * noise
+        normal = np.random.default_rng(settings.seed).standard_normal(table.mean.shape, np.float32)
+        sampled = table.mean + table.stddev * normal
         chosen = table.top_dimensions(settings.histogram_dimensions)
         yield "aggregate_posterior", latents.aggregate_posterior_figure(sampled, chosen)
     if kl is not None:

@@ -25,8 +25,9 @@ def log_comparison(config: ComparisonConfig, results: Results) -> None:
             for seed in variant_paths.measured_seeds(variant):
                 _log_model(store, parent, config, variant, seed)
         parent.log_params(_shared_settings(config))
-        for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT, paths.COMPARISON_FIGURE):
+        for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT):
             parent.log_file(path)
+        parent.log_files(paths.COMPARISON_FIGURES, "figures")
         parent.log_tags({TABLE_TAG: sha256(paths.COMPARISON_TABLE)})
         parent.end("FINISHED")
     except STORE_ERRORS as error:

@@ -13,6 +13,7 @@ from vaelab.config import ArtifactError
 from vaelab.estimators.statistics import mean_and_standard_error
 from vaelab.figures.comparison import Panel, PanelRow, comparison_figure
 from vaelab.figures.image_tiles import Images
+from vaelab.figures.saving import figure_files, write_figures
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import write_csv
 
@@ -70,14 +71,16 @@ def main() -> None:
 
 
 def tabulate() -> None:
-    """Write table.csv, table.md and comparison.png, and one parent run in MLflow."""
+    """Write table.csv, table.md and the figure, and one parent run in MLflow."""
     results = Results.load()
     if not results.variants:
         raise ArtifactError(paths.COMPARISON_MEASURED, "nothing was measured")
     config = ComparisonConfig.load()
     write_csv(paths.COMPARISON_TABLE, table_rows(results))
     write_text(paths.COMPARISON_REPORT, report(config, results))
-    figure(results).savefig(paths.COMPARISON_FIGURE, dpi=150)
+    render = config.base.render
+    contents = figure_files(figure(results), "comparison", render.formats, render.dpi)
+    write_figures(paths.COMPARISON_FIGURES, contents)
     print(f"compared {', '.join(results.variants)}: {paths.COMPARISON_REPORT}")
     log_comparison(config, results)
 

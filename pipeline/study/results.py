@@ -20,6 +20,7 @@ from pipeline.study.trial_runner import TrialRunner
 from pipeline.study.trial_settings import finalist_epochs, trial_epochs
 from pipeline.study.trial_states import finished_trials
 from pipeline.tracking import STORE_ERRORS, Run, shorten
+from vaelab.figures.saving import figure_files, write_figures
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import nested, write_csv
 
@@ -45,10 +46,11 @@ def write_files(folder: Path, summary: StudySummary, runner: TrialRunner) -> Non
     write_settings(folder / "best.yaml", summary, summary.best)
     if summary.smallest:
         write_settings(folder / "smallest.yaml", summary, summary.smallest)
-    names = []
+    names, contents, render = [], dict[str, bytes](), summary.settings.render
     for name, figure in study_figures(summary, runner):
-        figure.savefig(folder / f"{name}.png")
+        contents |= figure_files(figure, name, render.formats, render.dpi)
         names.append(name)
+    write_figures(folder, contents)
     write_text(folder / "report.md", report.render_report(summary, names))
 
 

@@ -132,6 +132,11 @@ def test_the_names_beside_a_setting_are_those_of_files(
         ({"model": {"priors": {"auto": {}}}}, "model.priors.auto: unknown prior auto; valid: code"),
         ({"model": {"priors": {"flow": 3}}}, "model.priors.flow: must be a mapping"),
         ({"machine": {"device": "gpu"}}, "machine.device: .*cuda"),
+        (
+            {"render": {"formats": ["svg"]}},
+            "render.formats: must have png, which MLflow and DVC show",
+        ),
+        ({"render": {"formats": ["png", "gif"]}}, "render.formats"),
         ({"render": {"dpi": 10_000}}, "render.dpi: .* less than or equal to 600"),
         (
             {"data": {"dequantize": True}, "model": {"likelihood": "bernoulli"}},

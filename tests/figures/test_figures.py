@@ -10,12 +10,15 @@ from collections.abc import Iterator
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from tests import ROOT
 from tests.figures.factories import assert_readable, flat, normal, random_images
-from vaelab.figures import curves, grids, image_tiles, latents
+from vaelab.figures import curves, grids, image_tiles, latent_maps, latents, saving
 from vaelab.figures.style import CLASS_COLORS
+
+MEANS = normal(30, 2)
 
 
 def history(epochs: int) -> dict[str, np.ndarray]:
@@ -111,17 +114,14 @@ def test_traversals_are_labeled_with_dimension_kl_and_values():
 
 def test_the_title_of_a_manifold_names_its_dimensions():
     images, quantiles = random_images(9).reshape(3, 3, 1, 8, 8), np.array([-1.0, 0, 1], np.float32)
-    full = grids.manifold_figure(images, [0, 1], quantiles, 2)
-    plane = grids.manifold_figure(images, [7, 4], quantiles, 20)
-    assert "others" not in full.get_suptitle()
-    assert "z₇ × z₄" in plane.get_suptitle()
-    assert "the others are 0" in " ".join(plane.get_suptitle().split())
+    plane = grids.manifold_figure(images, [1, 0], quantiles)
+    assert "z₁ × z₀" in plane.get_suptitle()
     assert [label.get_text() for label in plane.axes[0].get_yticklabels()] == ["1.0", "0.0", "−1.0"]
 
 
 def test_principal_components_match_the_covariance():
     means = normal(200, 4) * np.array([3.0, 2.0, 1.0, 0.1], np.float32)
-    points, shares = latents.principal_components(means)
+    points, shares = latent_maps.principal_components(means)
     eigenvalues = np.linalg.eigvalsh(np.cov(means.T))[::-1]
     np.testing.assert_allclose(shares, eigenvalues[:2] / eigenvalues.sum(), rtol=1e-4)
     np.testing.assert_allclose(points.var(axis=0, ddof=1), eigenvalues[:2], rtol=1e-4)
@@ -166,6 +166,77 @@ def test_many_dimensions_are_a_map_beside_their_principal_components():
     assert figure.legends[0].get_title().get_text() == "class"
     again = latents.latent_scatter(means, labels).axes[0].collections[0].get_offsets()
     np.testing.assert_array_equal(points, again)
+
+
+def latent_images(
+    means: np.ndarray,
+    labels: np.ndarray | None = None,
+    names: list[str] | None = None,
+    images: np.ndarray | None = None,
+) -> Figure:
+    images = random_images(len(means), 1, 8, 8) if images is None else images
+    (first, *_) = latent_maps.latent_maps(means)
+    return latents.latent_images_figure(first, images.__getitem__, labels, names)
+
+
+def test_images_are_at_their_points_of_the_map_and_do_not_overlap():
+    means, labels = normal(200, 2), np.arange(200) % 2
+    # The brightness of an image is its number.
+    images = flat(np.arange(200, dtype=np.float32) / 255, 1, 6, 8)
+    (axes,) = latent_images(means, labels, ["left", "right"], images).axes
+    shown = axes.get_images()
+    boxes = np.array([image.get_extent() for image in shown])
+    numbers = [int(np.asarray(image.get_array())[0, 0, 0]) for image in shown]
+    assert 10 < len(numbers) < 200
+    centers = np.stack([boxes[:, :2].mean(1), boxes[:, 2:].mean(1)], axis=1)
+    np.testing.assert_allclose(centers, means[numbers], atol=1e-4)
+    sides = np.ptp(boxes[0].reshape(2, 2), axis=1)
+    assert sides[1] / sides[0] == pytest.approx(6 / 8, rel=1e-4)
+    for (i, one), (j, other) in itertools.combinations(enumerate(centers), 2):
+        assert (np.abs(one - other) >= sides).any(), f"{numbers[i]} and {numbers[j]} overlap"
+    frames = [to_hex(patch.get_edgecolor()) for patch in axes.patches]
+    assert frames == [CLASS_COLORS[labels[number]] for number in numbers]
+
+
+@pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
+def test_equal_figures_are_equal_files(extension, tmp_path):
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[extension]
+    files = [
+        saving.figure_files(latents.latent_scatter(MEANS), "scatter", [extension], 50)
+        for _ in range(2)
+    ]
+    assert files[0] == files[1]
+    assert list(files[0]) == [f"scatter.{extension}"]
+    assert files[0][f"scatter.{extension}"].startswith(start)
+
+
+def test_figures_replace_those_of_an_earlier_format(tmp_path):
+    for name in ("old.svg", "a.pdf", "report.md"):
+        (tmp_path / name).write_text("")
+    saving.write_figures(tmp_path, {"a.png": b"1", "a.svg": b"2"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg", "report.md"]
+
+
+def test_only_one_module_saves_figures():
+    savers = {
+        path.name
+        for folder in ("src", "pipeline")
+        for path in (ROOT / folder).rglob("*.py")
+        if ".savefig(" in path.read_text()
+    }
+    assert savers == {"saving.py"}
+
+
+def image_traversals() -> Figure:
+    image = random_images(1)[0]
+    rows = random_images(33).reshape(3, 11, 1, 8, 8)
+    return grids.image_traversals_figure(image, image, rows, [4, 0, 1], 3.0)
+
+
+def test_the_image_the_decoded_one_and_each_step_of_a_traversal_are_labeled():
+    labels = [label.get_text() for label in image_traversals().axes[0].get_xticklabels()]
+    assert labels[:4] == ["image", "decoded", "−3.0", "−2.4"]
+    assert len(labels) == 13
 
 
 def test_the_explorer_has_the_same_colors():
@@ -270,8 +341,11 @@ def figures() -> Iterator[tuple[str, Figure]]:
     yield "no KL", grids.traversals_figure(many[:1, :3], [0], None, 3.0)
     square = random_images(400, 1, 28, 28).reshape(20, 20, 1, 28, 28)
     quantiles = np.linspace(-2, 2, 20, dtype=np.float32)
-    yield "manifold", grids.manifold_figure(square, [137, 201], quantiles, 300)
-    yield "line", grids.manifold_figure(square[:1], [0], quantiles, 1)
+    yield "manifold", grids.manifold_figure(square, [137, 201], quantiles)
+    yield "line", grids.manifold_figure(square[:1], [0], quantiles)
+    holes = np.where(np.arange(20)[:, None, None, None, None] % 3, square, np.nan)
+    yield "map", grids.map_figure(holes, "a map with holes")
+    yield "around an image", image_traversals()
     names = [f"a rather long name of a class {k}" for k in range(62)]
     for latent, classes in itertools.product((1, 2, 20), (None, 1, 10, 26, 62, 200)):
         labels = None if classes is None else np.arange(400) % classes
@@ -280,6 +354,10 @@ def figures() -> Iterator[tuple[str, Figure]]:
             f"{latent}, {classes}",
             latents.latent_scatter(normal(400, latent), labels, class_names),
         )
+    for count, classes in ((1, 1), (12, None), (400, 10), (400, 62)):
+        labels = None if classes is None else np.arange(count) % classes
+        drawn = latent_images(normal(count, 5), labels, names[: classes or 0] or None)
+        yield f"images of {count}, {classes}", drawn
     yield "density", latents.latent_scatter(normal(3000, 2))
     yield "one image", latents.latent_scatter(normal(1, 5), np.zeros(1, np.int64))
     yield "collapsed", latents.latent_scatter(np.zeros((9, 5), np.float32))

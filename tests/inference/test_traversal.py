@@ -1,10 +1,10 @@
-"""Traversals around an image, and the plane through the latents, against decoding by hand."""
+"""Traversals around an image, and a decoded map, against decoding by hand."""
 
 import torch
 
 from tests.evaluation.test_models import make_objective_model
 from vaelab.inference import decoding
-from vaelab.inference.traversal import image_traversals, plane_manifold
+from vaelab.inference.traversal import image_traversals, map_manifold
 
 
 def test_a_traversal_varies_one_dimension_of_the_images_latent():
@@ -22,13 +22,15 @@ def test_a_traversal_varies_one_dimension_of_the_images_latent():
             )
 
 
-def test_a_plane_is_at_the_gaussian_quantiles_of_its_axes():
+def test_a_place_of_a_map_is_the_mean_of_the_latents_near_it():
     model = make_objective_model("vae")
-    origin, axes = torch.randn(model.latent_dim), torch.randn(2, model.latent_dim)
-    found, quantiles = plane_manifold(model, origin, axes, 4), decoding.gaussian_quantiles(4)
-    # The first row is the highest value of the second axis.
-    for row, up in enumerate(quantiles.flip(0)):
-        for column, across in enumerate(quantiles):
-            latent = origin + across * axes[0] + up * axes[1]
-            expected = decoding.decode_means(model, latent[None])[0]
-            torch.testing.assert_close(found[row, column], expected)
+    latents = torch.randn(3, model.latent_dim)
+    # On a grid of 4 x 4 the first is in the lower left place, the others near the upper right.
+    points = torch.tensor([[0.0, 0.0], [4.0, 3.5], [3.5, 4.0]])
+    found = map_manifold(model, latents, points, 4)
+    expected = decoding.decode_means(model, torch.stack([latents[0], latents[1:].mean(0)]))
+    torch.testing.assert_close(found[3, 0], expected[0])
+    # Both are sqrt(0.5) or less from (3.5, 3.5), and alike; the first point is 5 places away.
+    torch.testing.assert_close(found[0, 3], expected[1])
+    assert found[1, 1].isnan().all(), "nothing is near"
+    assert found.shape[:2] == (4, 4)

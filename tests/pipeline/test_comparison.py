@@ -47,7 +47,7 @@ def test_the_table_has_what_applies_to_each_variant(compared: Copy) -> None:
     assert gan["test.nll_nats"] == gan["test.mean_squared_error"] == ""
     assert float(gan["samples.classifier_frechet_distance"]) > 0
     assert float(gan["timing.training_seconds"]) > 0
-    assert (compared.path / "results/comparison/comparison.png").is_file()
+    assert (compared.path / "results/comparison/figures/comparison.png").is_file()
     assert float(vae["sampler.flow_matching.classifier_frechet_distance"]) > 0
     assert gan["sampler.flow_matching.classifier_frechet_distance"] == ""
     report = (compared.path / "results/comparison/table.md").read_text()
@@ -67,7 +67,7 @@ def test_the_runs_have_one_parent(compared: Copy) -> None:
     assert all(run.info.status == "FINISHED" for run in runs)
     assert len({run.data.params["train.seed"] for run in children}) == 2
     artifacts = {file.path for file in compared.client().list_artifacts(parent.info.run_id)}
-    assert artifacts == {"comparison.png", "table.csv", "table.md"}
+    assert artifacts == {"figures", "table.csv", "table.md"}
 
 
 def test_nothing_to_do_is_nothing_done(compared: Copy) -> None:

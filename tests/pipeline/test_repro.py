@@ -24,7 +24,7 @@ from vaelab.runtime.serialization import flattened
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """A copy in which `dvc repro` has run; tests leave its outputs valid."""
-    copy = make_copy(tmp_path_factory.mktemp("built"))
+    copy = make_copy(tmp_path_factory.mktemp("built"), render__formats=["png", "svg"])
     copy.repro()
     return copy
 
@@ -75,11 +75,13 @@ def test_figures_are_drawn(built: Copy) -> None:
         "traversals",
         "traversals_image",
         "latent_scatter",
+        "latent_images",
         "aggregate_posterior",
         "losses",
         "kl_history",
         "kl_per_dimension",
     }
+    assert {path.stem for path in built.path.glob("results/render/*.svg")} == figures.keys()
     for name, pixels in figures.items():
         assert pixels.std() > 5, f"{name} is blank"
 

@@ -199,8 +199,16 @@ class RenderSettings(Section):
     manifold_size: int = Field(default=20, ge=2, le=100)
     histogram_dimensions: int = Field(default=12, ge=1, le=200)
     attributes: int = Field(default=8, ge=1, le=100)
+    formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
     dpi: int = Field(default=120, ge=30, le=600)
     seed: Seed = 0
+
+    @field_validator("formats")
+    @classmethod
+    def _has_png(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        if "png" not in formats or len(set(formats)) < len(formats):
+            raise ValueError("must have png, which MLflow and DVC show, and each format once")
+        return formats
 
 
 class TrackingSettings(Section):

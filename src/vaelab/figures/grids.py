@@ -1,5 +1,6 @@
 """Figures of images: `image_grid` lays out a labeled grid, the others define its contents."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -63,10 +64,10 @@ def image_grid(
         shown = evenly_spaced(len(row_labels), int(inch * down / _LINE))
         tops = tile_offsets(rows, height * scale, pixel_gap, row_breaks)
         axes.set_yticks(_middles(tops, height * scale, shown), [row_labels[i] for i in shown])
-        letters = _LETTER * (_longest(column_labels) + 0.5)
-        shown = evenly_spaced(len(column_labels), int(inch * across / letters))
+        columns_shown = _fitting(column_labels, inch * (width + space), column_breaks)
         lefts = tile_offsets(columns, width * scale, pixel_gap, column_breaks)
-        axes.set_xticks(_middles(lefts, width * scale, shown), [column_labels[i] for i in shown])
+        middles = _middles(lefts, width * scale, columns_shown)
+        axes.set_xticks(middles, [column_labels[i] for i in columns_shown])
     return figure
 
 
@@ -148,18 +149,10 @@ def manifold_figure(
     images: ImageGrid,
     dimensions: Sequence[int],
     quantiles: Float[np.ndarray, "columns"],
-    latent_dim: int,
-    selection: str = "the dimensions with the most KL",
-    other_dimensions: str = "0",
 ) -> Figure:
-    """Draw the plane that `decoding.manifold` decodes, labeled with the latents' values.
-
-    `selection` says how the dimensions were chosen, `other_dimensions` the value of the others.
-    """
+    """Draw the plane that `decoding.manifold` decodes, labeled with the latents' values."""
     names = [dimension_name(j) for j in dimensions]
     title = f"Decoded {' × '.join(names)} at the Gaussian's quantiles"
-    if latent_dim > len(dimensions):
-        title += f": {selection}; the others are {other_dimensions}"
     labels = [signed(value) for value in quantiles.tolist()]
     return image_grid(
         images,
@@ -172,18 +165,9 @@ def manifold_figure(
     )
 
 
-def plane_figure(images: ImageGrid, quantiles: Float[np.ndarray, "columns"]) -> Figure:
-    """Draw the plane that `traversal.plane_manifold` decodes."""
-    labels = [signed(value) for value in quantiles.tolist()]
-    return image_grid(
-        images,
-        "Decoded plane of the latents' two principal components, through their mean",
-        column_labels=labels,
-        column_title="component 1, in standard deviations of the latents",
-        row_labels=labels[::-1],
-        row_title="component 2",
-        gap=0.04,
-    )
+def map_figure(images: ImageGrid, title: str) -> Figure:
+    """Draw the map that `traversal.map_manifold` decodes."""
+    return image_grid(images, title, column_title="means of p(x|z)", gap=0.04)
 
 
 def _show(figure: Figure, canvas: Canvas, inches: float, column_title: str, row_title: str) -> Axes:
@@ -201,6 +185,16 @@ def _show(figure: Figure, canvas: Canvas, inches: float, column_title: str, row_
 
 def _middles(starts: Sequence[int], size: int, shown: Sequence[int]) -> list[float]:
     return [starts[index] + (size - 1) / 2 for index in shown]
+
+
+def _fitting(labels: Sequence[str], tile: float, breaks: Sequence[int]) -> list[int]:
+    """Return the columns whose labels fit below tiles of so many inches, run by run of `breaks`."""
+    shown: list[int] = []
+    for start, end in itertools.pairwise([0, *breaks, len(labels)]):
+        run = labels[start:end]
+        letters = _LETTER * (_longest(run) + 0.5)
+        shown += [start + i for i in evenly_spaced(len(run), int(tile * len(run) / letters))]
+    return shown
 
 
 def _extent(count: int, size: int, gap: float, breaks: Sequence[int]) -> float:

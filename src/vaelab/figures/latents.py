@@ -1,22 +1,33 @@
-"""Latents of images: a scatter plot, and histograms compared with the prior."""
+"""Latents of images: as dots, as images at their places, and histograms beside the prior."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from vaelab.figures.image_tiles import Images, tile_images
+from vaelab.figures.latent_maps import (
+    Labels,
+    LatentMap,
+    Means,
+    Points,
+    Rows,
+    latent_maps,
+    spread_out,
+    strip_map,
+)
 from vaelab.figures.style import (
     BLUE,
     CLASS_COLORS,
     INK,
+    MIST,
     NATS,
     SLATE,
     WIDTH,
@@ -27,18 +38,14 @@ from vaelab.figures.style import (
     style,
 )
 
-Means = Float[np.ndarray, "count latent"]
-Points = Float[np.ndarray, "count 2"]
-Labels = Int[np.ndarray, "count"]
-Rows = Int[np.ndarray, "shown"]
-
 _MARKERS = "os^DvPX*"
 _MAX_NAMES = len(_MARKERS) * len(CLASS_COLORS)
 _LEGEND_ROWS = 16
 _LONGEST_NAME = 18
 _MAX_DENSITY = 1.2  # three times the prior's; higher bars are clipped
-_MAP_LIMIT, _FEWEST = 2000, 10  # images of a t-SNE map
 _HEIGHTS = (5.2, 4.4)  # inches of one plot, and of two side by side
+_MAP_SIDE = 6.2  # inches of the map of images
+_THUMBNAIL, _THUMBNAIL_GAP = 1 / 18, 0.12  # an image's share of the map, and the gap's of an image
 _DENSE = 2000  # unlabeled points above which their density is drawn instead of dots
 
 
@@ -51,20 +58,18 @@ def latent_scatter(
     limit: int = 10_000,
     seed: int = 0,
     standard_prior: bool = True,
+    maps: Sequence[LatentMap] = (),
 ) -> Figure:
     """Draw each image's posterior mean, colored by class if there are labels; -1 is unknown.
 
-    Two dimensions are drawn as they are, more as a t-SNE map (van der Maaten & Hinton 2008) beside
-    their first two principal components, one as a strip a class. Of more than `limit` images a
-    random sample of that size is drawn, on the t-SNE map of at most 2,000.
+    Two dimensions or more are drawn as `maps`, by default those of `latent_maps`, one as a strip a
+    class. Of more than `limit` images a random sample of that size is drawn.
     """
-    rows = np.random.default_rng(seed).permutation(len(means))[:limit]
-    names = _class_names(labels, class_names)
-    if labels is not None and (labels < 0).any():
-        names = [*names, "unknown"]
-        labels = np.where(labels < 0, len(names) - 1, labels)
+    labels, names = _classes(labels, class_names)
     strip = means.shape[1] == 1
-    maps = [_strips(means, labels, seed, rows)] if strip else _maps(means, seed, rows)
+    if strip:
+        maps = [strip_map(means, labels, seed, limit)]
+    maps = maps or latent_maps(means, seed, limit)
     with style():
         height = min(2.0 + 0.22 * max(len(names), 4), 8.0) if strip else _HEIGHTS[len(maps) - 1]
         figure = new_figure(title, height, WIDTH if strip else _width(names, len(maps)))
@@ -74,8 +79,8 @@ def latent_scatter(
             classes = None if labels is None else labels[drawn.rows]
             legend = not strip and index == len(maps)
             _draw_points(axes, drawn.points, classes, names, legend=legend)
-            if drawn.is_map:
-                axes.set(xticks=[], yticks=[])
+            if not drawn.has_axes:
+                _hide_axes(axes)
         if strip:
             _label_strips(axes, names)
         else:
@@ -86,55 +91,56 @@ def latent_scatter(
     return figure
 
 
-@dataclass(frozen=True)
-class _Map:
-    """Points in a plane, the rows of the images that they are, and the names of the axes."""
+def latent_images_figure(
+    drawn: LatentMap,
+    images_at: Callable[[Rows], Images],
+    labels: Labels | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    title: str = "Test images at the places of their latents",
+) -> Figure:
+    """Draw images at their points of a map, framed in their class's color; the others as dots.
 
-    points: Points
-    rows: Rows
-    x_name: str = ""
-    y_name: str = ""
-    title: str = ""
-
-    @property
-    def is_map(self) -> bool:
-        """Whether the axes mean nothing by themselves."""
-        return not self.x_name
-
-
-def _maps(means: Means, seed: int, rows: Rows) -> list[_Map]:
-    if means.shape[1] == 2:
-        names = (f"mean of {dimension_name(0)}", f"mean of {dimension_name(1)}")
-        return [_Map(means[rows], rows, *names)]
-    points, shares = principal_components(means, seed)
-    x_name, y_name = (f"component {k} ({share:.0%})" for k, share in enumerate(shares, 1))
-    plane = _Map(points[rows], rows, x_name, y_name, "Principal components (share of variance)")
-    few = rows[:_MAP_LIMIT]
-    if len(few) < _FEWEST or not np.ptp(means[few], axis=0).any():
-        return [plane]
-    return [_Map(_t_sne(means[few], seed), few, title="t-SNE: neighbors stay close"), plane]
+    `images_at` returns the images of some rows. As many are shown as do not overlap.
+    """
+    labels, names = _classes(labels, class_names)
+    points, classes = drawn.points, None if labels is None else labels[drawn.rows]
+    with style():
+        figure = new_figure(title, _MAP_SIDE + 0.6, _MAP_SIDE + (0.8 if names else 0.3))
+        axes = figure.add_subplot(title=drawn.title, xlabel=drawn.x_name, ylabel=drawn.y_name)
+        _draw_points(axes, points, classes, names, legend=bool(names))
+        _draw_images(axes, drawn, images_at, classes if 0 < len(names) <= _MAX_NAMES else None)
+        if not drawn.has_axes:
+            _hide_axes(axes)
+    return figure
 
 
-def _t_sne(means: Means, seed: int) -> Points:
-    """Map images so that those with close latents stay close; distances far apart mean little."""
-    from sklearn.manifold import TSNE
-
-    perplexity = min(30.0, (len(means) - 1) / 3)
-    found: Points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(
-        means
-    )
-    return found
+def _hide_axes(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
-def principal_components(means: Means, seed: int = 0) -> tuple[Points, tuple[float, float]]:
-    """Project on the two directions of most variance; return the share that each explains."""
-    from sklearn.decomposition import PCA
-
-    if len(means) < 2 or not np.ptp(means, axis=0).any():
-        return np.zeros((len(means), 2), np.float32), (0.0, 0.0)
-    fitted = PCA(2, random_state=seed).fit(means)
-    first, second = fitted.explained_variance_ratio_
-    return fitted.transform(means), (float(first), float(second))
+def _draw_images(
+    axes: Axes, drawn: LatentMap, images_at: Callable[[Rows], Images], classes: Labels | None
+) -> None:
+    """Draw images on top of the points, and set the limits of the axes around them."""
+    longest = max(float(np.ptp(drawn.points, axis=0).max()), 1e-6) * _THUMBNAIL
+    height, width = images_at(drawn.rows[:1]).shape[-2:]
+    sides = np.array([width, height]) * longest / max(width, height)
+    chosen = spread_out(drawn.points, *(sides * (1 + _THUMBNAIL_GAP)))
+    tiles = (tile_images(image[None, None]) for image in images_at(drawn.rows[chosen]))
+    for index, tile in zip(chosen, tiles, strict=True):
+        (left, bottom), (right, top) = drawn.points[index] + np.array([-sides / 2, sides / 2])
+        extent = (left, right, bottom, top)
+        axes.imshow(tile, extent=extent, interpolation="nearest", zorder=2)
+        color = MIST if classes is None else CLASS_COLORS[classes[index] % len(CLASS_COLORS)]
+        axes.add_patch(
+            Rectangle((left, bottom), *sides, fill=False, color=color, linewidth=1.6, zorder=3)
+        )
+    low, high = drawn.points.min(0), drawn.points.max(0)
+    half = (np.array([[-0.5], [0.5]]) * ((high - low).max() + 1.5 * longest)).ravel()
+    middle = (low + high) / 2
+    axes.set(xlim=middle[0] + half, ylim=middle[1] + half)
 
 
 def aggregate_posterior_figure(
@@ -174,15 +180,6 @@ def _draw_histogram(axes: Axes, values: Float[np.ndarray, "count"], name: str) -
     axes.spines["left"].set_visible(False)
 
 
-def _strips(means: Means, labels: Labels | None, seed: int, rows: Rows) -> _Map:
-    """Add a second coordinate to one-dimensional means: the class, with jitter."""
-    jitter = np.random.default_rng(seed).uniform(-0.32, 0.32, len(means))
-    heights = jitter + (0 if labels is None else labels)
-    points = np.stack([means[:, 0], heights], axis=1).astype(np.float32)
-    names = f"mean of {dimension_name(0)}", "" if labels is None else "class"
-    return _Map(points[rows], rows, *names)
-
-
 def _label_strips(axes: Axes, names: Sequence[str]) -> None:
     shown = evenly_spaced(len(names), 40)
     axes.set_yticks(shown, [names[k] for k in shown])
@@ -191,11 +188,17 @@ def _label_strips(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(bool(names))
 
 
-def _class_names(labels: Labels | None, class_names: Sequence[str] | None) -> list[str]:
+def _classes(
+    labels: Labels | None, class_names: Sequence[str] | None
+) -> tuple[Labels | None, list[str]]:
+    """Return the labels and the classes' short names; images of label -1 are a class, unknown."""
     if labels is None:
-        return []
+        return None, []
     names = class_names or [str(k) for k in range(int(labels.max()) + 1)]
-    return [escape_mathtext(_shorten(name)) for name in names]
+    short = [escape_mathtext(_shorten(name)) for name in names]
+    if (labels < 0).any():
+        return np.where(labels < 0, len(short), labels), [*short, "unknown"]
+    return labels, short
 
 
 def _shorten(name: str) -> str:

@@ -1,7 +1,9 @@
-"""Latents where the data's are: traversals around an image, and a plane through the latents.
+"""Latents where the data's are: traversals around an image, and a map of latents, decoded.
 
 Around the prior's mean a model of many dimensions decodes images that resemble none of the data.
 """
+
+import math
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,6 @@ from vaelab.inference.decoding import (
     LatentFrame,
     decode_means,
     encode_means,
-    gaussian_quantiles,
 )
 from vaelab.models.model import Model
 
@@ -37,17 +38,26 @@ def image_traversals(
     return decode_means(model, latents)
 
 
-def plane_manifold(
+def map_manifold(
     model: Model,
-    origin: Float[Tensor, "latent"],
-    axes: Float[Tensor, "2 latent"],
+    latents: Float[Tensor, "count latent"],
+    points: Float[Tensor, "count 2"],
     size: int,
 ) -> ImageGrid:
-    """Decode a plane through latents at the Gaussian's quantiles, upwards along the second axis.
+    """Decode `size` x `size` places of a map of latents, upwards along the second axis.
 
-    An axis is a direction times the standard deviation of the latents along it.
+    A place is decoded from the mean of the latents near it, weighted by a Gaussian whose standard
+    deviation is half a place's width. Places with no latent nearer than their diagonal are NaN.
     """
-    quantiles = gaussian_quantiles(size).to(origin)
-    across = quantiles[:, None] * axes[0]
-    up = quantiles.flip(0)[:, None] * axes[1]
-    return decode_means(model, origin + up[:, None] + across)
+    low, high = points.amin(0), points.amax(0)
+    width = ((high - low) / size).clamp(min=1e-6)
+    steps = torch.arange(size, device=points.device) + 0.5
+    across, up = low[:, None] + width[:, None] * steps
+    places = torch.stack(torch.meshgrid(up.flip(0), across, indexing="ij")[::-1], dim=-1)
+    distances = torch.cdist(places.flatten(0, 1) / width, points / width)
+    # w_i = exp(-d_i^2 / (2 * 0.5^2)), normalized; the softmax also holds where all are tiny
+    weights = (-2 * distances.square()).softmax(dim=1)
+    means = (weights @ latents).reshape(size, size, -1)
+    images = decode_means(model, means)
+    images[(distances.amin(1) > math.sqrt(0.5)).reshape(size, size)] = torch.nan
+    return images

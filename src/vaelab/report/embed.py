@@ -1,12 +1,10 @@
 """Figures as text in a page: SVG in data URIs, in a light and a dark version."""
 
 import base64
-import io
 import re
 from dataclasses import dataclass
 
-import matplotlib
-
+from vaelab.figures.saving import figure_bytes
 from vaelab.figures.style import INK, MIST, SLATE, STONE
 from vaelab.report.figures.figure import ReportFigure
 
@@ -38,11 +36,7 @@ def embed(figure: ReportFigure) -> EmbeddedFigure:
 
     The ids of SVG elements depend on the figure's name, so that they are unique in the page.
     """
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": figure.name}):
-        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, metadata=no_metadata)
-    svg = buffer.getvalue()
+    svg = figure_bytes(figure.figure, figure.name, "svg", IMAGE_DPI).decode()
     svg = svg[svg.index("<svg") :]
     width, height = figure.figure.get_size_inches() * 96
     dark = svg if figure.keep_light_background else _darken(svg)

@@ -70,6 +70,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "final_importance_samples": 5,
         "heartbeat_seconds": 1,
     },
+    "render": {"formats": ["png", "svg"]},
     "machine": {"device": "cpu", "threads": 1},
 }
 # The numbers of the trials to which this is made to happen.
@@ -334,6 +335,7 @@ def test_the_report_shows_every_figure_that_is_there(finished: Finished, launch:
     shown = re.findall(r"^!\[(.*)\]\((.*)\)$", (folder / "report.md").read_text(), re.M)
     assert [f"{name}.png" for name, _ in shown] == [file for _, file in shown]
     assert {file for _, file in shown} == {path.name for path in folder.glob("*.png")}
+    assert {path.stem for path in folder.glob("*.svg")} == {name for name, _ in shown}
     # Two complete trials are too few for the importance of three settings.
     assert {name for name, _ in shown} == FIGURES - ({"importance"} if launch == 1 else set())
 
