@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaelab.api.class_means import Means, directions, means_of_images, means_of_sampler, save_means
+from vaelab.api.detection import detect_images
 from vaelab.api.inputs import label_numbers, one_label, read_images
 from vaelab.api.results import Array, Latents, Scores
 from vaelab.config import UserError
@@ -20,6 +21,7 @@ from vaelab.evaluation.bounds import score_batch
 from vaelab.evaluation.likelihood import fit_proposals
 from vaelab.inference.attributes import edit_each
 from vaelab.inference.decoding import counterfactuals, decode_means, encode_means, interpolate
+from vaelab.inference.detection import Detections
 from vaelab.inference.inputs import latent_batch
 from vaelab.inference.sampling import samples, samples_by_label
 from vaelab.models.model import Model
@@ -211,6 +213,25 @@ class TrainedModel:
         ]
         between = interpolate(latents[0], latents[1], steps, _path(path))
         return self._out(decode_means(given.with_columns(), between))
+
+    def detect(
+        self,
+        images: object,
+        normal: object,
+        *,
+        training: object = None,
+        false_alarm_rate: float = 0.05,
+        score: str = "combination",
+        seed: int = 0,
+    ) -> Detections:
+        """Return how odd each image is for this model of normal ones, and where.
+
+        `normal` are normal images that were not trained on. They set the threshold that a new
+        normal image exceeds with probability `false_alarm_rate`. Half of them say what latents and
+        pixels usually are, unless `training` has the images of the training. `score` names what
+        decides: combination, neg_elbo, nll, complexity, reconstruction, surprise, latent_distance.
+        """
+        return detect_images(self.network, images, normal, training, seed, false_alarm_rate, score)
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder, for `vaelab.load`; with its sampler, if it has one."""
