@@ -26,6 +26,7 @@ from vaelab.runtime.random_streams import rng_stream
 
 Images = Float[Tensor, "count channel height width"]
 Values = Float64[np.ndarray, "count"]
+NormalValues = Float64[np.ndarray, "normal"]
 Maps = Float32[np.ndarray, "count height width"]
 
 BATCH = 500
@@ -220,7 +221,7 @@ class Detections:
         return np.argsort(-self.scores, kind="stable")
 
 
-def conformal_threshold(normal_scores: Values, false_alarm_rate: float) -> float:
+def conformal_threshold(normal_scores: NormalValues, false_alarm_rate: float) -> float:
     """Return the score that a new normal image exceeds with at most this probability.
 
     It is the k-th smallest of n scores, k = ceil((n + 1) (1 - rate)): one more than the empirical
@@ -241,7 +242,7 @@ def conformal_threshold(normal_scores: Values, false_alarm_rate: float) -> float
     return float(np.sort(normal_scores)[rank - 1])
 
 
-def conformal_p_values(scores: Values, normal_scores: Values) -> Values:
+def conformal_p_values(scores: Values, normal_scores: NormalValues) -> Values:
     """Return the share of normal images that are as odd, the image itself among them."""
     as_odd = len(normal_scores) - np.searchsorted(np.sort(normal_scores), scores, side="left")
     return np.asarray((as_odd + 1) / (len(normal_scores) + 1))

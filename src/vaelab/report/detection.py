@@ -23,6 +23,7 @@ LOWEST_SCALE = 6.0
 """Standard deviations that a heat map's brightest color stands for at least."""
 
 Pictures = Float[np.ndarray, "count channel height width"]
+ShownPictures = Float[np.ndarray, "shown channel height width"]
 Colors = UInt8[np.ndarray, "height width rgb"]
 
 
@@ -41,7 +42,7 @@ class RankedImage:
 
 
 def build_detection_page(
-    found: Detections, names: Sequence[str], images: Pictures, reconstructions: Pictures
+    found: Detections, names: Sequence[str], images: Pictures, reconstructions: ShownPictures
 ) -> str:
     """Return the page as HTML.
 

@@ -134,7 +134,7 @@ def numbered(what: str, count: int) -> list[Path]:
 
 def _shortest(value: np.generic) -> float:
     """Return a number with the digits that its own type has, not those of a double."""
-    return float(str(value))
+    return int(value) if isinstance(value, np.integer) else float(str(value))
 
 
 def _check_tiles(count: int) -> None:
