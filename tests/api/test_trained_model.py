@@ -1,6 +1,7 @@
 """The uses of a trained model, against the functions of the pipeline."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -246,3 +247,57 @@ def test_a_model_says_what_it_is(tmp_path: Path) -> None:
         "<vae with 3 latent dimensions of images [1, 8, 8] of digits, sampled from the prior, "
         "on cpu>"
     )
+
+
+def test_missing_pixels_are_restored(tmp_path: Path) -> None:
+    model, mask = loaded(tmp_path), np.zeros((8, 8), bool)
+    mask[5:] = True
+    hidden = PIXELS / 255
+    hidden[:, :, mask] = np.nan
+    options: dict[str, Any] = {"importance_samples": 50}
+    found = model.restore(PIXELS, mask, draws=3, **options, truth=PIXELS)
+    assert found.mean.shape == found.stddev.shape == PIXELS.shape
+    assert found.draws.shape == (12, 3, *SHAPE)
+    close(found.mean[:, :, ~mask], PIXELS[:, :, ~mask] / 255)
+    assert found.log_likelihood_nats is not None
+    assert found.log_likelihood_nats.shape == found.effective_sample_size.shape == (12,)
+    again = model.restore(hidden, draws=3, **options)
+    assert again.log_likelihood_nats is None
+    close(again.mean, found.mean)
+    assert not np.allclose(model.restore(hidden, seed=1, **options).draws[:, 0], again.draws[:, 0])
+    noisy = model.restore(hidden, pixel_noise=True, **options)
+    assert (noisy.stddev[:, :, mask] > again.stddev[:, :, mask]).all()
+
+
+def test_a_conditional_model_restores_images_of_labels(tmp_path: Path) -> None:
+    model, mask = loaded(tmp_path, CONDITIONAL), np.ones((8, 8))
+    zero, one = (
+        model.restore(PIXELS[:1], mask, labels=label, importance_samples=300).mean
+        for label in (0, 1)
+    )
+    assert np.abs(zero - one).max() > 0.01
+
+
+def test_what_cannot_be_restored_is_refused(tmp_path: Path) -> None:
+    mask = np.ones((8, 8))
+    model = loaded(tmp_path / "vae")
+    for wrong, message in (
+        ({"draws": 0}, "draws must be a whole number of at least 1 .it is 0"),
+        ({"importance_samples": 1.5}, "importance_samples must be a whole number of at least 1"),
+        ({"truth": PIXELS[:2]}, "2 images of truth for 12 images"),
+        ({"labels": 1}, "labels: this model was trained without"),
+    ):
+        with pytest.raises(vaelab.UserError, match=f"^{message}"):
+            model.restore(PIXELS, mask, **wrong)
+    for networks, changes, lack in (
+        (("decoder",), {}, "factorizes over pixels, and this model .gan. has no encoder"),
+        (
+            ("encoder", "decoder", "discriminator"),
+            {},
+            "factorizes over pixels, and this model .vae. has no likelihood of pixels",
+        ),
+        (("encoder", "decoder"), {"posterior": "point"}, "a Gaussian encoder of at most 256"),
+    ):
+        other = loaded(tmp_path / str(len(lack)), networks=networks, **changes)
+        with pytest.raises(vaelab.UserError, match=f"^restore needs .*{lack}"):
+            other.restore(PIXELS, mask)

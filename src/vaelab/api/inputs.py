@@ -32,7 +32,7 @@ def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel he
     become gray or RGB, as the model's images are. Raises UserError for what is none of these, for
     another shape, and for a range that cannot be right.
     """
-    items = _items(values)
+    items = image_items(values)
     if items is None:
         return image_batch(values, shape)
     return torch.cat([read_item(item, shape) for item in items])
@@ -40,9 +40,9 @@ def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel he
 
 def training_pixels(values: object) -> UInt8[np.ndarray, "count channel height width"]:
     """Return images of any one shape as 8-bit pixels, gray or RGB. Raises UserError."""
-    items = _items(values)
+    items = image_items(values)
     if items is not None:
-        pictures = [_picture(item) for item in items]
+        pictures = [read_picture(item) for item in items]
         mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
         values = [np.asarray(picture.convert(mode)) for picture in pictures]
     array = number_array(values, "images")
@@ -97,7 +97,7 @@ def _number(label: object, classes: int, names: Sequence[str]) -> int:
     return int(number)
 
 
-def _items(values: object) -> list[object] | None:
+def image_items(values: object) -> list[object] | None:
     """Return the pictures and files among `values`; None for what is an array."""
     if isinstance(values, str | os.PathLike):
         path = Path(values).expanduser()
@@ -133,8 +133,8 @@ def read_item(
     try:
         path = Path(item).expanduser() if is_path else None  # type: ignore[arg-type]
         if path and path.suffix in ARRAY_FILES:
-            return image_batch(_array_of(path), shape)
-        picture = _picture(item)
+            return image_batch(read_array(path), shape)
+        picture = read_picture(item)
         if resize is None:
             return image_batch(picture.convert("L" if shape[0] == 1 else "RGB"), shape)
         color: Color = "grey" if shape[0] == 1 else "rgb"
@@ -144,7 +144,7 @@ def read_item(
         raise UserError(f"{item}: {problem}" if is_path else problem) from error
 
 
-def _array_of(path: Path) -> np.ndarray:
+def read_array(path: Path) -> np.ndarray:
     """Return the images of an .npy file, or those of an .npz file. Raises UserError."""
     if path.suffix == ARRAY_FILE:
         array: np.ndarray = np.load(path, allow_pickle=False)
@@ -160,7 +160,7 @@ def _array_of(path: Path) -> np.ndarray:
     return named[0].values
 
 
-def _picture(item: object) -> Image.Image:
+def read_picture(item: object) -> Image.Image:
     """Return a picture of mode L or RGB, upright and opaque. Raises UserError."""
     if isinstance(item, str | os.PathLike):
         if not Path(item).expanduser().is_file():

@@ -25,8 +25,8 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> TrainedModel
     auto (a GPU where there is one), cuda, cuda:1, mps or cpu. Raises `vaelab.UserError`, in one
     line, for what cannot be loaded.
 
-    The result has `encode`, `decode`, `reconstruct`, `sample`, `score`, `edit`, `interpolate` and
-    `save`; help(vaelab.TrainedModel) describes them.
+    The result has `encode`, `decode`, `reconstruct`, `restore`, `sample`, `score`, `edit`,
+    `interpolate` and `save`; help(vaelab.TrainedModel) describes them.
     """
     if not isinstance(model, str | os.PathLike):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What encoding and scoring return."""
+"""What encoding, scoring and restoring return."""
 
 from dataclasses import dataclass
 
@@ -19,6 +19,23 @@ class Latents:
 
     mean: Array
     stddev: Array | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Images whose missing pixels were restored, [count, channel, height, width].
+
+    `mean` and `stddev` are of p(x_missing|x_observed), `draws` [count, draws, ...] are samples of
+    it; observed pixels are as they were. `effective_sample_size` says of how many independent
+    latents the weighted ones of each image are worth. `log_likelihood_nats` is
+    ln p(x_missing|x_observed) of each image; None unless the truth was given.
+    """
+
+    mean: Array
+    stddev: Array
+    draws: Array
+    effective_sample_size: Array
+    log_likelihood_nats: Array | None = None
 
 
 @dataclass(frozen=True)

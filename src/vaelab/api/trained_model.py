@@ -12,8 +12,9 @@ from torch import Tensor
 
 from vaelab.api.class_means import Means, directions, means_of_images, means_of_sampler, save_means
 from vaelab.api.detection import detect_images
+from vaelab.api.incomplete import read_incomplete
 from vaelab.api.inputs import label_numbers, one_label, read_images
-from vaelab.api.results import Array, Latents, Scores
+from vaelab.api.results import Array, Latents, Restored, Scores
 from vaelab.config import UserError
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.estimators.posterior_fit import can_be_fitted
@@ -23,6 +24,7 @@ from vaelab.inference.attributes import edit_each
 from vaelab.inference.decoding import counterfactuals, decode_means, encode_means, interpolate
 from vaelab.inference.detection import Detections
 from vaelab.inference.inputs import latent_batch
+from vaelab.inference.restoration import Sampling, check_restorable, restore
 from vaelab.inference.sampling import samples, samples_by_label
 from vaelab.models.model import Model
 from vaelab.models.saving import ModelDescription, save_model
@@ -232,6 +234,46 @@ class TrainedModel:
         decides: combination, neg_elbo, nll, complexity, reconstruction, surprise, latent_distance.
         """
         return detect_images(self.network, images, normal, training, seed, false_alarm_rate, score)
+
+    def restore(
+        self,
+        images: object,
+        mask: object = None,
+        draws: int = 8,
+        *,
+        labels: object = None,
+        importance_samples: int = 1000,
+        pixel_noise: bool = False,
+        truth: object = None,
+        seed: int = 0,
+    ) -> Restored:
+        """Return images with their missing pixels restored: the mean, the spread and some draws.
+
+        Missing are NaN in arrays of floats, and what `mask` marks: an array, a picture or files
+        that are not 0 there, one for all images or one each; or a color, "#ff00ff", that pictures
+        have there. Without `pixel_noise`, spread and draws are of decoded latents, as all images
+        of a model; with it, they are those of p(x_missing|x_observed). `truth`, the images without
+        gaps, adds the log-likelihood of the missing pixels. A second or so an image.
+        """
+        check_restorable(self.network, self.description.objective)
+        sampling = Sampling(draws, importance_samples, pixel_noise)
+        pixels = read_incomplete(images, mask, self.network.image_shape).to(self.device)
+        given, known = self._with_labels(labels, len(pixels)), None
+        if truth is not None:
+            known = self._given("restore", truth, None)[1]
+            if len(known) != len(pixels):
+                raise UserError(f"{len(known)} images of truth for {len(pixels)} images")
+        found = restore(
+            given, pixels, sampling, rng_stream(seed, "restoration", self.device), truth=known
+        )
+        likelihood = found.log_likelihood
+        return Restored(
+            self._out(found.mean.clamp(0, 1)),
+            self._out(found.stddev),
+            self._out(found.draws.clamp(0, 1)),
+            self._out(found.effective_sample_size),
+            None if likelihood is None else self._out(likelihood),
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write the model to a folder, for `vaelab.load`; with its sampler, if it has one."""

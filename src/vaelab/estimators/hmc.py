@@ -17,6 +17,9 @@ LEAPFROG_STEPS = 3
 # Optimal acceptance rate in many dimensions: Beskos et al. 2013
 TARGET_ACCEPTANCE = 0.65
 INITIAL_STEP_SIZE = 0.25
+# Limit on the pixels (chains x images x channels x height x width) that are differentiated at a
+# time; the chains of one image are not split.
+MAX_DIFFERENTIATED_PIXELS = 2**20
 # Each transition scales the step size by a random factor between this and 1, because a fixed
 # trajectory length can be periodic (Mackenzie 1989).
 MIN_STEP_FRACTION = 0.5

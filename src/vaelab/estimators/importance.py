@@ -53,6 +53,17 @@ def log_importance_weights(
     )
 
 
+def samples_at_a_time(images: Images, decoded_pixels: int | None = None) -> int:
+    """Return how many samples of each image are decoded together; None: a default for the device.
+
+    At least one, whatever `decoded_pixels` is.
+    """
+    if decoded_pixels is None:
+        on_cpu = images.device.type == "cpu"
+        decoded_pixels = DECODED_PIXELS_CPU if on_cpu else DECODED_PIXELS
+    return max(1, decoded_pixels // images.numel())
+
+
 @torch.no_grad()
 def importance_weighted_log_likelihood(
     model: Model,
@@ -73,11 +84,7 @@ def importance_weighted_log_likelihood(
     """
     if samples < 1:
         raise ValueError(f"importance sampling needs at least 1 sample, got {samples}")
-    sums = _LogSums(images)
-    if decoded_pixels is None:
-        on_cpu = images.device.type == "cpu"
-        decoded_pixels = DECODED_PIXELS_CPU if on_cpu else DECODED_PIXELS
-    chunk = max(1, decoded_pixels // images.numel())
+    sums, chunk = _LogSums(images), samples_at_a_time(images, decoded_pixels)
 
     def add_samples(count: int) -> None:
         for start in range(0, count, chunk):

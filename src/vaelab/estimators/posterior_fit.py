@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vaelab.estimators import as_float64
 from vaelab.estimators.hmc import (
+    MAX_DIFFERENTIATED_PIXELS,
     HamiltonianMonteCarlo,
     Latents,
     StepSizes,
@@ -64,6 +65,12 @@ def can_be_fitted(model: Model) -> bool:
     """Return whether a model has a Gaussian encoder, a bound and at most `MAX_DIMENSIONS`."""
     gaussian = model.has_bound and model.posterior == "gaussian" and not model.is_discrete
     return gaussian and model.latent_dim <= MAX_DIMENSIONS
+
+
+def differentiable_parts(images: Images) -> Sequence[Tensor]:
+    """Return the rows of the images to which proposals are fitted at a time."""
+    size = max(1, MAX_DIFFERENTIATED_PIXELS // (CHAINS * images[0].numel()))
+    return torch.split(torch.arange(len(images), device=images.device), size)
 
 
 def fit_proposal(

@@ -21,7 +21,7 @@ from vaelab.estimators.ais import (
     upper_bound,
     with_fitted_initial,
 )
-from vaelab.estimators.hmc import Scale
+from vaelab.estimators.hmc import MAX_DIFFERENTIATED_PIXELS, Scale
 from vaelab.models.distributions import (
     DiagonalGaussian,
     Gaussian,
@@ -35,9 +35,6 @@ from vaelab.runtime.random_streams import rng_stream
 PRELIMINARY_CHAINS = 4
 # The initial distribution is fitted twice: annealing from the encoder's, then from the fitted one.
 INITIAL_FITS = 2
-# Limit on the pixels (chains x images x channels x height x width) that are differentiated at a
-# time; the chains of one image are not split.
-MAX_DIFFERENTIATED_PIXELS = 2**20
 # Width of the initial distribution of a point-mass encoder, in standard deviations of the prior
 POINT_MASS_WIDTH = 0.1
 

@@ -27,6 +27,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.estimators import mean_over_images
 from vaelab.estimators.hmc import (
     INITIAL_STEP_SIZE,
+    MAX_DIFFERENTIATED_PIXELS,
     HamiltonianMonteCarlo,
     adapt_step_size,
     evaluate_terms,
@@ -35,7 +36,6 @@ from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.estimators.statistics import standard_error
 from vaelab.evaluation.ais_evaluator import (
-    MAX_DIFFERENTIATED_PIXELS,
     AisEvaluator,
     Images,
     Latents,

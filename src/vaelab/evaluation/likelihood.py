@@ -1,6 +1,5 @@
 """The group `likelihood`: ln p(x) of some test images, from a proposal fitted to each of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +15,9 @@ from vaelab.estimators.importance import (
     importance_weighted_log_likelihood,
 )
 from vaelab.estimators.latent_statistics import sample_rows
-from vaelab.estimators.posterior_fit import CHAINS, can_be_fitted, fit_proposal
+from vaelab.estimators.posterior_fit import can_be_fitted, differentiable_parts, fit_proposal
 from vaelab.estimators.statistics import standard_error
 from vaelab.estimators.student_mixture import StudentMixture
-from vaelab.evaluation.ais_evaluator import MAX_DIFFERENTIATED_PIXELS
 from vaelab.evaluation.types import GroupMetrics
 from vaelab.models.distributions import LatentDistribution
 from vaelab.models.model import Model
@@ -68,7 +66,7 @@ def fit_proposals(
     """Fit a proposal to the posterior of each image, of labels that the model is given."""
     fitted = []
     with tqdm(total=len(images), desc="fitted proposals", disable=None) as bar:
-        for part in _parts(images):
+        for part in differentiable_parts(images):
             fitted.append(fit_proposal(model.given_rows(part), images[part], noise))
             bar.update(len(part))
     return StudentMixture.concatenated(fitted)
@@ -102,9 +100,3 @@ def likelihood_metrics(
     if len(log_likelihood) > 1:
         metrics["nll_standard_error_nats"] = standard_error(log_likelihood)
     return metrics
-
-
-def _parts(images: Float[Tensor, "images channel height width"]) -> Sequence[Tensor]:
-    """Return the rows of the images whose chains are differentiated together."""
-    size = max(1, MAX_DIFFERENTIATED_PIXELS // (CHAINS * images[0].numel()))
-    return torch.split(torch.arange(len(images), device=images.device), size)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +26,40 @@ def image_batch(values: object, shape: Shape) -> Float[Tensor, "count channel he
     """
     images = _channels_first(number_array(values, "images"), shape)
     return torch.from_numpy(np.ascontiguousarray(_scaled(images), np.float32))
+
+
+def incomplete_batch(values: object, shape: Shape) -> Float[Tensor, "count channel height width"]:
+    """Return images as `image_batch` does, whose missing pixels, NaN, stay NaN.
+
+    Raises UserError as `image_batch` does.
+    """
+    array = number_array(values, "images")
+    missing = np.isnan(array)
+    images = image_batch(np.where(missing, 0, array) if missing.any() else array, shape)
+    gaps = torch.from_numpy(np.ascontiguousarray(_channels_first(missing, shape)))
+    return images.masked_fill(gaps, torch.nan)
+
+
+def mask_batch(
+    values: object, shape: Shape, count: int
+) -> Bool[Tensor, "count channel height width"]:
+    """Return a mask for each of `count` images: true where it is not 0, for all channels.
+
+    [height, width], one for all or one each. Raises UserError for another shape.
+    """
+    array = number_array(values, "the mask") != 0
+    _, height, width = shape
+    try:
+        masks = _channels_first(array, (1, height, width))
+    except UserError as error:
+        raise UserError(
+            f"a mask of shape {list(array.shape)} does not fit the images: "
+            f"wanted [{height}, {width}], one for all images or one each"
+        ) from error
+    if len(masks) not in (1, count):
+        raise UserError(f"{len(masks)} masks for {count} images: wanted one, or one each")
+    full = torch.from_numpy(np.ascontiguousarray(masks))
+    return full.expand(count, *shape)
 
 
 def latent_batch(values: object, latent_dim: int) -> Float[Tensor, "count latent"]:
