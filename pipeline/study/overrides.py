@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from vaelab.config import Settings, UserError, load_settings, parse_settings, read_yaml
+from vaelab.config.yaml_file import parse_assignment
 
 FORM = "settings on the command line have the form section.key=value, such as tune.trials=10"
 # A setting whose keys are names with dots.
@@ -33,19 +31,13 @@ def load_with_overrides(path: Path, overrides: Sequence[str]) -> Settings:
 
 def parse_override(text: str) -> tuple[str, Any]:
     """Return the name and the value of `name=value`. Raises UserError."""
-    name, equals, value = text.partition("=")
-    if not equals or not all(name.split(".")) or "." not in name:
-        raise UserError(f"{text}: {FORM}")
+    name, value = parse_assignment(text, FORM)
     if name.startswith("data."):
         raise UserError(
             f"{name}: cannot be set on the command line, as the data are prepared by DVC from the "
             "settings file; edit it there"
         )
-    try:
-        return name, YAML(typ="safe", pure=True).load(value)
-    except YAMLError as error:
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise UserError(f"{text}: the value is not valid YAML: {problem}") from error
+    return name, value
 
 
 def _set(content: dict[str, Any], name: str, value: Any) -> None:

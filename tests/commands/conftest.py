@@ -19,6 +19,12 @@ def pixels(path: str | Path) -> np.ndarray:
         return np.asarray(picture)
 
 
+def arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file."""
+    with np.load(path) as loaded:
+        return dict(loaded)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, which is the current one."""

@@ -68,7 +68,10 @@ def test_wrong_command_lines_are_refused_in_one_line(refused: Refused) -> None:
     for words, message in (
         (("--count", "0"), "argument --count: 0 is not a whole number of at least 1; `vaelab"),
         (("--count", "many"), "argument --count: many is not a whole number of at least 1; `"),
-        (("--seed", "-1"), "argument --seed: -1 is not a seed of at least 0; `vaelab sample"),
+        (
+            ("--seed", "-1"),
+            "argument --seed: -1 is not a whole number of at least 0; `vaelab sample",
+        ),
         (("--sauce", "prior"), "unrecognized arguments: --sauce prior; `vaelab --help`"),
         (("--source", "x"), "argument --source: invalid choice: 'x' (choose from "),
     ):

@@ -9,7 +9,7 @@ from PIL import Image
 
 import vaelab
 from tests.api.models import CONDITIONAL, NAMES, saved
-from tests.commands.conftest import Run
+from tests.commands.conftest import Run, arrays
 
 Refused = Callable[..., str]
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8)
@@ -33,15 +33,15 @@ def test_each_row_has_the_name_of_its_file(run: Run, folder: Path) -> None:
     with Path("a.csv").open() as file:
         rows = [*csv.DictReader(file)]
     files = ["all/cat/0.png", "all/cat/2.png", "all/dog/1.png", "all/dog/3.png"]
-    assert [row["name"] for row in rows] == [*files, "all/dog/1.png", "some.npy[0]", "some.npy[1]"]
+    assert [row["name"] for row in rows] == [*files, "all/dog/1.png", "some.npy#0", "some.npy#1"]
     expected = vaelab.load("model", device="cpu").encode(PIXELS[[0, 2, 1, 3, 1, 2, 3]])
     for name, values in (("mean", expected.mean), ("stddev", expected.stddev)):
         found = np.array([[row[f"{name}_{i}"] for i in range(3)] for row in rows], np.float32)
         np.testing.assert_allclose(found, np.asarray(values), rtol=1e-6)
     run("encode", "model", *given, "-o", "a.npz")
-    with np.load("a.npz") as found:
-        np.testing.assert_allclose(found["mean"], np.asarray(expected.mean), rtol=1e-6)
-        assert found["names"][1] == files[1]
+    written = arrays("a.npz")
+    np.testing.assert_allclose(written["mean"], np.asarray(expected.mean), rtol=1e-6)
+    assert written["names"][1] == files[1]
 
 
 def test_files_that_are_no_images_are_noted_in_a_folder(run: Run, folder: Path) -> None:
@@ -81,7 +81,7 @@ def test_labels_are_one_one_each_or_the_names_of_folders(
         words = [] if label is None else ["--label", label]
         assert run("encode", "model", "all", "-o", "a.npz", "--force", *words)[0] == 0
         wanted = model.encode(PIXELS[[0, 2, 1, 3]], expected).mean
-        np.testing.assert_allclose(np.load("a.npz")["mean"], np.asarray(wanted), rtol=1e-6)
+        np.testing.assert_allclose(arrays("a.npz")["mean"], np.asarray(wanted), rtol=1e-6)
     np.save("few.npy", np.zeros(3, int))
     for label, message in (
         ("few.npy", "3 labels for 4 images: wanted one, or one each"),

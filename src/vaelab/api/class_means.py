@@ -63,8 +63,11 @@ def directions(
     return found
 
 
-def save_means(folder: Path, means: Means) -> None:
-    """Write the means beside a model."""
+def save_means(folder: Path, means: Means | None) -> None:
+    """Write the means beside a model; without, remove those of another model."""
+    if means is None:
+        (folder / FILE).unlink(missing_ok=True)
+        return
     content = serialize({"means": means.cpu().contiguous()})
     write_atomically(folder / FILE, lambda path: path.write_bytes(content))
 

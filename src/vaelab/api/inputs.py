@@ -2,8 +2,10 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,13 +18,17 @@ from vaelab.config import MachineSettings, UserError, reason
 from vaelab.config.choices import unknown_message
 from vaelab.data.array_files import read_headers
 from vaelab.data.listing import Listing, list_files, some_of
-from vaelab.data.pixels import Color, Resize, decode, to_pixels
+from vaelab.data.pixels import Color, Resize, Size, decode, to_pixels
 from vaelab.inference.inputs import image_batch, number_array
 from vaelab.models.conditional import UNKNOWN
 from vaelab.models.networks import Shape
 
 ARRAY_FILE, ARRAY_FILES = ".npy", (".npy", ".npz")
 CHANNELS = (1, 3)
+
+
+class ImageSizesError(UserError):
+    """Images to train on have more than one size."""
 
 
 def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel height width"]:
@@ -38,13 +44,19 @@ def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel he
     return torch.cat([read_item(item, shape) for item in items])
 
 
-def training_pixels(values: object) -> UInt8[np.ndarray, "count channel height width"]:
-    """Return images of any one shape as 8-bit pixels, gray or RGB. Raises UserError."""
+def training_pixels(
+    values: object, size: Size | None = None, resize: str = "crop"
+) -> UInt8[np.ndarray, "count channel height width"]:
+    """Return images of any one shape as 8-bit pixels, gray or RGB. Raises UserError.
+
+    Pictures are resized to a height and width if `size` is given.
+    """
     items = image_items(values)
+    if items is not None and len(items) == 1 and _is_array_file(items[0]):
+        with _named(items[0]):
+            return training_pixels(read_array(Path(items[0]).expanduser()))  # type: ignore[arg-type]
     if items is not None:
-        pictures = [read_picture(item) for item in items]
-        mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
-        values = [np.asarray(picture.convert(mode)) for picture in pictures]
+        values = _arrays_of(items, size, resize)
     array = number_array(values, "images")
     pixels = image_batch(array, _shape_of(array))
     return (pixels * 255).round().to(torch.uint8).numpy()
@@ -121,27 +133,59 @@ def list_images(folder: Path) -> Listing:
 
 
 def read_item(
-    item: object, shape: Shape, resize: Resize | None = None
+    item: object, shape: Shape, resize: str | None = None
 ) -> Float[Tensor, "count channel height width"]:
     """Return the images of a file, a picture or an array, pictures resized if that is said how.
 
     Raises UserError, with the name of the file.
     """
-    is_path = isinstance(item, str | os.PathLike)
-    if not is_path and not isinstance(item, Image.Image):
+    if not isinstance(item, str | os.PathLike | Image.Image):
         return image_batch(item, shape)
-    try:
-        path = Path(item).expanduser() if is_path else None  # type: ignore[arg-type]
-        if path and path.suffix in ARRAY_FILES:
-            return image_batch(read_array(path), shape)
+    with _named(item):
+        if _is_array_file(item):
+            return image_batch(read_array(Path(item).expanduser()), shape)  # type: ignore[arg-type]
         picture = read_picture(item)
-        if resize is None:
-            return image_batch(picture.convert("L" if shape[0] == 1 else "RGB"), shape)
-        color: Color = "grey" if shape[0] == 1 else "rgb"
-        return image_batch(to_pixels(picture, color, shape[1:], resize), shape)
+        if resize is not None:
+            color: Color = "grey" if shape[0] == 1 else "rgb"
+            return image_batch(to_pixels(picture, color, shape[1:], cast(Resize, resize)), shape)
+        return image_batch(picture.convert("L" if shape[0] == 1 else "RGB"), shape)
+
+
+@contextmanager
+def _named(item: object) -> Iterator[None]:
+    """Raise UserError, with the name of the file, for what cannot be read."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         problem = str(error) if isinstance(error, UserError) else reason(error)
+        is_path = isinstance(item, str | os.PathLike)
         raise UserError(f"{item}: {problem}" if is_path else problem) from error
+
+
+def _is_array_file(item: object) -> bool:
+    return isinstance(item, str | os.PathLike) and Path(item).suffix in ARRAY_FILES
+
+
+def _arrays_of(items: list[object], size: Size | None, resize: str) -> list[np.ndarray]:
+    """Return pictures as arrays, all gray if each is, else RGB."""
+    pictures = []
+    for item in items:
+        with _named(item):
+            pictures.append(read_picture(item))
+    color: Color = "grey" if all(picture.mode == "L" for picture in pictures) else "rgb"
+    arrays = [
+        to_pixels(p, color, size or (p.height, p.width), cast(Resize, resize)) for p in pictures
+    ]
+    if len(sizes := {array.shape for array in arrays}) > 1:
+        raise ImageSizesError(
+            f"images of {len(sizes)} sizes, such as {_sizes(sizes)}: wanted one size of all"
+        )
+    return arrays
+
+
+def _sizes(shapes: Collection[tuple[int, ...]]) -> str:
+    """Return some sizes as width x height."""
+    return some_of([f"{width}x{height}" for _, height, width in sorted(shapes)])
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from vaelab.api.class_means import Means, directions, means_of_images, means_of_sampler, save_means
 from vaelab.api.detection import detect_images
@@ -27,7 +28,7 @@ from vaelab.inference.inputs import latent_batch
 from vaelab.inference.restoration import Sampling, check_restorable, restore
 from vaelab.inference.sampling import samples, samples_by_label
 from vaelab.models.model import Model
-from vaelab.models.saving import ModelDescription, save_model
+from vaelab.models.saving import CONFIG, ModelDescription, save_model
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Sampler, SamplerDescription, save_sampler
 
@@ -121,7 +122,7 @@ class TrainedModel:
                 "a sample of a label needs a conditional model, or a sampler that was fitted to "
                 "labeled images"
             )
-        number = one_label(label, classes, self.description.class_names)
+        number = one_label(label, classes, self.description.labels)
         return self._out(samples_by_label(self.network, sampler, [number], count, noise)[:, 0])
 
     @torch.no_grad()
@@ -133,21 +134,26 @@ class TrainedModel:
         importance_samples: int = 100,
         proposal: str = "encoder",
         seed: int = 0,
+        progress: bool = False,
     ) -> Scores:
         """Return nats per image: the bound and the importance-weighted likelihood.
 
         The latents that are weighted are drawn from the encoder's Gaussian, or from a proposal that
         is "fitted" to each image's posterior by Hamiltonian chains: the best estimate, a second or
         so an image slower. With the defaults, the numbers are those of the pipeline's evaluation.
+        `progress` shows a bar on terminals.
         """
         given, pixels = self._given("score", images, labels)
         fitted = self._check_score(importance_samples, proposal)
         noise = rng_stream(seed, "evaluation/noise", self.device)
         samples = importance_samples if self.network.posterior == "gaussian" and not fitted else 1
-        parts = [
-            score_batch(given.given_rows(rows), pixels[rows], samples, noise, lambda _: None)
-            for rows in _batches(pixels)
-        ]
+        hidden = None if progress else True  # None: shown on terminals only
+        total = samples * len(pixels)
+        with tqdm(total=total, desc="score", unit_scale=True, disable=hidden, delay=1) as bar:
+            parts = [
+                score_batch(given.given_rows(rows), pixels[rows], samples, noise, bar.update)
+                for rows in _batches(pixels)
+            ]
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         neg_elbo = found["generation_loss"].double() + found["kl_loss"].double()
         nll, effective = found["nll"], found["effective_sample_size"]
@@ -178,15 +184,15 @@ class TrainedModel:
         """
         if list(changes) != ["class"]:
             raise UserError(f"edit changes the class, as {{'class': 8}}, not {list(changes)}")
+        names = self.description.labels
         if self.network.classes:
             given, pixels = self._given("edit", images, labels)
-            names = self.description.class_names
             target = one_label(changes["class"], self.network.classes, names)
             return self._out(counterfactuals(given, pixels, [target])[:, 0])
         _, pixels = self._given("edit", images, None)
         means = self._means(examples)
-        target = one_label(changes["class"], len(means))
-        source = None if labels is None else label_numbers(labels, len(pixels), len(means))
+        target = one_label(changes["class"], len(means), names)
+        source = None if labels is None else label_numbers(labels, len(pixels), len(means), names)
         shifts = directions(encode_means(self.network, pixels), means, source, target)
         return self._out(edit_each(self.network, pixels, shifts[:, None])[:, 0])
 
@@ -279,10 +285,11 @@ class TrainedModel:
         """Write the model to a folder, for `vaelab.load`; with its sampler, if it has one."""
         target = Path(folder)
         save_model(target, self.network, self.description)
+        # A sampler of another model that was saved there would be found beside this one.
+        (target / SAMPLER_FOLDER / CONFIG).unlink(missing_ok=True)
         if self.sampler_description:
             save_sampler(target / SAMPLER_FOLDER, self.sampler, self.sampler_description)
-        if self.stored_class_means is not None:
-            save_means(target, self.stored_class_means)
+        save_means(target, self.stored_class_means)
 
     @cached_property
     def _class_means(self) -> Means | None:
@@ -294,7 +301,8 @@ class TrainedModel:
         """Return the mean latent of each class. Raises UserError where none are known."""
         if examples is not None:
             pixels = self._given("edit", examples[0], None)[1]
-            labels = label_numbers(examples[1], len(pixels), MAX_CLASSES).to(self.device)
+            names = self.description.labels
+            labels = label_numbers(examples[1], len(pixels), MAX_CLASSES, names).to(self.device)
             latents = encode_means(self.network, pixels)
             return means_of_images(latents, labels, int(labels.max()) + 1)
         if self._class_means is None:
@@ -319,7 +327,7 @@ class TrainedModel:
             return self.network
         if not self.network.classes:
             raise UserError("labels: this model was trained without; leave them out")
-        names = self.description.class_names
+        names = self.description.labels
         return self.network.given(label_numbers(labels, count, self.network.classes, names))
 
     def _sampler(self, source: str) -> Sampler | None:

@@ -22,7 +22,7 @@ from vaelab.commands.common.arguments import (
     add_seed,
     load_model,
 )
-from vaelab.commands.common.inputs import read_images
+from vaelab.commands.common.inputs import read_images, read_paths
 from vaelab.commands.common.outputs import check_output, table_rows
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import write_csv
@@ -97,4 +97,4 @@ def _others(
 ) -> np.ndarray | None:
     if paths is None:
         return None
-    return read_images(argparse.Namespace(images=paths, resize=arguments.resize), shape).pixels
+    return read_paths(paths, shape, arguments.resize).pixels

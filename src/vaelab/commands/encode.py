@@ -17,7 +17,8 @@ from vaelab.commands.common.arguments import (
     add_output,
     load_model,
 )
-from vaelab.commands.common.inputs import image_labels, read_images
+from vaelab.commands.common.inputs import read_images
+from vaelab.commands.common.labels import image_labels
 from vaelab.commands.common.outputs import TABLE, TableOutput
 
 
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     output = TableOutput(arguments)
     model = load_model(arguments)
     images = read_images(arguments, model.network.image_shape)
-    labels = image_labels(arguments.label, images, model)
+    labels = image_labels(arguments.label, images, model.description.labels)
     latents = model.encode(images.pixels, labels)
     found = {"mean": latents.mean, "stddev": latents.stddev}
     columns = {name: np.asarray(values) for name, values in found.items() if values is not None}

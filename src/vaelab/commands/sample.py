@@ -20,7 +20,7 @@ from vaelab.commands.common.arguments import (
     add_seed,
     load_model,
 )
-from vaelab.commands.common.inputs import class_label
+from vaelab.commands.common.labels import class_label
 from vaelab.commands.common.outputs import IMAGES, ImageOutput, numbered
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Draw images and write them."""
     output = ImageOutput(arguments)
     model = load_model(arguments)
-    label = class_label(arguments.label, model.description.class_names)
+    label = class_label(arguments.label, model.description.labels)
     images = model.sample(
         arguments.count, label=label, seed=arguments.seed, source=arguments.source
     )

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -25,6 +26,21 @@ def read_yaml(path: Path) -> object:
     except Exception as error:  # tags such as !!int raise any exception of their constructors
         raise UserError(f"{path}: not valid YAML: {_problem(error)}") from error
     return content if content is not None else {}
+
+
+def parse_assignment(text: str, form: str) -> tuple[str, Any]:
+    """Return the name and the value, parsed as YAML, of `section.key=value`.
+
+    Raises UserError; `form` says what is right.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not all(name.split(".")) or "." not in name:
+        raise UserError(f"{text}: {form}")
+    try:
+        return name, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise UserError(f"{text}: the value is not valid YAML: {problem}") from error
 
 
 def _load(text: str) -> object:

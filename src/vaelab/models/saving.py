@@ -22,8 +22,9 @@ CONFIG = "config.json"
 class ModelDescription(BaseModel):
     """config.json: what is needed besides the weights to build and use the model.
 
-    `class_names` are the labels of a conditional model, empty for any other. `settings` records all
-    training settings by dotted name; loading does not read it.
+    `class_names` are the labels of a conditional model, empty for any other; `label_names` those of
+    the images that another model was trained on. `settings` records all training settings by dotted
+    name; loading reads neither of these.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +38,13 @@ class ModelDescription(BaseModel):
     dataset: str
     levels: int
     class_names: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
+    label_names: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
     settings: dict[str, Any]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the training images' labels, where there are any."""
+        return self.class_names or self.label_names
 
 
 def save_model(folder: Path, model: Model, description: ModelDescription) -> str:

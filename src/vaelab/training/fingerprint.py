@@ -19,6 +19,7 @@ from vaelab.training.trainer import Trainer
 
 def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> ModelDescription:
     """Say what is needed beside the weights to use a model, and how it came about."""
+    names = info.class_names or ()
     return ModelDescription(
         objective=settings.train.objective,
         networks=trainer.objective.networks(),
@@ -27,7 +28,8 @@ def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> M
         model=with_component_settings(trainer.objective.resolve_prior(settings.model)),
         dataset=info.name,
         levels=info.levels,
-        class_names=(info.class_names or ()) if trainer.model.classes else (),
+        class_names=names if trainer.model.classes else (),
+        label_names=() if trainer.model.classes else names,
         settings=training_settings(settings),
     )
 

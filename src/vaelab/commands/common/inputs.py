@@ -1,94 +1,91 @@
-"""The images that a subcommand is given, with their names; and labels as they are typed."""
+"""The images that a subcommand is given, each with its name."""
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-import vaelab
-from vaelab.config import UserError, reason
+from vaelab.config import UserError
 
-Images = np.ndarray
-"""[count, channel, height, width], floats in [0, 1]."""
 BAR_SECONDS = 2
 """Progress bars are shown of what takes longer."""
-FOLDERS = "folders"
-"""Value of --label: each image's folder has the name of its class."""
 
 
 @dataclass(frozen=True)
 class NamedImages:
-    """Images, and the file of each as it was typed; of an array, with its number: a.npy[3].
+    """Images [count, channel, height, width], and the file of each, as it was typed.
 
-    `below` are paths below the folder that was given, for files that are made of the images.
+    An image of an array is named by its number too: a.npy#3. `below` are paths below the folder
+    that was given, for files that are made of the images.
     """
 
-    pixels: Images
+    pixels: np.ndarray
     names: list[str]
     below: list[Path]
 
 
 def read_images(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> NamedImages:
-    """Read the images that the arguments name, in a model's shape. Raises UserError."""
+    """Read the images that the arguments name, in [0, 1], of a model's shape. Raises UserError."""
+    return read_paths(arguments.images, shape, arguments.resize)
+
+
+def read_paths(
+    paths: Iterable[Path], shape: tuple[int, int, int], resize: str | None
+) -> NamedImages:
+    """Read the images of files and folders. Raises UserError."""
     from vaelab.api.inputs import read_item
 
-    files = [found for path in arguments.images for found in _files(path)]
-    pixels: list[np.ndarray] = []
-    names: list[str] = []
-    below: list[Path] = []
-    for file, relative in tqdm(
-        files, "reading images", unit="file", disable=None, delay=BAR_SECONDS, leave=False
-    ):
-        found = read_item(file, shape, arguments.resize).numpy()
-        pixels.append(found)
-        is_array = len(found) > 1
-        names += [f"{file}[{i}]" if is_array else str(file) for i in range(len(found))]
-        below += [
-            relative.with_name(f"{relative.stem}_{i:04d}.png") if is_array else relative
-            for i in range(len(found))
-        ]
-    return NamedImages(np.concatenate(pixels), names, below)
+    read = [(f, below, read_item(f, shape, resize).numpy()) for f, below in _files(paths)]
+    names = [name for file, _, found in read for name in _numbered(str(file), len(found))]
+    return NamedImages(np.concatenate([found for _, _, found in read]), names, _below(read))
 
 
-def class_label(text: str | None, names: Sequence[str]) -> str | int | None:
-    """Return a label as it was typed: a class's name, or its number where none has that name."""
-    is_number = text is not None and text not in names and text.removeprefix("-").isdecimal()
-    return int(text) if is_number else text  # type: ignore[arg-type]
+def read_to_train(
+    paths: Sequence[Path], size: tuple[int, int] | None, resize: str | None
+) -> NamedImages:
+    """Read images of one size, or resized to `size`, as 8-bit pixels. Raises UserError."""
+    from vaelab.api.inputs import ImageSizesError, training_pixels
 
-
-def image_labels(text: str | None, images: NamedImages, model: "vaelab.TrainedModel") -> object:
-    """Return the labels of images, as `TrainedModel` takes them. Raises UserError."""
-    names = model.description.class_names
-    if text == FOLDERS and FOLDERS not in names:
-        return [class_label(Path(name).parent.name, names) for name in images.names]
-    if text is not None and Path(text).suffix == ".npy" and text not in names:
-        return _read_labels(Path(text))
-    return class_label(text, names)
-
-
-def _read_labels(path: Path) -> np.ndarray:
+    files = [*_files(paths)]
     try:
-        labels: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as labels: {reason(error)}") from error
-    if labels.ndim != 1:
-        raise UserError(f"{path}: labels of shape {list(labels.shape)}: wanted one an image")
-    return labels
+        pixels = training_pixels([file for file, _ in files], size, resize or "crop")
+    except ImageSizesError as error:
+        raise UserError(f"{error}; --size chooses one") from error
+    if len(pixels) == len(files):
+        return NamedImages(pixels, [str(file) for file, _ in files], [f for _, f in files])
+    names = _numbered(str(files[0][0]), len(pixels))
+    return NamedImages(pixels, names, [Path(name) for name in names])
 
 
-def _files(path: Path) -> list[tuple[Path, Path]]:
-    """Return the files of a path, each with its path below the folder that was given."""
+def _files(paths: Iterable[Path]) -> Iterable[tuple[Path, Path]]:
+    """Yield the files of paths, each with its path below the folder that was given."""
+    files = [found for path in paths for found in _files_of(path.expanduser())]
+    return tqdm(files, "reading", unit="file", disable=None, delay=BAR_SECONDS, leave=False)
+
+
+def _files_of(path: Path) -> list[tuple[Path, Path]]:
     from vaelab.api.inputs import list_images
 
-    path = Path(os.path.expanduser(path))
     if not path.is_dir():
         return [(path, Path(path.name))]
     listing = list_images(path)
     if note := listing.note():
         print(f"note: {note}", file=sys.stderr)
     return [(file, file.relative_to(path)) for file in listing.files]
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """Return the names of a file's images."""
+    return [name] if count == 1 else [f"{name}#{number}" for number in range(count)]
+
+
+def _below(read: Sequence[tuple[Path, Path, np.ndarray]]) -> list[Path]:
+    return [
+        below if len(found) == 1 else below.with_name(f"{below.stem}_{number:04d}.png")
+        for _, below, found in read
+        for number in range(len(found))
+    ]

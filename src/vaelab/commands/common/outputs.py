@@ -114,11 +114,24 @@ def check_output(path: Path, endings: Sequence[str], kinds: str, force: bool) ->
         raise UserError(f"{path} is {'no folder' if is_folder else 'a folder'}: wanted {kinds}")
     if path.exists() and not is_folder and not force:
         raise UserError(f"{path} exists: --force replaces it, or choose another --output")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
     parent = next(found for found in (path, *path.parents, Path.cwd()) if found.exists())
     if parent != path and not parent.is_dir():
         raise UserError(f"{path}: {parent} is no folder")
     if not os.access(parent, os.W_OK):
         raise UserError(f"{path}: {parent} may not be written to")
+
+
+def check_folder(path: Path, force: bool) -> None:
+    """Raise UserError for a folder of a model that has files, or cannot be written."""
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise UserError(f"{path} has files: --force replaces them, or choose another --output")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is no folder: wanted one, for the files of a model")
+    _check_writable(path)
 
 
 def described(images: np.ndarray) -> str:
