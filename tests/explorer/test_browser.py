@@ -1,6 +1,5 @@
 """The page in a real browser: Chromium, driven by Playwright, with the network cut off."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,27 +8,22 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
+from tests.browser import chromium, needs_chromium
 from tests.explorer.factories import page_of, random_model
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = needs_chromium
 
 Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Chromium's own sandbox does not work for root, as in containers.
-        options = ["--no-sandbox", "--disable-gpu"]
-        with playwright.chromium.launch(executable_path=CHROMIUM, args=options) as launched:
-            yield launched
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture

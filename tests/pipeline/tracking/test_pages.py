@@ -1,25 +1,19 @@
 """MLflow's pages in a real browser: Chromium, driven by Playwright."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect
 
 from pipeline.tracking import Store
 from pipeline.tracking.view import link
+from tests.browser import chromium, needs_chromium
 from tests.pipeline.tracking.conftest import MakeRun
 from tests.pipeline.tracking.test_ui import served
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 Open = Callable[..., Page]
 # MLflow asks who is logged in, also where nobody can be.
@@ -30,28 +24,25 @@ WITHOUT_LOGIN = "users/current"
 def open_page() -> Iterator[Open]:
     """Open a page of MLflow; the test fails if it writes an error to the console."""
     problems: list[str] = []
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu"]
-        with playwright.chromium.launch(executable_path=CHROMIUM, args=options) as browser:
+    with chromium() as browser:
 
-            def opened(address: str, width: int = 1280, height: int = 900) -> Page:
-                page = browser.new_page(viewport=ViewportSize(width=width, height=height))
-                page.set_default_timeout(60_000)
-                expect.set_options(timeout=60_000)
-                page.on(
-                    "console",
-                    lambda message: (
-                        _add_error(problems, message.text)
-                        if message.type == "error"
-                        and WITHOUT_LOGIN not in str(message.location["url"])
-                        else None
-                    ),
-                )
-                page.on("pageerror", lambda error: _add_error(problems, str(error)))
-                page.goto(address)
-                return page
+        def opened(address: str, width: int = 1280, height: int = 900) -> Page:
+            page = browser.new_page(viewport=ViewportSize(width=width, height=height))
+            page.set_default_timeout(60_000)
+            expect.set_options(timeout=60_000)
+            page.on(
+                "console",
+                lambda message: (
+                    _add_error(problems, message.text)
+                    if message.type == "error" and WITHOUT_LOGIN not in str(message.location["url"])
+                    else None
+                ),
+            )
+            page.on("pageerror", lambda error: _add_error(problems, str(error)))
+            page.goto(address)
+            return page
 
-            yield opened
+        yield opened
     assert problems == []
 
 
