@@ -101,10 +101,9 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         "x.png (Too many levels of symbolic links)",
     ),
     "a link to nothing": (lambda: os.symlink("y", FOLDER / "x.png"), "x.png (No such file"),
-    "two sizes": (lambda: put("x.png", (9, 9)), "set one, such as data.image_size: [4, 6]"),
     "images beside and in sub-folders": (
         lambda: put("sub/x.png"),
-        "holds 25 images itself and 1 in its sub-folders; labelled images should all be",
+        "holds 25 images itself and 1 in its sub-folders; data.loose_images: class makes a class",
     ),
     "no folder": (lambda: shutil.rmtree(FOLDER), "images is not a folder of images"),
     "a file in its place": (

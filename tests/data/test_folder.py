@@ -145,7 +145,7 @@ def test_a_class_that_is_a_broken_link_is_named(tmp_path):
 def test_a_hidden_store_of_files_is_read_through_its_links(tmp_path):
     put(tmp_path / ".store" / "cats" / "a.png")
     (tmp_path / "cat").symlink_to(".store/cats")
-    assert read(tmp_path).class_names == ("cat",)
+    assert read(tmp_path, label_level=1).class_names == ("cat",)
 
 
 def test_classes_are_in_natural_order(tmp_path):
@@ -244,7 +244,7 @@ def test_a_decompression_bomb_is_reported_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["caf\u00e9 \U0001f431.png", "new\nline.png"])
 def test_odd_names(tmp_path, name):
     put(tmp_path / "cl\u00e4ss" / name)
-    assert read(tmp_path).class_names == ("cl\u00e4ss",)
+    assert read(tmp_path, label_level=1).class_names == ("cl\u00e4ss",)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_odd_names(tmp_path, name):
 )
 def test_characters_that_no_page_may_hold_are_written_out(tmp_path, name, shown):
     put(tmp_path / name / "a.png")
-    assert read(tmp_path).class_names == (shown,)
+    assert read(tmp_path, label_level=1).class_names == (shown,)
 
 
 def test_names_that_are_no_unicode(tmp_path):
@@ -267,18 +267,19 @@ def test_names_that_are_no_unicode(tmp_path):
         put(tmp_path / name / "a.png")
     except OSError:
         pytest.skip("this file system takes no such names")
-    assert read(tmp_path).class_names == (r"\udcff",)
+    assert read(tmp_path, label_level=1).class_names == (r"\udcff",)
 
 
-def test_several_sizes_need_a_setting(tmp_path):
+def test_several_sizes_become_one(tmp_path):
     for index in range(3):
         put(tmp_path / f"a{index}.png", (20, 28))
     put(tmp_path / "b.png", (32, 16))
-    refused(
-        tmp_path,
-        r"2 sizes \[height, width\], the commonest \[28, 20\] \(3 images\), \[16, 32\] "
-        r"\(1 images\); set one, such as data.image_size: \[28, 20\]",
-    )
+    source = read(tmp_path)
+    assert images(source).shape == (4, 1, 16, 12)
+    assert (
+        f"{tmp_path}: its images have 2 sizes [height, width], from [16, 32] to [28, 20]: all "
+        "become [16, 12], of their commonest aspect (data.image_size sets another, data.resize how)"
+    ) in source.notes
     assert images(read(tmp_path, image_size=(8, 8))).shape == (4, 1, 8, 8)
 
 
@@ -297,11 +298,39 @@ def test_resize_is_as_set(tmp_path, how, corner, middle):
     assert (image[0, 0], image[5, 5]) == (corner, middle)
 
 
-def test_images_beside_sub_folders_are_refused(tmp_path):
+def test_many_images_beside_sub_folders_are_refused(tmp_path):
     put(tmp_path / "a.png")
     put(tmp_path / "cat" / "b.png")
     put(tmp_path / "dog" / "c.png")
-    refused(tmp_path, "holds 1 images itself and 2 in its sub-folders; labelled images should all")
+    refused(
+        tmp_path,
+        "holds 1 images itself and 2 in its sub-folders; data.loose_images: class makes a class of "
+        "the former, skip leaves them out, and data.label_level: 0 takes all without labels",
+    )
+    left = read(tmp_path, loose_images="skip")
+    assert (left.class_names, left.train.count) == (("cat", "dog"), 2)
+    assert any("beside the folders of classes: 1 (a.png)" in note for note in left.notes)
+    classes = read(tmp_path, loose_images="class")
+    assert (classes.class_names, classes.train.count) == (
+        tuple(sorted(("cat", "dog", tmp_path.name))),
+        3,
+    )
+    plain = read(tmp_path, label_level=0)
+    assert (plain.class_names, plain.train.count) == (None, 3)
+
+
+def test_few_images_beside_sub_folders_are_left_out_and_counted(tmp_path):
+    put(tmp_path / "wrapper" / "a.png")
+    for number in range(10):
+        put(tmp_path / "wrapper" / "cat" / f"{number}.png", (8 + number, 8))
+        put(tmp_path / "wrapper" / "dog" / f"{number}.png", (8, 18 + number))
+    source = read(tmp_path)
+    assert (source.class_names, source.train.count) == (("cat", "dog"), 20)
+    assert any(
+        "20 of 21 files are read; not read: beside the folders of classes: 1 (wrapper/a.png)"
+        in note
+        for note in source.notes
+    )
 
 
 def test_no_folder_and_no_images_are_errors(tmp_path):

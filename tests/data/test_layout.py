@@ -248,3 +248,22 @@ def test_unlabelled_different_images_are_split_as_those_of_other_sources():
     )
     for name in SPLITS:
         np.testing.assert_array_equal(first[name].rows, second[name].rows)
+
+
+def test_one_folder_is_no_class(tmp_path):
+    plant(tmp_path, {"png/128": 5})
+    assert read(tmp_path).class_names is None
+    assert read(tmp_path, label_level=2).class_names == ("128",)
+
+
+def test_the_level_of_the_classes_can_be_named(tmp_path):
+    plant(tmp_path, {"a/x": 2, "a/y": 2, "b/x": 2})
+    assert read(tmp_path).class_names == ("a", "b")
+    assert read(tmp_path, label_level=2).class_names == ("x", "y")
+    assert read(tmp_path, label_level=0).class_names is None
+    refused(
+        tmp_path,
+        r"data.label_level: there is no folder of level 3 above 6 of 6 files: a/x/0.png, .*; set "
+        "the level that all have, or 0 for none",
+        label_level=3,
+    )

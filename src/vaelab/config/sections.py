@@ -61,6 +61,8 @@ class DataSettings(Section):
     unreadable: Literal["refuse", "skip"] = "refuse"
     max_pixels: Positive | None = None
     group: Annotated[int | str, AfterValidator(_group)] | None = None
+    label_level: Literal["auto"] | Annotated[int, Field(ge=0, le=MAX_INT)] = "auto"
+    loose_images: Literal["auto", "skip", "class"] = "auto"
     image_size: tuple[Positive, Positive] | None = None
     resize: Literal["crop", "pad", "stretch"] = "crop"
     color: Literal["auto", "grey", "rgb"] = "auto"

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from vaelab.config import DataSettings, UserError
 from vaelab.data.image_files import Frame, open_frames
+from vaelab.data.image_size import choose_size
 from vaelab.data.listing import shown
 from vaelab.data.pixel_range import (
     FORMAT_RANGES,
@@ -108,8 +109,7 @@ def pixel_reader(
 ) -> tuple[PixelReader, tuple[str, ...]]:
     """Return the reader of a data set's pixels, and what is to be said about them.
 
-    Raises UserError for images of several sizes where no size is set, and for several number
-    formats without a common scale.
+    Raises UserError for several number formats without a common scale.
     """
     frames = [frame for file in files for frame in file.frames]
     names = [shown(file.path.name) for file in files for _ in file.frames]
@@ -117,8 +117,11 @@ def pixel_reader(
     color: Color = "rgb"
     if settings.color == "grey" or (settings.color == "auto" and all(f.grey for f in frames)):
         color = "grey"
-    size = settings.image_size or _common_size(frames)
-    notes = [*_frames_left_out(files), *_reinterpreted(frames), *notes]
+    size, about_size = settings.image_size, None
+    if size is None:
+        size, about_size = choose_size([frame.size for frame in frames])
+    sizes = [about_size] if about_size else []
+    notes = [*_frames_left_out(files), *_reinterpreted(frames), *sizes, *notes]
     levels = _levels(frames, ranges, color, size)
     return PixelReader(ranges, color, size, levels, settings), tuple(notes)
 
@@ -157,18 +160,6 @@ def _reason(error: Exception, path: Path) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _common_size(frames: Sequence[FrameFacts]) -> Size:
-    sizes = Counter(frame.size for frame in frames)
-    (commonest, _), *others = sizes.most_common(3)
-    if others:
-        named = ", ".join(f"{list(size)} ({count} images)" for size, count in sizes.most_common(3))
-        raise UserError(
-            f"its images have {len(sizes)} sizes [height, width], the "
-            f"commonest {named}; set one, such as data.image_size: {list(commonest)}"
-        )
-    return commonest
 
 
 def _levels(

@@ -5,11 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NoReturn
 
 import numpy as np
 from jaxtyping import Int64
 
-from vaelab.config import UserError
+from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.listing import natural_key, shown, some_of
 
@@ -20,6 +21,8 @@ _WORDS: dict[str, SplitName] = {
 }
 _LEVELS = 3
 """Folder levels among which the one of the splits is looked for."""
+_FEW = 0.1
+"""Share of all images up to which those beside the folders of classes are left out unasked."""
 Parents = Sequence[tuple[str, ...]]
 
 
@@ -38,21 +41,40 @@ class Layout:
         return np.flatnonzero([name == split for name in self.splits]).astype(np.int64)
 
 
-def read_layout(folder: Path, files: Sequence[Path], group: int | str | None = None) -> Layout:
+def loose_files(folder: Path, files: Sequence[Path], settings: DataSettings) -> list[Path]:
+    """Return the files beside the folders of classes, if these are to be left out.
+
+    Raises UserError where they are many, and `data.loose_images` does not say what they are.
+    """
+    parents = _parents(folder, files)
+    level = _level_of_mixture(folder, parents, settings)
+    if level is None or settings.loose_images == "class":
+        return []
+    loose = [path for path, p in zip(files, parents, strict=True) if len(p) <= level]
+    if settings.loose_images == "auto" and len(loose) > _FEW * len(files):
+        _refuse_mixture(folder, parents, level)
+    return loose
+
+
+def read_layout(folder: Path, files: Sequence[Path], settings: DataSettings) -> Layout:
     """Read the layout of the files below a folder.
 
-    `group` is a folder level, 1 below `folder`, or a pattern on the name of a file. Raises
-    UserError for a layout that can be read in two ways, and for files without a group.
+    Raises UserError for a layout that can be read in two ways, and for files without a group or
+    without a folder of `data.label_level`.
     """
-    parents = [path.relative_to(folder).parts[:-1] for path in files]
+    group, parents = settings.group, _parents(folder, files)
+    if (mixed := _level_of_mixture(folder, parents, settings)) is not None:
+        if settings.loose_images != "class":
+            _refuse_mixture(folder, parents, mixed)
+        parents = [p if len(p) > mixed else (*p, folder.name) for p in parents]
     level, named = _split_level(folder, parents)
     splits: list[SplitName] = ["train"] * len(files)
     notes: list[str] = []
     if level is not None:
         splits = [named[p[level]] for p in parents]
         notes.append(_split_note(folder, parents, level, named))
-    used = {level} if isinstance(group, str) or group is None else {level, group - 1}
-    label_level = _label_level(folder, parents, used, is_split=level is not None)
+    used = _used_levels(level, group)
+    label_level = _label_level(folder, files, parents, used, settings.label_level)
     names = labels = None
     if label_level is not None:
         names, labels = number_names([p[label_level] for p in parents])
@@ -119,28 +141,57 @@ def _split_note(folder: Path, parents: Parents, level: int, named: dict[str, Spl
     return f"{shown(folder)}: its folders are taken as splits: {', '.join(parts)}{drawn}"
 
 
+def _parents(folder: Path, files: Sequence[Path]) -> list[tuple[str, ...]]:
+    return [path.relative_to(folder).parts[:-1] for path in files]
+
+
+def _used_levels(split_level: int | None, group: int | str | None) -> set[int | None]:
+    return {split_level} if isinstance(group, str) or group is None else {split_level, group - 1}
+
+
+def _level_of_mixture(folder: Path, parents: Parents, settings: DataSettings) -> int | None:
+    """Return the level of folders that some files are in and others beside, if no other differs."""
+    if settings.label_level != "auto":
+        return None
+    used = _used_levels(_split_level(folder, parents)[0], settings.group)
+    levels = _differing_levels(parents, used)
+    return levels[0] if levels and levels[0] >= min(map(len, parents)) else None
+
+
+def _differing_levels(parents: Parents, used: set[int | None]) -> list[int]:
+    """Return the levels at which not all files are in one and the same folder."""
+    names = [{p[level : level + 1] for p in parents} for level in range(max(map(len, parents)))]
+    return [level for level, some in enumerate(names) if level not in used and len(some) > 1]
+
+
 def _label_level(
-    folder: Path, parents: Parents, used: set[int | None], is_split: bool
+    folder: Path,
+    files: Sequence[Path],
+    parents: Parents,
+    used: set[int | None],
+    chosen: int | Literal["auto"],
 ) -> int | None:
-    """Return the first level of folders that differ and are neither splits nor groups."""
-    depths = {len(p) for p in parents}
-    free = [level for level in range(max(depths)) if level not in used]
-    whole = [level for level in free if level < min(depths)]
-    for level in whole:
-        if len({p[level] for p in parents}) > 1:
-            return level
-    if free and not whole:
-        _refuse_mixture(folder, parents, free[0])
-    return whole[0] if whole and not is_split else None
+    """Return the level of the classes: the first at which folders differ, of no split or group."""
+    if chosen == "auto":
+        return next(iter(_differing_levels(parents, used)), None)
+    lacking = [
+        path.relative_to(folder) for path, p in zip(files, parents, strict=True) if len(p) < chosen
+    ]
+    if lacking:
+        raise UserError(
+            f"data.label_level: there is no folder of level {chosen} above {len(lacking):,} of "
+            f"{len(files):,} files: {some_of(lacking)}; set the level that all have, or 0 for none"
+        )
+    return chosen - 1 if chosen else None
 
 
-def _refuse_mixture(folder: Path, parents: Parents, level: int) -> None:
+def _refuse_mixture(folder: Path, parents: Parents, level: int) -> NoReturn:
     at_top = sum(len(p) <= level for p in parents)
     where = "itself" if level == 0 else f"in folders of level {level}"
     raise UserError(
-        f"data.folder: {shown(folder)} holds {at_top} images {where} and "
-        f"{len(parents) - at_top} in its sub-folders; labelled images should all be in "
-        "sub-folders, unlabelled ones in none"
+        f"data.folder: {shown(folder)} holds {at_top:,} images {where} and "
+        f"{len(parents) - at_top:,} in its sub-folders; data.loose_images: class makes a class of "
+        "the former, skip leaves them out, and data.label_level: 0 takes all without labels"
     )
 
 

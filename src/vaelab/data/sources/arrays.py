@@ -158,7 +158,7 @@ def _plain(array: ArrayFile) -> str:
 def _understand(
     settings: DataSettings, listing: Listing, arrays: list[ArrayFile], images: list[ArrayFile]
 ) -> _Meaning:
-    layout = read_layout(listing.folder, [a.path for a in images], settings.group)
+    layout = read_layout(listing.folder, [a.path for a in images], settings)
     splits, notes = list(layout.splits), list(layout.notes)
     named = [_split_of(array) for array in images]
     if set(splits) == {"train"} and any(named):

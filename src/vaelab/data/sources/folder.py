@@ -10,7 +10,7 @@ from vaelab.data.array_files import ENDINGS
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.fetch import Fetcher
 from vaelab.data.inspection import FileFacts, PixelReader, inspect, pixel_reader
-from vaelab.data.layout import Layout, read_layout
+from vaelab.data.layout import Layout, loose_files, read_layout
 from vaelab.data.listing import Listing, expand_user, list_files, name_in, shown, some_of
 from vaelab.data.source import MAX_NAMED, ImageSet, NoImagesError, Source, UnreadableError
 from vaelab.data.sources import arrays
@@ -26,8 +26,8 @@ def download(settings: DataSettings, raw_folder: Path, fetch: Fetcher) -> None:
 def read(settings: DataSettings, raw_folder: Path) -> Source:
     """The images of `settings.folder` and of the folders in it, sorted by path.
 
-    Raises UserError for no folder, no images, images both beside and in sub-folders, files that
-    cannot be read (by name), and images of several sizes where no size is set.
+    Raises UserError for no folder, no images, as many images beside sub-folders as in them, and
+    files that cannot be read (by name).
     """
     settings = settings.model_copy(update={"folder": expand_user(settings.folder)})
     if settings.max_pixels:
@@ -35,10 +35,12 @@ def read(settings: DataSettings, raw_folder: Path) -> Source:
     if _holds_arrays(settings.folder):
         return arrays.read(settings)
     listing = _find(settings.folder)
-    all_classes = read_layout(settings.folder, listing.files, settings.group).class_names
+    loose = loose_files(settings.folder, listing.files, settings)
+    listing = listing.without(dict.fromkeys(loose, "beside the folders of classes"))
+    all_classes = read_layout(settings.folder, listing.files, settings).class_names
     listing, facts = _inspect(listing, settings)
     files, note = list(listing.files), listing.note()
-    layout = read_layout(settings.folder, files, settings.group)
+    layout = read_layout(settings.folder, files, settings)
     gone = sorted(set(all_classes or ()) - set(layout.class_names or ()))
     about_gone = [f"classes without a readable image: {some_of(gone)}"] if gone else []
     reader, pixel_notes = _pixel_reader(facts, settings)
