@@ -32,11 +32,11 @@ from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
 from vaelab.estimators.statistics import mean_and_standard_error
 from vaelab.evaluation.classifier import BATCH, accuracy, train_classifier
-from vaelab.inference import decoding
+from vaelab.inference.sampling import samples_by_label
 from vaelab.models.conditional import UNKNOWN
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
-from vaelab.samplers import encode_posteriors, fit_sampler
+from vaelab.samplers import Sampler, encode_posteriors, fit_sampler
 from vaelab.training.build import build_trainer
 
 CPU = torch.device("cpu")
@@ -105,10 +105,8 @@ def generate(
     trainer = build_trainer(settings(epochs, seed, sees_labels=sees_labels), train, validation, CPU)
     trainer.fit(show_progress=False)
     model, noise = trainer.model.eval(), rng_stream(seed, "augmentation")
-    if sees_labels:
-        grid = decoding.samples_by_label(model, range(CLASSES), arguments.samples, noise)
-    else:
-        grid = sampler_images(model, train, labels, arguments.samples, seed)
+    sampler = None if sees_labels else conditional_sampler(model, train, labels, seed)
+    grid = samples_by_label(model, sampler, range(CLASSES), arguments.samples, noise)
     return (grid * 255).round().byte()
 
 
@@ -131,20 +129,12 @@ def settings(epochs: int, seed: int, *, sees_labels: bool) -> Settings:
     return parse_settings({"model": model, "train": {"epochs": epochs, "seed": seed}})
 
 
-@torch.inference_mode()
-def sampler_images(
-    model: Model, train: ImageLoader, labels: np.ndarray, samples: int, seed: int
-) -> Tensor:
-    """Fit a conditional sampler to the latents, and decode its samples of each label."""
-    posteriors = encode_posteriors(model, train, labels)
-    with torch.inference_mode(False):
-        fitted = fit_sampler(SamplerSettings(seed=seed), {}, posteriors).sampler
-    if not fitted.classes:
+def conditional_sampler(model: Model, train: ImageLoader, labels: np.ndarray, seed: int) -> Sampler:
+    """Fit a sampler that takes labels to the latents. Raises UserError for too few images."""
+    fitted = fit_sampler(SamplerSettings(seed=seed), {}, encode_posteriors(model, train, labels))
+    if not fitted.sampler.classes:
         raise UserError("too few images for a conditional sampler: use --generators partly all")
-    columns = torch.arange(CLASSES).repeat(samples)
-    latents = fitted.sample(len(columns), rng_stream(seed, "augmentation"), columns)
-    images = decoding.decode_means(model, latents)
-    return images.reshape(samples, CLASSES, *images.shape[1:])
+    return fitted.sampler
 
 
 def classify(data: PreparedData, rows: np.ndarray, samples: Tensor | None, seed: int) -> float:
