@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vaelab.api.inputs import ARRAY_FILES, image_items, read_array, read_item, read_picture
 from vaelab.config import UserError, reason
+from vaelab.data.pixels import Resize
 from vaelab.inference.inputs import incomplete_batch, mask_batch, number_array
 from vaelab.models.networks import Shape
 
@@ -51,14 +52,21 @@ def marking_color(mask: object) -> str | None:
     return mask if isinstance(mask, str) and COLOR.fullmatch(mask) else None
 
 
-def read_incomplete_item(item: object, shape: Shape, color: str | None = None) -> Incomplete:
-    """Return the images of a file, a picture or an array, NaN where missing or of a color."""
+def read_incomplete_item(
+    item: object, shape: Shape, color: str | None = None, resize: Resize | None = None
+) -> Incomplete:
+    """Return the images of a file, a picture or an array, NaN where missing or of a color.
+
+    Pictures are resized if that is said how. Raises UserError, with the name of the file.
+    """
     is_path = isinstance(item, str | os.PathLike)
     try:
         if is_path and Path(item).suffix in ARRAY_FILES:  # type: ignore[arg-type]
             return incomplete_batch(read_array(Path(item).expanduser()), shape)  # type: ignore[arg-type]
         if color is None:
-            return read_item(item, shape)
+            return read_item(item, shape, resize)
+        if resize:
+            raise UserError(f"resizing would blend the color {color}: use a mask, or no resizing")
         picture = read_picture(item)
         pixels = read_item(picture, shape)
     except (OSError, ValueError) as error:

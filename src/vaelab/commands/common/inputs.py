@@ -2,14 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from vaelab.config import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BAR_SECONDS = 2
 """Progress bars are shown of what takes longer."""
@@ -34,12 +38,16 @@ def read_images(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> N
 
 
 def read_paths(
-    paths: Iterable[Path], shape: tuple[int, int, int], resize: str | None
+    paths: Iterable[Path],
+    shape: tuple[int, int, int],
+    resize: str | None,
+    read_file: Callable[[Path], "Tensor"] | None = None,
 ) -> NamedImages:
-    """Read the images of files and folders. Raises UserError."""
+    """Read the images of files and folders, by `read_file` if that is given. Raises UserError."""
     from vaelab.api.inputs import read_item
 
-    read = [(f, below, read_item(f, shape, resize).numpy()) for f, below in _files(paths)]
+    reader = read_file or (lambda file: read_item(file, shape, resize))
+    read = [(file, below, reader(file).numpy()) for file, below in _files(paths)]
     names = [name for file, _, found in read for name in _numbered(str(file), len(found))]
     return NamedImages(np.concatenate([found for _, _, found in read]), names, _below(read))
 

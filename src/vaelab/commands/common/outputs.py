@@ -52,7 +52,7 @@ class ImageOutput:
                 if originals is None
                 else progress_pairs(originals, images, columns)
             )
-            _write_png(self.path, canvas)
+            write_png(self.path, canvas)
         elif self.path.suffix == ".npy":
             write_atomically(self.path, lambda path: _save(path, images))
         elif self.path.suffix == ".npz":
@@ -68,7 +68,7 @@ class ImageOutput:
             raise UserError(f"{found[0]} exists: --force replaces it, or choose another --output")
         for image, target in zip(images, targets, strict=True):
             rounded = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
-            _write_png(target, rounded[0] if len(rounded) == 1 else np.moveaxis(rounded, 0, -1))
+            write_png(target, rounded[0] if len(rounded) == 1 else np.moveaxis(rounded, 0, -1))
 
 
 class TableOutput:
@@ -168,7 +168,7 @@ def _distinct(files: Sequence[Path]) -> list[Path]:
     ]
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def write_png(path: Path, pixels: np.ndarray) -> None:
     picture = Image.fromarray(pixels)
     write_atomically(path, lambda partial: picture.save(partial, "PNG"))
 
