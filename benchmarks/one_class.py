@@ -199,7 +199,9 @@ def table(found: Mapping[int, Mapping[str, Any]]) -> str:
     published = [ONE_CLASS_DEEP_SVDD[digit] for digit in digits]
     lines.append(_row("One-Class Deep SVDD (Ruff et al. 2018)", "", published))
     rates = np.array([found[digit]["false_alarms"][chosen] for digit in digits]).mean(0)
-    alarms = ", ".join(f"{100 * r:.2f} % for {t:.0%}" for r, t in zip(rates, RATES, strict=True))
+    alarms = ", ".join(
+        f"{100 * r:.2f} % for {100 * t:g} %" for r, t in zip(rates, RATES, strict=True)
+    )
     seconds = [sum(e[f"{k}_seconds"] for e in found.values()) for k in ("train", "score")]
     return "\n".join(
         [

@@ -72,11 +72,18 @@ def trained_classifier(data: PreparedData, epochs: int, device: torch.device) ->
 def _labeled(
     data: PreparedData, split: SplitName, device: torch.device
 ) -> tuple[ImageLoader, Int64[np.ndarray, "known"]] | None:
-    """Return the images of a split whose labels are known, and these; None if there are none."""
+    """Return the images of a split whose labels are known, and these; None if there are none.
+
+    Images of classes that the training split lacks are left out.
+    """
     labels = data.labels(split)
-    if labels is None or not (labels >= 0).any():
+    train = data.labels("train")
+    if labels is None or train is None:
         return None
-    images, known = build_batches(data, split, False, device), labels >= 0
+    known = (labels >= 0) & np.isin(labels, train)
+    if not known.any():
+        return None
+    images = build_batches(data, split, False, device)
     if not known.all():
         images = ImageLoader(data.images(split)[known], device, binarize=images.binarize)
     return images, labels[known]

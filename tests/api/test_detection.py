@@ -1,12 +1,14 @@
 """Odd images among others, by a model that is trained on normal ones."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 import vaelab
+from tests import ROOT
 from vaelab.api.detection import detection_page
 from vaelab.inference.detection import Detections
 
@@ -75,3 +77,12 @@ def test_a_page_of_many_shows_the_oddest(model: vaelab.TrainedModel) -> None:
     page = detection_page(model.network, images, found, [str(n) for n in range(150)])
     assert page.count('class="name"') == 100
     assert "50 more images have lower scores" in page
+
+
+def test_the_code_of_the_page_of_the_documentation_runs_as_it_stands() -> None:
+    text = (ROOT / "docs/detection.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["heat"].shape == (10, 8, 8)
+    assert names["found"].is_odd.mean() > 0.8

@@ -11,7 +11,7 @@ import pytest
 
 from vaelab.config import ArtifactError, DataSettings, UserError
 from vaelab.data import prepare as prepare_module
-from vaelab.data.dataset import SPLITS, PreparedData
+from vaelab.data.dataset import SPLITS, PreparedData, SplitName
 from vaelab.data.prepare import prepare, summarize
 from vaelab.data.source import ImageSet, Source, from_array
 
@@ -258,3 +258,49 @@ def test_another_number_of_names_is_no_source(random):
     source = named(random)
     with pytest.raises(UserError, match="made: 50 images but 1 names"):
         replace(source, train=replace(source.train, names=["a.png"]))
+
+
+def labels_of(data: PreparedData, split: SplitName) -> set[int]:
+    return {int(label) for label in np.asarray(data.labels(split))}
+
+
+@pytest.mark.parametrize("chosen", [("odd",), (1,)])
+def test_only_some_classes_are_trained_on_and_all_are_tested(folder, random, chosen):
+    whole = prepare(made(random), SETTINGS, folder)
+    test = PreparedData.load(folder).images("test").copy()
+    source = named(random)
+    info = prepare(source, SETTINGS.model_copy(update={"only_classes": chosen}), folder)
+    data = PreparedData.load(folder)
+    for split in ("train", "validation"):
+        assert labels_of(data, split) == {1}
+        numbers = data.images(split)[:, 0, 0, 0]
+        assert data.names(split) == [f"odd/{number}.png" for number in numbers]
+    assert info.class_names == whole.class_names
+    assert data.images("test")[:, 0, 0, 0].tolist() == test[:, 0, 0, 0].tolist()
+    others = int((np.asarray(data.labels("test")) == 0).sum())
+    assert info.notes[-1] == (
+        "made: only images of odd are in train and validation (data.only_classes); "
+        f"of 10 test images {others} are of other classes"
+    )
+    assert not any("left out" in note for note in info.notes)
+
+
+def test_what_is_no_class_is_refused(folder, random):
+    for chosen, labelled, message in (
+        (
+            ("od",),
+            True,
+            r"unknown class of data.only_classes od; did you mean odd\? valid: even, od",
+        ),
+        ((2,), True, "unknown class of data.only_classes 2; valid: even, odd"),
+        ((0,), False, "data.only_classes: the images of made have no classes"),
+    ):
+        settings = SETTINGS.model_copy(update={"only_classes": chosen})
+        with pytest.raises(UserError, match=message):
+            prepare(made(random, labelled=labelled), settings, folder)
+
+
+def test_a_class_named_by_a_number_is_meant_by_its_name(folder, random):
+    source = replace(made(random), class_names=("1", "0"))
+    prepare(source, SETTINGS.model_copy(update={"only_classes": (1,)}), folder)
+    assert labels_of(PreparedData.load(folder), "train") == {0}

@@ -73,6 +73,7 @@ class DataSettings(Section):
         "balanced"
     )
     sprites_images: int | None = Field(default=50_000, ge=1, le=737_280)
+    only_classes: tuple[int | str, ...] = ()
     validation_fraction: float = Field(default=0.05, gt=0, lt=0.5)
     test_fraction: float = Field(default=0.2, gt=0, le=0.5)
     binarization: Literal["none", "fixed", "fresh"] = "none"

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from vaelab.config import DataSettings, UserError
 from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file, names_file
 from vaelab.data.source import Shape, Source
-from vaelab.data.splits import Part, binarize, generator, split, split_notes
+from vaelab.data.splits import Part, binarize, generator, keep_classes, split, split_notes
 from vaelab.runtime.files import annotate_oserror, sha256, write_text
 
 _CHUNK_BYTES = 2**24
@@ -50,6 +50,10 @@ def summarize(info: DatasetInfo) -> str:
 
 def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
     parts = split(source, settings)
+    notes = split_notes(source, parts)
+    if settings.only_classes:
+        parts, note = keep_classes(source, parts, settings.only_classes)
+        notes = (*notes, note)
     _check_disk_space(folder, sum(len(part) for part in parts.values()), source.train.shape)
     for name, part in parts.items():
         _write_images(folder / array_file(name, "images"), name, part, settings)
@@ -71,7 +75,7 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         sha256={path.name: sha256(path) for path in sorted(folder.iterdir())},
         origin=source.origin,
         pixel_range=source.pixel_range,
-        notes=(*source.notes, *split_notes(source, parts)),
+        notes=(*source.notes, *notes),
     )
     for file, lines in source.lists.items():
         write_text(folder / file, "".join(f"{line}\n" for line in lines))

@@ -1,11 +1,13 @@
 """Which images are for training, validation and test, and how grey pixels become binary."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from vaelab.config import DataSettings, UserError
+from vaelab.config.choices import unknown_message
 from vaelab.data.copies import copies_note, missing_classes_note, overlaps, units
 from vaelab.data.dataset import SplitName
 from vaelab.data.source import ImageSet, Source
@@ -40,6 +42,42 @@ def split(source: Source, settings: DataSettings) -> dict[SplitName, Part]:
         parts = _split(source, settings, with_copies=False)
     _check_not_empty(source, parts)
     return parts
+
+
+def keep_classes(
+    source: Source, parts: Mapping[SplitName, Part], chosen: Sequence[int | str]
+) -> tuple[dict[SplitName, Part], str]:
+    """Leave only some classes, given by name or number, in the training and validation split.
+
+    Returns a line that says so. Raises UserError for what is no class, and for an empty split.
+    """
+    kept = [_class_number(source, each) for each in chosen]
+    found = {name: p if name == "test" else _of_classes(p, kept) for name, p in parts.items()}
+    _check_not_empty(source, found)
+    names = ", ".join((source.class_names or ())[number] for number in kept)
+    others = len(found["test"]) - len(_of_classes(found["test"], kept))
+    return found, (
+        f"{source.name}: only images of {names} are in train and validation (data.only_classes); "
+        f"of {len(found['test']):,} test images {others:,} are of other classes"
+    )
+
+
+def _class_number(source: Source, chosen: int | str) -> int:
+    names = source.class_names or ()
+    if str(chosen) in names:
+        return names.index(str(chosen))
+    if isinstance(chosen, int) and 0 <= chosen < len(names):
+        return chosen
+    if not names:
+        raise UserError(f"data.only_classes: the images of {source.name} have no classes")
+    raise UserError(unknown_message("class of data.only_classes", str(chosen), names))
+
+
+def _of_classes(part: Part, classes: Sequence[int]) -> Part:
+    labels = part.images.labels
+    if labels is None:
+        return part
+    return Part(part.images, part.rows[np.isin(labels[part.rows], classes)])
 
 
 def split_notes(source: Source, parts: dict[SplitName, Part]) -> tuple[str, ...]:

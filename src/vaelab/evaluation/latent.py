@@ -71,11 +71,16 @@ def label_metrics(
     latents: LatentPosteriors,
     settings: EvaluateSettings,
 ) -> dict[str, float]:
-    """Compute how well the latents predict the labels that are known; empty without two classes."""
+    """Compute how well the latents predict the labels that are known; empty without two classes.
+
+    Test images of classes that no training image has are left out.
+    """
     if data.train_labels is None or data.test_labels is None:
         return {}
     train = _labeled(training.means, data.train_labels[training.rows])
-    test, labels = _labeled(latents.means, data.test_labels), train[1]
+    labels = train[1]
+    trained_on = np.where(np.isin(data.test_labels, labels), data.test_labels, -1)
+    test = _labeled(latents.means, trained_on)
     if len(np.unique(labels)) < 2 or not len(test[1]):
         return {}
     metrics = {
