@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"runtime"},
     {"models", "data", "figures", "metrics"},
     {"samplers"},
-    {"estimators", "inference", "report"},
+    {"estimators", "export", "inference", "report"},
     {"evaluation", "explorer", "objectives"},
     {"training"},
     {"api"},

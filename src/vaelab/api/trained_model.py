@@ -21,6 +21,8 @@ from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.estimators.posterior_fit import can_be_fitted
 from vaelab.evaluation.bounds import score_batch
 from vaelab.evaluation.likelihood import fit_proposals
+from vaelab.export.folder import check_license, read_evaluation, write_files
+from vaelab.export.onnx_files import check_packages
 from vaelab.inference.attributes import edit_each
 from vaelab.inference.decoding import counterfactuals, decode_means, encode_means, interpolate
 from vaelab.inference.detection import Detections
@@ -290,6 +292,26 @@ class TrainedModel:
         if self.sampler_description:
             save_sampler(target / SAMPLER_FOLDER, self.sampler, self.sampler_description)
         save_means(target, self.stored_class_means)
+
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        license: str = "unknown",
+        metrics: str | Path | None = None,
+    ) -> None:
+        """Write a folder that stands alone: what `save` writes, ONNX, and a model card.
+
+        ONNX Runtime runs encoder.onnx and decoder.onnx without PyTorch; preprocessing.json and
+        labels.json say what goes in. The card, README.md, has the `license` of the weights, and the
+        numbers of `metrics`, the metrics.json of an evaluation. Needs the packages onnx and
+        onnxscript, the extra `onnx`.
+        """
+        check_license(license)
+        check_packages()
+        found = read_evaluation(metrics)
+        self.save(folder)
+        write_files(Path(folder), self.network, self.description, license, found)
 
     @cached_property
     def _class_means(self) -> Means | None:
