@@ -119,8 +119,8 @@ def test_labels_are_numbers_or_names_one_or_one_each() -> None:
         assert label_numbers(given, 2, 3, ("cat", "dog", "owl")).tolist() == [2, 2]
     for wrong, message in (
         ("ow", "unknown label ow; did you mean owl"),
-        (3, "label 3 is none of 0 to 2, or -1"),
-        (1.5, "label 1.5 is none of"),
+        (3, "label 3 is out of range: 0 to 2, or -1"),
+        (1.5, "label 1.5 is out of range"),
         ([1], "1 labels for 2 images"),
     ):
         with pytest.raises(vaelab.UserError, match=f"^{message}"):

@@ -221,7 +221,7 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
         ("a sample of a label needs a conditional model", lambda: model.sample(2, label=1)),
         ("unknown source best; valid", lambda: model.sample(source="best")),
         ("this model has no sampler", lambda: model.sample(source="sampler")),
-        ("label 7 is none of 0 to 3", lambda: labeled.sample(2, label=7)),
+        ("label 7 is out of range: 0 to 3", lambda: labeled.sample(2, label=7)),
         ("label -1 is unknown: wanted a class", lambda: labeled.sample(2, label=-1)),
         ("edit changes the class", lambda: model.edit(PIXELS, {"hat": 1})),
         ("edit needs images of the classes", lambda: model.edit(PIXELS, {"class": 1})),

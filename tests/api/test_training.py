@@ -79,7 +79,7 @@ def test_a_gan_is_trained(tmp_path: Path) -> None:
         ("settings: data.seed has no effect here", {"settings": {"data.seed": 1}}),
         ("sampler: name: unknown sampler flow", {"sampler": "flow"}),
         ("200 images with validation_fraction 0.001 leave none", {"validation_fraction": 0.001}),
-        ("device 'gpu' is none of auto, cpu", {"device": "gpu"}),
+        ("unknown device 'gpu'; valid: auto, cpu", {"device": "gpu"}),
         ("1 labels for 200 images", {"labels": [1]}),
         ("model.conditional: labels needs images with labels", {"conditional": "labels"}),
     ],

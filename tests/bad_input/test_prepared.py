@@ -51,7 +51,7 @@ BAD_MNIST: dict[str, tuple[str, bytes | None, str]] = {
     "a label that is no class": (
         LABELS,
         idx(50, content=b"\x0a" * 50, magic=2049),
-        "label 10 is none of 0 to 9",
+        "label 10 is out of range: 0 to 9",
     ),
     "test images of another size": (
         "t10k-images-idx3-ubyte.gz",

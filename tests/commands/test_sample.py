@@ -41,7 +41,7 @@ def test_a_label_is_a_name_or_a_number(run: Run, folder: Path, refused: Refused)
         np.testing.assert_array_equal(np.load("a.npy"), model.sample(label=2))
     for label, message in (
         ("owi", "unknown label owi; did you mean owl? valid: cat, dog, owl, fox"),
-        (9, "label 9 is none of 0 to 3, or -1 where unknown"),
+        (9, "label 9 is out of range: 0 to 3, or -1 where unknown"),
     ):
         assert refused("sample", "model", "-o", "b.npy", "--label", label) == message
     saved(folder / "plain")
@@ -88,7 +88,7 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_loaded(
         "nowhere: no loadable model (config.json: No such file or directory)"
     )
     assert refused("sample", "nowhere", "-o", "a.png", "--device", "gpu") == (
-        "device 'gpu' is none of auto, cpu, mps, cuda, cuda:1"
+        "unknown device 'gpu'; valid: auto, cpu, mps, cuda, cuda:1"
     )
 
 

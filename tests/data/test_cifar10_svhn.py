@@ -152,7 +152,7 @@ def test_a_link_in_the_place_of_a_cifar10_batch_is_refused(files, tmp_path):
 def test_a_label_that_is_no_class_of_cifar10_is_refused(files, tmp_path):
     changed = files | {"cifar-10-batches-bin/test_batch.bin": b"\x0a" * 4 * 3073}
     (tmp_path / cifar10.ARCHIVE).write_bytes(packed(changed))
-    with pytest.raises(UserError, match="cifar10: label 10 is none of 0 to 9"):
+    with pytest.raises(UserError, match="cifar10: label 10 is out of range: 0 to 9"):
         cifar10.read(DataSettings(name="cifar10"), tmp_path)
 
 

@@ -186,7 +186,7 @@ def test_a_missing_file_is_named(tmp_path, random):
     ("labels", "reason"),
     [
         (np.zeros(11), "mnist: 12 images but 11 labels"),
-        (np.full(12, 10), "mnist: label 10 is none of 0 to 9"),
+        (np.full(12, 10), "mnist: label 10 is out of range: 0 to 9"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(tmp_path, random, labels, reason):

@@ -239,7 +239,7 @@ def test_a_tiff_that_announces_many_pixels_is_refused(monkeypatch: pytest.Monkey
 
 def test_a_volume_is_refused() -> None:
     file = tiff(numbers("uint16", 8, 16, 16), volumetric=True, tile=(8, 16, 16))
-    with pytest.raises(ValueError, match="is no picture: its axes are ZYX"):
+    with pytest.raises(ValueError, match="is not an image: its axes are ZYX"):
         read(file)
 
 

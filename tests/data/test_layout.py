@@ -203,7 +203,7 @@ def test_files_without_a_group_are_refused(tmp_path, group, problem):
 
 @pytest.mark.parametrize(
     ("group", "problem"),
-    [("(", "is no regular expression: missing"), (0, "must be a folder level")],
+    [("(", "is not a regular expression: missing"), (0, "must be a folder level")],
 )
 def test_groups_that_mean_nothing_are_refused(group, problem):
     with pytest.raises(UserError, match=rf"^settings: data\.group: {problem}"):

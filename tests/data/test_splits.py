@@ -82,8 +82,8 @@ def test_too_few_images_are_an_error(count):
         ([(0, 1, 2, 2)], [None], "holds no image"),
         ([(1, 1, 2, 2), (1, 1, 2, 3)], [None, None], "all must have one shape"),
         ([(2, 1, 2, 2)], [[0]], "2 images but 1 labels"),
-        ([(2, 1, 2, 2)], [[0, 3]], "label 3 is none of 0 to 2"),
-        ([(2, 1, 2, 2)], [[0, -2]], "label -2 is none of 0 to 2, nor -1 for unknown"),
+        ([(2, 1, 2, 2)], [[0, 3]], "label 3 is out of range: 0 to 2"),
+        ([(2, 1, 2, 2)], [[0, -2]], "label -2 is out of range: 0 to 2, or -1 for unknown"),
     ],
 )
 def test_a_source_that_contradicts_itself_is_refused(shapes, labels, reason):

@@ -88,7 +88,7 @@ def test_what_cannot_be_done_is_refused_with_what_can() -> None:
         (own, {"task": "score", "importance_samples": -1}, "importance_samples -1 is not between"),
         (decoder, {}, "task reconstruct needs an encoder; this model can decode and sample"),
         (model(posterior="point"), {"task": "score"}, "task score needs a model with a likelihood"),
-        (model(CONDITIONAL, classes=4), {"label": 4}, "label 4 is none of 0 to 3, or -1"),
+        (model(CONDITIONAL, classes=4), {"label": 4}, "label 4 is out of range: 0 to 3, or -1"),
     ):
         with pytest.raises(UserError, match=f"^{message}"):
             run_task(asked, images, Options(**options))

@@ -332,5 +332,5 @@ def test_a_share_of_hidden_labels_without_labels_is_refused() -> None:
 
 @pytest.mark.parametrize("label", [-2, CLASSES])
 def test_a_label_that_is_no_class_is_refused(label: int) -> None:
-    with pytest.raises(ValueError, match=f"label {label} is none of 0 to 2, or -1"):
+    with pytest.raises(ValueError, match=f"label {label} is out of range: 0 to 2, or -1"):
         conditional().given(torch.tensor([0, label]))

@@ -105,6 +105,17 @@ def test_the_metrics_have_their_names_and_agree(built: Copy) -> None:
     assert "bits_per_dim" not in test
 
 
+def test_the_summary_is_of_eight_numbers_and_of_the_samples_that_are_shown_first(
+    built: Copy,
+) -> None:
+    summary = flattened(read(built.path / "results/evaluate/summary.json"))
+    metrics = flattened(read(built.path / "results/evaluate/metrics.json"))
+    assert len(summary) <= 8
+    for source in ("sampler", "samples"):
+        name = f"{source}.classifier_frechet_distance"
+        assert summary[name] == metrics[name]
+
+
 def test_an_image_is_restored_from_its_stored_latent(built: Copy) -> None:
     model, _ = load_model(built.path / "models/model", torch.device("cpu"))
     stored = np.load(built.path / "results/evaluate/test_latents.npz", allow_pickle=False)

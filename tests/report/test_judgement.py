@@ -51,7 +51,7 @@ OVERFITTED = model(
     [
         (HEALTHY, "sound", "No failure was found: 3 of 4 latent dimensions carry information"),
         (HEALTHY, "sound", "test images cost about as much as training images"),
-        (COLLAPSED, "collapsed", "The posterior has collapsed: a latent tells almost nothing"),
+        (COLLAPSED, "collapsed", "The posterior has collapsed: a latent carries almost no"),
         (UNDERTRAINED, "undertrained", "in the last tenth of its 100 epochs the validation loss"),
         (UNDERTRAINED, "undertrained", "10% of its whole fall. Train longer"),
         (OVERFITTED, "overfitted", "nats more than training images"),

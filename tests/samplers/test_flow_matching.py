@@ -289,7 +289,7 @@ def test_without_any_known_label_the_sampler_is_not_conditional() -> None:
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_that_is_none_of_the_classes_is_refused(clusters: Sampler, label: int) -> None:
     labels = torch.tensor([0, label])
-    with pytest.raises(ValueError, match=f"label {label} is none of 0 to 1"):
+    with pytest.raises(ValueError, match=f"label {label} is out of range: 0 to 1"):
         clusters.sample(2, generator(), labels)
-    with pytest.raises(ValueError, match=f"label {label} is none of 0 to 1"):
+    with pytest.raises(ValueError, match=f"label {label} is out of range: 0 to 1"):
         clusters.log_prob(torch.zeros(2, 1), labels)

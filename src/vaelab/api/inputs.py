@@ -67,7 +67,9 @@ def device_settings(device: str) -> MachineSettings:
     try:
         return MachineSettings(device=device)
     except ValidationError as error:
-        raise UserError(f"device {device!r} is none of auto, cpu, mps, cuda, cuda:1") from error
+        raise UserError(
+            f"unknown device {device!r}; valid: auto, cpu, mps, cuda, cuda:1"
+        ) from error
 
 
 def label_numbers(
@@ -105,7 +107,7 @@ def _number(label: object, classes: int, names: Sequence[str]) -> int:
     except (TypeError, ValueError):
         is_whole = False
     if not is_whole or not UNKNOWN <= number < classes:
-        raise UserError(f"label {label} is none of 0 to {classes - 1}, or -1 where unknown")
+        raise UserError(f"label {label} is out of range: 0 to {classes - 1}, or -1 where unknown")
     return int(number)
 
 

@@ -48,7 +48,7 @@ def _group(value: int | str) -> int | str:
     try:
         re.compile(str(value))
     except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from error
+        raise ValueError(f"is not a regular expression: {error}") from error
     return value
 
 

@@ -156,7 +156,7 @@ def _of_page(page: "TiffPage", bands: Sequence[int] | None) -> Frame:
             f"Image size ({pixels} pixels) exceeds limit of {2 * limit} pixels"
         )
     if page.axes not in ("YX", "YXS", "SYX"):
-        raise ValueError(f"is no picture: its axes are {page.axes}")
+        raise ValueError(f"is not an image: its axes are {page.axes}")
     values = page.asarray()
     if page.axes == "SYX":
         values = np.moveaxis(values, 0, -1)

@@ -95,7 +95,7 @@ class Source:
         if labels.min() < -1 or labels.max() >= classes:
             wrong = labels[(labels < -1) | (labels >= classes)][0]
             raise UserError(
-                f"{self.name}: label {wrong} is none of 0 to {classes - 1}, nor -1 for unknown"
+                f"{self.name}: label {wrong} is out of range: 0 to {classes - 1}, or -1 for unknown"
             )
 
 

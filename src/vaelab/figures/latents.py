@@ -146,7 +146,7 @@ def _draw_images(
 def aggregate_posterior_figure(
     samples: Float[np.ndarray, "count latent"],
     dimensions: Sequence[int],
-    title: str = "Aggregate posterior of the test images against the prior",
+    title: str = "Aggregate posterior of the test images, beside the prior",
 ) -> Figure:
     """Draw a histogram of each dimension's posterior samples, and the density of N(0, 1)."""
     columns = min(4, len(dimensions))

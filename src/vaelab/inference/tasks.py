@@ -70,7 +70,7 @@ def _check(model: Model, options: Options) -> None:
     if options.label != UNKNOWN and not model.classes:
         raise UserError(f"label {options.label}: this model was trained without labels")
     if not UNKNOWN <= options.label < max(model.classes, 1):
-        raise UserError(f"label {options.label} is none of 0 to {model.classes - 1}, or -1")
+        raise UserError(f"label {options.label} is out of range: 0 to {model.classes - 1}, or -1")
     for name, limit in (("count", MAX_SAMPLES), ("importance_samples", MAX_SAMPLES)):
         if not 1 <= getattr(options, name) <= limit:
             raise UserError(f"{name} {getattr(options, name)} is not between 1 and {limit}")

@@ -119,7 +119,7 @@ LIKELIHOOD = (
 LABELS = (
     MetricSpec(
         names=("samples.label_accuracy",),
-        title="Samples of the label that was asked for",
+        title="Samples of the requested label",
         unit="share of samples",
         direction="higher",
         section="samples",
@@ -129,10 +129,10 @@ LABELS = (
         caveat="More guidance raises it, and lowers the diversity.",
         thresholds=Thresholds(0.95, 0.8, "share of samples"),
         interpretation={
-            "good": "Read as the label that was asked for: {value:.1%} of the samples.",
-            "fair": "Read as the label that was asked for: {value:.1%} of the samples. Some are of "
+            "good": "Classified as the requested label: {value:.1%} of the samples.",
+            "fair": "Classified as the requested label: {value:.1%} of the samples. Some are of "
             "another.",
-            "poor": "Read as the label that was asked for: only {value:.1%} of the samples. Labels "
+            "poor": "Classified as the requested label: only {value:.1%} of the samples. Labels "
             "decide little.",
         },
     ),

@@ -105,7 +105,7 @@ class LabeledModule(nn.Module):
             low, high = int(labels.min()), int(labels.max())
             if low < UNKNOWN or high >= self.classes:
                 wrong = low if low < UNKNOWN else high
-                raise ValueError(f"label {wrong} is none of 0 to {self.classes - 1}, or -1")
+                raise ValueError(f"label {wrong} is out of range: 0 to {self.classes - 1}, or -1")
         view = copy.copy(self)
         view.labels = labels
         return view

@@ -1,7 +1,7 @@
 """The judgement at the top of the page: one or two sentences on the model as a whole.
 
 What would make the rest of the page misleading comes first: a training that has hardly begun, a
-latent that tells nothing about its image, training images that were learned by heart.
+latent without information about its image, memorized training images.
 """
 
 from dataclasses import dataclass
@@ -61,8 +61,8 @@ def _hardly_begun(course: TrainingCourse) -> str:
 
 def _collapsed(course: TrainingCourse | None, diagnosis: Diagnosis | None) -> str:
     text = (
-        "The posterior has collapsed: a latent tells almost nothing about its image, so all images "
-        "are reconstructed alike, and samples look like their average."
+        "The posterior has collapsed: a latent carries almost no information about its image, so "
+        "all images are reconstructed alike, and samples look like their average."
     )
     if course and _ended_early(course):
         return f"{text} The loss was still falling: train longer first (train.epochs)."

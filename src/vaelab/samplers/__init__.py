@@ -161,7 +161,7 @@ def refuse_labels(sampler: Sampler, labels: Labels | None) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= sampler.classes:
         wrong = low if low < 0 else high
-        raise ValueError(f"label {wrong} is none of 0 to {sampler.classes - 1}")
+        raise ValueError(f"label {wrong} is out of range: 0 to {sampler.classes - 1}")
 
 
 def sampler_class(name: str) -> type[Sampler]:

@@ -61,7 +61,7 @@ BOUNDS = (
     "annealing.nll_nats",
 )
 OF_LATENTS = ("latent", "structure")
-# Of a latent that tells nothing, these are the finding.
+# Of a latent without information, these are the finding.
 INFORMATION = (
     "latent.dimensions",
     "latent.mutual_information_nats",
@@ -97,7 +97,7 @@ def _moot(name: str, found: Interpretation) -> Interpretation:
     """Take the rating from what describes latents that tell nothing about their images."""
     if name in INFORMATION:
         return found
-    why = "A latent tells nothing about its image here, so this number means nothing."
+    why = "A latent carries no information about its image here, so this number means nothing."
     return Interpretation("none", f"{found.text} {why}".strip(), moot=True)
 
 
