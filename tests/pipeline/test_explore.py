@@ -11,8 +11,8 @@ from playwright.sync_api import sync_playwright
 
 from pipeline import explore, paths
 from pipeline.artifacts import TrainedArtifacts
+from tests.browser import CHROMIUM
 from tests.explorer.factories import page_of, random_model
-from tests.explorer.test_browser import CHROMIUM
 from tests.pipeline.chaos.outages import Server
 from tests.pipeline.conftest import change_directory
 from tests.pipeline.study.conftest import SIDE, prepare

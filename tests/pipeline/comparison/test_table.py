@@ -128,7 +128,7 @@ def test_everything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "log_comparison", lambda config, results: logged.append(results))
     table.tabulate()
     assert len(logged) == 1
-    assert paths.COMPARISON_FIGURE.stat().st_size > 1000
+    assert (paths.COMPARISON_FIGURES / "comparison.png").stat().st_size > 1000
     report = paths.COMPARISON_REPORT.read_text()
     assert "A VAE's samples from N(0, I) are blurrier than a GAN's: " in report
     assert "of 5,000 images" in report
