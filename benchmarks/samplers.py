@@ -4,8 +4,9 @@
     python -m benchmarks.samplers saved/seed0 saved/seed1 saved/seed2 --prepared data/prepared
 
 Each folder holds a trained model, such as those of several seeds; data and classifier are those
-that the stages wrote. Decoded samples are compared with as many test images in the classifier's
-features. Prints a row a sampler: means over the models with their standard errors. `fit` and
+that the stages wrote. Decoded samples are compared with at most as many test images in the
+classifier's features, or, of images without labels, in principal components of the pixels of
+training images. Prints a row a sampler: means over the models with their standard errors. `fit` and
 `samples a second` (of latents, without decoding) are in CPU seconds of --threads threads. The last
 column is the difference in Fréchet distance to the mixture, paired by model.
 """
@@ -25,7 +26,7 @@ from vaelab.config import NO_SAMPLER, SamplerSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.estimators.statistics import mean_and_standard_error
 from vaelab.evaluation.classifier import load_classifier
-from vaelab.evaluation.feature_spaces import ClassifierSpace
+from vaelab.evaluation.feature_spaces import ClassifierSpace, FeatureSpace, PCASpace
 from vaelab.evaluation.image_sets import compare_image_sets, extract_features
 from vaelab.inference.decoding import decode_means
 from vaelab.inference.sampling import sample_latents
@@ -61,11 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure each sampler of each model, and print a row a sampler."""
     torch.set_num_threads(arguments.threads)
     data = PreparedData.load(arguments.prepared)
-    classifier, _ = load_classifier(arguments.classifier, CPU)
-    spaces = [ClassifierSpace(classifier)]
+    spaces = [feature_space(data, arguments.classifier)]
     test = build_batches(data, "test", False, CPU)
-    count = min(arguments.samples, len(test))
-    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
+    rows = np.sort(np.random.default_rng(0).permutation(len(test))[: arguments.samples])
     noise = rng_stream(0, "benchmark/pixels")
     real = extract_features(batched(test.gather(torch.from_numpy(rows), noise)), spaces)
     found: Rows = {name: [] for name in arguments.names}
@@ -79,9 +78,10 @@ def run(arguments: argparse.Namespace) -> None:
                 started = time.process_time()
                 sampler = fit_sampler(SamplerSettings(name=name), {}, posteriors).sampler
                 times["fit"] = time.process_time() - started
-            images, times["rate"] = draw(model, sampler, count)
+            images, times["rate"] = draw(model, sampler, arguments.samples)
             measured = compare_image_sets(extract_features(images, spaces), real)
-            scores = {k.removeprefix("classifier_"): float(v) for k, v in measured.items()}
+            prefix = f"{spaces[0].name}_"
+            scores = {k.removeprefix(prefix): float(v) for k, v in measured.items()}
             found[name].append(scores | times)
             numbers = ", ".join(
                 f"{k} {found[name][-1][k]:.3g}" for k in MEASURES if k in found[name][-1]
@@ -89,6 +89,16 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"{folder}, {name}: {numbers}", flush=True)
     print("± is one standard error over models.")
     print(table(found))
+
+
+def feature_space(data: PreparedData, classifier: Path) -> FeatureSpace:
+    """Return the features of the classifier, or the components if there are no labels."""
+    if data.labels("train") is None:
+        train = build_batches(data, "train", False, CPU)
+        return PCASpace.fit(
+            images for images, _ in train.sequential(BATCH, rng_stream(0, "benchmark/pca"))
+        )
+    return ClassifierSpace(load_classifier(classifier, CPU)[0])
 
 
 def draw(model: Model, sampler: Sampler | None, count: int) -> tuple[Iterator[Tensor], float]:
