@@ -18,7 +18,7 @@ from vaelab.evaluation.training_latents import TrainingLatents
 CPU = torch.device("cpu")
 LABELS = np.arange(60) % 3  # 2 is in the test split only
 KNOWN = np.flatnonzero(LABELS < 2)
-MEANS = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32) + LABELS[:, None]
+MEANS = (np.random.default_rng(0).normal(size=(60, 4)) + LABELS[:, None]).astype(np.float32)
 
 
 def measured(rows: np.ndarray) -> dict[str, float]:
