@@ -124,6 +124,7 @@ def signature(model: Model) -> ModelSignature:
             [
                 ParamSpec("task", "string", "reconstruct" if has_encoder else "decode"),
                 ParamSpec("label", "long", -1),
+                ParamSpec("class", "long", -1),
                 ParamSpec("count", "long", 16),
                 ParamSpec("seed", "long", 0),
                 ParamSpec("importance_samples", "long", 100),

@@ -23,6 +23,9 @@ from vaelab.models.model import Model
 from vaelab.models.saving import load_model
 from vaelab.runtime.devices import choose_device
 
+# `class` is a word of Python
+TARGET = {"class": "target"}
+
 
 class RequestError(MlflowException):
     """A wrong request, in one line. MLflow's server would put all of its data in front."""
@@ -45,7 +48,8 @@ class ServedModel:
         """Do the task that `params` name; `data` may be {"images": ...} or {"latents": ...}."""
         default = "reconstruct" if self.model.has("encoder") else "decode"
         try:
-            options = Options(**{"task": default, **(params or {})})
+            given = {TARGET.get(name, name): value for name, value in (params or {}).items()}
+            options = Options(**{"task": default, **given})
             return run_task(self.model, _only_value(data), options)
         except ValueError as error:
             raise RequestError(str(error)) from error

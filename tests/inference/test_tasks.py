@@ -9,7 +9,7 @@ import torch
 from tests.oracles import rand
 from vaelab.config import ModelSettings, UserError
 from vaelab.estimators.importance import importance_weighted_log_likelihood
-from vaelab.inference.decoding import decode_means, prior_samples, reconstructions
+from vaelab.inference.decoding import counterfactuals, decode_means, prior_samples, reconstructions
 from vaelab.inference.tasks import Options, run_task
 from vaelab.models.model import Model, build_model
 from vaelab.runtime.random_streams import rng_stream
@@ -78,6 +78,13 @@ def test_a_conditional_model_is_given_the_label(task: str) -> None:
         np.testing.assert_allclose(first, expected, atol=1e-6)
 
 
+def test_images_are_edited_to_another_class() -> None:
+    own, images = model(CONDITIONAL, classes=4), rand(3, *SHAPE)
+    found = run(own, images, "edit", label=1, target=2)
+    expected = counterfactuals(own.given(torch.tensor([1, 1, 1])), images, [2])[:, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_what_cannot_be_done_is_refused_with_what_can() -> None:
     own, images = model(), np.zeros((8, 8))
     decoder = model(networks=("decoder",))
@@ -86,6 +93,12 @@ def test_what_cannot_be_done_is_refused_with_what_can() -> None:
         (own, {"label": 3}, "label 3: this model was trained without labels"),
         (own, {"task": "sample", "count": 0}, "count 0 is not between 1 and 10000"),
         (own, {"task": "score", "importance_samples": -1}, "importance_samples -1 is not between"),
+        (own, {"task": "edit", "target": 1}, "task edit needs a conditional model: this one was"),
+        (
+            model(CONDITIONAL, classes=4),
+            {"task": "edit"},
+            r"task edit needs class, from 0 to 3 \(i",
+        ),
         (decoder, {}, "task reconstruct needs an encoder; this model can decode and sample"),
         (model(posterior="point"), {"task": "score"}, "task score needs a model with a likelihood"),
         (model(CONDITIONAL, classes=4), {"label": 4}, "label 4 is out of range: 0 to 3, or -1"),

@@ -26,11 +26,13 @@ from PIL import Image
 
 from pipeline import paths, tracking
 from pipeline.tracking.logged_model import REQUIREMENTS, exported
+from pipeline.tracking.served_model import ServedModel
 from pipeline.tracking.sync import log_servable_model
 from tests.bad_input.sandbox import MODEL, SHAPE, write_model, write_prepared
 from tests.pipeline.conftest import change_directory, copy_stores
 from vaelab.config import ModelSettings, TrackingSettings
 from vaelab.inference.decoding import reconstructions
+from vaelab.inference.tasks import Options, run_task
 from vaelab.models.model import build_model
 from vaelab.models.saving import ModelDescription, load_model, save_model
 
@@ -171,6 +173,7 @@ def test_signature_and_example_have_names_and_shapes(served: PyFuncModel, logged
     assert {spec.name: spec.default for spec in signature.params} == {
         "task": "reconstruct",
         "label": -1,
+        "class": -1,
         "count": 16,
         "seed": 0,
         "importance_samples": 100,
@@ -206,6 +209,14 @@ def test_each_task_is_answered(served: PyFuncModel, logged: Path) -> None:
     np.testing.assert_allclose(decoded, wanted, atol=1e-6)
     assert np.shape(ask(served, None, task="sample", count=3)) == (3, *SHAPE)
     assert np.shape(ask(served, pixels, task="score")["nll_nats"]) == (1,)
+
+
+def test_the_parameter_class_is_the_target_of_an_edit() -> None:
+    settings = ModelSettings(network="mlp", latent_dim=2, conditional="labels")
+    own = build_model(settings, SHAPE, classes=3).eval()
+    found = ServedModel(own).predict(PIXELS, {"task": "edit", "class": 2, "label": 1})
+    wanted = run_task(own, PIXELS, Options("edit", label=1, target=2))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
 
 
 @pytest.mark.parametrize(

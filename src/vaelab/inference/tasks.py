@@ -10,15 +10,20 @@ from torch import Tensor
 from vaelab.config import UserError
 from vaelab.config.choices import unknown_message
 from vaelab.estimators.importance import importance_weighted_log_likelihood
-from vaelab.inference.decoding import decode_means, prior_samples, reconstructions
+from vaelab.inference.decoding import (
+    counterfactuals,
+    decode_means,
+    prior_samples,
+    reconstructions,
+)
 from vaelab.inference.inputs import image_batch, latent_batch
 from vaelab.models.conditional import UNKNOWN
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
 Result = NDArray[np.float32] | dict[str, NDArray[np.float32]]
-TASKS = ("reconstruct", "encode", "decode", "sample", "score")
-NEEDS_ENCODER = ("reconstruct", "encode", "score")
+TASKS = ("reconstruct", "encode", "decode", "sample", "score", "edit")
+NEEDS_ENCODER = ("reconstruct", "encode", "score", "edit")
 MAX_SAMPLES = 10_000
 BATCH = 100
 
@@ -27,12 +32,13 @@ BATCH = 100
 class Options:
     """What a task may be asked for besides its input; each task reads those that it needs.
 
-    `label` is the class of all images, for a conditional model. `count` and `seed` are of samples,
-    `importance_samples` is K of the score.
+    `label` is the class of all images, for a conditional model, and `target` the class to which
+    they are edited. `count` and `seed` are of samples, `importance_samples` is K of the score.
     """
 
     task: str = "reconstruct"
     label: int = UNKNOWN
+    target: int = UNKNOWN
     count: int = 16
     seed: int = 0
     importance_samples: int = 100
@@ -40,7 +46,7 @@ class Options:
 
 @torch.no_grad()
 def run_task(model: Model, values: object, options: Options) -> Result:
-    """Reconstruct, encode or score images, decode latents, or sample images from the prior.
+    """Reconstruct, encode, score or edit images, decode latents, or sample from the prior.
 
     Images come out as [count, channel, height, width] in [0, 1]; encode returns `mean` and, where
     the encoder is a Gaussian, `stddev`; score returns `nll_nats` and `effective_sample_size` per
@@ -57,6 +63,9 @@ def run_task(model: Model, values: object, options: Options) -> Result:
     images = image_batch(values, model.image_shape).to(device)
     if options.task == "reconstruct":
         return _array(reconstructions(given, images))
+    if options.task == "edit":
+        given = model.given(torch.full((len(images),), options.label))
+        return _array(counterfactuals(given, images, [options.target])[:, 0])
     return _encode(given, images) if options.task == "encode" else _score(given, images, options)
 
 
@@ -71,9 +80,18 @@ def _check(model: Model, options: Options) -> None:
         raise UserError(f"label {options.label}: this model was trained without labels")
     if not UNKNOWN <= options.label < max(model.classes, 1):
         raise UserError(f"label {options.label} is out of range: 0 to {model.classes - 1}, or -1")
+    if options.task == "edit":
+        _check_edit(model, options.target)
     for name, limit in (("count", MAX_SAMPLES), ("importance_samples", MAX_SAMPLES)):
         if not 1 <= getattr(options, name) <= limit:
             raise UserError(f"{name} {getattr(options, name)} is not between 1 and {limit}")
+
+
+def _check_edit(model: Model, target: int) -> None:
+    if not model.classes:
+        raise UserError("task edit needs a conditional model: this one was trained without labels")
+    if not 0 <= target < model.classes:
+        raise UserError(f"task edit needs class, from 0 to {model.classes - 1} (it is {target})")
 
 
 def _encode(model: Model, images: Tensor) -> Result:
