@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from vaelab.api.inputs import ARRAY_FILES, image_items, read_array, read_item, read_picture
+from vaelab.api.inputs import (
+    ARRAY_FILES,
+    image_items,
+    read_array,
+    read_item,
+    read_picture,
+    training_pixels,
+)
 from vaelab.config import UserError, reason
 from vaelab.data.pixels import Resize
 from vaelab.inference.inputs import incomplete_batch, mask_batch, number_array
@@ -45,6 +52,21 @@ def read_incomplete(images: object, mask: object, shape: Shape) -> Incomplete:
     if not pixels.isnan().any():
         raise UserError(f"no pixel is missing: {WANTED}")
     return pixels
+
+
+def training_images(
+    values: object,
+) -> tuple[
+    UInt8[np.ndarray, "count channel height width"],
+    Bool[np.ndarray, "count channel height width"] | None,
+]:
+    """Return images as `training_pixels` does, and which pixels are missing: NaN in an array."""
+    array = None if image_items(values) is not None else number_array(values, "images")
+    if array is None or not (missing := np.isnan(array)).any():
+        return training_pixels(values), None
+    pixels = training_pixels(np.where(missing, 0, array))
+    channels, height, width = pixels.shape[1:]
+    return pixels, incomplete_batch(array, (channels, height, width)).isnan().numpy()
 
 
 def marking_color(mask: object) -> str | None:

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from vaelab.api.class_means import Means, means_of_images
-from vaelab.api.inputs import device_settings, label_numbers, training_pixels
+from vaelab.api.incomplete import training_images
+from vaelab.api.inputs import device_settings, label_numbers
 from vaelab.api.trained_model import TrainedModel
 from vaelab.config import (
     NO_SAMPLER,
@@ -57,9 +58,12 @@ def train(
 
     Images of one shape go in as arrays, tensors, pictures of Pillow or paths of files: gray
     [count, height, width], or with 1 or 3 channels first or last; floats from 0 to 1 or integers
-    from 0 to 255, of which 8 bits are kept. Any setting of the sections `model` and `train` of
-    params.yaml is an argument, as `latent_dim`, `kl_weight`, `epochs`, `objective`, `network` or
-    `seed`; `settings` holds others by dotted name, as "objectives.iwae.importance_samples".
+    from 0 to 255, of which 8 bits are kept. Pixels of arrays may be missing, NaN: then the bound is
+    that of the observed ones (objective="iwae": the MIWAE, Mattei & Frellsen 2019).
+
+    Any setting of the sections `model` and `train` of params.yaml is an argument, as `latent_dim`,
+    `kl_weight`, `epochs`, `objective`, `network` or `seed`; `settings` holds others by dotted name,
+    as "objectives.iwae.importance_samples".
 
     `labels`, numbers from 0 or names, and -1 where unknown, let `edit` change the class; with
     conditional="labels" the model sees them. The weights that are kept are those of the epoch of
@@ -71,7 +75,7 @@ def train(
     chosen = _settings(settings or {}, own)
     parse_section(SamplerSettings, {"name": sampler}, "sampler")
     where = choose_device(device_settings(device))
-    pixels = training_pixels(images)
+    pixels, missing = training_images(images)
     numbers, names = _labels(labels, len(pixels))
     loaders = [
         ImageLoader(
@@ -79,6 +83,7 @@ def train(
             where,
             labels=None if numbers is None else numbers[rows],
             classes=len(names),
+            missing=None if missing is None else missing[rows],
         )
         for rows in _split(len(pixels), validation_fraction, chosen.train.seed)
     ]
@@ -93,7 +98,8 @@ def _result(trainer: Trainer, chosen: Settings, info: DatasetInfo, sampler: str)
     description = describe_model(chosen, info, trainer)
     about_model = {k: v for k, v in description.settings.items() if not k.startswith("data.")}
     description = description.model_copy(update={"settings": about_model})
-    trained = TrainedModel(trainer.model, description, history=tuple(trainer.progress.history))
+    network = trainer.model.seeing_gaps(False)
+    trained = TrainedModel(network, description, history=tuple(trainer.progress.history))
     if not trainer.model.has("encoder"):
         return trained
     labels = trainer.train.labels
@@ -102,7 +108,7 @@ def _result(trainer: Trainer, chosen: Settings, info: DatasetInfo, sampler: str)
     )
     means = _class_means(trainer.model, posteriors)
     fitted = _fit_sampler(trainer.model, posteriors, sampler, chosen)
-    return TrainedModel(trainer.model, description, *fitted, means, trained.history)
+    return TrainedModel(network, description, *fitted, means, trained.history)
 
 
 def _class_means(model: Model, posteriors: Posteriors) -> Means | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from vaelab.runtime import memory
@@ -37,7 +37,7 @@ class ImageLoader:
     (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of one grey level:
     x = (level + noise) / levels (Theis et al. 2016, section 3.1). `local_processes` on this machine
     hold the same images, each in its own memory. `labels` [count] are from 0 to `classes` - 1, and
-    -1 where unknown.
+    -1 where unknown. Pixels that are `missing` are NaN.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class ImageLoader:
         binarize: bool = False,
         dequantize_levels: int | None = None,
         local_processes: int = 1,
+        missing: Bool[np.ndarray, "count channel height width"] | None = None,
     ) -> None:
+        if missing is not None:
+            images = np.where(missing, np.uint8(0), images)
         self.device = device
         self.count = len(images)
         self.binarize = binarize
@@ -58,9 +61,13 @@ class ImageLoader:
         self.array = images
         self.labels = None if labels is None else torch.from_numpy(np.array(labels)).to(device)
         self.classes = classes
+        self.missing = missing
+        # What is missing follows the pixels, as more channels.
+        parts = [images] if missing is None else [images, missing.astype(np.uint8)]
+        self.stored = images if missing is None else np.concatenate(parts, 1)
         self.bytes: Tensor | None = None
-        if _fits(images, device, local_processes):
-            self.bytes = _to_device(images, device)
+        if _fits(self.stored, device, local_processes):
+            self.bytes = _to_device(self.stored, device)
 
     def __len__(self) -> int:
         return self.count
@@ -132,15 +139,20 @@ class ImageLoader:
             yield Batch(self.gather(rows, noise), self.labels_at(rows))
 
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:
-        """Return the mean of about `limit` images, evenly spaced in the files, in [0, 1]."""
+        """Return the mean of about `limit` images, evenly spaced in the files, in [0, 1].
+
+        A pixel that is missing in all of them is black.
+        """
         step = max(1, self.count // limit)
         mean = self.array[::step].mean(axis=0, dtype=np.float64) / 255
+        if self.missing is not None:
+            mean /= np.maximum(1 - self.missing[::step].mean(axis=0), 1 / self.count)
         return torch.from_numpy(mean.astype(np.float32)).to(self.device)
 
     def _slice(self, start: int, stop: int) -> Tensor:
         if self.bytes is not None:
             return self.bytes[start:stop]
-        return _to_device(self.array[start:stop], self.device)
+        return _to_device(self.stored[start:stop], self.device)
 
     def _read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         if self.bytes is not None:
@@ -160,14 +172,19 @@ class ImageLoader:
         rows = indices.cpu().numpy()
         # Read a memory map in sorted order, then restore the order of the batch.
         order = np.argsort(rows)
-        batch = np.empty((len(rows), *self.array.shape[1:]), np.uint8)
-        batch[order] = np.take(self.array, rows[order], axis=0)
+        batch = np.empty((len(rows), *self.stored.shape[1:]), np.uint8)
+        batch[order] = np.take(self.stored, rows[order], axis=0)
         return _to_device(batch, self.device)
 
     def _prepare(
-        self, pixels: UInt8[Tensor, "batch channel height width"], noise: torch.Generator
+        self, stored: UInt8[Tensor, "batch channels height width"], noise: torch.Generator
     ) -> Images:
-        images = pixels.float() / 255
+        if self.missing is None:
+            return self._sample(stored.float() / 255, noise)
+        pixels, missing = stored.chunk(2, dim=1)
+        return self._sample(pixels.float() / 255, noise).masked_fill(missing.bool(), torch.nan)
+
+    def _sample(self, images: Images, noise: torch.Generator) -> Images:
         if self.binarize:
             return (torch.rand(images.shape, generator=noise, device=self.device) < images).float()
         if self.dequantize_levels:

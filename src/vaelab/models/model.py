@@ -121,7 +121,7 @@ class Model(ObservingModule):
         """Return p(x|z) for latents [*batch, latent]."""
         outputs = self.apply_network("decoder", latents, 1) + self.output_offset
         distribution: PixelDistribution = self.likelihood(outputs)
-        if self.observed is None:
+        if self.observed is None and not self.sees_gaps:
             return distribution
         return ObservedPixels(distribution, self.observed)
 
@@ -170,13 +170,15 @@ class Model(ObservingModule):
         count = 0
         for images, labels in batches:
             total += self.given(labels).fit_error(images, generator)
-            count += images.numel()
+            count += int((~images.isnan()).sum()) if self.sees_gaps else images.numel()
         error, numbers = all_reduce_sums(total, count)
         self.likelihood.fit((error / numbers).float())
 
     def fit_error(self, images: Images, generator: torch.Generator) -> Float[Tensor, ""]:
         """Return the likelihood's `fit_error` of decoding z ~ q(z|x), summed over the images."""
         means = self.decode(self.encode(images).rsample(generator)).mean
+        if self.sees_gaps:
+            images = torch.where(images.isnan(), means, images)
         return self.likelihood.fit_error(images, means)
 
     @torch.no_grad()

@@ -24,11 +24,12 @@ AnyModel = TypeVar("AnyModel", bound="ObservingModule")
 class ObservedPixels:
     """p(x|z) whose `log_prob` is that of the observed pixels alone; `observed` broadcasts to them.
 
-    The values of the other pixels in images do not count, NaN included.
+    The values of the other pixels in images do not count, NaN included. Without `observed`, they
+    are those that are NaN.
     """
 
     pixels: PixelDistribution
-    observed: Mask
+    observed: Mask | None
 
     @property
     def mean(self) -> Tensor:
@@ -41,10 +42,11 @@ class ObservedPixels:
 
     def pixel_log_prob(self, images: Tensor) -> Tensor:
         """Return the log probability of each observed pixel, in nats, and 0 for the others."""
-        pixels, images = self.pixels, torch.where(self.observed, images, 0)
+        observed = ~images.isnan() if self.observed is None else self.observed
+        pixels, images = self.pixels, torch.where(observed, images, 0)
         if isinstance(pixels, ProfiledGaussian):
-            pixels = pixels.fitted(images, self.observed)
-        return torch.where(self.observed, pixels.pixel_log_prob(images), 0)
+            pixels = pixels.fitted(images, observed)
+        return torch.where(observed, pixels.pixel_log_prob(images), 0)
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """Sample images, of all pixels."""
@@ -52,9 +54,13 @@ class ObservedPixels:
 
 
 class ObservingModule(LabeledModule):
-    """What depends on missing pixels in a model; `observed` is set by `observing`, None for all."""
+    """What depends on missing pixels in a model.
+
+    `observed` is set by `observing`, None for all; `sees_gaps` by `seeing_gaps`.
+    """
 
     observed: Mask | None = None
+    sees_gaps = False
 
     def observing(self: AnyModel, observed: Mask | None) -> AnyModel:
         """Return the model of images with these observed pixels, which shares all networks.
@@ -68,6 +74,12 @@ class ObservingModule(LabeledModule):
         view.observed = observed
         return view
 
+    def seeing_gaps(self: AnyModel, sees_gaps: bool = True) -> AnyModel:
+        """Return the model of images whose missing pixels are NaN, which shares all networks."""
+        view = copy.copy(self)
+        view.sees_gaps = sees_gaps
+        return view
+
     def given_rows(self: AnyModel, rows: Tensor | slice) -> AnyModel:
         """Return the model given its labels [batch] and observed pixels [batch, ...] at rows."""
         view = super().given_rows(rows)
@@ -75,4 +87,6 @@ class ObservingModule(LabeledModule):
 
     def observed_part(self, images: Tensor) -> Tensor:
         """Return the images with 0 in place of missing pixels."""
-        return images if self.observed is None else torch.where(self.observed, images, 0)
+        if self.observed is not None:
+            return torch.where(self.observed, images, 0)
+        return torch.where(images.isnan(), 0, images) if self.sees_gaps else images

@@ -55,6 +55,8 @@ class Objective(Section):
     prior that the objective can be trained with, `default_prior` is that of `model.prior: auto`.
     `adam_betas` are Adam's decay rates. `can_be_conditional` says whether the model may see labels:
     then it uses the model's networks through `encode`, `decode` and `prior` only.
+    `can_miss_pixels` says whether pixels of the images may be missing: then images enter `encode`
+    and `log_prob` of what is decoded only.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -67,6 +69,7 @@ class Objective(Section):
     default_prior: ClassVar[str] = "standard_normal"
     adam_betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     can_be_conditional: ClassVar[bool] = True
+    can_miss_pixels: ClassVar[bool] = False
 
     # Set by the trainer, not by params.yaml.
     training_images: int = Field(default=1, ge=1, exclude=True)
@@ -171,6 +174,16 @@ def objective_class(name: str) -> type[Objective]:
 def conditional_objectives() -> tuple[str, ...]:
     """Return the names of the objectives with which a model may see labels."""
     return tuple(n for n in objective_names() if objective_class(n).can_be_conditional)
+
+
+def check_gaps(name: str) -> None:
+    """Raise UserError for an objective that needs all pixels of its images."""
+    if not objective_class(name).can_miss_pixels:
+        valid = (n for n in objective_names() if objective_class(n).can_miss_pixels)
+        raise UserError(
+            f"train.objective: {name} needs images without missing pixels (NaN); with them, use "
+            f"{', '.join(valid)}"
+        )
 
 
 def build_objective(settings: Settings) -> Objective:

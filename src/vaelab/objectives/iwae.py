@@ -5,6 +5,9 @@ decreases with K; K = 1 is the negative evidence lower bound. The more samples, 
 encoder's gradient; the doubly reparameterized estimator has the same mean without that noise
 (Tucker et al. 2019, equation 8). A fitted Gaussian variance is the same for all K samples: this is
 still a bound, if not the tightest one.
+
+Of images with missing pixels it is the bound of the observed ones: the MIWAE (Mattei & Frellsen
+2019, equation 5).
 """
 
 import math
@@ -31,6 +34,7 @@ class Iwae(Objective):
     optimizers = {"iwae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = Vae.prior_kinds
+    can_miss_pixels: ClassVar[bool] = True
 
     importance_samples: int = Field(default=50, ge=1)
     doubly_reparameterised: bool = False

@@ -42,6 +42,7 @@ class Vae(Objective):
     optimizers = {"vae": ("encoder", "decoder", "prior")}
     selection: ClassVar[str | None] = "loss"
     prior_kinds: ClassVar[tuple[PriorKind, ...]] = ("standard_normal", "density")
+    can_miss_pixels: ClassVar[bool] = True
 
     kl_weight: float = Field(default=1.0, ge=0)
     kl_warmup_epochs: int = Field(default=0, ge=0)
@@ -103,7 +104,7 @@ class Vae(Objective):
             "neg_elbo_nats": output.generation_loss + output.kl_loss,
             "generation_loss_nats": output.generation_loss,
             "kl_loss_nats": output.kl_loss,
-            "mean_squared_error": (output.pixels.mean - images).square().flatten(1).mean(1),
+            "mean_squared_error": _mean_squared_error(model, output.pixels.mean, images),
         }
         if model.has_standard_prior:
             metrics["kl_per_dimension_nats"] = output.posterior.kl_per_dimension()
@@ -132,6 +133,14 @@ class Vae(Objective):
         # sum_j max(lambda, mean over the batch of KL_j): Kingma et al. 2016 (IAF), equation 15
         mean_kl = self.group.batch_mean(kl.mean(0))
         return mean_kl.clamp_min(self.free_bits_nats).sum().expand(len(kl))
+
+
+def _mean_squared_error(model: Model, means: Tensor, images: Images) -> Float[Tensor, "batch"]:
+    """Return the mean over the pixels of each image that are observed."""
+    squares = (means - images).square().flatten(1)
+    if not model.sees_gaps:
+        return squares.mean(1)
+    return squares.nansum(1) / (~images.isnan()).flatten(1).sum(1).clamp_min(1)
 
 
 OBJECTIVE = Vae

@@ -7,7 +7,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import Shape
-from vaelab.objectives import Objective, build_objective
+from vaelab.objectives import Objective, build_objective, check_gaps
 from vaelab.training.schedules import check_warmups
 from vaelab.training.trainer import Trainer
 
@@ -42,4 +42,7 @@ def build_trainer(
     classes = train.classes if counts is not None and counts.any() else 0
     objective, model = build(settings, (channels, height, width), classes)
     check_warmups(objective, settings.train)
+    if train.missing is not None:
+        check_gaps(settings.train.objective)
+        model = model.seeing_gaps()
     return Trainer(model.to(device), objective, settings.train, train, validation, group=group)

@@ -238,6 +238,7 @@ class Trainer:
         batches = self.train.subsample(VALIDATION_BATCH, noise, VALIDATION_BATCH)
         images = torch.cat([batch.images for batch in batches])
         counts = self.train.label_counts()
+        images = self.model.observed_part(images)
         self.model.initialize_from(self.train.mean_image(), images, counts)
         self.group.broadcast(self.model.state_dict())
         self.model.precision = getattr(torch, self.settings.precision)
