@@ -47,7 +47,10 @@ def read_run(name: str) -> Run:
             return _read(name, read)
     except FileNotFoundError as error:
         what = f"{name} has no {error.filename or error}"
-        raise UserError(f"{what}: evaluate it first (dvc repro), or pull it (dvc pull)") from error
+        committed = "" if Path(name).is_dir() else "; if you have, commit dvc.lock"
+        raise UserError(
+            f"{what}: evaluate it first (dvc repro), or pull it (dvc pull){committed}"
+        ) from error
 
 
 def _read(name: str, read: Read) -> Run:

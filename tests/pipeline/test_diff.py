@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,21 @@ def test_a_run_without_results_is_named(tmp_path: Path) -> None:
     (make_run(tmp_path, 1) / paths.REPORT).unlink()
     with pytest.raises(UserError, match=r"has no .*report\.html: evaluate it first \(dvc repro\)"):
         diff.read_run(str(tmp_path))
+
+
+def test_only_a_revision_without_results_may_lack_its_dvc_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        diff, "_reader", lambda name: nullcontext(lambda path: (Path(name) / path).read_bytes())
+    )
+    wrong = r"main has no .*: evaluate it first \(dvc repro\), or pull it \(dvc pull\)"
+    with pytest.raises(UserError, match=f"^{wrong}; if you have, commit dvc.lock$"):
+        diff.read_run("main")
+    (tmp_path / "main").mkdir()
+    with pytest.raises(UserError, match=f"^{wrong}$"):
+        diff.read_run("main")
 
 
 def test_an_unknown_run_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
