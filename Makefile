@@ -5,6 +5,12 @@ INSTALLED := $(VENV)/.installed
 # DVC starts the stages as `python -m pipeline.<stage>`: that has to be the environment's.
 ENVIRONMENT := PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=true
 
+# What setuptools installs for `--editable` is asked last: in the folder above a clone named vaelab, Python takes
+# the clone for the package. A path entry is asked before.
+PATH_ENTRY = import os, sysconfig; \
+	entry = open(os.path.join(sysconfig.get_path("purelib"), "vaelab_source.pth"), "w"); \
+	print(os.path.abspath("src"), file=entry)
+
 .PHONY: repository repro explore compare tune bench dashboard ui diff promote test test-slow docs chaos audit check format clean help
 
 help:  ## what there is to make
@@ -12,9 +18,11 @@ help:  ## what there is to make
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("vaelab needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	@echo "installing PyTorch and all else that vaelab needs into $(VENV), once: some GB, which takes minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[pipeline,onnx,dev,docs]'
+	@$(VENV)/bin/python -c '$(PATH_ENTRY)'
 	touch $@
 
 repository:
