@@ -3,27 +3,49 @@
 import argparse
 import gc
 import os
+import re
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline import paths
-from vaelab.config import Settings, UserError, load_settings
+from vaelab.config import ArtifactError, Settings, UserError, load_settings, read_yaml
 from vaelab.runtime import command as library
 from vaelab.runtime.host import Host, ends_with
 
-# The command that recreates what lies in a folder; {force} reruns it alone.
+
+class Remedy(NamedTuple):
+    """The command that recreates what lies in a folder, and words for when nothing is there yet.
+
+    {force} reruns the command alone.
+    """
+
+    command: str
+    missing: str
+    does: str
+
+
+TRAINED = Remedy("dvc repro {force}train", "is no model", "trains it")
+COMPARED = Remedy("make compare", "is no comparison", "makes one")
 REMEDIES = {
-    paths.RAW: "dvc repro {force}download",
-    paths.PREPARED: "dvc repro {force}prepare",
-    paths.MODEL: "dvc repro {force}train",
-    paths.TRAIN: "dvc repro {force}train",
-    paths.EVALUATION_CLASSIFIER: "dvc repro {force}classifier",
-    paths.EVALUATE: "dvc repro {force}evaluate",
-    paths.COMPARISON_RAW: "make compare",
-    paths.COMPARISON_PREPARED: "make compare",
-    paths.COMPARISON_MODELS: "make compare",
-    paths.COMPARISON: "make compare",
+    paths.RAW: Remedy("dvc repro {force}download", "are no downloaded data", "downloads them"),
+    paths.PREPARED: Remedy("dvc repro {force}prepare", "are no prepared data", "prepares them"),
+    paths.MODEL: TRAINED,
+    paths.TRAIN: TRAINED,
+    paths.SAMPLER: Remedy("dvc repro {force}sampler", "is no sampler", "fits it"),
+    paths.EVALUATION_CLASSIFIER: Remedy(
+        "dvc repro {force}classifier", "is no classifier", "trains it"
+    ),
+    paths.EVALUATE: Remedy("dvc repro {force}evaluate", "is no evaluation", "measures the model"),
+    paths.COMPARISON_RAW: COMPARED,
+    paths.COMPARISON_PREPARED: COMPARED,
+    paths.COMPARISON_MODELS: COMPARED,
+    paths.COMPARISON: COMPARED,
 }
 
 
@@ -46,7 +68,7 @@ def run(
 
     def run_stage() -> None:
         nonlocal show_traceback
-        settings = load_settings(params_file(arguments.params))
+        settings = load_params(arguments.params)
         show_traceback = settings.machine.traceback
         work(settings)
 
@@ -60,9 +82,50 @@ def run(
     )
 
 
+def load_params(path: Path, load: Callable[[Path], Settings] = load_settings) -> Settings:
+    """Read the settings file. Raises UserError, which says how an uncommitted mistake is undone."""
+    params_file(path)
+    try:
+        return load(path)
+    except UserError as error:
+        raise UserError(f"{error}{how_to_undo(path, str(error))}") from error
+
+
+def how_to_undo(path: Path, message: str) -> str:
+    """Return the end of an error message of a setting that is not as in git's HEAD; else ""."""
+    if paths.workspace_root() != Path.cwd():
+        return ""  # DVC's temporary copy of the project, which is thrown away
+    named = {re.sub(r"[.\d]+$", "", name) for name in re.findall(r"[\w.]+", message)}
+    if named.isdisjoint(uncommitted_settings(path)):
+        return ""
+    return f"; it stands in {path}: `git checkout {path}` takes back all changes there"
+
+
+def uncommitted_settings(path: Path) -> set[str]:
+    """Return the names of the settings that git's HEAD has otherwise; none without git."""
+    command = ["git", "show", f"HEAD:./{path.name}"]
+    try:
+        shown = subprocess.run(command, cwd=path.parent, capture_output=True, check=True)  # noqa: S603
+        before = dict(_names(YAML(typ="safe", pure=True).load(shown.stdout)))
+        after = dict(_names(read_yaml(path)))
+    except (OSError, ValueError, YAMLError, subprocess.CalledProcessError):
+        return set()
+    sections = {name for name in before if "." not in name}
+    changed = {name for name, value in after.items() if name not in before or before[name] != value}
+    return changed - sections
+
+
+def _names(content: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Return the settings of a mapping, and the groups of them, by dotted name."""
+    for key, value in content.items() if isinstance(content, Mapping) else ():
+        yield f"{prefix}{key}", value
+        yield from _names(value, f"{prefix}{key}.")
+
+
 def params_file(path: Path) -> Path:
     """Return the settings file. Raises UserError in a folder that is not the project's."""
-    if path == paths.PARAMS and not path.exists() and not path.is_symlink():
+    is_own = path in (paths.PARAMS, paths.COMPARISON_PARAMS)
+    if is_own and not path.exists() and not path.is_symlink():
         here = Path.cwd()
         root = next((folder for folder in here.parents if (folder / path).is_file()), None)
         todo = f"type `cd {root}` first" if root else "type this command in the project's folder"
@@ -70,10 +133,22 @@ def params_file(path: Path) -> Path:
     return path
 
 
-def parser(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that says where settings belong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print a mistake on the command line, and exit with code 2."""
+        if re.search(r"unrecognized arguments:.* [\w.]+=", message):
+            message += (
+                "; settings are given in params.yaml, or with `dvc exp run -S section.key=value`"
+            )
+        super().error(message)
+
+
+def parser(description: str | None, epilog: str | None = None) -> Parser:
     """Return a command line parser with the option --params."""
     _enable_garbage_collection()
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=f"python -m {spec.name}" if (spec := sys.modules["__main__"].__spec__) else None,
         description=description,
         epilog=epilog,
@@ -102,7 +177,7 @@ def run_command(
         with ends_with(watched or host()):
             work()
 
-    library.run_command(watched_work, resume_hint, show_traceback, should_print, remedy)
+    library.run_command(watched_work, resume_hint, show_traceback, should_print, user_message)
 
 
 def host(*, with_parent: bool = False, with_folder: bool = True) -> Host:
@@ -123,13 +198,26 @@ def _enable_garbage_collection() -> None:
 
 def user_message(error: Exception) -> str | None:
     """Return the message for an error that a user can fix; None for a bug."""
-    return library.user_message(error, remedy)
+    return not_made_yet(error) or library.user_message(error, remedy)
+
+
+def not_made_yet(error: Exception) -> str | None:
+    """Return the message for an error of which the folder is not there; None for any other."""
+    path: Any = None
+    if isinstance(error, ArtifactError):
+        path = error.path
+    elif isinstance(error, FileNotFoundError):
+        path = error.filename
+    for folder, (command, missing, does) in REMEDIES.items():
+        if path and Path(path).is_relative_to(folder) and not folder.exists():
+            return f"{path}: there {missing} yet; `{command.format(force='')}` {does}"
+    return None
 
 
 def remedy(path: Path) -> str:
     """Return the end of an error message: the command that recreates a path; "" if none does."""
     force = "-s -f " if path.exists() else ""
-    for folder, command in REMEDIES.items():
+    for folder, (command, *_) in REMEDIES.items():
         if path.is_relative_to(folder):
             return f"; `{command.format(force=force)}` recreates it"
     return ""

@@ -29,9 +29,12 @@ def main() -> None:
     parser.add_argument("second", help="the run to compare it with")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="default: %(default)s")
     given = parser.parse_args()
-    cli.run_command(
-        lambda: diff(given.first, given.second, given.output), "type the same command again"
-    )
+
+    def work() -> None:
+        cli.params_file(given.params)
+        diff(given.first, given.second, given.output)
+
+    cli.run_command(work, "type the same command again")
 
 
 def diff(first: str, second: str, output: Path) -> None:

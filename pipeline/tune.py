@@ -63,6 +63,7 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Apply a winner, work as one of several workers, or run the study."""
+    cli.params_file(arguments.params)
     if arguments.apply:
         if arguments.settings:
             raise UserError(f"--apply: takes no settings (got {' '.join(arguments.settings)})")
@@ -70,7 +71,9 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.workers < 1:
         raise UserError(f"--workers: must be 1 or more (got {arguments.workers})")
-    settings = load_with_overrides(arguments.params, arguments.settings)
+    settings = cli.load_params(
+        arguments.params, lambda path: load_with_overrides(path, arguments.settings)
+    )
     if arguments.worker is not None:
         Launch(settings).run_worker(arguments.worker)
         return

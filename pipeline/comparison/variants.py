@@ -51,7 +51,7 @@ class ComparisonConfig:
     def load(cls) -> "ComparisonConfig":
         """Read pipeline/comparison/params.yaml. Raises UserError."""
         origin = str(paths.COMPARISON_PARAMS)
-        content = read_yaml(paths.COMPARISON_PARAMS)
+        content = read_yaml(cli.params_file(paths.COMPARISON_PARAMS))
         if not isinstance(content, Mapping):
             raise UserError(f"{origin}: must be a mapping of sections, such as 'comparison:'")
         rest = dict(content)

@@ -7,10 +7,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline import paths
+from pipeline import cli, paths
 from pipeline.study.trial_settings import epochs_note
 from pipeline.study.yaml_edit import unified_diff, update_yaml
-from vaelab.config import UserError, load_settings, with_changes
+from vaelab.config import UserError, with_changes
 from vaelab.runtime.files import write_atomically
 
 CHOICES = ("best", "smallest")
@@ -25,7 +25,7 @@ def apply_winner(params: Path, choice: str) -> None:
     valid together with the others.
     """
     changes = read_winner(choice)
-    applied = with_changes(load_settings(params), changes)
+    applied = with_changes(cli.load_params(params), changes)
     with params.open(encoding="utf-8", newline="") as file:
         before = file.read()
     after = update_yaml(before, changes)

@@ -7,7 +7,6 @@ from sqlalchemy import make_url
 
 from pipeline import cli
 from pipeline.study.storage import open_storage, storage_url
-from vaelab.config import load_settings
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Serve the dashboard until it is interrupted."""
-    tune = load_settings(arguments.params).tune
+    tune = cli.load_params(arguments.params).tune
     storage, shown = open_storage(tune), make_url(storage_url(tune)).render_as_string()
     print(f"studies on http://{arguments.host}:{arguments.port}, of {shown}", flush=True)
     run_server(storage, arguments.host, arguments.port)

@@ -3,7 +3,7 @@
 from pipeline import cli, paths
 from pipeline.tracking import STORE_ERRORS, open_store, shorten
 from pipeline.tracking.sync import complete
-from vaelab.config import Settings, UserError, load_settings
+from vaelab.config import Settings, UserError
 from vaelab.models.saving import weights_sha256
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("command", choices=["sync"], help="upload what is missing in the run")
     arguments = parser.parse_args()
     cli.run_command(
-        lambda: sync(load_settings(arguments.params)),
+        lambda: sync(cli.load_params(arguments.params)),
         resume_hint="the same command continues",
     )
 

@@ -5,7 +5,7 @@ from pipeline.tracking import STORE_ERRORS, open_store, shorten
 from pipeline.tracking.metric_names import mlflow_name
 from pipeline.tracking.registry import ALIAS, Scored, scored_versions
 from pipeline.tracking.run_info import model_name
-from vaelab.config import Settings, UserError, flatten, load_settings
+from vaelab.config import Settings, UserError, flatten
 from vaelab.config.choices import unknown_message
 from vaelab.metrics import SPECS
 from vaelab.runtime.formatting import format_number
@@ -30,7 +30,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     cli.run_command(
-        lambda: print(promote(load_settings(arguments.params), arguments.metric, arguments.model)),
+        lambda: print(
+            promote(cli.load_params(arguments.params), arguments.metric, arguments.model)
+        ),
         resume_hint="the same command starts again",
     )
 

@@ -8,12 +8,12 @@ import time
 import urllib.request
 import webbrowser
 
-from pipeline import paths
+from pipeline import cli, paths
 from pipeline.tracking import STORE_ERRORS, Store, open_store, shorten
 from pipeline.tracking.descriptions import describe_experiment
 from pipeline.tracking.store import is_server
 from pipeline.tracking.view import link, save_view
-from vaelab.config import UserError, load_settings
+from vaelab.config import UserError
 
 START_SECONDS = 120.0
 
@@ -34,7 +34,7 @@ def main() -> None:
 
 def start(host: str, port: int, *, browser: bool) -> None:
     """Open the store's table of runs; serve it if the store has no server. Raises UserError."""
-    settings = load_settings(paths.PARAMS).tracking
+    settings = cli.load_params(paths.PARAMS).tracking
     uri = os.environ.get("MLFLOW_TRACKING_URI") or settings.uri or ""
     if not is_server(uri):
         check_port(host, port)

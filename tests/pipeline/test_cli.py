@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from ruamel.yaml import YAML
 from pipeline import (
     classifier,
     cli,
+    diff,
     download,
     evaluate,
     paths,
@@ -24,7 +26,12 @@ from pipeline import (
     render,
     report,
     train,
+    tune,
 )
+from pipeline.comparison import data as comparison_data
+from pipeline.study import dashboard
+from pipeline.tracking import __main__ as sync
+from pipeline.tracking import promote, ui
 from tests import ROOT
 from vaelab.config import ArtifactError, Settings, UserError
 from vaelab.runtime.files import annotate_oserror, write_atomically, write_text
@@ -62,16 +69,62 @@ def test_what_a_user_can_mend_is_one_line(
     assert printed_error(error, capsys) == f"error: {message}\n"
 
 
-@pytest.mark.parametrize("stage", ["download", "prepare", "train", "classifier", "evaluate"])
+@pytest.mark.parametrize(
+    "stage", ["download", "prepare", "train", "sampler", "classifier", "evaluate"]
+)
 def test_the_remedy_for_an_artifact_names_the_stage_that_makes_it(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for out in [Path(out) for out in outs(stage)]:
         error = ArtifactError(out, "is empty")
-        assert cli.user_message(error) == f"{out}: is empty; `dvc repro {stage}` recreates it"
+        assert cli.remedy(out) == f"; `dvc repro {stage}` recreates it"
         write_text(out, "")
         assert cli.remedy(out) == f"; `dvc repro -s -f {stage}` recreates it"
+        assert cli.user_message(error) == f"{out}: is empty{cli.remedy(out)}"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (paths.MODEL, "there is no model yet; `dvc repro train` trains it"),
+        (paths.HISTORY, "there is no model yet; `dvc repro train` trains it"),
+        (paths.RAW, "there are no downloaded data yet; `dvc repro download` downloads them"),
+        (paths.PREPARED, "there are no prepared data yet; `dvc repro prepare` prepares them"),
+        (paths.SAMPLER, "there is no sampler yet; `dvc repro sampler` fits it"),
+        (
+            paths.EVALUATE_METRICS,
+            "there is no evaluation yet; `dvc repro evaluate` measures the model",
+        ),
+        (paths.COMPARISON_TABLE, "there is no comparison yet; `make compare` makes one"),
+    ],
+)
+def test_what_no_stage_has_made_yet_is_not_said_to_be_damaged(
+    path: Path, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for error in (
+        ArtifactError(path, "cannot be loaded"),
+        FileNotFoundError(2, "No such file or directory", str(path)),
+    ):
+        assert cli.user_message(error) == f"{path}: {message}"
+    path.parent.mkdir(parents=True)
+    write_text(path / "left", "")
+    assert "yet" not in (cli.user_message(ArtifactError(path, "is empty")) or "")
+
+
+def test_a_stage_before_the_training_says_that_there_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "params.yaml").write_text("machine: {device: cpu, threads: 1}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stage"])
+    monkeypatch.setattr(evaluate, "open_store", lambda settings: None)
+    with pytest.raises(SystemExit):
+        evaluate.main()
+    assert capsys.readouterr().err == (
+        "error: models/model: there is no model yet; `dvc repro train` trains it\n"
+    )
 
 
 def outs(stage: str) -> list[str]:
@@ -244,6 +297,111 @@ def test_in_a_sub_folder_the_project_is_named(
     with pytest.raises(UserError, match=f"images: type `cd {tmp_path}` first"):
         cli.params_file(paths.PARAMS)
     assert cli.params_file(Path("other.yaml")) == Path("other.yaml")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        (diff, ["a", "b"]),
+        (train, []),
+        (tune, []),
+        (tune, ["tune.trials=1"]),
+        (tune, ["--apply"]),
+        (dashboard, []),
+        (promote, []),
+        (sync, ["sync"]),
+        (ui, []),
+        (comparison_data, []),
+    ],
+)
+def test_every_command_names_the_project_in_a_sub_folder(
+    module: ModuleType,
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in (paths.PARAMS, paths.COMPARISON_PARAMS):
+        write_text(tmp_path / path, "")
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path / "docs")
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        module.main()
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert re.fullmatch(
+        rf"error: there is no \S*params\.yaml in \S+/docs: type `cd {tmp_path}` first\n", printed
+    )
+
+
+@pytest.mark.parametrize("module", [train, promote])
+def test_a_setting_after_a_command_is_told_where_it_belongs(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = "; settings are given in params.yaml, or with `dvc exp run -S section.key=value`\n"
+    for argument, end in (("train.kl_weight=1", where), ("--epochs=1", "\n"), ("now", "\n")):
+        monkeypatch.setattr(sys, "argv", ["command", argument])
+        with pytest.raises(SystemExit) as caught:
+            module.main()
+        assert caught.value.code == 2
+        last = capsys.readouterr().err.splitlines(keepends=True)[-1]
+        assert last.endswith(f" error: unrecognized arguments: {argument}{end}")
+
+
+@pytest.fixture
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A params.yaml in git, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    paths.PARAMS.write_text("train: {kl_weight: 1, epochs: 0}\nmodel: {channels: [16, 32]}\n")
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "settings"]):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments], check=True)
+    return tmp_path
+
+
+def undone(before: str, after: str) -> str:
+    """Return how the error ends after a change of params.yaml."""
+    paths.PARAMS.write_text(paths.PARAMS.read_text().replace(before, after))
+    with pytest.raises(UserError) as caught:
+        cli.load_params(paths.PARAMS)
+    message, stands, end = str(caught.value).partition("; it stands in ")
+    assert message.startswith("params.yaml: ")
+    return stands + end
+
+
+UNDO = "; it stands in params.yaml: `git checkout params.yaml` takes back all changes there"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("kl_weight: 1, epochs: 0", "kl_weight: -1, epochs: 1"),
+        ("kl_weight: 1", "kl_weight: 1, kl_wieght: 4"),
+        ("[16, 32]", "[16, 0]"),
+        ("model:", "mdoel: {}\nmodel:"),
+    ],
+)
+@pytest.mark.usefixtures("committed")
+def test_a_refused_setting_that_is_new_is_said_to_stay_in_the_file(before: str, after: str) -> None:
+    assert undone(before, after) == UNDO
+
+
+@pytest.mark.usefixtures("committed")
+def test_an_older_mistake_is_not_to_be_undone_with_git() -> None:
+    """What is refused, train.epochs, is committed; another setting is changed."""
+    assert undone("kl_weight: 1", "kl_weight: 2") == ""
+
+
+def test_nothing_is_undone_without_git_or_in_a_temporary_copy(
+    committed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(committed.parent))
+    assert undone("kl_weight: 1", "kl_weight: -1") == ""
+    monkeypatch.delenv("DVC_ROOT")
+    assert undone("", "") == UNDO
+    shutil.rmtree(committed / ".git")
+    assert undone("", "") == ""
 
 
 def test_outside_the_environment_one_line_says_how_to_get_there() -> None:
