@@ -26,6 +26,7 @@ from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.files import write_text
 from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.serialization import nested, write_csv, write_json
+from vaelab.runtime.threads import busy_cores_note
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.fingerprint import describe_model, training_fingerprint, training_settings
@@ -187,6 +188,8 @@ def fit(
     others = "" if count == 1 else f", rank 0 of {count} processes"
     for line in early_stopping_notes(trainer.objective, settings.train):
         print(line)
+    if busy := busy_cores_note():
+        print(busy)
     print(f"training {start}on {describe(trainer.device)}{others}", flush=True)
     started = time.perf_counter()
     if trainer.finished() and first < settings.train.epochs:

@@ -30,6 +30,7 @@ from pipeline.tracking import Run, Store, open_store
 from vaelab.config import Settings, UserError
 from vaelab.data.dataset import PreparedData
 from vaelab.runtime.devices import choose_device, describe
+from vaelab.runtime.threads import busy_cores_note
 
 
 def main() -> None:
@@ -132,6 +133,8 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
     launch = Launch(settings)
     total = total_trials(settings.tune)
     done = len(finished_trials(launch.study))
+    if busy := busy_cores_note():
+        print(busy)
     print(
         f"study {launch.study.study_name}: {done} of {total} trials are finished; "
         f"workers: {arguments.workers}, on {describe(launch.device)}",

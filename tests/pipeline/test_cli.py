@@ -34,6 +34,7 @@ from pipeline.tracking import __main__ as sync
 from pipeline.tracking import promote, ui
 from tests import ROOT
 from vaelab.config import ArtifactError, Settings, UserError
+from vaelab.runtime import threads
 from vaelab.runtime.files import annotate_oserror, write_atomically, write_text
 from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.memory import is_lack_of_memory
@@ -116,10 +117,15 @@ def test_what_no_stage_has_made_yet_is_not_said_to_be_damaged(
 def test_a_stage_before_the_training_says_that_there_is_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "params.yaml").write_text("machine: {device: cpu, threads: 1}")
+    """And nothing else, although other programs leave no core free."""
+    (tmp_path / "params.yaml").write_text("machine: {device: cpu}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["stage"])
     monkeypatch.setattr(evaluate, "open_store", lambda settings: None)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "free_cores", lambda: 0.0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     with pytest.raises(SystemExit):
         evaluate.main()
     assert capsys.readouterr().err == (

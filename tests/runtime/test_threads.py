@@ -16,7 +16,7 @@ def threads_set(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Four threads by default; a list of the numbers that are set."""
     called: list[int] = []
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: [4, *called][-1])
     monkeypatch.setattr(torch, "set_num_threads", called.append)
     return called
 
@@ -34,9 +34,23 @@ def test_as_many_threads_as_cores_are_free(
     monkeypatch.setattr(threads, "free_cores", lambda: free)
     choose_device(MachineSettings(device="cpu"))
     assert threads_set == expected
-    printed = capsys.readouterr().err.splitlines()
-    assert len(printed) == len(expected)
-    assert all(f"{expected[0]} of 4 CPU threads are used" in line for line in printed)
+    note = threads.busy_cores_note()
+    if expected:
+        assert f"{expected[0]} of 4 CPU threads are used" in (note or "")
+    else:
+        assert note is None
+    printed = capsys.readouterr()
+    assert printed.out + printed.err == "", "a command that takes long prints it, others do not"
+
+
+def test_nothing_is_noted_of_threads_that_were_set_again(
+    threads_set: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "free_cores", lambda: 0.0)
+    choose_device(MachineSettings(device="cpu"))
+    torch.set_num_threads(4)  # an interrupted training continues with those that it began with
+    assert threads.busy_cores_note() is None
+    assert threads_set == [1, 4]
 
 
 def test_what_a_user_sets_is_not_measured(

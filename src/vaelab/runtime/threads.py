@@ -5,7 +5,6 @@ slower than one thread does.
 """
 
 import os
-import sys
 
 import psutil
 import torch
@@ -14,12 +13,17 @@ import torch
 TOLERANCE = 0.25
 SECONDS = 0.3
 
+# What was last found where cores are busy: how many are free, and how many threads were wanted.
+_found: tuple[float, int] | None = None
+
 
 def use_free_cores() -> None:
     """Let PyTorch use no more threads than there are free cores, and at least one.
 
-    Nothing changes where OMP_NUM_THREADS says how many. What is found is printed if cores are busy.
+    Nothing changes where OMP_NUM_THREADS says how many. `busy_cores_note` says what was found.
     """
+    global _found
+    _found = None
     threads = torch.get_num_threads()
     if threads == 1 or "OMP_NUM_THREADS" in os.environ:
         return
@@ -27,12 +31,19 @@ def use_free_cores() -> None:
     wanted = max(1, min(threads, int(free + TOLERANCE)))
     if wanted < threads:
         torch.set_num_threads(wanted)
-        print(
-            f"other programs leave {free:.1f} of {_core_count()} cores free: "
-            f"{wanted} of {threads} CPU threads are used (machine.threads sets a number)",
-            flush=True,
-            file=sys.stderr,
-        )
+        _found = free, threads
+
+
+def busy_cores_note() -> str | None:
+    """Return a line if cores were busy, so that fewer threads are used; for what takes long."""
+    used = torch.get_num_threads()
+    if _found is None or used >= _found[1]:
+        return None
+    free, threads = _found
+    return (
+        f"other programs leave {free:.1f} of {_core_count()} cores free: "
+        f"{used} of {threads} CPU threads are used (machine.threads sets a number)"
+    )
 
 
 def free_cores(seconds: float = SECONDS) -> float:
