@@ -134,7 +134,7 @@ def test_the_names_beside_a_setting_are_those_of_files(
         ({"machine": {"device": "gpu"}}, "machine.device: .*cuda"),
         (
             {"render": {"formats": ["svg"]}},
-            "render.formats: must have png, which MLflow and DVC show",
+            "render.formats: must have png, which every viewer shows",
         ),
         ({"render": {"formats": ["png", "gif"]}}, "render.formats"),
         ({"render": {"dpi": 10_000}}, "render.dpi: .* less than or equal to 600"),

@@ -210,7 +210,7 @@ class RenderSettings(Section):
     @classmethod
     def _has_png(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         if "png" not in formats or len(set(formats)) < len(formats):
-            raise ValueError("must have png, which MLflow and DVC show, and each format once")
+            raise ValueError("must have png, which every viewer shows, and each format once")
         return formats
 
 
