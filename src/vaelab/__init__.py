@@ -2,6 +2,7 @@
 
 `vaelab.load` loads a trained model, `vaelab.train` trains one on images in memory. Both return a
 `vaelab.TrainedModel`, which encodes, decodes, reconstructs, samples, scores, edits, interpolates.
+`vaelab.save_images` writes images as one picture.
 What cannot be done raises `vaelab.UserError`, in one line.
 """
 
@@ -13,6 +14,7 @@ _MODULES = {
     "TrainedModel": "vaelab.api.trained_model",
     "UserError": "vaelab.config",
     "load": "vaelab.api.loading",
+    "save_images": "vaelab.api.pictures",
     "train": "vaelab.api.training",
 }
 __all__ = sorted(_MODULES)

@@ -29,9 +29,17 @@ def test_a_model_of_mlflow_is_loaded_by_its_address(
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "models/model").mkdir(parents=True)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/config.json").write_text("{")
+    models = tmp_path / "models"
     for wrong, message in (
-        (tmp_path, r"no loadable model \(config.json: No such file or directory\)"),
-        (str(tmp_path / "nowhere"), "no loadable model"),
+        ("nowhere", "there is no folder nowhere"),
+        (models / "modle", f"there is no folder {models}/modle; did you mean {models}/model?"),
+        (models, f"{models} is no folder of a model: it has no config.json"),
     ):
-        with pytest.raises(vaelab.UserError, match=message):
+        with pytest.raises(vaelab.UserError) as error:
             vaelab.load(wrong)
+        assert str(error.value) == message
+    with pytest.raises(vaelab.UserError, match="broken: no loadable model"):
+        vaelab.load(tmp_path / "broken")

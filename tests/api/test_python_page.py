@@ -4,8 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
+import vaelab
 from tests import ROOT
 
 
@@ -31,3 +35,22 @@ def test_the_code_of_the_page_runs_as_it_stands(
     exec(code.replace("models/model", "digits"), front)
     assert front["eights"].shape == (5, 1, 8, 8)
     assert front["new"].shape == (16, 1, 8, 8)
+    assert (tmp_path / "samples.png").is_file()
+    assert (tmp_path / "eights.png").is_file()
+
+
+def test_the_code_of_the_tutorial_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = load_digits()
+    monkeypatch.chdir(tmp_path)
+    model = vaelab.train(digits.images / 16, digits.target, network="mlp", epochs=1)
+    model.save("models/model")
+    (tmp_path / "results/evaluate").mkdir(parents=True)
+    mean = model.encode(digits.images[:8] / 16).mean
+    np.savez("results/evaluate/test_latents.npz", mean=mean)
+    for code in code_blocks("docs/tutorial.md"):
+        exec(code, {})
+    for name, size in (("decoded", (32, 32)), ("edited", (8 * 32 + 7 * 2, 2 * 32 + 2))):
+        with Image.open(f"{name}.png") as picture:
+            assert picture.size == size

@@ -223,7 +223,11 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
         ("this model has no sampler", lambda: model.sample(source="sampler")),
         ("label 7 is out of range: 0 to 3", lambda: labeled.sample(2, label=7)),
         ("label -1 is unknown: wanted a class", lambda: labeled.sample(2, label=-1)),
-        ("edit changes the class", lambda: model.edit(PIXELS, {"hat": 1})),
+        (
+            r"edit changes the class, as in edit\(images, {'class': 8}\), not {'hat': 1}",
+            lambda: model.edit(PIXELS, {"hat": 1}),
+        ),
+        ("edit changes the class, .* not 8$", lambda: model.edit(PIXELS, 8)),
         ("edit needs images of the classes", lambda: model.edit(PIXELS, {"class": 1})),
         ("label 4 is none of", lambda: labeled.edit(PIXELS, {"class": 4})),
         ("labels: this model was trained without", lambda: model.encode(PIXELS, 3)),

@@ -84,9 +84,7 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_loaded(
         ("folder.png", "folder.png is a folder: wanted a .png"),
     ):
         assert refused("sample", "nowhere", "-o", name).startswith(message)
-    assert refused("sample", "nowhere", "-o", "a.png") == (
-        "nowhere: no loadable model (config.json: No such file or directory)"
-    )
+    assert refused("sample", "nowhere", "-o", "a.png") == "there is no folder nowhere"
     assert refused("sample", "nowhere", "-o", "a.png", "--device", "gpu") == (
         "unknown device 'gpu'; valid: auto, cpu, mps, cuda, cuda:1"
     )

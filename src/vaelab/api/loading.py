@@ -1,5 +1,6 @@
 """Load a trained model from its folder, or from MLflow."""
 
+import difflib
 import os
 import warnings
 from pathlib import Path
@@ -35,6 +36,7 @@ def load(model: str | os.PathLike[str], *, device: str = "auto") -> TrainedModel
         )
     chosen = choose_device(device_settings(device))
     folder = _folder_of(os.fspath(model))
+    _check_folder(folder)
     network, description = load_model(folder, chosen)
     beside = _sampler_folder(folder)
     sampler, about = (None, None) if beside is None else _load_sampler(folder, beside, chosen)
@@ -45,6 +47,17 @@ def _folder_of(address: str) -> Path:
     folder = download(address) if address.startswith(SCHEMES) else Path(address).expanduser()
     within = folder / MODEL_FILES
     return within if within.is_dir() else folder
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError for a folder that does not exist, or is not of a model."""
+    if not folder.is_dir():
+        beside = [path.name for path in folder.parent.glob("*") if path.is_dir()]
+        near = difflib.get_close_matches(folder.name, beside, n=1)
+        hint = f"; did you mean {folder.parent / near[0]}?" if near else ""
+        raise UserError(f"there is no folder {folder}{hint}")
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder} is no folder of a model: it has no {CONFIG}")
 
 
 def _sampler_folder(folder: Path) -> Path | None:

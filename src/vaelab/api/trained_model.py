@@ -184,8 +184,10 @@ class TrainedModel:
         trained on, or of its sampler. The class of an image without a label is that of the nearest
         mean.
         """
-        if list(changes) != ["class"]:
-            raise UserError(f"edit changes the class, as {{'class': 8}}, not {list(changes)}")
+        if not isinstance(changes, Mapping) or list(changes) != ["class"]:
+            raise UserError(
+                f"edit changes the class, as in edit(images, {{'class': 8}}), not {changes!r:.60}"
+            )
         names = self.description.labels
         if self.network.classes:
             given, pixels = self._given("edit", images, labels)

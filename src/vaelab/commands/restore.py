@@ -27,7 +27,8 @@ from vaelab.commands.common.arguments import (
 )
 from vaelab.commands.common.inputs import NamedImages, read_paths
 from vaelab.commands.common.labels import image_labels
-from vaelab.commands.common.outputs import ImageOutput, check_output, table_rows, write_png
+from vaelab.commands.common.outputs import ImageOutput, check_output, table_rows
+from vaelab.figures.image_tiles import write_png
 from vaelab.figures.restoration import LARGEST_STDDEV, restoration_rows
 from vaelab.runtime.serialization import write_csv
 

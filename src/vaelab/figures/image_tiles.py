@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image
+
+from vaelab.runtime.files import write_atomically
 
 Images = Float[np.ndarray, "count channel height width"]
 ImageGrid = Float[np.ndarray, "rows columns channel height width"]
@@ -64,6 +68,12 @@ def progress_pairs(originals: Images, reconstructions: Images, columns: int = 8)
     """Lay out reconstructions below their originals for monitoring training."""
     grid = arrange_pairs(originals, reconstructions, columns)
     return tile_images(grid, scale=_scale(originals), row_breaks=range(2, len(grid), 2))
+
+
+def write_png(path: Path, pixels: UInt8[np.ndarray, "..."]) -> None:
+    """Write a canvas, or one image [height, width] or [height, width, 3]."""
+    picture = Image.fromarray(pixels)
+    write_atomically(path, lambda partial: picture.save(partial, "PNG"))
 
 
 def _scale(images: Images) -> int:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vaelab.config import UserError
-from vaelab.figures.image_tiles import progress_pairs, progress_samples
+from vaelab.figures.image_tiles import progress_pairs, progress_samples, write_png
 from vaelab.runtime.files import write_atomically
 from vaelab.runtime.serialization import write_arrays, write_csv
 
@@ -166,11 +165,6 @@ def _distinct(files: Sequence[Path]) -> list[Path]:
         file.with_name(f"{file.name}.png") if path in same else path
         for file, path in zip(files, as_png, strict=True)
     ]
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    picture = Image.fromarray(pixels)
-    write_atomically(path, lambda partial: picture.save(partial, "PNG"))
 
 
 def _save(path: Path, array: np.ndarray) -> None:
