@@ -54,7 +54,12 @@ OVERFITTED = model(
         (COLLAPSED, "collapsed", "The posterior has collapsed: a latent carries almost no"),
         (UNDERTRAINED, "undertrained", "in the last tenth of its 100 epochs the validation loss"),
         (UNDERTRAINED, "undertrained", "10% of its whole fall. Train longer"),
-        (OVERFITTED, "overfitted", "nats more than training images"),
+        (
+            OVERFITTED,
+            "overfitted",
+            "8 nats more than training images (21% of the 38 nats that the loss fell in "
+            "training, above the 20% that count as overfitting)",
+        ),
         (OVERFITTED, "overfitted", "rose by"),
     ],
 )
@@ -85,13 +90,29 @@ def test_a_gap_within_the_errors_of_the_images_is_no_overfitting():
     assert judge(made_up(noisy, dimensions=dimensions, history=columns)).kind == "sound"
 
 
+def test_a_gap_of_a_sound_model_is_set_in_relation():
+    found = judge(model(history(FALLING), USEFUL, test=4.0))
+    assert found.kind == "sound"
+    assert (
+        "test images cost 4.5 nats more than training images (11% of the 40 nats that the loss "
+        "fell in training, below the 20% that count as overfitting), and"
+    ) in found.text
+    assert (
+        "nats less than training images, and"
+        in judge(model(history(FALLING), USEFUL, test=-4.0)).text
+    )
+
+
 def test_a_better_sampler_is_recommended():
     numbers = {
         "samples.classifier_frechet_distance": 35.0,
         "sampler.classifier_frechet_distance": 8.75,
     }
     text = judge(made_up(numbers)).text
-    assert text.endswith("samples of the prior are 4 times as far from real images.")
+    assert text.endswith(
+        "samples of the prior are 4 times as far from real images, by the Fréchet distance in the "
+        "features of a classifier of these images."
+    )
     assert "sampler" not in judge(made_up({"samples.classifier_frechet_distance": 35.0})).text
 
 
@@ -103,7 +124,10 @@ def test_a_model_without_an_encoder_is_judged_by_its_samples():
     }
     found = judge(made_up(numbers, description=gan))
     assert found.kind == "samples_only"
-    assert found.text.endswith("they are 3 times as far from test images as training images are.")
+    assert found.text.endswith(
+        "by the Fréchet distance in the features of a classifier of these images, they are 3 times "
+        "as far from test images as training images are."
+    )
 
 
 def test_a_course_is_read_from_the_losses():

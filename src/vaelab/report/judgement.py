@@ -25,6 +25,7 @@ OVERFITTED_SHARE = 0.2
 STANDARD_ERRORS = 3.0
 # Samples of a sampler that are closer to real images by this factor are the ones to use.
 SAMPLER_GAIN = 1.25
+DISTANCE = "Fréchet distance in the features of a classifier of these images"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ def _overfitted(result: EvaluationResult, course: TrainingCourse) -> str:
     limit = max(OVERFITTED_SHARE * course.fall, noise)
     parts = []
     if gap is not None and gap > limit:
-        parts.append(f"test images cost {format_number(gap, 2)} nats more than training images")
+        parts.append(
+            f"test images cost {format_number(gap, 2)} nats more than training images"
+            f"{_share(gap, course, 'above')}"
+        )
     if course.rise > limit:
         rise = format_number(course.rise, 2)
         end = f"epoch {course.best_epoch} of {course.epochs}"
@@ -111,6 +115,16 @@ def _gap(result: EvaluationResult, course: TrainingCourse) -> float | None:
     return None if test is None or trained is None else test - trained
 
 
+def _share(gap: float, course: TrainingCourse, side: Literal["above", "below"]) -> str:
+    """Say what part of the whole fall of the loss a gap is, "" where it never fell."""
+    if course.fall <= 0:
+        return ""
+    return (
+        f" ({gap / course.fall:.0%} of the {format_number(course.fall, 2)} nats that the loss fell "
+        f"in training, {side} the {OVERFITTED_SHARE:.0%} that count as overfitting)"
+    )
+
+
 def _noise(result: EvaluationResult) -> float:
     return STANDARD_ERRORS * (result.value("test.neg_elbo_standard_error_nats") or 0.0)
 
@@ -128,7 +142,10 @@ def _sound(
     if gap is not None:
         near = abs(gap) <= _noise(result)
         more = f"{format_number(abs(gap), 2)} nats {'more' if gap > 0 else 'less'} than"
-        parts.append(f"test images cost {'about as much as' if near else more} training images")
+        share = "" if near or gap < 0 else _share(gap, course, "below")
+        parts.append(
+            f"test images cost {'about as much as' if near else more} training images{share}"
+        )
     if course:
         parts.append("the loss had all but stopped falling when training ended")
     listed = ", ".join(parts[:-1]) + (", and " if len(parts) > 1 else "") + "".join(parts[-1:])
@@ -145,7 +162,7 @@ def _which_samples(result: EvaluationResult) -> str:
     times = format_number(prior / sampler, 2)
     return (
         "For new images use the fitted sampler: samples of the prior are "
-        f"{times} times as far from real images."
+        f"{times} times as far from real images, by the {DISTANCE}."
     )
 
 
@@ -157,4 +174,7 @@ def _samples_only(result: EvaluationResult) -> str:
     if not found or not floor:
         return f"{text}."
     times = format_number(found / floor, 2)
-    return f"{text}: they are {times} times as far from test images as training images are."
+    return (
+        f"{text}: by the {DISTANCE}, they are {times} times as far from test images as training "
+        "images are."
+    )
