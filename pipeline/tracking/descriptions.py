@@ -34,6 +34,9 @@ PAGES: Mapping[str, str] = {
     "explorer/index.html": "Explorer",
     "params.yaml": "All settings",
 }
+# Sections of metrics that only the evaluation has; a model without a bound has some of them too.
+EVALUATED = ("test/", "latent/", "samples/")
+NOT_EVALUATED = "Not evaluated yet: `dvc repro evaluate`."
 BEST_RUNS = 5
 
 
@@ -60,7 +63,10 @@ def run_description(run: MlflowRun, artifacts: set[str]) -> str:
         if name in artifacts
     ]
     # MLflow folds all but the first lines.
-    parts = [" · ".join(pages), "\n".join(rows) if numbers else "", *pictures]
+    measured = "\n".join(rows) if numbers else ""
+    if not any(name.startswith(EVALUATED) for name in run.data.metrics):
+        measured = NOT_EVALUATED
+    parts = [" · ".join(pages), measured, *pictures]
     return "\n\n".join(filter(None, parts))
 
 

@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import signal
 import socket
 import sys
 import time
 import urllib.request
 import webbrowser
+
+import psutil
 
 from pipeline import cli, paths
 from pipeline.tracking import STORE_ERRORS, Store, open_store, shorten
@@ -14,8 +17,6 @@ from pipeline.tracking.descriptions import describe_experiment
 from pipeline.tracking.store import is_server
 from pipeline.tracking.view import link, save_view
 from vaelab.config import UserError
-
-START_SECONDS = 120.0
 
 
 def main() -> None:
@@ -44,10 +45,9 @@ def start(host: str, port: int, *, browser: bool) -> None:
         address = f"{store.uri.rstrip('/')}/{link(store.experiment_id)}"
         print(f"the server has its own UI: {address}", flush=True)
         return open_page(address) if browser else None
-    address = f"http://{host}:{port}/{link(store.experiment_id)}"
-    print(f"MLflow on {address}, showing {store.uri}; Ctrl-C ends it", flush=True)
-    if browser and has_screen() and os.fork() == 0:
-        open_when_up(f"http://{host}:{port}/health", address)
+    server = f"http://{host}:{port}"
+    print(f"starting MLflow on {store.uri} ...", flush=True)
+    announce_when_up(server, f"{server}/{link(store.experiment_id)}", browser=browser)
     serve(store.uri, host, port)
 
 
@@ -93,18 +93,29 @@ def open_page(address: str) -> None:
         webbrowser.open(address)
 
 
-def open_when_up(health: str, address: str) -> None:
-    """Wait until the server answers, open the page, and end this process."""
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
+def announce_when_up(server: str, address: str, *, browser: bool) -> None:
+    """Let a process of its own announce the page of the server that this process becomes."""
+    pid = os.getpid()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    if os.fork() == 0:  # no child of the server, which would not wait for its end
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        announce(server, address, pid, browser=browser)
+    os._exit(0)
+
+
+def announce(server: str, address: str, pid: int, *, browser: bool) -> None:
+    """Print and open the page once the server, of process `pid`, answers; not if it ends."""
+    while psutil.pid_exists(pid):
         try:
-            urllib.request.urlopen(health, timeout=5).close()  # noqa: S310
+            urllib.request.urlopen(f"{server}/health", timeout=5).close()  # noqa: S310
         except OSError:
             time.sleep(0.5)
         else:
-            webbrowser.open(address)
-            break
-    os._exit(0)
+            print(f"MLflow on {address}; Ctrl-C ends it", flush=True)
+            return open_page(address) if browser else None
+    return None
 
 
 if __name__ == "__main__":

@@ -227,7 +227,10 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
             r"edit changes the class, as in edit\(images, {'class': 8}\), not {'hat': 1}",
             lambda: model.edit(PIXELS, {"hat": 1}),
         ),
-        ("edit changes the class, .* not 8$", lambda: model.edit(PIXELS, 8)),
+        (
+            "edit changes the class, .* not 8$",
+            lambda: model.edit(PIXELS, 8),  # type: ignore[arg-type]
+        ),
         ("edit needs images of the classes", lambda: model.edit(PIXELS, {"class": 1})),
         ("label 4 is none of", lambda: labeled.edit(PIXELS, {"class": 4})),
         ("labels: this model was trained without", lambda: model.encode(PIXELS, 3)),

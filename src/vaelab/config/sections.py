@@ -221,7 +221,7 @@ class TrackingSettings(Section):
     on_unreachable: Literal["fail", "local"] = "fail"
     experiment: str = Field(default="vaelab", min_length=1, max_length=500)
     log_model: bool = True
-    system_metrics: bool = True
+    system_metrics: bool = False
 
 
 class MachineSettings(Section):

@@ -19,6 +19,16 @@ def test_a_run_has_its_numbers_pages_and_pictures(store: Store, make_run: MakeRu
     assert f"![Samples]({picture})" in text
 
 
+def test_a_run_without_an_evaluation_says_so(store: Store, make_run: MakeRun) -> None:
+    run = make_run()
+    describe_run(store.client, run.run_id)
+    text = store.client.get_run(run.run_id).data.tags[MLFLOW_RUN_NOTE]
+    assert text == "Not evaluated yet: `dvc repro evaluate`."
+    run.log_model_results({"samples.classifier_recall": 0.5})  # of a model without a bound
+    describe_run(store.client, run.run_id)
+    assert "evaluated" not in store.client.get_run(run.run_id).data.tags[MLFLOW_RUN_NOTE]
+
+
 def test_a_description_of_ones_own_is_kept(store: Store, make_run: MakeRun) -> None:
     run = make_run(2.5)
     store.client.set_tag(run.run_id, MLFLOW_RUN_NOTE, "mine")

@@ -1,6 +1,7 @@
 """`make ui`: its port, its processes, its address."""
 
 import contextlib
+import io
 import json
 import os
 import socket
@@ -92,6 +93,9 @@ def test_the_view_is_stored_once_and_complete(store: Store) -> None:
     view = json.loads(tags[TAG])
     assert view["orderByKey"] == COLUMNS[0] == "metrics.`test/neg_elbo_nats`"
     assert view["orderByAsc"] is True
+    kinds = [name.partition(".")[0] for name in view["columnOrder"] if name in COLUMNS]
+    assert kinds == sorted(kinds), "metrics come before params"
+    assert kinds.count("params") < kinds.count("metrics")
     assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
@@ -110,15 +114,46 @@ def test_a_store_with_a_server_is_opened_there(
     assert capsys.readouterr().out == f"the server has its own UI: {address}\n"
 
 
+def test_the_address_is_printed_when_the_server_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(ui, "open_page", opened.append)
+    answers = iter([OSError, OSError, None])
+
+    def ask(url: str, timeout: float) -> io.BytesIO:
+        assert url == "http://here:5000/health"
+        assert timeout > 0
+        assert capsys.readouterr().out == ""
+        if error := next(answers):
+            raise error
+        return io.BytesIO()
+
+    monkeypatch.setattr("urllib.request.urlopen", ask)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    ui.announce("http://here:5000", "http://here:5000/#/runs", os.getpid(), browser=True)
+    assert capsys.readouterr().out == "MLflow on http://here:5000/#/runs; Ctrl-C ends it\n"
+    assert opened == ["http://here:5000/#/runs"]
+
+
+def test_a_server_that_has_ended_is_not_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    ui.announce("http://127.0.0.1:9", "address", ended.pid, browser=False)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.slow
 def test_one_worker_and_no_jobs(store: Store, tmp_path: Path) -> None:
     assert store
     with served(tmp_path) as address:
-        printed = (tmp_path / "printed").read_text()
-        assert f"MLflow on {address}/#/experiments/1/runs?workflowType=machine_learning" in printed
+        time.sleep(3)  # the address is printed, and MLflow starts the runners of its jobs
+        first, *later = (tmp_path / "printed").read_text().splitlines()
+        assert first.startswith("starting MLflow on sqlite:///")
+        page = f"MLflow on {address}/#/experiments/1/runs?workflowType=machine_learning"
+        assert any(line.startswith(page) for line in later)
         port = address.rpartition(":")[2]
         (server,) = (p for p in psutil.Process().children() if port in p.cmdline())
-        time.sleep(3)  # MLflow starts the runners of its jobs after the server
         children = server.children(recursive=True)
         assert len(children) == 1, [child.cmdline() for child in children]
     assert not psutil.pid_exists(server.pid)
