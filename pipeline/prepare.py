@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline import cli, paths
 from vaelab.config import Settings, UserError
 from vaelab.data import sources
-from vaelab.data.prepare import prepare, summarize
+from vaelab.data.prepare import prepare, small_split_note, summarize
 from vaelab.data.source import MAX_NAMED, NoImagesError, UnreadableError
 from vaelab.runtime.files import write_text
 
@@ -29,8 +29,9 @@ def work(settings: Settings, raw: Path = paths.RAW, prepared: Path = paths.PREPA
         raise UserError(f"{error}; {path} lists all") from error
     info = prepare(source, settings.data, prepared)
     print(summarize(info))
-    for note in info.notes:
-        print(note)
+    for note in (*info.notes, small_split_note(info)):
+        if note:
+            print(note)
 
 
 if __name__ == "__main__":

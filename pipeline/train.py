@@ -15,7 +15,7 @@ from pipeline.tracking import Run, Store, active_run, open_store, warn_on_store_
 from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.tracking.run_info import run_name
 from pipeline.tracking.sync import finish_training, start_training
-from vaelab.config import MachineSettings, Settings
+from vaelab.config import MachineSettings, Settings, TrainSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
@@ -37,6 +37,7 @@ from vaelab.training.finished import (
     depends_on_epochs,
     without_epochs,
 )
+from vaelab.training.overfitting import overfitting_note
 from vaelab.training.progress import NonFiniteLossError, Progress
 from vaelab.training.schedules import best_epoch_note, early_stopping_notes
 from vaelab.training.trainer import Trainer
@@ -205,6 +206,18 @@ def fit(
     print(summary(progress, seconds))
     if note := best_epoch_note(trainer.objective, settings.train, progress.best_epoch):
         print(note)
+    for line in overfitting_lines(trainer, settings.train):
+        print(line)
+
+
+def overfitting_lines(trainer: Trainer, settings: TrainSettings) -> list[str]:
+    """Return what there is to say of a validation loss that rose, if no early stopping is set."""
+    progress = trainer.progress
+    note = overfitting_note(progress.history, trainer.objective.selection, trainer.warmup_end)
+    if note is None or settings.early_stopping_epochs is not None:
+        return []
+    images = f"{paths.TRAIN_IMAGES} ends with epoch {progress.epoch}"
+    return [note, f"{images}; images of the kept weights are those of {paths.RENDER}"]
 
 
 def write_history(progress: Progress, objective: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from vaelab.config import ArtifactError, DataSettings, UserError
 from vaelab.data import prepare as prepare_module
 from vaelab.data.dataset import SPLITS, PreparedData, SplitName
-from vaelab.data.prepare import prepare, summarize
+from vaelab.data.prepare import prepare, small_split_note, summarize
 from vaelab.data.source import ImageSet, Source, from_array
 
 COUNT = 50
@@ -304,3 +304,22 @@ def test_a_class_named_by_a_number_is_meant_by_its_name(folder, random):
     source = replace(made(random), class_names=("1", "0"))
     prepare(source, SETTINGS.model_copy(update={"only_classes": (1,)}), folder)
     assert labels_of(PreparedData.load(folder), "train") == {0}
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "validation: 1 image; the"), (49, "validation: 49 images; the")]
+)
+def test_a_small_validation_split_is_told(
+    random: np.random.Generator, tmp_path: Path, count: int, said: str
+) -> None:
+    info = prepare(made(random), SETTINGS, tmp_path / "prepared")
+    small = info.model_copy(update={"counts": {**info.counts, "validation": count}})
+    note = small_split_note(small)
+    assert note is not None
+    assert note.startswith(said)
+    assert note.endswith(
+        "choice of the best epoch is noisy below 50: a larger data.validation_fraction or more "
+        "images help"
+    )
+    enough = info.model_copy(update={"counts": {**info.counts, "validation": 50}})
+    assert small_split_note(enough) is None

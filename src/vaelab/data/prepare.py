@@ -16,6 +16,8 @@ from vaelab.data.splits import Part, binarize, generator, keep_classes, split, s
 from vaelab.runtime.files import annotate_oserror, sha256, write_text
 
 _CHUNK_BYTES = 2**24
+FEW_IMAGES = 50
+"""Validation images below which the mean loss hardly tells neighboring epochs apart."""
 
 
 def prepare(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
@@ -46,6 +48,17 @@ def summarize(info: DatasetInfo) -> str:
     if names is not None and len(names) <= 10:
         classes += f" ({', '.join(names)})"
     return f"{info.name}: {counts}; {kind} images of {height}x{width} pixels; {classes}"
+
+
+def small_split_note(info: DatasetInfo) -> str | None:
+    """Return a line if the validation split is too small to choose an epoch by; else None."""
+    count = info.counts["validation"]
+    if count >= FEW_IMAGES:
+        return None
+    return (
+        f"validation: {count} image{'s' if count > 1 else ''}; the choice of the best epoch is "
+        f"noisy below {FEW_IMAGES}: a larger data.validation_fraction or more images help"
+    )
 
 
 def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
