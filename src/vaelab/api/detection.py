@@ -8,7 +8,6 @@ from vaelab.api.inputs import read_images
 from vaelab.inference.decoding import reconstructions
 from vaelab.inference.detection import Detections, Measured, Reference, detect, halves, measure
 from vaelab.models.model import Model
-from vaelab.report.detection import SHOWN, build_detection_page
 
 
 def detect_images(
@@ -41,6 +40,9 @@ def _measured(model: Model, images: object, seed: int) -> Measured:
 
 def detection_page(model: Model, images: object, found: Detections, names: Sequence[str]) -> str:
     """Return a page of the oddest images as HTML; `images` and `names` are those of `found`."""
+    # It imports matplotlib, which takes a second that no other use of a model needs.
+    from vaelab.report.detection import SHOWN, build_detection_page
+
     pixels = read_images(images, model.image_shape)
     oddest = pixels[torch.from_numpy(found.order[:SHOWN].copy())]
     decoded = reconstructions(model, oddest.to(next(model.parameters()).device))
