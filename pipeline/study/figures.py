@@ -53,18 +53,19 @@ def study_figures(summary: StudySummary, runner: TrialRunner) -> NamedFigures:
     if WEIGHT in numeric:
         closed = summary.best.trial.user_attrs[METRICS]["closed_form_kl_weight"]
         color_by = LATENT if LATENT in numeric else None
-        yield "weight", figures.weight_figure(table, WEIGHT, closed, color_by)
+        located = not summary.is_small
+        yield "weight", figures.weight_figure(table, WEIGHT, closed, color_by, located=located)
     yield from _front(summary, runner)
 
 
 def study_table(summary: StudySummary) -> StudyTable:
     """Return the finished trials as the table that the figures are drawn from."""
     trials = finished_trials(summary.study)
-    tune = summary.settings.tune
+    tune, minimize = summary.settings.tune, direction_sign(summary.study) > 0
     changes = [decode_params(trial.params, tune) for trial in trials]
     return StudyTable(
-        measure=summary.label,
-        minimize=direction_sign(summary.study) > 0,
+        measure=f"{summary.label}, {'lower' if minimize else 'higher'} is better",
+        minimize=minimize,
         numbers=tuple(trial.number for trial in trials),
         values=tuple(value_of(trial) if trial.values else math.nan for trial in trials),
         states=tuple(STATES[trial.state] for trial in trials),
@@ -80,8 +81,8 @@ def study_table(summary: StudySummary) -> StudyTable:
 
 
 def parameter_importances(summary: StudySummary) -> dict[str, float]:
-    """Return each setting's share of the value's variance; nothing with fewer than 4 trials."""
-    if len(summary.completed()) < 4 or len(summary.settings.tune.search_space) < 2:
+    """Return each setting's share of the value's variance; nothing of too few trials."""
+    if summary.is_small or len(summary.settings.tune.search_space) < 2:
         return {}
     target = value_of if len(summary.study.directions) > 1 else None
     with warnings.catch_warnings():

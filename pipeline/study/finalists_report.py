@@ -5,20 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.study.finalists import Finalist, value_of
+from pipeline.study.finalists import Finalist, direction_sign, value_of
 from pipeline.study.scorer import EFFECTIVE_SAMPLE_SIZE
 from pipeline.study.summary import StudySummary
+from vaelab.runtime.formatting import format_number, to_error, with_error
+
+DIGITS = 2  # of standard errors
 
 
 def finalist_line(summary: StudySummary, finalist: Finalist) -> str:
     """Return a finalist's settings and its value in one line."""
     shown = ", ".join(f"{k} {number(v)}" for k, v in summary.settings_of_finalist(finalist).items())
-    return f"{shown}: {format_with_error(finalist.mean, finalist.error)} ({summary.label})"
-
-
-def format_with_error(value: float, error: float | None) -> str:
-    """Return a value with its standard error, if there is one."""
-    return f"{value:.5g}" if error is None else f"{value:.5g} ± {error:.2g}"
+    return f"{shown}: {with_error(finalist.mean, finalist.error, DIGITS)} ({summary.label})"
 
 
 def seeds_note(best: Finalist) -> str:
@@ -26,7 +24,7 @@ def seeds_note(best: Finalist) -> str:
     if not best.chosen_by:
         return ""
     return (
-        f" It was chosen by its mean over other seeds, {np.mean(best.chosen_by):.5g}; this mean is "
+        f" It was chosen by its mean over other seeds, {_chosen_by(best)}; this mean is "
         f"of seeds {_range(best.seeds)}, which chose nothing. The standard error counts seeds and "
         "images."
     )
@@ -39,9 +37,8 @@ def smallest_size(summary: StudySummary, small: Finalist) -> str:
         parts = [f"**No smaller latent size is {known}as good**."]
     else:
         parts = [
-            "**Smallest latent size that is as good**, less than two standard errors worse: "
-            f"{finalist_line(summary, small)}, difference "
-            f"{format_with_error(small.difference, small.difference_error)}. "
+            f"**{_praise(summary, small)}**: {finalist_line(summary, small)}, difference "
+            f"{with_error(small.difference, small.difference_error, DIGITS)}. "
             "`python -m pipeline.tune --apply smallest` writes these settings into params.yaml."
         ]
     if untried := summary.decision.untried:
@@ -50,6 +47,22 @@ def smallest_size(summary: StudySummary, small: Finalist) -> str:
             "tune.smaller_sizes try them."
         )
     return " ".join(parts)
+
+
+def smallest_in_short(summary: StudySummary, small: Finalist) -> str:
+    """Say in a few words what the smallest latent size is."""
+    better = _has_better_mean(summary, small)
+    return "not worse, and smaller" if better else "smallest latent size that is as good"
+
+
+def _praise(summary: StudySummary, small: Finalist) -> str:
+    if _has_better_mean(summary, small):
+        return "Not worse, and smaller: with fewer latents the mean is even better"
+    return "Smallest latent size that is as good, less than two standard errors worse"
+
+
+def _has_better_mean(summary: StudySummary, small: Finalist) -> bool:
+    return direction_sign(summary.study) * small.difference < 0
 
 
 def finalists_table(summary: StudySummary) -> Iterator[str]:
@@ -89,9 +102,9 @@ def number(value: object) -> str:
 
 
 def _row(summary: StudySummary, entry: Finalist, searched: Sequence[str]) -> list[Any]:
-    mean = format_with_error(entry.mean, entry.error) if entry.values else ""
+    mean = with_error(entry.mean, entry.error, DIGITS) if entry.values else ""
     is_further = bool(entry.chosen_by or entry.latent_dim)
-    first = f"{np.mean(entry.chosen_by):.5g}" if entry.chosen_by else ""
+    first = _chosen_by(entry) if entry.chosen_by else ""
     settings = summary.settings_of_finalist(entry)
     return [
         entry.trial.number,
@@ -99,9 +112,15 @@ def _row(summary: StudySummary, entry: Finalist, searched: Sequence[str]) -> lis
         "" if entry.latent_dim else value_of(entry.trial),
         first if is_further else mean,
         mean if is_further else "",
-        format_with_error(entry.difference, entry.difference_error) if entry.values else "",
+        with_error(entry.difference, entry.difference_error, DIGITS) if entry.values else "",
         entry.metrics.get(EFFECTIVE_SAMPLE_SIZE, ""),
     ]
+
+
+def _chosen_by(finalist: Finalist) -> str:
+    """Return the mean of the values that chose it, with the digits of its error."""
+    mean = float(np.mean(finalist.chosen_by))
+    return to_error(mean, finalist.error, DIGITS) if finalist.error else format_number(mean)
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -7,25 +7,30 @@ import numpy as np
 from optuna.trial import TrialState
 
 from pipeline.study.figures import WEIGHT, parameter_importances
+from pipeline.study.finalists import direction_sign
 from pipeline.study.finalists_report import (
     finalist_line,
     finalists_table,
     seeds_note,
+    smallest_in_short,
     smallest_size,
 )
 from pipeline.study.pareto import hypervolume
-from pipeline.study.sample_sizes import warnings_of
+from pipeline.study.sample_sizes import notes_of, warnings_of
 from pipeline.study.scorer import EFFECTIVE_SAMPLE_SIZE, ON_TEST
 from pipeline.study.search_space import few_points
-from pipeline.study.summary import StudySummary, epochs_spent
+from pipeline.study.summary import ENOUGH_TRIALS, StudySummary, epochs_spent
 from pipeline.study.trial_settings import epochs_note, finalist_epochs, trial_epochs
 from pipeline.study.trial_states import finished_trials
 from vaelab.config.tune import Choices
+from vaelab.runtime.formatting import format_number
 
+# These samplers learn from the trials after the first ones.
+STARTED_AT_RANDOM = ("tpe", "gp")
 CAPTIONS = {
     "history": "The value of each trial, and the best value so far.",
     "weight": "The value over the KL weight, with the weight in closed form. The best single trial "
-    "is marked; another one may be best over the finalists' new seeds.",
+    "has a star; another one may be best over the finalists' new seeds.",
     "contour": "The value over two settings.",
     "slice": "The value over each setting.",
     "parallel_coordinates": "Each complete trial as a line through its settings and its value.",
@@ -41,7 +46,8 @@ CAPTIONS = {
 def render_report(summary: StudySummary, figures: Sequence[str]) -> str:
     """Return the report, in Markdown."""
     parts = [
-        f"# Study {summary.study.study_name}",
+        f"# {_title(summary)}",
+        first_line(summary),
         *_answer(summary),
         "## Finalists",
         *finalists_table(summary),
@@ -55,12 +61,34 @@ def render_report(summary: StudySummary, figures: Sequence[str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def first_line(summary: StudySummary) -> str:
+    """Say which values are better, how the trials were chosen, and whether they are enough."""
+    tune, count = summary.settings.tune, len(finished_trials(summary.study))
+    better = "Lower" if direction_sign(summary.study) > 0 else "Higher"
+    trials = f"{count} trial{'' if count == 1 else 's'}"
+    chosen = f"chosen by tune.sampler: {tune.sampler}"
+    if tune.sampler == "random":
+        chosen = "all chosen at random (tune.sampler: random)"
+    elif tune.sampler in STARTED_AT_RANDOM:
+        startup = f"the sampler starts after tune.startup_trials = {tune.startup_trials}"
+        share = "all" if count <= tune.startup_trials else f"the first {tune.startup_trials}"
+        chosen = f"{share} chosen at random ({startup})"
+    end = f": too few to locate a best value (fewer than {ENOUGH_TRIALS} complete)"
+    return f"{better} is better. {trials}, {chosen}{end if summary.is_small else ''}."
+
+
+def _title(summary: StudySummary) -> str:
+    names = list(summary.settings.tune.search_space)
+    searched = " and ".join(names) if len(names) < 4 else f"{len(names)} settings"
+    return f"Search for {searched} on {summary.settings.data.name}"
+
+
 def console_summary(summary: StudySummary) -> str:
     """Return the best settings in a few lines, and what to do next."""
-    lines = [f"best: {finalist_line(summary, summary.best)}"]
+    lines = [first_line(summary), f"best: {finalist_line(summary, summary.best)}"]
     small = summary.smallest
     if small and small is not summary.best:
-        lines.append(f"smallest latent size that is as good: {finalist_line(summary, small)}")
+        lines.append(f"{smallest_in_short(summary, small)}: {finalist_line(summary, small)}")
     lines += [f"warning: {text}" for text in warnings_of(summary)]
     lines += [f"the best settings were {note}" for note in _epochs_notes(summary)]
     lines += [
@@ -95,6 +123,8 @@ def _answer(summary: StudySummary) -> Iterator[str]:
         yield smallest_size(summary, summary.smallest)
     for text in warnings_of(summary):
         yield f"**Warning**: {text}."
+    for text in notes_of(summary):
+        yield f"**Note**: {text}."
     for name in settings_at_range_ends(summary):
         yield (
             f"**{name} is at an end of its range** in tune.search_space: a wider range may "
@@ -103,7 +133,9 @@ def _answer(summary: StudySummary) -> Iterator[str]:
     if summary.test:
         shown = ("_nats", EFFECTIVE_SAMPLE_SIZE)
         nats = {name: value for name, value in summary.test.items() if name.endswith(shown)}
-        numbers = ", ".join(f"{ON_TEST}{name} {value:.5g}" for name, value in nats.items())
+        numbers = ", ".join(
+            f"{ON_TEST}{name} {format_number(value)}" for name, value in nats.items()
+        )
         samples = summary.settings.tune.final_importance_samples
         yield (
             f"**On the test split**, which no trial has read: {numbers} (NLL with K = {samples}; "
@@ -132,6 +164,11 @@ def _weight(summary: StudySummary) -> str:
             "variance w s², whose optimum is the mean squared error, "
             f"{metrics['train_mean_squared_error']:.4g}"
         )
+    if summary.is_small:
+        return (
+            f"**KL weight**: {closed:.4g} in closed form ({reason}). The trials are too few to "
+            "measure the best one."
+        )
     return (
         f"**KL weight**: {measured:.4g} measured, {closed:.4g} in closed form ({reason}): "
         f"a factor of {measured / closed:.2f}."
@@ -144,7 +181,8 @@ def _trials(summary: StudySummary) -> Iterator[str]:
     spent, unpruned = epochs_spent(summary)
     seconds = sum(trial.duration.total_seconds() for trial in trials if trial.duration)
     yield (
-        f"{len(trials)} of {summary.total}: {states.count(TrialState.COMPLETE)} complete, "
+        f"Study `{summary.study.study_name}`, {len(trials)} of {summary.total}: "
+        f"{states.count(TrialState.COMPLETE)} complete, "
         f"{states.count(TrialState.PRUNED)} pruned, {states.count(TrialState.FAIL)} failed. "
         f"They were trained for {spent} epochs, of {unpruned} without pruning, in "
         f"{seconds / 60:.1f} minutes in total."

@@ -15,10 +15,22 @@ NLL_WARNING = (
 
 
 def warnings_of(summary: StudySummary) -> Iterator[str]:
-    """Yield what a study's reader has to know of its effective sample sizes."""
-    tune = summary.settings.tune
-    if tune.objective == "nll":
+    """Yield what is wrong with the values of a study by NLL."""
+    if summary.settings.tune.objective == "nll":
         yield NLL_WARNING
+        for text in _small_sizes(summary):
+            yield f"{text}, so it cannot compare KL weights"
+
+
+def notes_of(summary: StudySummary) -> Iterator[str]:
+    """Yield what is to know of NLLs that are shown beside the values of a study."""
+    if summary.settings.tune.objective != "nll":
+        for text in _small_sizes(summary):
+            yield f"{text}. The trials are compared by {summary.label}, which needs no such samples"
+
+
+def _small_sizes(summary: StudySummary) -> Iterator[str]:
+    tune = summary.settings.tune
     metrics = [trial.user_attrs.get(METRICS, {}) for trial in summary.completed()]
     sizes = [each[EFFECTIVE_SAMPLE_SIZE] for each in metrics if EFFECTIVE_SAMPLE_SIZE in each]
     small = [size for size in sizes if size < SMALL_SHARE * tune.importance_samples]
@@ -27,5 +39,5 @@ def warnings_of(summary: StudySummary) -> Iterator[str]:
             f"the effective sample size is below {100 * SMALL_SHARE:.0f} % of K = "
             f"{tune.importance_samples} in {len(small)} of {len(sizes)} complete trials, "
             f"{min(small):.1f} in the worst: an NLL from these samples is too high, and less so "
-            "for wide posteriors, so it cannot compare KL weights"
+            "for wide posteriors"
         )

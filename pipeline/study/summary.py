@@ -18,6 +18,8 @@ from pipeline.study.trial_settings import trial_epochs
 from pipeline.study.trial_states import FAILURE, finished_trials, is_finished
 from vaelab.config import Settings
 
+# Fewer complete trials tell neither which value of a setting is best nor how much it matters.
+ENOUGH_TRIALS = 20
 # The study's user attribute with metrics on the test split, by the winner's number.
 TEST_METRICS, OLD_TEST_METRICS = "study_test", "test"
 
@@ -47,6 +49,11 @@ class StudySummary:
     def smallest(self) -> Finalist | None:
         """The smallest latent size that is as good as the winner, if there are errors."""
         return self.decision.smallest
+
+    @property
+    def is_small(self) -> bool:
+        """Whether there are too few complete trials to locate the best value of a setting."""
+        return len(self.completed()) < ENOUGH_TRIALS
 
     def settings_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """Return the settings that a trial changed, by dotted name."""

@@ -13,6 +13,7 @@ from pipeline.study.finalists import (
     METRICS,
     TRAINING_PARAMS,
     Training,
+    direction_sign,
     ranked,
     training_of,
     value_of,
@@ -154,7 +155,8 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         done = f"{sum(map(is_finished, trials))}/{total_trials(self.settings.tune)}"
         best = next(iter(ranked(self.study, trials)), None)
-        best_yet = f" (best {value_of(best):.5g}, trial {best.number})" if best else ""
+        lowest = "lowest" if direction_sign(self.study) > 0 else "highest"
+        best_yet = f" (best, {lowest}: {value_of(best):.5g}, trial {best.number})" if best else ""
         changes = decode_params(trial.params, self.settings.tune)
         shown = ", ".join(f"{k.partition('.')[2]} {_short(v)}" for k, v in changes.items())
         result = describe_result(trial)

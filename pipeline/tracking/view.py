@@ -26,7 +26,7 @@ COLUMNS = (
     "params.`model.latent_dim`",
     "params.`train.kl_weight`",
 )
-WIDTHS = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 110} | dict.fromkeys(COLUMNS, 110)
+WIDTHS = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 125} | dict.fromkeys(COLUMNS, 110)
 # MLflow takes a view as it is and fills in no defaults: without one of these its page fails.
 STATE: Mapping[str, Any] = {
     "searchFilter": "",

@@ -317,6 +317,14 @@ def test_lines_mark_the_best_and_the_closed_form_weight(log):
     np.testing.assert_allclose(points(scatters(axes, "o")), expected)
 
 
+def test_a_weight_that_few_trials_cannot_locate_has_no_line() -> None:
+    figure = study.weight_figure(table(), "train.kl_weight", 0.029, located=False)
+    (axes,) = figure.axes
+    assert "closed form: 0.029" in labeled(axes)
+    assert not any("measured" in name for name in labeled(axes))
+    assert "measured" not in str(figure.get_suptitle())
+
+
 def test_a_closed_form_outside_the_searched_range_is_visible():
     (axes,) = study.weight_figure(table(), "train.kl_weight", 1e-4).axes
     low, high = axes.get_xlim()

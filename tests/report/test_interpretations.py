@@ -11,8 +11,9 @@ from vaelab.metrics import METRICS, SPECS, Thresholds
 from vaelab.report import EvaluationResult
 from vaelab.report.interpretations import INTERPRETATIONS, MetricContext, interpret
 from vaelab.report.model_summary import model_summary
-from vaelab.report.rows import Row, rows, summary, with_error
+from vaelab.report.rows import Row, rows, summary
 from vaelab.report.sections import SECTIONS, SUMMARY
+from vaelab.runtime.formatting import with_error
 
 
 def row(name: str, value: float, result: EvaluationResult | None = None, **others: float) -> Row:

@@ -57,7 +57,7 @@ OVERFITTED = model(
         (
             OVERFITTED,
             "overfitted",
-            "8 nats more than training images (21% of the 38 nats that the loss fell in "
+            "8 nats more than training images (21% of the 39 nats that the loss fell in "
             "training, above the 20% that count as overfitting)",
         ),
         (OVERFITTED, "overfitted", "rose by"),

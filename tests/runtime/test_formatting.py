@@ -2,7 +2,7 @@
 
 import pytest
 
-from vaelab.runtime.formatting import format_number, wrap
+from vaelab.runtime.formatting import format_number, with_error, wrap
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,22 @@ from vaelab.runtime.formatting import format_number, wrap
 )
 def test_format_number(value, digits, text):
     assert format_number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "digits", "text"),
+    [
+        (-4.0589, 1.4321, 2, "−4.1 ± 1.4"),
+        (-4.0589, 1.4321, 1, "−4 ± 1"),
+        (102.9134, 0.0996, 2, "102.91 ± 0.10"),
+        (1234.56, 23.4, 2, "1,235 ± 23"),
+        (1234.56, 234.5, 1, "1,235 ± 200"),
+        (0.5, None, 2, "0.5"),
+        (0.5, 0.0, 2, "0.5"),
+    ],
+)
+def test_a_value_has_the_digits_of_its_error(value, error, digits, text):
+    assert with_error(value, error, digits) == text
 
 
 @pytest.mark.parametrize(

@@ -170,10 +170,16 @@ def parallel_figure(table: StudyTable) -> Figure:
 
 
 def weight_figure(
-    table: StudyTable, weight: str, closed_form: float, color_by: str | None = None
+    table: StudyTable,
+    weight: str,
+    closed_form: float,
+    color_by: str | None = None,
+    *,
+    located: bool = True,
 ) -> Figure:
     """Draw the measure over a weight, with its best measured and its closed-form value.
 
+    The best measured one has no line unless there are trials enough that they have `located` it.
     Raises ValueError if the closed-form value cannot be drawn on the weight's axis.
     """
     parameter = table.parameter(weight)
@@ -183,13 +189,15 @@ def weight_figure(
         raise ValueError(f"{weight} in closed form is {closed_form}, outside its axis")
     best = table.best(complete)
     with style():
-        figure = new_figure(f"Best {weight}: measured and in closed form", 3.8)
+        title = "measured and in closed form" if located else "in closed form"
+        figure = new_figure(f"Best {weight}: {title}", 3.8)
         axes = figure.add_subplot(xlabel=wrap(weight, 60), ylabel=wrap(table.measure, 40))
         colors = np.tile(to_rgba(BLUE), (len(positions), 1))
         if color_by is not None:
             colors = add_parameter_bar(figure, table.parameter(color_by))
+        measured = ("best measured", positions[best], ORANGE, "-")
         for name, position, color, line in (
-            ("best measured", positions[best], ORANGE, "-"),
+            *([measured] if located else []),
             ("closed form", expected, INK, "--"),
         ):
             label = f"{name}: {format_number(10**position if parameter.log else position, 2)}"

@@ -11,8 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vaelab.metrics import METRICS, SPACES, MetricSpec
-from vaelab.report.rows import with_error
-from vaelab.runtime.formatting import format_number
+from vaelab.runtime.formatting import format_number, with_error
 
 # A difference of more standard errors than this is called beyond its error.
 STANDARD_ERRORS = 2.0

@@ -142,7 +142,7 @@ def _sound(
     if gap is not None:
         near = abs(gap) <= _noise(result)
         more = f"{format_number(abs(gap), 2)} nats {'more' if gap > 0 else 'less'} than"
-        share = "" if near or gap < 0 else _share(gap, course, "below")
+        share = _share(gap, course, "below") if course and gap > 0 and not near else ""
         parts.append(
             f"test images cost {'about as much as' if near else more} training images{share}"
         )

@@ -7,7 +7,7 @@ from vaelab.metrics import SPACES, SPECS, MetricSpec, of_sampler
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.interpretations import Interpretation, MetricContext, interpret
 from vaelab.report.sections import SUMMARY, SUMMARY_LENGTH, SUMMARY_SPACES
-from vaelab.runtime.formatting import format_number
+from vaelab.runtime.formatting import format_number, with_error
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,3 @@ def _row(result: EvaluationResult, metric: MetricSpec, space: str) -> Iterator[R
         [f"{of} {format_number(found, 3)}" for of, found in compared.items() if found is not None],
         interpret(MetricContext(metric, value, result, reference)),
     )
-
-
-def with_error(value: float, error: float | None) -> str:
-    """Return a value with its standard error, rounded to the error's first digit."""
-    if not error:
-        return format_number(value)
-    first = f"{error:.1g}"
-    decimals = max(0, -int(f"{error:e}".partition("e")[2]))
-    return f"{value:,.{decimals}f} ± {float(first):,.{decimals}f}".replace("-", "−")

@@ -13,6 +13,21 @@ def format_number(value: float, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
+def with_error(value: float, error: float | None, digits: int = 1) -> str:
+    """Return a value with its standard error, both rounded to the error's first digits."""
+    if not error:
+        return format_number(value)
+    return f"{to_error(value, error, digits)} ± {to_error(error, error, digits)}"
+
+
+def to_error(value: float, error: float, digits: int = 1) -> str:
+    """Return a value rounded to the first digits of its standard error."""
+    rounded = f"{error:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - int(rounded.partition("e")[2]))
+    shown = float(rounded) if value == error else value
+    return f"{shown:,.{decimals}f}".replace("-", "−")
+
+
 def wrap(text: str, width: int) -> str:
     """Return a long name broken into lines: after its dots, then at spaces and underscores."""
     parts = re.split(r"(?<=\.)(?=[a-z])", text) if len(text) > width else [text]

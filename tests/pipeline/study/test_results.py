@@ -43,6 +43,7 @@ from tests.pipeline.study.conftest import prepare
 from vaelab.config import load_settings, parse_settings, with_changes
 from vaelab.data.dataset import PreparedData, SplitName
 from vaelab.models.model import Model
+from vaelab.runtime.formatting import format_number, to_error, with_error
 from vaelab.training.progress import EpochReport
 from vaelab.training.trainer import Trainer
 
@@ -294,7 +295,6 @@ FIGURES = {
     "slice",
     "parallel_coordinates",
     "contour",
-    "importance",
     "weight",
     "rate_distortion",
     "samples_along_the_front",
@@ -310,23 +310,29 @@ def test_the_report_has_the_winner_and_its_values(finished: Finished) -> None:
     (answer,) = re.findall(r"^\*\*Best\*\*: (.*)$", report, re.M)
     assert f"{LATENT} {winner.params[LATENT]}, " in answer
     assert f"{WEIGHT} {winner.params[WEIGHT]:.4g}, " in answer
-    assert (
-        f": {np.mean(values):.5g} ± {error:.2g} (validation negative ELBO, nats per image)"
-        in answer
-    )
-    assert f"over other seeds, {finished.means()[winner.number]:.5g}; " in answer
+    shown = with_error(float(np.mean(values)), error, 2)
+    assert f": {shown} (validation negative ELBO, nats per image)" in answer
+    chosen = to_error(finished.means()[winner.number], error, 2)
+    assert f"over other seeds, {chosen}; " in answer
     assert "this mean is of seeds 3 to 4, which chose nothing" in answer
-    assert "6 of 6: 4 complete, 1 pruned, 1 failed." in report
+    assert f"Study `{finished.study.study_name}`, 6 of 6: 4 complete, 1 pruned, 1 failed." in report
     # Four complete trials and one that failed after four epochs, one that was pruned after two.
     assert f"for {5 * EPOCHS + 2} epochs, of {6 * EPOCHS} without pruning" in report
     test = finished.study.user_attrs[TEST_METRICS][str(winner.number)]
-    assert f"study_test.nll_nats {test['nll_nats']:.5g}" in report
-    assert f"study_test.nll_effective_sample_size {test['nll_effective_sample_size']:.5g}" in report
+    for name in ("nll_nats", "nll_effective_sample_size"):
+        assert f"study_test.{name} {format_number(test[name])}" in report
     closed = np.mean([t.user_attrs[METRICS]["closed_form_kl_weight"] for t in finished.further()])
-    assert f"{winner.params[WEIGHT]:.4g} measured, {closed:.4g} in closed form" in report
+    assert f"**KL weight**: {closed:.4g} in closed form" in report
+    assert "measured," not in report
+    title, first = report.split("\n\n")[:2]
+    assert title == f"# Search for {LATENT} and {WEIGHT} and {HIDDEN} on folder"
+    assert first == (
+        "Lower is better. 6 trials, all chosen at random (the sampler starts after "
+        "tune.startup_trials = 10): too few to locate a best value (fewer than 20 complete)."
+    )
     for number in finished.means():
         assert re.search(rf"^\| {number} \|", report, re.M), "each finalist has its row"
-    assert "Importance: " in report
+    assert "Importance: " not in report, "there are too few trials"
 
 
 @pytest.mark.parametrize("launch", [1, 2, 3])
@@ -336,8 +342,7 @@ def test_the_report_shows_every_figure_that_is_there(finished: Finished, launch:
     assert [f"{name}.png" for name, _ in shown] == [file for _, file in shown]
     assert {file for _, file in shown} == {path.name for path in folder.glob("*.png")}
     assert {path.stem for path in folder.glob("*.svg")} == {name for name, _ in shown}
-    # Two complete trials are too few for the importance of three settings.
-    assert {name for name, _ in shown} == FIGURES - ({"importance"} if launch == 1 else set())
+    assert {name for name, _ in shown} == FIGURES
 
 
 def test_no_figure_is_blank(finished: Finished) -> None:
@@ -352,7 +357,7 @@ def test_nothing_is_left_half_written(finished: Finished) -> None:
     assert [path.name for path in Path("results").iterdir()] == ["tune"]
     expected = {"report.md", "trials.csv", "best.yaml", "smallest.yaml"}
     assert {path.name for path in finished.after(3).iterdir()} == expected | {
-        f"{name}.png" for name in FIGURES
+        f"{name}.{ending}" for name in FIGURES for ending in ("png", "svg")
     }
 
 
@@ -366,6 +371,8 @@ def test_the_command_prints_the_result_of_each_trial(finished: Finished) -> None
     assert "pruned after epoch 2" in second
     assert third.count("new seed") == len(finished.trainings())
     assert "best: " in third
+    assert re.search(r" \(best, lowest: [-\d.]+, trial \d\)$", third + first, re.M)
+    assert "Lower is better. 6 trials, all chosen at random" in third
     assert "the best settings were found" not in third, "train.epochs are the epochs of a trial"
 
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 from pipeline.study.final_trainings import decide
 from pipeline.study.finalists import METRICS
 from pipeline.study.report import console_summary, render_report
-from pipeline.study.sample_sizes import NLL_WARNING, warnings_of
+from pipeline.study.sample_sizes import NLL_WARNING, notes_of, warnings_of
 from pipeline.study.summary import StudySummary
 from vaelab.config import parse_settings
 
@@ -43,8 +43,9 @@ def summary_of(sizes: list[float | None], **tune: Any) -> StudySummary:
 def test_sizes_below_a_twentieth_of_k_are_warned_of(
     sizes: list[float | None], samples: int, expected: str | None
 ) -> None:
-    summary = summary_of(sizes, importance_samples=samples)
-    warnings = list(warnings_of(summary))
+    summary = summary_of(sizes, importance_samples=samples, objective="nll")
+    first, *warnings = warnings_of(summary)
+    assert first == NLL_WARNING
     assert len(warnings) == (expected is not None)
     for text in warnings:
         assert expected is not None
@@ -52,7 +53,19 @@ def test_sizes_below_a_twentieth_of_k_are_warned_of(
         assert "cannot compare KL weights" in text
         assert f"**Warning**: {text}." in render_report(summary, [])
         assert f"warning: {text}" in console_summary(summary).splitlines()
-    assert (NLL_WARNING in render_report(summary, [])) is False
+
+
+def test_a_study_by_another_objective_has_a_note_and_no_warning() -> None:
+    summary = summary_of([4.9, 60.0], importance_samples=100)
+    assert list(warnings_of(summary)) == []
+    (note,) = notes_of(summary)
+    assert note.startswith("the effective sample size is below 5 % of K = 100 in 1 of 2")
+    assert note.endswith(
+        "less so for wide posteriors. The trials are compared by validation negative ELBO, which "
+        "needs no such samples"
+    )
+    assert f"**Note**: {note}." in render_report(summary, []).split("\n\n")
+    assert "sample size" not in console_summary(summary)
 
 
 def test_a_study_by_nll_says_what_that_favors() -> None:
