@@ -30,14 +30,14 @@ for what; do
         ;;
     mnist)  # model B of docs/results.md
         dvc exp run -S data.name=mnist -S train.epochs=10
-        take mnist results/render samples interpolations traversals_image latent_scatter classes
+        take mnist results/render samples interpolations traversals_image latent_scatter latent_images classes
         git checkout --quiet params.yaml
         ;;
     comparison)
         dvc --cd pipeline/comparison repro
         take mnist results/comparison/figures comparison
         ;;
-    restoration)  # the model is trained first, 7 CPU minutes
+    restoration)  # the model is trained first, 9 CPU minutes
         python -m benchmarks.restoration --picture "$home/docs/images/mnist_restoration.png"
         ;;
     cost)
