@@ -117,8 +117,8 @@ def images_of(data: PreparedData, digit: int) -> Pixels:
     """Return the training images of a digit, in random order."""
     parts = []
     for split in ("train", "validation"):
-        labels = data.labels(split)  # type: ignore[arg-type]
-        parts.append(data.images(split)[labels == digit])  # type: ignore[arg-type]
+        labels = data.labels(split)
+        parts.append(data.images(split)[labels == digit])
     images = np.concatenate(parts)
     return images[np.random.default_rng(digit).permutation(len(images))]
 
