@@ -39,8 +39,8 @@ def epochs_note(searched: int, compared: int, trained: int) -> str | None:
     found = f"found at {searched} epochs"
     if compared != searched:
         found += f", compared with the other finalists at {compared}"
-    hint = f"; set tune.finalist_epochs: {trained} to compare the finalists at that length"
-    return f"{found}, trained for {trained} (train.epochs){hint if compared != trained else ''}"
+    hint = f" (with tune.finalist_epochs: {trained} the finalists are compared at that length)"
+    return f"{found}; `dvc repro` will train for {trained}{hint if compared != trained else ''}"
 
 
 def check_trial_warmups(settings: Settings) -> None:

@@ -86,10 +86,14 @@ def test_a_file_that_cannot_be_edited_is_a_users_error(
     [
         (
             (4, 4),
-            "found at 4 epochs, trained for 100 (train.epochs); set tune.finalist",
+            "found at 4 epochs; `dvc repro` will train for 100 (with tune.finalist",
         ),
-        ((4, 50), "found at 4 epochs, compared with the other finalists at 50, trained for 100 "),
-        ((4, 100), "found at 4 epochs, compared with the other finalists at 100, trained"),
+        (
+            (4, 50),
+            "found at 4 epochs, compared with the other finalists at 50; `dvc repro` will train "
+            "for 100 (with",
+        ),
+        ((4, 100), "found at 4 epochs, compared with the other finalists at 100; `dvc"),
         ((100, 100), None),
         (None, None),
     ],
@@ -107,4 +111,4 @@ def test_other_epochs_than_those_of_the_study_are_said_in_one_line(
     apply_winner(Path("params.yaml"), "best")
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("found at")]
     assert [line.startswith(note or "?") for line in lines] == [True] * (note is not None)
-    assert all(("set tune.finalist_epochs" in line) == (epochs != (4, 100)) for line in lines)
+    assert all(("with tune.finalist_epochs" in line) == (epochs != (4, 100)) for line in lines)
