@@ -4,10 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.finalists import Finalist, direction_sign, value_of
 from pipeline.study.scorer import EFFECTIVE_SAMPLE_SIZE
+from pipeline.study.search_space import point_key, present_point, trial_key
 from pipeline.study.summary import StudySummary
+from pipeline.study.trial_states import finished_trials
 from vaelab.runtime.formatting import format_number, to_error, with_error
 
 DIGITS = 2  # of standard errors
@@ -28,6 +31,45 @@ def seeds_note(best: Finalist) -> str:
         f"of seeds {_range(best.seeds)}, which chose nothing. The standard error counts seeds and "
         "images."
     )
+
+
+def present_trial(summary: StudySummary) -> FrozenTrial | None:
+    """Return the finished trial of the settings of params.yaml; None if the search has none."""
+    tune, point = summary.settings.tune, present_point(summary.settings)
+    key = point_key(point, tune) if point else None
+    own = (trial for trial in finished_trials(summary.study) if trial_key(trial, tune) == key)
+    return next(own, None) if key else None
+
+
+def present_settings(summary: StudySummary) -> Iterator[str]:
+    """Say in a sentence how the settings of params.yaml did, if the search tried them."""
+    if trial := present_trial(summary):
+        yield _present(summary, trial)
+
+
+def _present(summary: StudySummary, trial: FrozenTrial) -> str:
+    own = f"the settings of params.yaml (trial {trial.number})"
+    best = summary.best
+    if best.trial.number == trial.number:
+        return f"{own} are the best of those that were tried"
+    if trial.state == TrialState.PRUNED:
+        return f"{own} were stopped after epoch {trial.last_step}, as worse than other trials"
+    if not trial.values:
+        return f"{own} failed"
+    values = [format_number(value_of(each)) for each in (trial, best.trial)]
+    found = f"{values[0]} in the search and the best ones {values[1]}, with one seed each"
+    return f"{own} had {found}{_verdict(summary, value_of(trial))}"
+
+
+def _verdict(summary: StudySummary, own: float) -> str:
+    """Say whether the best settings are better than a value, by their other seeds; "" if none."""
+    best = summary.best
+    if best.error is None:
+        return ""
+    difference = direction_sign(summary.study) * (own - best.mean)
+    if difference > 2 * best.error:
+        return f": with other seeds the best ones are {format_number(difference)} better"
+    return ": it is not shown that the best ones are better"
 
 
 def smallest_size(summary: StudySummary, small: Finalist) -> str:

@@ -11,6 +11,8 @@ from pipeline.study.finalists import direction_sign
 from pipeline.study.finalists_report import (
     finalist_line,
     finalists_table,
+    present_settings,
+    present_trial,
     seeds_note,
     smallest_in_short,
     smallest_size,
@@ -73,6 +75,8 @@ def first_line(summary: StudySummary) -> str:
         startup = f"the sampler starts after tune.startup_trials = {tune.startup_trials}"
         share = "all" if count <= tune.startup_trials else f"the first {tune.startup_trials}"
         chosen = f"{share} chosen at random ({startup})"
+    if present_trial(summary):
+        chosen += ", apart from the settings of params.yaml"
     end = f": too few to locate a best value (fewer than {ENOUGH_TRIALS} complete)"
     return f"{better} is better. {trials}, {chosen}{end if summary.is_small else ''}."
 
@@ -89,6 +93,7 @@ def console_summary(summary: StudySummary) -> str:
     small = summary.smallest
     if small and small is not summary.best:
         lines.append(f"{smallest_in_short(summary, small)}: {finalist_line(summary, small)}")
+    lines += list(present_settings(summary))
     lines += [f"warning: {text}" for text in warnings_of(summary)]
     lines += [f"the best settings were {note}" for note in _epochs_notes(summary)]
     lines += [
@@ -117,6 +122,8 @@ def settings_at_range_ends(summary: StudySummary) -> list[str]:
 
 def _answer(summary: StudySummary) -> Iterator[str]:
     yield f"**Best**: {finalist_line(summary, summary.best)}.{seeds_note(summary.best)}"
+    for sentence in present_settings(summary):
+        yield f"{sentence[0].upper()}{sentence[1:]}."
     for note in _epochs_notes(summary):
         yield f"These settings were {note}."
     if summary.smallest:

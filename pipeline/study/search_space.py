@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial
 
 from pipeline.study.trial_states import counts_toward_total
-from vaelab.config import TuneSettings
+from vaelab.config import Settings, TuneSettings
 from vaelab.config.tune import Choices, FloatRange, IntRange
 
 Entry = IntRange | FloatRange | Choices
@@ -47,6 +47,21 @@ def decode_params(params: Mapping[str, Any], tune: TuneSettings) -> dict[str, An
     """Return the settings that a trial's parameters stand for, by dotted name."""
     space = tune.search_space
     return {name: _decoded(value, space.get(name)) for name, value in params.items()}
+
+
+def present_point(settings: Settings) -> dict[str, Any] | None:
+    """Return the point of the settings themselves, as parameters; None if the space lacks it."""
+    tune, content = settings.tune, settings.model_dump()
+    values = {name: _value_at(content, name) for name in tune.search_space}
+    point = {name: _encoded(value) for name, value in values.items()}
+    for name, distribution in distributions(tune).items():
+        try:
+            contained = distribution._contains(distribution.to_internal_repr(point[name]))
+        except (TypeError, ValueError):
+            return None
+        if not contained:
+            return None
+    return point if decode_params(point, tune) == values else None
 
 
 def tried(trials: Iterable[FrozenTrial], tune: TuneSettings) -> set[str]:
@@ -104,6 +119,14 @@ def grid(tune: TuneSettings) -> dict[str, list[Any]]:
     each = (tune.trials / math.prod(counts)) ** (1 / ranges) if ranges else 0
     points = max(2, math.floor(each + 1e-9))
     return {name: _spread(entry, points) for name, entry in space.items()}
+
+
+def _value_at(content: Mapping[str, Any], name: str) -> Any:
+    """Return a setting by its dotted name; None if it is not there."""
+    value: Any = content
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _distribution(entry: Entry) -> BaseDistribution:

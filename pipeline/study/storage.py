@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.paths import workspace_root
 from pipeline.study.samplers import build_pruner, build_sampler
+from pipeline.study.search_space import present_point, total_trials
 from pipeline.study.trial_settings import longest_warmup
 from pipeline.study.trial_states import FAILURE
 from vaelab.config import Settings, TuneSettings, UserError
@@ -91,7 +92,7 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
 
 
 def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> Study:
-    """Create the study, or load it to continue it.
+    """Create the study, or load it to continue it. Its first trial has the settings themselves.
 
     Raises UserError if the study of this name has other data or settings.
     """
@@ -109,6 +110,9 @@ def open_study(storage: RDBStorage, settings: Settings, info: DatasetInfo) -> St
         present = study.user_attrs.get(FINGERPRINT)
         if present is None and not study.get_trials(deepcopy=False):
             study.set_user_attr(FINGERPRINT, identity)
+            point = present_point(settings) if tune.sampler != "grid" else None
+            if point and total_trials(tune) > 1:
+                study.enqueue_trial(point)
         elif present != identity:
             raise UserError(
                 f"tune.study: {name} was created with other data or settings, such as another "

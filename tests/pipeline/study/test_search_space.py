@@ -23,6 +23,7 @@ from pipeline.study.search_space import (
     few_points,
     grid,
     point_key,
+    present_point,
     suggest,
     total_trials,
 )
@@ -52,6 +53,53 @@ NARROW: dict[str, Any] = {"train.kl_weight": {"type": "float", "low": 0.9994, "h
 
 def points(trials: Sequence[FrozenTrial], tune: TuneSettings) -> list[str]:
     return [point_key(trial.params, tune) for trial in trials]
+
+
+# --- the settings' own point
+
+
+@pytest.mark.parametrize(
+    ("entries", "settings", "point"),
+    [
+        (
+            SIX,
+            {"model": {"latent_dim": 3}},
+            {"model.latent_dim": 3, "train.gradient_clip_norm": None},
+        ),
+        (SIX, {"model": {"latent_dim": 5}}, None),
+        (SIX, {"model": {"latent_dim": 3}, "train": {"gradient_clip_norm": 2.0}}, None),
+        (
+            STEPS,
+            {"train": {"kl_weight": 0.5}, "model": {"latent_dim": 16}},
+            {"train.kl_weight": 0.5, "model.latent_dim": 16},
+        ),
+        (STEPS, {"train": {"kl_weight": 0.4}, "model": {"latent_dim": 16}}, None),
+        (STEPS, {"train": {"kl_weight": 0.5}, "model": {"latent_dim": 9}}, None),
+        (NARROW, {"train": {"kl_weight": 1}}, {"train.kl_weight": 1.0}),
+        # A trial would be trained with 1.0.
+        (NARROW, {"train": {"kl_weight": 1.00001}}, None),
+        (
+            {"model.hidden": {"type": "categorical", "choices": [[8], [8, 4]]}},
+            {"model": {"hidden": [8, 4]}},
+            {"model.hidden": "[8, 4]"},
+        ),
+        (
+            {"objectives.iwae.importance_samples": {"type": "int", "low": 1, "high": 9}},
+            {"train": {"objective": "iwae"}, "objectives": {"iwae": {"importance_samples": 5}}},
+            {"objectives.iwae.importance_samples": 5},
+        ),
+        (
+            {"objectives.iwae.importance_samples": {"type": "int", "low": 1, "high": 9}},
+            {"train": {"objective": "iwae"}},
+            None,
+        ),
+    ],
+)
+def test_the_settings_are_a_point_if_the_space_has_it(
+    entries: dict[str, Any], settings: dict[str, Any], point: dict[str, Any] | None
+) -> None:
+    parsed = parse_settings({**settings, "tune": {"search_space": entries}})
+    assert present_point(parsed) == point
 
 
 # --- how many there are

@@ -1,11 +1,15 @@
 """Which study belongs to which settings: judges are never mixed."""
 
 import re
+from typing import Any
 
 import pytest
 from optuna.storages import RDBStorage
 
+from pipeline.study.search_space import suggest
 from pipeline.study.storage import fingerprint, open_study, set_metric_names
+from pipeline.study.trial_queue import TrialQueue
+from tests.pipeline.study.conftest import sequentially
 from vaelab.config import UserError, parse_settings
 from vaelab.config.tune import BOUNDED
 from vaelab.data.dataset import PreparedData
@@ -44,3 +48,32 @@ def test_the_dashboard_gets_the_names_of_the_values(
     for _ in range(2):
         set_metric_names(study, ["study_validation.neg_elbo_nats"])
         assert study.metric_names == ["study_validation.neg_elbo_nats"]
+
+
+def test_a_study_begins_with_the_settings_themselves(
+    database: RDBStorage, data: PreparedData
+) -> None:
+    settings = parse_settings({"tune": {"study": "begun", "trials": 3}})
+    for _ in range(2):
+        study = open_study(database, settings, data.info)
+        assert len(study.trials) == 1, "a study that is continued begins once"
+    queue = TrialQueue(study, 3, stale_seconds=60, tune=settings.tune)
+    objective = sequentially(lambda trial: suggest(trial, settings.tune)["train.kl_weight"])
+    queue.run(objective, lambda ended: None)
+    first, *others = [trial.params for trial in study.trials]
+    assert first == {"model.latent_dim": 20, "train.kl_weight": 1.0}
+    assert len(others) == 2
+    assert first not in others
+
+
+@pytest.mark.parametrize(
+    ("model", "tune"),
+    [({"latent_dim": 100}, {}), ({}, {"sampler": "grid"}), ({}, {"trials": 1})],
+)
+def test_a_study_does_not_begin_outside_of_its_points(
+    model: dict[str, Any], tune: dict[str, Any], database: RDBStorage, data: PreparedData
+) -> None:
+    settings = parse_settings(
+        {"model": model, "tune": {"study": f"{model} {tune}".replace("'", "")} | tune}
+    )
+    assert open_study(database, settings, data.info).trials == []
