@@ -112,4 +112,4 @@ def test_vaelab_is_imported_without_pytorch(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(AttributeError, match="module vaelab has no attribute lode; it has Train"):
         vaelab.lode  # type: ignore[attr-defined]  # noqa: B018
-    assert dir(vaelab) == ["TrainedModel", "UserError", "load", "train"]
+    assert dir(vaelab) == ["TrainedModel", "UserError", "load", "save_images", "train"]
