@@ -250,9 +250,9 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.skipif(CHECKED, reason="types are checked before")
 def test_arguments_of_other_types_are_refused_in_one_line(tmp_path: Path) -> None:
     model = loaded(tmp_path)
-    with pytest.raises(vaelab.UserError, match="^edit changes the class, .* not 8$"):
+    with pytest.raises(vaelab.UserError, match=r"^edit changes the class, .* not 8$"):
         model.edit(PIXELS, 8)  # type: ignore[arg-type]
-    with pytest.raises(vaelab.UserError, match="^importance_samples must be a whole number"):
+    with pytest.raises(vaelab.UserError, match=r"^importance_samples must be a whole number"):
         model.restore(PIXELS, np.ones((8, 8)), importance_samples=1.5)  # type: ignore[arg-type]
 
 

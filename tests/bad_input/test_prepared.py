@@ -172,7 +172,8 @@ def test_bad_descriptions_of_data_are_named(
 
 def test_no_prepared_data_is_reported(sandbox: Sandbox) -> None:
     sandbox.settings()
-    sandbox.refuses(train.main, "data/prepared/dataset.json: there are no prepared data yet; `dvc repro prepare`")
+    message = "data/prepared/dataset.json: there are no prepared data yet; `dvc repro prepare`"
+    sandbox.refuses(train.main, message)
 
 
 def test_images_of_another_shape_than_the_models_are_refused(sandbox: Sandbox) -> None:
