@@ -12,9 +12,11 @@ from tests.api.models import saved
 def test_a_model_of_mlflow_is_loaded_by_its_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from mlflow import set_tracking_uri
     from mlflow.tracking import MlflowClient
 
     store = f"sqlite:///{tmp_path}/store.db"
+    set_tracking_uri(None)  # what other tests set has priority
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     saved(tmp_path / "own")
     client = MlflowClient(store)

@@ -29,7 +29,7 @@ def test_wrong_arguments_are_refused(
     (folder / "full").mkdir()
     (folder / "full/mine").write_text("mine")
     for words, message in (
-        (("none", "-o", "new"), "none: no loadable model (config.json: No such file"),
+        (("none", "-o", "new"), "there is no folder none"),
         (("model", "-o", "full"), "full has files: --force replaces them"),
         (("model", "-o", "full/mine"), "full/mine is no folder: wanted one"),
         (("model", "-o", "new", "--license", "a b"), "license 'a b': wanted the name of one"),

@@ -20,11 +20,13 @@ from vaelab.inference.decoding import decode_means, reconstructions
 from vaelab.models.saving import load_model, weights_sha256
 from vaelab.runtime.serialization import flattened
 
+FORMATS = ["png", "svg"]
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     """A copy in which `dvc repro` has run; tests leave its outputs valid."""
-    copy = make_copy(tmp_path_factory.mktemp("built"), render__formats=["png", "svg"])
+    copy = make_copy(tmp_path_factory.mktemp("built"), render__formats=FORMATS)
     copy.repro()
     return copy
 
@@ -224,7 +226,7 @@ def test_dvc_shows_metrics_and_plots(built: Copy) -> None:
 
 
 def test_an_experiment_changes_a_setting_and_is_compared(tmp_path: Path, built: Copy) -> None:
-    copy = make_copy(tmp_path, cache_of=built)
+    copy = make_copy(tmp_path, cache_of=built, render__formats=FORMATS)
     assert "Running stage" not in copy.repro(), "the same settings are restored from the cache"
     copy.commit()
     printed = copy.run("dvc", "exp", "run", "--name", "heavy", "-S", "train.kl_weight=4")
