@@ -16,6 +16,7 @@ train: {epochs: 2}
 objectives: {}
 evaluate: {importance_samples: 2, samples: 60, classifier_epochs: 1}
 samplers: {flow_matching: {steps: 20}}
+render: {formats: [png]}
 comparison:
   variants: {vae: {train.objective: vae}, gan: {train.objective: gan}}
   samplers: [flow_matching]
