@@ -16,7 +16,7 @@ def test_a_model_of_mlflow_is_loaded_by_its_address(
     from mlflow.tracking import MlflowClient
 
     store = f"sqlite:///{tmp_path}/store.db"
-    set_tracking_uri(None)  # what other tests set has priority
+    set_tracking_uri(None)  # type: ignore[arg-type]  # what other tests set has priority
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     saved(tmp_path / "own")
     client = MlflowClient(store)
