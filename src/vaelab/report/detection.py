@@ -4,15 +4,13 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from vaelab.inference.detection import SCORES, Detections
+from vaelab.report.template import render_page
 from vaelab.runtime.formatting import format_number
 
 SHOWN = 100
@@ -63,14 +61,8 @@ def build_detection_page(
         )
         for rank, (row, reconstruction) in enumerate(zip(shown, reconstructions, strict=True), 1)
     ]
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    package = files("vaelab.report")
-    page: str = environment.from_string(
-        (package / "detection.html").read_text(encoding="utf-8")
-    ).render(
-        css=Markup((package / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+    return render_page(
+        "detection.html",
         found=found,
         odd=int(found.is_odd.sum()),
         expected=format_number(found.false_alarm_rate * len(found), 2),
@@ -82,7 +74,6 @@ def build_detection_page(
         scale=format_number(scale, 2),
         bar=_uri(_bar()),
     )
-    return page
 
 
 def heat_scale(found: Detections, rows: np.ndarray) -> float:

@@ -3,14 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from vaelab.metrics import METRICS, SPACES, MetricSpec
+from vaelab.report.template import render_page
 from vaelab.runtime.formatting import format_number, with_error
 
 # A difference of more standard errors than this is called beyond its error.
@@ -54,20 +52,13 @@ class Difference:
 
 def build_difference(first: Run, second: Run) -> str:
     """Return the comparison of two runs as HTML, with both reports side by side."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    package = files("vaelab.report")
-    page: str = environment.from_string(
-        (package / "difference.html").read_text(encoding="utf-8")
-    ).render(
-        css=Markup((package / "page.css").read_text(encoding="utf-8")),  # noqa: S704
+    return render_page(
+        "difference.html",
         runs=(first, second),
         settings=list(changed_settings(first, second)),
         differences=list(differences(first, second)),
         same_images=first.test_images == second.test_images,
     )
-    return page
 
 
 def changed_settings(first: Run, second: Run) -> Iterator[tuple[str, Any, Any]]:

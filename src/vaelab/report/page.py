@@ -3,10 +3,6 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from vaelab.metrics import MetricSpec
 from vaelab.report.embed import EmbeddedFigure, embed
@@ -18,6 +14,7 @@ from vaelab.report.not_measured import not_measured
 from vaelab.report.posterior_collapse import Diagnosis, describe_collapse
 from vaelab.report.rows import Row, rows, summary
 from vaelab.report.sections import SECTIONS
+from vaelab.report.template import render_page
 
 # Of every model, also of one without an encoder: no section consists of it.
 SUMMARY_ONLY = "latent.dimensions"
@@ -52,11 +49,8 @@ def build_page(result: EvaluationResult) -> str:
     figures = [embed(figure) for figure in report_figures(result)]
     sections = list(_page_sections(result, figures))
     all_rows = [row for section in sections for row in section.rows]
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page: str = environment.from_string(_resource("page.html")).render(
-        css=Markup(_resource("page.css")),  # noqa: S704  from this package
+    return render_page(
+        "page.html",
         result=result,
         facts=list(model_summary(result)),
         summary=summary(result),
@@ -66,7 +60,6 @@ def build_page(result: EvaluationResult) -> str:
         sections=sections,
         glossary=list(_glossary(all_rows)),
     )
-    return page
 
 
 def _page_sections(
@@ -86,7 +79,3 @@ def _glossary(all_rows: list[Row]) -> Iterator[GlossaryEntry]:
     for _, group in itertools.groupby(all_rows, key=lambda row: row.metric.title):
         same = list(group)
         yield GlossaryEntry(same[0].metric, [row.name for row in same])
-
-
-def _resource(name: str) -> str:
-    return (files("vaelab.report") / name).read_text(encoding="utf-8")
