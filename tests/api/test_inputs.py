@@ -84,7 +84,7 @@ def test_pictures_become_gray_or_color_as_the_model_is() -> None:
         (["nowhere.png"], "nowhere.png: no such file"),
         ([], r"images of shape \[0\] do not fit the model"),
         (Image.new("F", (8, 8)), "a picture of mode F: convert it"),
-        (Image.new("L", (9, 8)), r"images of shape \[8, 9\] do not fit the model"),
+        (Image.new("L", (9, 8)), "a picture of 9x8 pixels: the model's images have 8x8"),
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(

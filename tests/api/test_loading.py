@@ -30,6 +30,19 @@ def test_a_model_of_mlflow_is_loaded_by_its_address(
         vaelab.load("models:/none@best")
 
 
+def test_an_address_without_a_store_is_refused_and_makes_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import set_tracking_uri
+
+    set_tracking_uri(None)  # type: ignore[arg-type]  # what other tests set has priority
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vaelab.UserError, match=r"^models:/none@best: no MLflow store here \(mlf"):
+        vaelab.load("models:/none@best")
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "models/model").mkdir(parents=True)
     (tmp_path / "broken").mkdir()

@@ -15,7 +15,7 @@ from vaelab.config import EvaluateSettings, Settings
 from vaelab.data.loader import ImageLoader
 from vaelab.evaluation.bounds import bound_metrics, score_test_images
 from vaelab.evaluation.likelihood import fit_test_images, likelihood_metrics
-from vaelab.inference.attributes import class_direction, edit
+from vaelab.inference.attributes import attribute_direction, class_direction, edit
 from vaelab.inference.decoding import (
     counterfactuals,
     decode_means,
@@ -180,6 +180,22 @@ def test_an_unconditional_model_edits_by_examples(tmp_path: Path) -> None:
     close(nearest, model.edit(PIXELS[0], {"class": 2}, int(source), examples=(PIXELS, labels)))
 
 
+def test_an_attribute_is_added_by_examples(tmp_path: Path) -> None:
+    own, model = saved(tmp_path), vaelab.load(tmp_path)
+    has_it = np.arange(12) % 3 == 1
+    latents = torch.from_numpy(np.asarray(model.encode(PIXELS).mean))
+    direction = attribute_direction(latents, torch.from_numpy(has_it))
+    found = model.edit(PIXELS[:2], {"attribute": -0.5}, examples=(PIXELS, has_it))
+    close(found, edit(own, IMAGES[:2], direction, [-0.5])[:, 0])
+
+
+def test_a_conditional_model_adds_an_attribute_under_the_same_labels(tmp_path: Path) -> None:
+    model = loaded(tmp_path, CONDITIONAL)
+    named, has_it = ["cat", "owl"], np.arange(12) % 2
+    found = model.edit(PIXELS[:2], {"attribute": 0}, named, examples=(PIXELS, has_it))
+    close(found, model.reconstruct(PIXELS[:2], named))
+
+
 def test_images_are_interpolated(tmp_path: Path) -> None:
     own, model = saved(tmp_path), vaelab.load(tmp_path)
     found = model.interpolate(PIXELS[:3], PIXELS[3:6], steps=5)
@@ -226,8 +242,17 @@ def test_wrong_arguments_are_refused_in_one_line(tmp_path: Path) -> None:
         ("label 7 is out of range: 0 to 3", lambda: labeled.sample(2, label=7)),
         ("label -1 is unknown: wanted a class", lambda: labeled.sample(2, label=-1)),
         (
-            r"edit changes the class, as in edit\(images, {'class': 8}\), not {'hat': 1}",
+            r"edit changes the class, as in edit\(images, {'class': 8}\), or .* not {'hat': 1}",
             lambda: model.edit(PIXELS, {"hat": 1}),
+        ),
+        ("an attribute needs examples", lambda: model.edit(PIXELS, {"attribute": 1})),
+        (
+            "the strength of an attribute is a number, not 'much'",
+            lambda: model.edit(PIXELS, {"attribute": "much"}, examples=(PIXELS, [1] * 12)),
+        ),
+        (
+            "examples: a direction needs latents with and without the attribute: 12 of 12",
+            lambda: model.edit(PIXELS, {"attribute": 1}, examples=(PIXELS, [1] * 12)),
         ),
         ("edit needs images of the classes", lambda: model.edit(PIXELS, {"class": 1})),
         ("label 4 is out of range: 0 to 3", lambda: labeled.edit(PIXELS, {"class": 4})),

@@ -58,8 +58,9 @@ def test_pictures_of_another_size_are_resized_if_that_is_said(
 ) -> None:
     saved(folder / "model")
     Image.new("RGB", (20, 30)).save("big.png")
-    assert refused("encode", "model", "big.png", "-o", "a.csv").startswith(
-        "big.png: images of shape [30, 20] do not fit the model: wanted [1, 8, 8] or"
+    assert refused("encode", "model", "big.png", "-o", "a.csv") == (
+        "big.png: a picture of 20x30 pixels: the model's images have 8x8; "
+        "--resize crop, pad or stretch fits pictures"
     )
     assert run("encode", "model", "big.png", "-o", "a.csv", "--resize", "crop")[0] == 0
 

@@ -123,6 +123,18 @@ def test_images_are_edited_to_another_class(run: Run, folder: Path, refused: Ref
     )
 
 
+def test_an_attribute_is_removed(run: Run, folder: Path, refused: Refused) -> None:
+    saved(folder / "plain")
+    pictures(folder / "all")
+    words = ("edit", "plain", "all", "--with", "all/cat", "-o", "a.npy")
+    assert refused(*words).startswith("an attribute needs both --with and --without")
+    run(*words, "--without", "all/dog", "--strength", -1)
+    expected = vaelab.load("plain", device="cpu").edit(
+        PIXELS[ORDER], {"attribute": -1}, examples=(PIXELS[ORDER], [1, 1, 0, 0])
+    )
+    np.testing.assert_allclose(np.load("a.npy"), np.asarray(expected), atol=1e-5)
+
+
 @pytest.mark.parametrize("command", ["encode", "reconstruct", "score", "edit"])
 @pytest.mark.parametrize(
     ("given", "message"),

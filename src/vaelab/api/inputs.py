@@ -28,7 +28,7 @@ CHANNELS = (1, 3)
 
 
 class ImageSizesError(UserError):
-    """Images to train on have more than one size."""
+    """Images to train on have more than one size, or a picture's is not that of the model."""
 
 
 def read_images(values: object, shape: Shape) -> Float[Tensor, "count channel height width"]:
@@ -150,6 +150,11 @@ def read_item(
         if resize is not None:
             color: Color = "grey" if shape[0] == 1 else "rgb"
             return image_batch(to_pixels(picture, color, shape[1:], cast(Resize, resize)), shape)
+        if (picture.height, picture.width) != shape[1:]:
+            raise ImageSizesError(
+                f"a picture of {picture.width}x{picture.height} pixels: the model's images have "
+                f"{shape[2]}x{shape[1]}"
+            )
         return image_batch(picture.convert("L" if shape[0] == 1 else "RGB"), shape)
 
 
@@ -161,7 +166,8 @@ def _named(item: object) -> Iterator[None]:
     except (OSError, ValueError) as error:
         problem = str(error) if isinstance(error, UserError) else reason(error)
         is_path = isinstance(item, str | os.PathLike)
-        raise UserError(f"{item}: {problem}" if is_path else problem) from error
+        kind = ImageSizesError if isinstance(error, ImageSizesError) else UserError
+        raise kind(f"{item}: {problem}" if is_path else problem) from error
 
 
 def _is_array_file(item: object) -> bool:

@@ -11,8 +11,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vaelab.api.class_means import Means, directions, means_of_images, means_of_sampler, save_means
+from vaelab.api.class_means import Means, means_of_sampler, save_means
 from vaelab.api.detection import detect_images
+from vaelab.api.editing import (
+    ATTRIBUTE,
+    Examples,
+    attribute_shifts,
+    class_shifts,
+    example_means,
+    requested_change,
+)
 from vaelab.api.incomplete import read_incomplete
 from vaelab.api.inputs import label_numbers, one_label, read_images
 from vaelab.api.results import Array, Latents, Restored, Scores
@@ -174,7 +182,7 @@ class TrainedModel:
         changes: Mapping[str, object],
         labels: object = None,
         *,
-        examples: tuple[object, object] | None = None,
+        examples: Examples | None = None,
     ) -> Array:
         """Return images changed to another class: `edit(images, {"class": 8})`.
 
@@ -183,22 +191,23 @@ class TrainedModel:
         which are those of `examples`, a pair (images, labels), or else of the images that it was
         trained on, or of its sampler. The class of an image without a label is that of the nearest
         mean.
+
+        An attribute is added, or removed at a negative strength, by the mean latent of examples
+        with it minus that of those without: `edit(images, {"attribute": 1.0}, examples=(others,
+        has_it))`, where `has_it` is 1 or 0 for each.
         """
-        if not isinstance(changes, Mapping) or list(changes) != ["class"]:
-            raise UserError(
-                f"edit changes the class, as in edit(images, {{'class': 8}}), not {changes!r:.60}"
-            )
+        what, value = requested_change(changes)
+        given, pixels = self._given("edit", images, labels if self._sees_labels(what) else None)
         names = self.description.labels
-        if self.network.classes:
-            given, pixels = self._given("edit", images, labels)
-            target = one_label(changes["class"], self.network.classes, names)
+        if what == ATTRIBUTE:
+            shifts = attribute_shifts(self.network, len(pixels), value, examples)
+        elif self.network.classes:
+            target = one_label(value, self.network.classes, names)
             return self._out(counterfactuals(given, pixels, [target])[:, 0])
-        _, pixels = self._given("edit", images, None)
-        means = self._means(examples)
-        target = one_label(changes["class"], len(means), names)
-        source = None if labels is None else label_numbers(labels, len(pixels), len(means), names)
-        shifts = directions(encode_means(self.network, pixels), means, source, target)
-        return self._out(edit_each(self.network, pixels, shifts[:, None])[:, 0])
+        else:
+            means = self._means(examples)
+            shifts = class_shifts(self.network, pixels, labels, value, means, names)
+        return self._out(edit_each(given, pixels, shifts[:, None])[:, 0])
 
     def interpolate(
         self,
@@ -321,14 +330,14 @@ class TrainedModel:
             return self.stored_class_means
         return means_of_sampler(self.sampler) if self.sampler and self.sampler.classes else None
 
-    def _means(self, examples: tuple[object, object] | None) -> Means:
+    def _sees_labels(self, what: str) -> bool:
+        """Return whether the labels of an edit go to the networks: else they choose the shift."""
+        return what == ATTRIBUTE or bool(self.network.classes)
+
+    def _means(self, examples: Examples | None) -> Means:
         """Return the mean latent of each class. Raises UserError where none are known."""
         if examples is not None:
-            pixels = self._given("edit", examples[0], None)[1]
-            names = self.description.labels
-            labels = label_numbers(examples[1], len(pixels), MAX_CLASSES, names).to(self.device)
-            latents = encode_means(self.network, pixels)
-            return means_of_images(latents, labels, int(labels.max()) + 1)
+            return example_means(self.network, examples, self.description.labels)
         if self._class_means is None:
             raise UserError(
                 "edit needs images of the classes, edit(..., examples=(images, labels)): this "
@@ -381,7 +390,6 @@ class TrainedModel:
 
 
 FITTED_STREAM = "evaluation/fitted-proposals"
-MAX_CLASSES = 65536
 
 
 def _path(name: str) -> Literal["spherical", "linear"]:

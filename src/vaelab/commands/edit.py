@@ -1,13 +1,16 @@
-"""Edit images: change each to another class.
+"""Edit images: change each to another class, or add or remove an attribute.
 
 A conditional model decodes what it has encoded under the new class. For another model, the latents
 are shifted by the difference of the mean latents of two classes, of the images that it was trained
-on, of its sampler, or of --examples, a folder with a folder of images for each class.
+on, of its sampler, or of --examples, a folder with a folder of images for each class. An attribute
+is what the images of --with have and those of --without lack.
 
 Examples:
   vaelab edit models/model photos/ --class 8 --output eights/
   vaelab edit models/model photos/ --class cat --label folders --output cats.png
   vaelab edit models/model a.png --class cat --examples animals/ --output cat.png
+  vaelab edit models/model a.png --with smiling/ --without serious/ --output smile.png
+  vaelab edit models/model a.png --with smiling/ --without serious/ --strength -1 -o serious.png
 """
 
 import argparse
@@ -23,9 +26,10 @@ from vaelab.commands.common.arguments import (
     add_output,
     load_model,
 )
-from vaelab.commands.common.inputs import read_images, read_paths
+from vaelab.commands.common.inputs import NamedImages, read_images, read_paths
 from vaelab.commands.common.labels import FOLDERS, class_label, image_labels
 from vaelab.commands.common.outputs import IMAGES, ImageOutput
+from vaelab.config import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +37,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_images(parser)
     add_output(parser, IMAGES)
-    parser.add_argument(
+    change = parser.add_mutually_exclusive_group(required=True)
+    change.add_argument(
         "--class",
         dest="target",
         metavar="CLASS",
-        required=True,
         help="the class to change to, by number or name",
+    )
+    change.add_argument(
+        "--with",
+        dest="having",
+        metavar="FOLDER",
+        type=Path,
+        help="images that have an attribute, to add it",
+    )
+    parser.add_argument(
+        "--without", metavar="FOLDER", type=Path, help="images that lack the attribute of --with"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="of the attribute: 1 adds it (default), 2 twice, -1 removes it",
     )
     add_label(parser)
     parser.add_argument(
@@ -52,17 +72,31 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments)
     images = read_images(arguments, model.network.image_shape)
     labels = image_labels(arguments.label, images, model.description.labels)
-    target = class_label(arguments.target, model.description.labels)
-    examples = _examples(arguments, model)
-    found = np.asarray(model.edit(images.pixels, {"class": target}, labels, examples=examples))
+    changes, examples = _change(arguments, model)
+    found = np.asarray(model.edit(images.pixels, changes, labels, examples=examples))
     output.write(found, images.below, images.names, originals=images.pixels)
 
 
-def _examples(
+def _change(
     arguments: argparse.Namespace, model: "vaelab.TrainedModel"
-) -> tuple[object, object] | None:
+) -> tuple[dict[str, object], tuple[object, object] | None]:
+    """Return the change and the examples that it needs. Raises UserError."""
+    names = model.description.labels
+    if (arguments.having is None) != (arguments.without is None):
+        raise UserError("an attribute needs both --with and --without")
+    if arguments.having is not None:
+        if arguments.examples is not None:
+            raise UserError("--examples are of classes: leave them out, or use --class")
+        pair = [_read(arguments, folder, model) for folder in (arguments.having, arguments.without)]
+        has_it = np.repeat([1, 0], [len(part.pixels) for part in pair])
+        examples = np.concatenate([part.pixels for part in pair]), has_it
+        return {"attribute": arguments.strength}, examples
+    changes: dict[str, object] = {"class": class_label(arguments.target, names)}
     if arguments.examples is None:
-        return None
-    shape = model.network.image_shape
-    found = read_paths([arguments.examples], shape, arguments.resize)
-    return found.pixels, image_labels(FOLDERS, found, model.description.labels)
+        return changes, None
+    found = _read(arguments, arguments.examples, model)
+    return changes, (found.pixels, image_labels(FOLDERS, found, names))
+
+
+def _read(arguments: argparse.Namespace, folder: Path, model: "vaelab.TrainedModel") -> NamedImages:
+    return read_paths([folder], model.network.image_shape, arguments.resize)

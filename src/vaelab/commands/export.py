@@ -11,6 +11,7 @@ Examples:
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from vaelab.commands.common.arguments import add_model, add_output, load_model
@@ -39,3 +40,9 @@ def run(arguments: argparse.Namespace) -> None:
     model.export(arguments.output, license=arguments.license, metrics=arguments.metrics)
     files = sorted(path.name for path in arguments.output.iterdir())
     print(f"{arguments.output}: {', '.join(files)}")
+    if arguments.metrics is None:
+        print(
+            "note: the card has no measured numbers; --metrics results/evaluate/metrics.json "
+            "adds those of this model's evaluation",
+            file=sys.stderr,
+        )

@@ -44,10 +44,13 @@ def read_paths(
     read_file: Callable[[Path], "Tensor"] | None = None,
 ) -> NamedImages:
     """Read the images of files and folders, by `read_file` if that is given. Raises UserError."""
-    from vaelab.api.inputs import read_item
+    from vaelab.api.inputs import ImageSizesError, read_item
 
     reader = read_file or (lambda file: read_item(file, shape, resize))
-    read = [(file, below, reader(file).numpy()) for file, below in _files(paths)]
+    try:
+        read = [(file, below, reader(file).numpy()) for file, below in _files(paths)]
+    except ImageSizesError as error:
+        raise UserError(f"{error}; --resize crop, pad or stretch fits pictures") from error
     names = [name for file, _, found in read for name in _numbered(str(file), len(found))]
     return NamedImages(np.concatenate([found for _, _, found in read]), names, _below(read))
 
