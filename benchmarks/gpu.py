@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.mnist import mnist
-from benchmarks.peers import install_pythae, with_pythae
+from benchmarks.peers import install, run_with
 from benchmarks.rates import flops, product_rate, training_flops
 from pipeline import cli
 from vaelab.config import MachineSettings, Settings, parse_section, parse_settings
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train and score, and print both times beside their bounds."""
     device = choose_device(parse_section(MachineSettings, {"device": arguments.device}, "--device"))
     data = mnist()
-    install_pythae()
+    install("pythae")
     model = {"network": "conv", "likelihood": "bernoulli"}
     train = {"epochs": arguments.epochs, "batch_size": BATCH, "precision": arguments.precision}
     loop = trainer(parse_settings({"model": model, "train": train}), data, arguments.images, device)
@@ -142,7 +142,7 @@ def pythae(images: ImageLoader) -> float:
         np.savez(given, images=images.array.astype(np.float32) / 255)
         options = ["--network", "conv", "--batch", str(BATCH)]
         options += ["--threads", str(torch.get_num_threads()), "--device", images.device.type]
-        with_pythae("pythae_training", str(given), str(result), *options)
+        run_with("pythae", "pythae_training", str(given), str(result), *options)
         return float(json.loads(result.read_text())["seconds"])
 
 

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.peers import install_pythae, with_pythae
+from benchmarks.peers import install, run_with
 from benchmarks.rates import flops, product_rate
 from pipeline import cli, paths
 from vaelab.config import Settings, parse_settings
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare the two, a row for each network and number of samples."""
     torch.set_num_threads(arguments.threads)
     data = PreparedData.load(arguments.data)
-    install_pythae()
+    install("pythae")
     test = ImageLoader(data.images("test"), CPU, binarize=True)
     images = test.gather(torch.arange(len(test)), rng_stream(0, "pixels"))
     print("± is one standard error over images.")
@@ -156,7 +156,7 @@ def run_pythae(
         options = ["--network", network, "--samples", str(samples), "--seed", str(seed)]
         options += ["--seconds", str(arguments.seconds / ROUNDS)]
         options += ["--threads", str(arguments.threads)]
-        with_pythae("pythae_likelihood", str(given), str(result), *options)
+        run_with("pythae", "pythae_likelihood", str(given), str(result), *options)
         with np.load(result) as arrays_back:
             return arrays_back["log_likelihood"], float(arrays_back["seconds"])
 

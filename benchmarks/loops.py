@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,16 +60,16 @@ def over_loader(network: str, images: Tensor, batch_size: int) -> float:
 
     Torchvision's data set converts each image to PIL and back; the loss is read at each step.
     """
-    loader = DataLoader(_Mnist(images), batch_size, shuffle=True)
+    loader = DataLoader(torchvision_mnist((images * 255).byte().numpy()), batch_size, shuffle=True)
     return _epoch(network, (batch for batch, _ in loader), waits=True)
 
 
-class _Mnist(MNIST):
-    """Torchvision's MNIST, of a part of the images."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.transform, self.target_transform = ToTensor(), None
-        self.data, self.targets = (images[:, 0] * 255).byte(), torch.zeros(len(images))
+def torchvision_mnist(images: np.ndarray) -> MNIST:
+    """Return torchvision's MNIST of these 8-bit images [count, 1, height, width]."""
+    data = MNIST.__new__(MNIST)
+    data.transform, data.target_transform = ToTensor(), None
+    data.data, data.targets = torch.from_numpy(images[:, 0]), torch.zeros(len(images))
+    return data
 
 
 def _epoch(network: str, batches: Iterable[Tensor], *, waits: bool) -> float:

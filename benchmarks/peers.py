@@ -1,4 +1,4 @@
-"""Other tools that vaelab is measured against, in a folder beside the environment."""
+"""Other tools that vaelab is measured against, each in a folder beside the environment."""
 
 import os
 import subprocess
@@ -7,21 +7,30 @@ from pathlib import Path
 
 from vaelab.config import UserError
 
-# pythae 0.1.2 works with the packages that vaelab has, and these two.
-PACKAGES = ("pythae==0.1.2", "cloudpickle==3.1.2", "imageio==2.38.1")
-FOLDER = Path(".benchmarks/pythae-0.1.2")
+# They work with the packages that vaelab has, and these.
+PACKAGES = {
+    "pythae": ("pythae==0.1.2", "cloudpickle==3.1.2", "imageio==2.38.1"),
+    "lightning": (
+        "pytorch-lightning==2.6.6",
+        "lightning-utilities==0.15.3",
+        "torchmetrics==1.9.0",
+    ),
+}
+FOLDER = Path(".benchmarks/peers")
 
 
-def install_pythae() -> None:
-    """Put pythae into its folder, the first time from the package index."""
-    if not FOLDER.exists():
+def install(tool: str) -> None:
+    """Put a tool into its folder, the first time from the package index."""
+    folder = FOLDER / tool
+    if not folder.exists():
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--target", str(FOLDER), *PACKAGES], check=True)
+        subprocess.run([*pip, "--target", str(folder), *PACKAGES[tool]], check=True)
 
 
-def with_pythae(module: str, *arguments: str) -> None:
-    """Run a module of these benchmarks in a process that has pythae on its path."""
-    path = os.pathsep.join([str(FOLDER.resolve()), os.environ.get("PYTHONPATH", "")])
+def run_with(tool: str | None, module: str, *arguments: str) -> None:
+    """Run a module of these benchmarks in a process of its own, that has a tool on its path."""
+    folder = [str((FOLDER / tool).resolve())] if tool else []
+    path = os.pathsep.join([*folder, os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     ran = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False

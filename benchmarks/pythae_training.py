@@ -62,14 +62,19 @@ class Stopwatch(TrainingCallback):
         self.seconds += time.perf_counter()
 
 
-def epoch(network: str, images: Tensor, batch_size: int, device: str) -> float:
-    """Train for an epoch; give its seconds."""
+def pythae_model(network: str) -> VAE:
+    """Return pythae's VAE of the networks of `benchmarks.loops`."""
     layers = PlainVae(network)
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=20, reconstruction_loss="bce")
+    return VAE(config, Encoder(layers.encoder), Decoder(layers.decoder))
+
+
+def epoch(network: str, images: Tensor, batch_size: int, device: str) -> float:
+    """Train for an epoch; give its seconds."""
     stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         BaseTrainer(
-            model=VAE(config, Encoder(layers.encoder), Decoder(layers.decoder)),
+            model=pythae_model(network),
             train_dataset=BaseDataset(images, torch.zeros(len(images))),
             training_config=BaseTrainerConfig(
                 output_dir=folder,

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.loops import over_loader, over_slices
 from benchmarks.mnist import mnist
-from benchmarks.peers import install_pythae, with_pythae
+from benchmarks.peers import install, run_with
 from benchmarks.rates import product_rate, training_flops
 from pipeline import cli
 from vaelab.config import Settings, parse_settings
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     memory.tune_malloc()
     data = mnist()
-    install_pythae()
+    install("pythae")
     pixels = np.array(data.images("train")[: arguments.images])
     validation = ImageLoader(data.images("validation")[:VALIDATION], CPU)
     print(HEADER, flush=True)
@@ -118,7 +118,7 @@ def pythae(network: str, images: Tensor, size: int, threads: int) -> float:
         given, result = Path(folder) / "given.npz", Path(folder) / "result.json"
         np.savez(given, images=images.numpy())
         options = ["--network", network, "--batch", str(size), "--threads", str(threads)]
-        with_pythae("pythae_training", str(given), str(result), *options)
+        run_with("pythae", "pythae_training", str(given), str(result), *options)
         return float(json.loads(result.read_text())["seconds"])
 
 
