@@ -188,6 +188,26 @@ def test_shares_that_are_read_ahead_are_those_in_memory(monkeypatch: pytest.Monk
         assert others == expected_others
 
 
+def test_an_image_is_augmented_alike_whichever_process_computes_it() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (85, 1, 8, 8), dtype=np.uint8)
+    split = ImageLoader(pixels, torch.device("cpu"))
+    settings = TrainSettings(batch_size=12, augment_flip=0.5, augment_shift=0.2, augment_zoom=0.3)
+
+    def epoch(group: ProcessGroup) -> list[Tensor]:
+        order = torch.Generator().manual_seed(3)
+        given = ShardedLoader(settings, group).train_batches(
+            split, order, torch.Generator(), epoch=4, first=2
+        )
+        return [batch.images for batch in given]
+
+    alone = epoch(SINGLE_GROUP)
+    assert [len(batch) for batch in alone] == [12] * 5 + [1]
+    parts = [epoch(ProcessGroup(DistributedEnv(rank, 2))) for rank in range(2)]
+    for batch, even, odd in zip(alone, *parts, strict=True):
+        assert torch.equal(batch[::2], even)
+        assert torch.equal(batch[1::2] if len(batch) > 1 else batch, odd)
+
+
 def test_a_process_alone_joins_nothing() -> None:
     with process_group(SINGLE_PROCESS, torch.device("cpu")) as group:
         assert group.world_size == 1

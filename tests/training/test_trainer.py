@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model, build_model
 from vaelab.objectives import LossOutput, Objective
 from vaelab.objectives.gan import Gan
-from vaelab.objectives.vae import Vae
+from vaelab.objectives.vae import Vae, VaeOutput
 from vaelab.objectives.vae_gan import VaeGan
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.optimizers import learning_rate
@@ -28,6 +28,12 @@ from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
+AUGMENTED = {
+    "augment_flip": 0.5,
+    "augment_shift": 0.2,
+    "augment_zoom": 0.3,
+    "augment_color": 0.2,
+}
 
 
 def stripes(count: int) -> np.ndarray:
@@ -169,15 +175,23 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert progress == expected
 
 
-@pytest.mark.parametrize("objective", [Vae(kl_weight=2.0), Gan(discriminator_steps=2)])
+@pytest.mark.parametrize(
+    ("objective", "own"),
+    [
+        (Vae(kl_weight=2.0), {}),
+        (Gan(discriminator_steps=2), {}),
+        (Vae(), AUGMENTED),
+    ],
+    ids=["vae", "gan", "augmented"],
+)
 @pytest.mark.parametrize("steps", [1, 4, 6, 8])
 def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
-    tmp_path: Path, objective: Objective, steps: int
+    tmp_path: Path, objective: Objective, own: dict[str, Any], steps: int
 ) -> None:
     """Of 4 steps an epoch, with binarisation drawn on the way; progress holds every metric."""
 
     def make() -> Trainer:
-        trainer = make_trainer(objective, learning_rate_schedule="cosine", epochs=3)
+        trainer = make_trainer(objective, learning_rate_schedule="cosine", epochs=3, **own)
         images = np.random.default_rng(0).integers(0, 256, (64, *SHAPE)).astype(np.uint8)
         trainer.train = ImageLoader(images, CPU, binarize=True)
         return trainer
@@ -197,6 +211,36 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
     columns = [list(row) for row in expected.history]
     assert [list(row) for row in progress.history] == columns, "history.csv is the same file"
     assert_same(weights(undisturbed), weights(resumed))
+
+
+def test_only_the_training_steps_see_augmented_images() -> None:
+    """In each epoch other ones; validation and the fit of the variance see the files' own."""
+    seen: dict[bool, list[Tensor]] = {True: [], False: []}
+
+    class Watches(Vae):
+        def encode_and_decode(
+            self, model: Model, images: Tensor, generator: torch.Generator
+        ) -> VaeOutput:
+            seen[model.training].append(images.clone())
+            return super().encode_and_decode(model, images, generator)
+
+    trainer = make_trainer(Watches(), epochs=2, batch_size=64, augment_flip=1.0)
+    pixels = np.random.default_rng(0).integers(0, 256, (64, *SHAPE)).astype(np.uint8)
+    own = torch.from_numpy(pixels) / 255
+    trainer.train = trainer.validation = ImageLoader(pixels, CPU)
+    trainer.fit()
+    assert all(torch.equal(images, own) for images in seen[False])
+    for images in seen[True]:
+        assert not torch.equal(images.sort(0).values, own.sort(0).values)
+        assert torch.equal(images.sort(0).values, own.flip(3).sort(0).values)
+    measured = (own - reconstruct(trainer, own)).square().mean()
+    assert trainer.model.likelihood.variance == pytest.approx(measured.item(), rel=0.02)
+
+
+def reconstruct(trainer: Trainer, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        latents = trainer.model.encode(images).rsample(torch.Generator().manual_seed(0))
+        return trainer.model.decode(latents).mean
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -115,6 +115,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _pixels_fit_likelihood(self) -> "Settings":
         _check_pixels(self.data, self.model)
+        _check_augmentation(self.data, self.train)
         return self
 
     @model_validator(mode="after")
@@ -188,6 +189,15 @@ def _check_pixels(data: DataSettings, model: ModelSettings) -> None:
             "model.likelihood: discretized_logistic is for 8-bit pixels; "
             "for binary pixels use bernoulli, or set data.binarization to none"
         )
+
+
+def _check_augmentation(data: DataSettings, train: TrainSettings) -> None:
+    for key in ("augment_zoom", "augment_color"):
+        if data.binarization == "fixed" and getattr(train, key):
+            raise ValueError(
+                f"train.{key} makes gray pixels, and data.binarization: fixed has none: use "
+                f"data.binarization: fresh, or set train.{key} to 0"
+            )
 
 
 def _check_searched(settings: Settings, name: str, value: object) -> None:

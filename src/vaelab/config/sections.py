@@ -142,6 +142,10 @@ class TrainSettings(Section):
     kl_warmup_epochs: NotNegative = 0
     free_bits_nats: float = Field(default=0.0, ge=0)
     label_dropout: float = Field(default=0.02, gt=0, lt=1)
+    augment_flip: float = Field(default=0.0, ge=0, le=1)
+    augment_shift: float = Field(default=0.0, ge=0, le=0.5)
+    augment_zoom: float = Field(default=0.0, ge=0, le=0.9)
+    augment_color: float = Field(default=0.0, ge=0, le=1)
     epochs: Positive = 100
     batch_size: Positive = 100
     optimizer: Literal["adam", "adamw"] = "adam"

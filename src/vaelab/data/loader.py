@@ -15,12 +15,14 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from vaelab.data.augmentation import Transform
 from vaelab.runtime import memory
 
 # Batches that are prefetched, by as many threads, since most of the time is waiting.
 PREFETCH = 4
 Images = Float[Tensor, "batch channel height width"]
 Labels = Int64[Tensor, "batch"]
+AS_STORED = itertools.repeat(lambda stored: stored)
 
 
 class Batch(NamedTuple):
@@ -78,22 +80,36 @@ class ImageLoader:
         return self.binarize or self.dequantize_levels is not None
 
     def shuffled(
-        self, batch_size: int, shuffle_rng: torch.Generator, noise: torch.Generator, first: int = 0
+        self,
+        batch_size: int,
+        shuffle_rng: torch.Generator,
+        noise: torch.Generator,
+        first: int = 0,
+        transforms: Iterable[Transform] = AS_STORED,
     ) -> Iterator[Batch]:
         """Return every image once, in an order from `shuffle_rng`; the last batch may be short.
 
-        Batches before index `first` are left out, and no noise is drawn for them.
+        Batches before index `first` are left out, and no noise is drawn for them. `transforms` are
+        those of the batches that are returned.
         """
         batches = torch.split(self.permutation(shuffle_rng), batch_size)[first:]
-        yield from self.batches_at(batches, itertools.repeat(noise))
+        yield from self.batches_at(batches, itertools.repeat(noise), transforms)
 
     def batches_at(
-        self, batches: Iterable[Tensor], noises: Iterable[torch.Generator]
+        self,
+        batches: Iterable[Tensor],
+        noises: Iterable[torch.Generator],
+        transforms: Iterable[Transform] = AS_STORED,
     ) -> Iterator[Batch]:
-        """Return the images at the given indices, batch by batch, each with its own noise."""
+        """Return the images at the given indices, batch by batch.
+
+        Each batch has its own noise, and its own transform of what is stored: uint8 images, and
+        what is missing in them as more channels.
+        """
         wanted, read = itertools.tee(batches)
-        for pixels, rows, noise in zip(self._read(read), wanted, noises, strict=False):
-            yield Batch(self._prepare(pixels, noise), self.labels_at(rows))
+        each = zip(self._read(read), wanted, noises, transforms, strict=False)
+        for stored, rows, noise, transform in each:
+            yield Batch(self._prepare(transform(stored), noise), self.labels_at(rows))
 
     def permutation(self, rng: torch.Generator) -> Int64[Tensor, "count"]:
         """Draw the order in which `shuffled` returns the images."""

@@ -6,13 +6,16 @@ processes can resume from it.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from vaelab.config import TrainSettings, UserError
-from vaelab.data.loader import Batch, ImageLoader
+from vaelab.data.augmentation import Transform, augment, draw_uniforms, is_augmenting
+from vaelab.data.loader import AS_STORED, Batch, ImageLoader
 from vaelab.distributed.process_group import ProcessGroup
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime.random_streams import rng_stream
@@ -30,7 +33,8 @@ class ShardedLoader:
     """
 
     def __init__(self, settings: TrainSettings, group: ProcessGroup) -> None:
-        self.size, self.seed, self.group = settings.batch_size, settings.seed, group
+        self.settings, self.group = settings, group
+        self.size, self.seed = settings.batch_size, settings.seed
         if self.size < group.world_size:
             raise UserError(
                 f"train.batch_size is {self.size}, and must be at least the number of processes, "
@@ -45,11 +49,15 @@ class ShardedLoader:
         epoch: int,
         first: int,
     ) -> Iterator[Batch]:
-        """Return the batches of an epoch from index `first` on, in an order from `shuffle_rng`."""
+        """Return the batches of an epoch from index `first` on, in an order from `shuffle_rng`.
+
+        They are augmented; those of `validation_batches` and `calibration_batches` never are.
+        """
+        augmented = self._transforms(split, epoch, first)
         if self.group.world_size == 1:
-            return split.shuffled(self.size, shuffle_rng, noise, first)
+            return split.shuffled(self.size, shuffle_rng, noise, first, augmented)
         rows = torch.split(split.permutation(shuffle_rng), self.size)
-        return self._shards(split, rows, f"noise/{epoch}", noise, first)
+        return self._shards(split, rows, f"noise/{epoch}", noise, first, augmented)
 
     def validation_batches(self, split: ImageLoader) -> Iterator[tuple[Batch, torch.Generator]]:
         """Return all images in batches, each with the generator of its noise.
@@ -72,6 +80,19 @@ class ShardedLoader:
         noise = rng_stream(self.seed, name, split.device)
         return split.subsample(VALIDATION_BATCH, noise, limit, self.group.rank_slice), noise
 
+    def _transforms(self, split: ImageLoader, epoch: int, first: int) -> Iterable[Transform]:
+        """Return how the images of each batch from index `first` on are augmented."""
+        return (
+            self._augmentations(split, epoch, first) if is_augmenting(self.settings) else AS_STORED
+        )
+
+    def _augmentations(self, split: ImageLoader, epoch: int, first: int) -> Iterator[Transform]:
+        channels = split.array.shape[1]
+        for batch in range(first, math.ceil(len(split) / self.size)):
+            count = min(self.size, len(split) - batch * self.size)
+            drawn = self.group.local_rows(draw_uniforms(self.seed, epoch, batch, count))
+            yield partial(augment, uniforms=drawn, settings=self.settings, channels=channels)
+
     def _shards(
         self,
         split: ImageLoader,
@@ -79,11 +100,12 @@ class ShardedLoader:
         name: str,
         noise: torch.Generator,
         first: int = 0,
+        transforms: Iterable[Transform] = AS_STORED,
     ) -> Iterator[Batch]:
         """Return this process's part of each batch, with noise of the step and the rank."""
         rows = rows[first:]
         local = map(self.group.local_rows, rows)
-        parts = split.batches_at(local, self._reseeded(name, noise, first))
+        parts = split.batches_at(local, self._reseeded(name, noise, first), transforms)
         # Parts are prefetched: the batch is set when it is used.
         for batch, part in zip(rows, parts, strict=True):
             self.group.set_batch(batch)

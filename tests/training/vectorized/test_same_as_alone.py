@@ -121,6 +121,7 @@ def test_each_keeps_its_own_rate_schedule_weight_and_optimiser() -> None:
         (CONV, {}, {}),
         (CONV | {"likelihood": "discretized_logistic"}, {}, {"dequantize_levels": 17}),
         (CONV | {"channels": [12], "kernel_size": 3, "activation": "silu"}, {}, {}),
+        ({}, {"augment_flip": 0.5, "augment_zoom": 0.2}, {}),
     ],
     ids=str,
 )
@@ -146,8 +147,9 @@ def test_free_bits_are_charged_for_an_entrys_own_dimensions() -> None:
         assert_same_training(one, other)
 
 
-def test_seeds_differ_too() -> None:
-    settings = [chosen(4, seed=seed) for seed in (1, 2, 1)]
+@pytest.mark.parametrize("own", [{}, {"augment_shift": 0.2}], ids=str)
+def test_seeds_differ_too(own: dict[str, Any]) -> None:
+    settings = [chosen(4, seed=seed, **own) for seed in (1, 2, 1)]
     alone, together = trainers(settings), trainers(settings)
     fit(together)
     for one, other in zip(together, alone, strict=True):

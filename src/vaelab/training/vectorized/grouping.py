@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vaelab.config import Settings, UserError
+from vaelab.data import augmentation
 from vaelab.models.networks import Shape
 from vaelab.objectives import build_objective
 
@@ -19,7 +20,7 @@ OBJECTIVES = ("vae", "beta_vae")
 INDIVIDUAL_MODEL_SETTINGS = {"latent_dim", "prior"}
 # With more models in a batch, their activations no longer fit a CPU's cache.
 MAX_MODELS = 16
-SHARED_TRAIN_SETTINGS = {"batch_size", "precision", "objective"}
+SHARED_TRAIN_SETTINGS = {"batch_size", "precision", "objective", *augmentation.SETTINGS}
 
 
 def group_compatible(settings: Sequence[Settings], image_shape: Shape) -> list[list[int]]:
