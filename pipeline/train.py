@@ -22,6 +22,7 @@ from vaelab.distributed.launch import launch, processes_to_start
 from vaelab.distributed.process_group import ProcessGroup, process_group
 from vaelab.distributed.rank_messages import LAUNCHED_ENV, should_print
 from vaelab.models.saving import save_model
+from vaelab.models.sizes import sizes_note, with_sizes
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.files import write_text
 from vaelab.runtime.locks import exclusive_lock
@@ -60,12 +61,16 @@ def train(settings: Settings) -> None:
     with process_group(environment, device) as group:
         store = open_store(settings.tracking) if group.is_rank_zero else None
         data = PreparedData.load(paths.PREPARED)
+        note = sizes_note(settings.model, data.info.image_shape)
+        settings = with_sizes(settings, data.info.image_shape)
         # Bad data or an unreachable store on one rank is reported before the others start to train.
         group.barrier()
         trainer = prepared_trainer(settings, data, device, group)
         if store is None:
             train_as_worker_rank(trainer)
         else:
+            if note:
+                print(note)
             train_and_record(settings, store, data, trainer)
 
 
@@ -85,7 +90,7 @@ def train_and_record(
     """Train, and write the model, the history and the images of each epoch."""
     key, name = (
         training_fingerprint(settings, trainer.device, paths.PREPARED),
-        run_name(training_settings(settings)),
+        run_name(training_settings(settings), data.info.image_shape),
     )
     own = training_fingerprint(without_epochs(settings), trainer.device, paths.PREPARED)
     finished = FinishedTrainings(paths.finished_trainings(), own)

@@ -29,6 +29,7 @@ from pipeline.study.worker import Worker
 from pipeline.tracking import Run, Store, open_store
 from vaelab.config import Settings, UserError
 from vaelab.data.dataset import PreparedData
+from vaelab.models.sizes import sizes_note, with_sizes
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.threads import busy_cores_note
 
@@ -86,9 +87,9 @@ class Launch:
     """A process of a study, with its storage, data, device and MLflow runs."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.store: Store = open_store(settings.tracking)
         self.data = PreparedData.load(paths.PREPARED)
+        self.settings = settings = with_sizes(settings, self.data.info.image_shape)
         self.study = open_study(open_storage(settings.tune), settings, self.data.info)
         self.device: torch.device = choose_device(settings.machine)
         self.runner = TrialRunner(TrialScorer(settings, self.data, self.device))
@@ -131,6 +132,8 @@ def tune(settings: Settings, arguments: argparse.Namespace) -> None:
     limit = settings.tune.time_limit_minutes
     deadline = time.time() + 60 * limit if limit else float("inf")
     launch = Launch(settings)
+    if note := sizes_note(settings.model, launch.data.info.image_shape):
+        print(note)
     total = total_trials(settings.tune)
     done = len(finished_trials(launch.study))
     if busy := busy_cores_note():

@@ -9,9 +9,9 @@ from pipeline.comparison.variants import ComparisonConfig
 from pipeline.tracking import STORE_ERRORS, Run, Store, open_store, shorten
 from pipeline.tracking.sync import git_state
 from vaelab.config import flatten
+from vaelab.models.saving import CONFIG, ModelDescription
 from vaelab.runtime.files import sha256
 from vaelab.runtime.serialization import read_csv
-from vaelab.training.fingerprint import training_settings
 
 TABLE_TAG = "vaelab.comparison_sha256"
 
@@ -23,7 +23,7 @@ def log_comparison(config: ComparisonConfig, results: Results) -> None:
         parent = store.create_run(f"comparison on {config.base.data.name}", git_state())
         for variant in results.variants:
             for seed in variant_paths.measured_seeds(variant):
-                _log_model(store, parent, config, variant, seed)
+                _log_model(store, parent, variant, seed)
         parent.log_params(_shared_settings(config))
         for path in (paths.COMPARISON_TABLE, paths.COMPARISON_REPORT):
             parent.log_file(path)
@@ -43,11 +43,10 @@ def _shared_settings(config: ComparisonConfig) -> dict[str, Any]:
     return shared | {f"comparison.{k}": v for k, v in config.comparison.model_dump().items()}
 
 
-def _log_model(
-    store: Store, parent: Run, config: ComparisonConfig, variant: str, seed: int
-) -> None:
+def _log_model(store: Store, parent: Run, variant: str, seed: int) -> None:
     run = store.create_run(f"{variant}, seed {seed}", {"vaelab.member": variant}, parent.run_id)
-    run.log_params(training_settings(config.variant_settings(variant, seed)))
+    config = (variant_paths.model(variant, seed) / CONFIG).read_text(encoding="utf-8")
+    run.log_params(ModelDescription.model_validate_json(config).settings)
     rows = read_csv(variant_paths.history(variant, seed))
     run.log_history([(int(row.pop("epoch")), row) for row in rows])
     run.log_metrics(seed_metrics(variant, seed))

@@ -14,6 +14,7 @@ from pipeline.comparison import paths as variant_paths
 from pipeline.comparison.variants import ComparisonConfig, run
 from vaelab.data.dataset import PreparedData
 from vaelab.models.saving import save_model
+from vaelab.models.sizes import with_sizes
 from vaelab.runtime.devices import choose_device
 from vaelab.runtime.serialization import write_csv, write_json
 from vaelab.training.build import build_trainer
@@ -38,13 +39,14 @@ def train(variant: str) -> None:
 
 def train_seed(variant: str, seed: int) -> str:
     """Train with one seed, from its last checkpoint if there is one; return a line to print."""
+    data = PreparedData.load(paths.COMPARISON_PREPARED)
     settings = ComparisonConfig.load().variant_settings(variant, seed)
+    settings = with_sizes(settings, data.info.image_shape)
     device = choose_device(settings.machine)
     fingerprint = training_fingerprint(settings, device, paths.COMPARISON_PREPARED)
     if is_current(variant, seed, fingerprint):
         return f"{variant}, seed {seed}: trained already"
     delete(variant, seed)
-    data = PreparedData.load(paths.COMPARISON_PREPARED)
     train, validation = (
         build_batches(data, split, settings.data.dequantize, device)
         for split in ("train", "validation")

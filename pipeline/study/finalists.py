@@ -61,8 +61,9 @@ class Finalist:
 
     @property
     def latent_size(self) -> int | None:
-        """The number of latent dimensions; None if it was not searched."""
-        return self.latent_dim or self.trial.params.get(LATENT)
+        """The number of latent dimensions; None if it was not searched, or is `auto`."""
+        size = self.latent_dim or self.trial.params.get(LATENT)
+        return size if isinstance(size, int) else None
 
     def is_as_good(self, factor: float, errors: float = 2.0) -> bool:
         """Return whether it is less than `errors` standard errors worse than the best one.

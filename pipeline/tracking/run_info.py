@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from vaelab.config import Settings, flatten
+from vaelab.config import ModelSettings, Settings, flatten
+from vaelab.models.networks import Shape
+from vaelab.models.sizes import SIZES, resolve_sizes
 
 # Logged for every run, as columns of the table; of the other settings, those that differ.
 HEADLINE = ("data.name", "train.objective", "model.latent_dim", "train.kl_weight", "train.epochs")
@@ -41,9 +43,13 @@ def logged_params(settings: Mapping[str, Any]) -> dict[str, Any]:
     return headline | differing(settings)
 
 
-def run_name(settings: Mapping[str, Any]) -> str:
-    """Return data and objective, and each setting that differs from the defaults."""
-    changed = {k: v for k, v in differing(settings).items() if k not in IN_EVERY_NAME}
+def run_name(settings: Mapping[str, Any], image_shape: Shape | None = None) -> str:
+    """Return data and objective, and each setting that differs from the defaults.
+
+    Sizes differ where they are not what `auto` is for images of a shape.
+    """
+    usual = _auto_sizes(image_shape) | {name: settings.get(name) for name in IN_EVERY_NAME}
+    changed = {k: v for k, v in differing(settings).items() if k not in usual or usual[k] != v}
     known = [text.format(changed.pop(k)) for k, text in PHRASES.items() if k in changed]
     other = [f"{k.rpartition('.')[2]}={v}" for k, v in changed.items() if k in _defaults()]
     name = ", ".join([" ".join(_base(settings)), *known, *other])
@@ -53,6 +59,14 @@ def run_name(settings: Mapping[str, Any]) -> str:
 def model_name(settings: Mapping[str, Any]) -> str:
     """Return the name under which models of the same data and objective are registered."""
     return "-".join(_base(settings))
+
+
+def _auto_sizes(image_shape: Shape | None) -> dict[str, Any]:
+    """Return the sizes that `auto` is for images of a shape, by dotted name."""
+    if image_shape is None:
+        return {}
+    sizes = resolve_sizes(ModelSettings(), image_shape).model_dump(mode="json", include=set(SIZES))
+    return {f"model.{name}": size for name, size in sizes.items()}
 
 
 def _base(settings: Mapping[str, Any]) -> list[str]:

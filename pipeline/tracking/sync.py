@@ -226,7 +226,7 @@ def _log_epochs(run: Run) -> None:
 
 def _backfill(store: Store, settings: Settings) -> Run:
     _, description = load_model(paths.MODEL, torch.device("cpu"))
-    with active_run(store, run_name(description.settings)) as run:
+    with active_run(store, run_name(description.settings, description.image_shape)) as run:
         run.forget_source()
         _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)
         run.log_tags({BACKFILLED_TAG: "true"})

@@ -11,9 +11,10 @@ import torch
 from sklearn.datasets import load_digits
 
 import vaelab
-from vaelab.config import Settings, with_changes
+from vaelab.config import ModelSettings, Settings, with_changes
 from vaelab.data.loader import ImageLoader
 from vaelab.data.splits import generator
+from vaelab.models.sizes import resolve_sizes
 from vaelab.training.build import build_trainer
 
 DIGITS = load_digits(n_class=4)
@@ -40,6 +41,23 @@ def test_it_is_the_training_of_the_pipeline() -> None:
     assert found.history == tuple(trainer.progress.history)
     for name, weight in trainer.model.state_dict().items():
         assert torch.equal(found.network.state_dict()[name], weight), name
+
+
+def test_sizes_fit_the_images_and_are_stored_as_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 40, 48, 3), np.uint8)
+    model = vaelab.train(images, epochs=1, device="cpu", settings={"model.latent_dim": "auto"})
+    printed = capsys.readouterr()
+    assert "auto, for colour images of 40x48 pixels: model.latent_dim" in printed.err
+    assert not printed.out
+    sizes = resolve_sizes(ModelSettings(), (3, 40, 48))
+    model.save(tmp_path)
+    stored = vaelab.load(tmp_path).description
+    for settings in (stored.model.model_dump(mode="json"), stored.settings):
+        prefix = "model." if settings is stored.settings else ""
+        assert settings[f"{prefix}latent_dim"] == model.network.latent_dim == sizes.latent_dim
+        assert settings[f"{prefix}channels"] == list(sizes.channels)
 
 
 def test_a_trained_model_is_saved_and_loaded_with_what_it_knows_of_classes(tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def test_the_names_beside_a_setting_are_those_of_files(
         ({"data": {"validation_fraction": 0}}, "data.validation_fraction: .* greater than 0"),
         ({"data": {"validation_fraction": 0.5}}, "data.validation_fraction: .* less than 0.5"),
         ({"model": {"kernel_size": 4}}, r"model.kernel_size: must be odd.*\(it is 4\)"),
-        ({"model": {"channels": []}}, "model.channels: .* at least 1"),
+        ({"model": {"channels": []}}, "; model.channels: .* at least 1"),
+        ({"model": {"channels": [0]}}, "; model.channels.0: .* greater than or equal to 1"),
+        ({"model": {"latent_dim": "all"}}, "model.latent_dim: Input should be 'auto'"),
         ({"model": {"gaussian_variance": 0}}, "model.gaussian_variance: .* greater than 0"),
         ({"model": {"gaussian_variance": "fit"}}, "model.gaussian_variance: .*'fitted'"),
         (

@@ -1,5 +1,6 @@
 """Train a model on images in memory, with the loop of the pipeline."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.data.splits import generator
 from vaelab.models.model import Model
 from vaelab.models.saving import weights_digest
+from vaelab.models.sizes import sizes_note
 from vaelab.runtime.devices import choose_device
 from vaelab.samplers import (
     Posteriors,
@@ -76,6 +78,9 @@ def train(
     parse_section(SamplerSettings, {"name": sampler}, "sampler")
     where = choose_device(device_settings(device))
     pixels, missing = training_images(images)
+    channels, height, width = pixels.shape[1:]
+    if progress and (note := sizes_note(chosen.model, (channels, height, width))):
+        print(note, file=sys.stderr)
     numbers, names = _labels(labels, len(pixels))
     loaders = [
         ImageLoader(

@@ -265,7 +265,7 @@ def _short_repr(value: object) -> str:
 def _is_union_branch(part: str | int) -> bool:
     """Whether a part of a location is pydantic's name for a branch of a union."""
     return isinstance(part, str) and (
-        part.startswith(("literal[", "constrained-")) or part == "float"
+        part.startswith(("literal[", "constrained-", "tuple[")) or part == "float"
     )
 
 

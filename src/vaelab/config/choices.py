@@ -15,8 +15,8 @@ FOLDERS: dict[Kind, Path] = {
     "prior": PACKAGE / "models/priors",
     "sampler": PACKAGE / "samplers",
 }
-AUTO = "auto"
-"""Value of `model.prior` that stands for the objective's default."""
+AUTO: Literal["auto"] = "auto"
+"""Value of `model.prior` for the objective's default, and of sizes that follow from the images."""
 NO_SAMPLER = "prior"
 """Value of `sampler.name` that fits nothing: latents are sampled from the model's prior."""
 

@@ -109,8 +109,8 @@ class ModelSettings(Section):
     """
 
     network: NetworkName = "conv"
-    latent_dim: Width = 20
-    channels: Widths = Field(default=(16, 32), min_length=1, max_length=10)
+    latent_dim: Literal["auto"] | Width = AUTO
+    channels: Literal["auto"] | Annotated[Widths, Field(min_length=1, max_length=10)] = AUTO
     kernel_size: KernelSize = 5
     hidden: Widths = (500, 500)
     activation: Activation = "relu"

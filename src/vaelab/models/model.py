@@ -26,6 +26,7 @@ from vaelab.models.networks import Shape, build_network
 from vaelab.models.observation import ObservedPixels, ObservingModule
 from vaelab.models.priors import Prior, build_prior, prior_class
 from vaelab.models.priors.standard_normal import StandardNormal
+from vaelab.models.sizes import resolve_sizes
 from vaelab.runtime.random_streams import rng_stream
 
 Images = Float[Tensor, "*batch channel height width"]
@@ -281,23 +282,23 @@ def build_model(
 ) -> Model:
     """Build a model of the named networks, for images of a shape [channel, height, width].
 
-    `seed` determines the initial weights. `classes` counts the labels of the data set, which a
-    conditional model sees. Raises UserError for settings of the network or the prior that are
-    unknown or out of range, and for a conditional model of unlabelled images, ValueError for
-    unknown names of networks.
+    Sizes that are `auto` follow from the shape. `seed` determines the initial weights. `classes`
+    counts the labels of the data set, which a conditional model sees. Raises UserError for settings
+    of the network or the prior that are unknown or out of range, and for a conditional model of
+    unlabelled images, ValueError for unknown names of networks.
     """
-    classes = conditional_classes(settings, classes)
-    family = build_network(settings)
+    classes, sized = conditional_classes(settings, classes), resolve_sizes(settings, image_shape)
+    family, latent_dim = build_network(sized), sized.latent_dim
     likelihood = build_likelihood(settings, math.prod(image_shape))
     outputs = (likelihood.outputs_per_channel * image_shape[0], *image_shape[1:])
     is_gaussian = posterior == "gaussian" and prior_class(settings.prior).kind != "codes"
-    encoded = 2 * settings.latent_dim if is_gaussian else settings.latent_dim
+    encoded = 2 * latent_dim if is_gaussian else latent_dim
     builders: dict[str, Callable[[], nn.Module]] = {
         "encoder": lambda: build_encoder(family, image_shape, encoded, classes),
-        "decoder": lambda: build_decoder(family, settings.latent_dim, outputs, classes),
-        "discriminator": lambda: discriminator(image_shape, settings),
-        "latent_discriminator": lambda: latent_discriminator(settings.latent_dim, settings),
-        "prior": lambda: build_prior(settings, image_shape, classes),
+        "decoder": lambda: build_decoder(family, latent_dim, outputs, classes),
+        "discriminator": lambda: discriminator(image_shape, sized),
+        "latent_discriminator": lambda: latent_discriminator(latent_dim, sized),
+        "prior": lambda: build_prior(sized, image_shape, classes),
     }
     names = dict.fromkeys((*networks, "prior"))
     if unknown := names.keys() - builders.keys():
@@ -305,6 +306,6 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng_stream(seed, "initialisation").initial_seed())
         chosen = {name: builders[name]() for name in names}
-    model = Model(chosen, likelihood, settings.latent_dim, image_shape, posterior)
+    model = Model(chosen, likelihood, latent_dim, image_shape, posterior)
     # Convolutions run faster in this memory format; other layers do not depend on it.
     return model.to(memory_format=torch.channels_last)

@@ -3,20 +3,28 @@
 import hashlib
 import operator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
 
 from vaelab.config import ArtifactError, ModelSettings, reason
 from vaelab.models.model import Model, PosteriorKind, build_model
+from vaelab.models.sizes import SizedModelSettings, resolve_sizes
 from vaelab.runtime.files import sha256, write_atomically, write_text
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
+
+
+def _with_sizes(settings: object, info: ValidationInfo) -> object:
+    """Return settings of a model with the sizes that `auto` is for its images."""
+    if isinstance(settings, ModelSettings) and "image_shape" in info.data:
+        return resolve_sizes(settings, info.data["image_shape"])
+    return settings
 
 
 class ModelDescription(BaseModel):
@@ -34,7 +42,7 @@ class ModelDescription(BaseModel):
     networks: tuple[str, ...]
     posterior: PosteriorKind = "gaussian"
     image_shape: tuple[int, int, int]
-    model: ModelSettings
+    model: Annotated[SizedModelSettings, BeforeValidator(_with_sizes)]
     dataset: str
     levels: int
     class_names: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)

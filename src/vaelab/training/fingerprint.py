@@ -12,6 +12,7 @@ from vaelab.config import Settings, flatten
 from vaelab.data.dataset import DatasetInfo
 from vaelab.models.component_settings import component_settings, with_component_settings
 from vaelab.models.saving import ModelDescription
+from vaelab.models.sizes import with_sizes
 from vaelab.objectives import build_objective, objective_settings
 from vaelab.runtime.files import sha256
 from vaelab.training.trainer import Trainer
@@ -19,7 +20,7 @@ from vaelab.training.trainer import Trainer
 
 def describe_model(settings: Settings, info: DatasetInfo, trainer: Trainer) -> ModelDescription:
     """Say what is needed beside the weights to use a model, and how it came about."""
-    names = info.class_names or ()
+    names, settings = info.class_names or (), with_sizes(settings, info.image_shape)
     return ModelDescription(
         objective=settings.train.objective,
         networks=trainer.objective.networks(),

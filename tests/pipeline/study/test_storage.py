@@ -13,6 +13,7 @@ from tests.pipeline.study.conftest import sequentially
 from vaelab.config import UserError, parse_settings
 from vaelab.config.tune import BOUNDED
 from vaelab.data.dataset import PreparedData
+from vaelab.models.sizes import with_sizes
 
 
 def test_studies_by_other_objectives_have_other_names(
@@ -53,7 +54,8 @@ def test_the_dashboard_gets_the_names_of_the_values(
 def test_a_study_begins_with_the_settings_themselves(
     database: RDBStorage, data: PreparedData
 ) -> None:
-    settings = parse_settings({"tune": {"study": "begun", "trials": 3}})
+    chosen = parse_settings({"tune": {"study": "begun", "trials": 3}})
+    settings = with_sizes(chosen, data.info.image_shape)
     for _ in range(2):
         study = open_study(database, settings, data.info)
         assert len(study.trials) == 1, "a study that is continued begins once"

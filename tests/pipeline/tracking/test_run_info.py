@@ -7,6 +7,7 @@ import pytest
 from pipeline.tracking.run_info import HEADLINE, MAX_NAME, logged_params, model_name, run_name
 from tests import ROOT
 from vaelab.config import Settings, load_settings, with_changes
+from vaelab.models.sizes import with_sizes
 from vaelab.training.fingerprint import training_settings
 
 
@@ -30,6 +31,16 @@ def test_a_name_has_what_differs_from_the_defaults(changes: dict[str, Any], expe
     name = named(**changes)
     # An objective's own settings have no place in a name.
     assert name == expected
+
+
+def test_a_size_that_fits_the_images_has_no_place_in_a_name() -> None:
+    shape = (3, 64, 64)
+    settings = training_settings(with_sizes(Settings(), shape))
+    assert run_name(settings, shape) == "digits vae"
+    assert logged_params(settings)["model.latent_dim"] == 128
+    assert isinstance(logged_params(settings)["model.channels"], list)
+    assert run_name(settings, (1, 8, 8)).startswith("digits vae, z128, channels=[")
+    assert run_name(settings | {"model.latent_dim": 20}, shape) == "digits vae, z20"
 
 
 def test_a_long_name_is_shortened() -> None:

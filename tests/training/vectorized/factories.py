@@ -1,7 +1,7 @@
 """Trainers for vectorized training, and comparisons of their results."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +21,9 @@ ROUNDING = 1e-3
 CONV = {"network": "conv", "channels": [4, 12]}
 
 
-def chosen(latents: int, model: Mapping[str, object] | None = None, **train: Any) -> Settings:
+def chosen(
+    latents: int | Literal["auto"], model: Mapping[str, object] | None = None, **train: Any
+) -> Settings:
     own = train.pop("own", {})
     settings: dict[str, Any] = {
         "model": {"network": "mlp", "hidden": [24], "latent_dim": latents, **(model or {})},

@@ -51,6 +51,14 @@ def test_convolutions_are_trained_together_on_small_images_only() -> None:
     assert grouping.group_compatible(settings[2:] * 2, (1, 512, 512)) == [[0, 1]]
 
 
+def test_sizes_that_follow_from_the_images_are_numbers() -> None:
+    settings = [chosen("auto", CONV | {"channels": size}) for size in ("auto", [16, 32])]
+    assert grouping.group_compatible(settings, (1, 8, 8)) == [[0, 1]]
+    assert grouping.group_compatible([*settings, chosen(20)], (1, 8, 8)) == [[0, 1], [2]]
+    free = [chosen(latents, free_bits_nats=0.1) for latents in ("auto", 20, 21)]
+    assert grouping.group_compatible(free, (1, 8, 8)) == [[0, 1], [2]]
+
+
 def test_many_are_cut_into_groups_of_similar_latent_size() -> None:
     found = groups([chosen(1 + (7 * i) % 33) for i in range(33)] + [chosen(4, batch_size=7)])
     assert [len(group) for group in found] == [11, 11, 11, 1]

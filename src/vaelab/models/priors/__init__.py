@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vaelab.config import AUTO, ModelSettings, Section, fill_settings
 from vaelab.models.distributions import Posterior
 from vaelab.models.networks import Shape
+from vaelab.models.sizes import resolve_sizes
 
 Latents = Float[Tensor, "*batch latent"]
 Images = Float[Tensor, "batch channel height width"]
@@ -100,4 +101,4 @@ def build_prior(settings: ModelSettings, image_shape: Shape, classes: int = 0) -
     cls, own = prior_class(name), settings.priors.get(name, {})
     chosen = fill_settings(cls.settings_class, settings, own, f"model.priors.{name}")
     labels = {"classes": classes} if classes and cls.conditional else {}
-    return cls(chosen, settings.latent_dim, image_shape, **labels)
+    return cls(chosen, resolve_sizes(settings, image_shape).latent_dim, image_shape, **labels)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vaelab.config import Settings, UserError
 from vaelab.data import augmentation
 from vaelab.models.networks import Shape
+from vaelab.models.sizes import resolve_sizes, with_sizes
 from vaelab.objectives import build_objective
 
 PRIOR, PRECISION = "standard_normal", "float32"
@@ -29,18 +30,20 @@ def group_compatible(settings: Sequence[Settings], image_shape: Shape) -> list[l
     `image_shape` is [channel, height, width]. Settings that fit no other are a group of one. Large
     groups are split into smaller ones of similar latent size, which need less padding.
     """
+    settings = [with_sizes(chosen, image_shape) for chosen in settings]
     found: dict[str, list[int]] = {}
     for number, chosen in enumerate(settings):
         name = batch_key(chosen, math.prod(image_shape[1:])) or f"single {number}"
         found.setdefault(name, []).append(number)
-    return [part for numbers in found.values() for part in _split_large(numbers, settings)]
+    sizes = [resolve_sizes(chosen.model, image_shape).latent_dim for chosen in settings]
+    return [part for numbers in found.values() for part in _split_large(numbers, sizes)]
 
 
-def _split_large(numbers: list[int], settings: Sequence[Settings]) -> list[list[int]]:
+def _split_large(numbers: list[int], sizes: Sequence[int]) -> list[list[int]]:
     if len(numbers) <= MAX_MODELS:
         return [numbers]
     count = math.ceil(len(numbers) / MAX_MODELS)
-    by_size = sorted(numbers, key=lambda number: settings[number].model.latent_dim)
+    by_size = sorted(numbers, key=lambda number: sizes[number])
     cuts = [len(numbers) * part // count for part in range(count + 1)]
     return [sorted(by_size[start:end]) for start, end in itertools.pairwise(cuts)]
 
