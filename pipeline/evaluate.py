@@ -56,7 +56,8 @@ def evaluate(settings: Settings) -> None:
         evaluation = evaluate_model(
             trained.model, data, settings.evaluate, trained.device, classifier, sampler=sampler
         )
-    write_json(paths.EVALUATE_METRICS, evaluation.metrics)
+    level = {"evaluation": {"level": settings.evaluate.level}}
+    write_json(paths.EVALUATE_METRICS, evaluation.metrics | level)
     write_json(paths.EVALUATE_SUMMARY, headline(evaluation.metrics))
     write_latents(evaluation.latents)
     write_latent_table(trained, evaluation.latents, settings.evaluate.seed)

@@ -33,6 +33,7 @@ TEST_METRICS = {
     "generation_loss_nats",
     "kl_loss_nats",
     "nll_nats",
+    "nll_images",
     "nll_importance_samples",
     "nll_effective_sample_size",
     "nll_change_on_doubling_nats",

@@ -48,6 +48,11 @@ def test_the_ladder_has_the_bounds_with_half_the_samples_and_with_all():
     assert "ladder" not in figures(made_up({"test.nll_nats": -5.0, "test.neg_elbo_nats": -5.0}))
 
 
+def test_the_ladder_has_no_bounds_of_different_images():
+    found = figures(made_up(BOUND, SIMULATED, {"test.nll_images": 100}))["ladder"]
+    assert found.alternative.startswith("16 images sampled from the model: annealed, upper 2.5")
+
+
 def test_the_kl_loss_is_decomposed_into_the_measured_terms():
     split = {"latent.total_correlation_nats": 1.5, "latent.dimension_wise_kl_nats": 0.5}
     three = figures(made_up(TERMS, split, {"test.kl_loss_nats": 5.25}))["rate"]

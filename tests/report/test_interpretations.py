@@ -103,6 +103,15 @@ CAP = {MI_CAP: 9.2103}
         # The information of one image is always 0.
         ("test.kl_loss_nats", 10.0, {MI: 0.0, MI_CAP: 0.0}, "good", "uses the latent"),
         ("test.mean_squared_error", 0.01, {}, "none", "error of 10.0%"),
+        (
+            "test.nll_nats",
+            98.1,
+            {"test__neg_elbo_nats": 98.0, "test__nll_images": 100},
+            "none",
+            "Mean of 100 test images; the negative ELBO is of all.",
+        ),
+        ("test.nll_images", 100, {}, "none", "Of 300."),
+        ("test.nll_images", 300, {}, "none", "All test images."),
         ("test.nll_importance_samples", 100, {}, "none", "Published results use 5,000."),
         ("test.nll_importance_samples", 5000, {}, "none", "As many as in published results"),
         ("test.nll_change_on_doubling_nats", -0.05, {K: 100}, "good", "K is large enough"),

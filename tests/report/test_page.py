@@ -301,6 +301,20 @@ def test_the_facts_at_the_top_of_the_page():
     assert "Network mlp, linear" in bare(made_up({"test.nll_nats": 1.0}, description=linear)).text
 
 
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [
+        ("full", "Evaluation full"),
+        ("quick", "Evaluation quick (evaluate.level): of fewer images, with wider standard errors"),
+    ],
+)
+def test_the_page_says_the_level_of_the_evaluation(level, text):
+    result = made_up({"test.nll_nats": 1.0})
+    measured = {**result.metrics, "evaluation": {"level": level}}
+    assert text in bare(replace(result, metrics=measured)).text
+    assert text not in bare(result).text
+
+
 def test_text_from_outside_is_escaped():
     evil = '"><script>alert(1)</script>&'
     outside = info(name=evil, class_names=(evil, "b"), factor_names=(evil, "c"))

@@ -2,6 +2,7 @@
 
 import operator
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -173,10 +174,26 @@ class SamplerSettings(Section):
     seed: Seed = 0
 
 
-class EvaluateSettings(Section):
-    """How the trained model is measured."""
+QUICK: Mapping[str, int] = {
+    "bound_images": 1000,
+    "max_pairs_images": 2000,
+    "interpolation_pairs": 50,
+    "likelihood_images": 25,
+    "annealing_images": 0,
+    "samples": 1000,
+}
+"""What `auto` is at `evaluate.level: quick`; at `full` it is the default of `EvaluateSettings`."""
 
+
+class EvaluateSettings(Section):
+    """How the trained model is measured.
+
+    A setting of `QUICK` that is `auto`, or left out, gets the value of the level.
+    """
+
+    level: Literal["quick", "full"] = "full"
     importance_samples: Positive = 100
+    bound_images: Positive | None = None
     batch_size: Positive = 500
     active_unit_threshold: float = Field(default=0.01, gt=0)
     neighbours: Positive = 10
@@ -191,6 +208,14 @@ class EvaluateSettings(Section):
     classifier_epochs: Positive = 3
     inception_weights: Path | None = None
     seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_level(cls, content: object) -> object:
+        if not isinstance(content, Mapping):
+            return content
+        given = {k: v for k, v in content.items() if not (k in QUICK and v == AUTO)}
+        return {**(QUICK if content.get("level") == "quick" else {}), **given}
 
 
 class RenderSettings(Section):

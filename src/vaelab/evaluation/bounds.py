@@ -1,7 +1,7 @@
 """The group `test`: losses, bounds and likelihood of every test image, in nats."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.estimators import as_float64
 from vaelab.estimators import mean_over_images as mean
 from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
+from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.estimators.statistics import standard_error
 from vaelab.evaluation.types import Arrays, GroupMetrics
 from vaelab.models.distributions import DiagonalGaussian
@@ -20,23 +21,47 @@ from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 
 Scores = Mapping[str, Tensor]
+BOUNDS = ("nll", "effective_sample_size", "nll_at_half")
+"""What K samples are needed for."""
 
 
 def score_test_images(
     model: Model, test: ImageLoader, settings: EvaluateSettings, device: torch.device
 ) -> Scores:
-    """Compute the values of every test image, [images] or [images, latent], by name."""
+    """Compute the values of every test image, [images] or [images, latent], by name.
+
+    The K-sample bound and what belongs to it are those of `bound_images` of them, if that is less.
+    """
     # A point mass has equal samples, and without a bound there is nothing to estimate.
     importance_sampled = model.has_bound and model.posterior == "gaussian"
     samples = settings.importance_samples if importance_sampled else 1
+    rows = sample_rows(len(test), settings.bound_images or len(test), settings.seed, "bound")
+    is_part = importance_sampled and len(rows) < len(test)
     noise = rng_stream(settings.seed, "evaluation/noise", device)
     pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
-    with tqdm(total=samples * len(test), desc="evaluation", unit_scale=True, disable=None) as bar:
-        batches = [
-            score_batch(model.given(labels), images, samples, noise, bar.update)
+    with tqdm(total=samples * len(rows), desc="evaluation", unit_scale=True, disable=None) as bar:
+        scores = _joined(
+            score_batch(model.given(labels), images, 0 if is_part else samples, noise, bar.update)
             for images, labels in test.sequential(settings.batch_size, pixels)
-        ]
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+        )
+        if is_part:
+            bounds = _joined(
+                score_batch(
+                    model.given(test.labels_at(part)),
+                    test.gather(part, pixels),
+                    samples,
+                    noise,
+                    bar.update,
+                )
+                for part in torch.split(rows, settings.batch_size)
+            )
+            scores |= {name: bounds[name] for name in BOUNDS if name in bounds}
+    return scores
+
+
+def _joined(batches: Iterable[Scores]) -> dict[str, Tensor]:
+    scored = list(batches)
+    return {name: torch.cat([batch[name] for batch in scored]) for name in scored[0]}
 
 
 def score_batch(
@@ -46,7 +71,10 @@ def score_batch(
     noise: torch.Generator,
     progress: Callable[[int], object],
 ) -> Scores:
-    """Compute the values of each image of a batch, of labels that the model is given."""
+    """Compute the values of each image of a batch, of labels that the model is given.
+
+    Without `samples` there is no K-sample bound among them.
+    """
     posterior = model.encode(images)
     latents = posterior.rsample(noise)
     decoded = model.decode(latents)
@@ -62,6 +90,8 @@ def score_batch(
         progress(len(images))
         return scores
     scores["kl_loss"] = model.kl(posterior, latents)
+    if not samples:
+        return scores
     estimate = importance_weighted_log_likelihood(
         model, images, posterior, samples, noise, progress=progress
     )
@@ -79,7 +109,7 @@ def bound_metrics(
     metrics: GroupMetrics = {"mean_squared_error": mean(scores["mean_squared_error"])}
     if "generation_loss" in scores:
         metrics["generation_loss_nats"] = mean(scores["generation_loss"])
-    if "nll" not in scores:
+    if "kl_loss" not in scores:
         return metrics
     # negative ELBO = generation loss + KL loss: Kingma & Welling 2014, equation 3
     neg_elbo = as_float64(scores["generation_loss"]) + as_float64(scores["kl_loss"])
@@ -87,6 +117,7 @@ def bound_metrics(
         "neg_elbo_nats": mean(neg_elbo),
         "kl_loss_nats": mean(scores["kl_loss"]),
         "nll_nats": mean(scores["nll"]),
+        "nll_images": len(scores["nll"]),
         "nll_importance_samples": settings.importance_samples if "stddev" in scores else 1,
         "nll_effective_sample_size": mean(scores["effective_sample_size"]),
     }
@@ -95,6 +126,7 @@ def bound_metrics(
         metrics["nll_change_on_doubling_nats"] = mean(scores["nll"] - scores["nll_at_half"])
     if len(neg_elbo) > 1:
         metrics["neg_elbo_standard_error_nats"] = standard_error(neg_elbo)
+    if len(scores["nll"]) > 1:
         metrics["nll_standard_error_nats"] = standard_error(scores["nll"])
     pixels = math.prod(model.image_shape)
     bits = bits_per_dim(mean(scores["nll"]), model.likelihood, pixels, levels)

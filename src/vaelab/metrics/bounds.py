@@ -99,6 +99,17 @@ METRICS = (
         "lowest error.",
     ),
     MetricSpec(
+        names=("test.nll_images",),
+        title="Images of the K-sample bound",
+        unit="test images",
+        direction="neither",
+        section="bound",
+        computed_by="vaelab.evaluation.bounds.bound_metrics",
+        what="The number of test images whose K-sample bound was estimated, chosen by the seed.",
+        good="All of them; with fewer the standard error is wider.",
+        caveat="Of fewer than all images it is not comparable image by image with other runs.",
+    ),
+    MetricSpec(
         names=("test.nll_importance_samples",),
         title="Importance samples K",
         unit="samples per image",

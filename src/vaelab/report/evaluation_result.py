@@ -54,6 +54,12 @@ class EvaluationResult:
         return all(self.value(name) is not None for name in names)
 
     @property
+    def bound_is_of_a_part(self) -> bool:
+        """Whether the K-sample bound is of fewer images than the other losses."""
+        part, images = self.value("test.nll_images"), self.value("dataset.test_images")
+        return part is not None and images is not None and part < images
+
+    @property
     def prior_kind(self) -> PriorKind:
         """How the model's prior takes part in training, such as "standard_normal" for N(0, I)."""
         return prior_class(self.description.model.prior).kind

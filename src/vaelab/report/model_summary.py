@@ -7,6 +7,8 @@ from vaelab.models.networks import build_network
 from vaelab.models.priors import prior_class
 from vaelab.report.evaluation_result import EvaluationResult
 
+QUICK = " (evaluate.level): of fewer images, with wider standard errors"
+
 
 def model_summary(result: EvaluationResult) -> Iterator[tuple[str, str]]:
     """Yield names and values of what distinguishes this model from others."""
@@ -32,6 +34,9 @@ def model_summary(result: EvaluationResult) -> Iterator[tuple[str, str]]:
     samples = result.value("test.nll_importance_samples")
     if samples:
         yield "Importance samples", f"{samples:,.0f}"
+    level = result.metrics.get("evaluation", {}).get("level")
+    if level:
+        yield "Evaluation", f"{level}{QUICK if level == 'quick' else ''}"
     weights = result.metrics.get("samples", {}).get("inception_weights_sha256")
     if weights:
         yield "Inception weights", f"SHA-256 {str(weights)[:12]}"

@@ -23,12 +23,22 @@ UNCOMPRESSED_BITS = 8
 @interprets("test.nll_nats")
 def _nll(context: MetricContext) -> Interpretation:
     bound = context.other("test.neg_elbo_nats")
+    if context.result.bound_is_of_a_part:
+        images = context.other("test.nll_images")
+        return context.unrated(f"Mean of {images:,.0f} test images; the negative ELBO is of all.")
     if bound is None or context.other("test.nll_importance_samples") == 1:
         return context.unrated("From one sample: equal to the negative ELBO.")
     if context.value > bound:
         above = format_number(context.value - bound)
         return context.unrated(f"{above} nats above the negative ELBO, due to sampling noise.")
     return context.unrated(f"{format_number(bound - context.value)} nats below the negative ELBO.")
+
+
+@interprets("test.nll_images")
+def _bound_images(context: MetricContext) -> Interpretation:
+    if not context.result.bound_is_of_a_part:
+        return context.unrated("All test images.")
+    return context.unrated(f"Of {context.other('dataset.test_images'):,.0f}.")
 
 
 @interprets("likelihood.nll_nats")
