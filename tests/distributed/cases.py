@@ -130,12 +130,13 @@ def stopped_and_resumed(
     second: ProcessGroup,
     folder: Path,
     conditional: str = "none",
+    **settings: object,
 ) -> dict[str, Any]:
     """Train with one group and go on with another, from the middle of the second epoch."""
 
     def trainer(group: ProcessGroup) -> Trainer:
         data = noise_images(IMAGES, binarize=True), noise_images(17)
-        return make(group, data=data, conditional=conditional)
+        return make(group, data=data, conditional=conditional, **settings)
 
     undisturbed, stopped, resumed = trainer(first), trainer(first), trainer(second)
     undisturbed.fit(show_progress=False)
@@ -239,6 +240,10 @@ def cases(group: ProcessGroup, folder: Path) -> Iterator[tuple[str, Callable[[],
     yield (
         "2 to 2 with labels",
         lambda: stopped_and_resumed(group, group, group, folder / "labels", "labels"),
+    )
+    yield (
+        "2 to 2 averaged",
+        lambda: stopped_and_resumed(group, group, group, folder / "ema", ema_decay=0.9),
     )
     yield "2 to 1", lambda: stopped_and_resumed(group, group, SINGLE_GROUP, folder / "21")
     yield "1 to 2", lambda: stopped_and_resumed(group, SINGLE_GROUP, group, folder / "12")

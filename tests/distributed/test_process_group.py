@@ -89,7 +89,7 @@ def test_all_processes_know_the_same(found: Found) -> None:
     assert first["adversarial"] == second["adversarial"]
 
 
-@pytest.mark.parametrize("case", ["2 to 2", "2 to 2 with labels"])
+@pytest.mark.parametrize("case", ["2 to 2", "2 to 2 with labels", "2 to 2 averaged"])
 def test_as_many_processes_go_on_exactly(found: Found, case: str) -> None:
     for process in found:
         assert process[case] == {

@@ -28,6 +28,7 @@ from vaelab.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
+AVERAGED = {"ema_decay": 0.9}
 AUGMENTED = {
     "augment_flip": 0.5,
     "augment_shift": 0.2,
@@ -181,8 +182,10 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         (Vae(kl_weight=2.0), {}),
         (Gan(discriminator_steps=2), {}),
         (Vae(), AUGMENTED),
+        (Vae(), AVERAGED),
+        (VaeGan(margin=0.01), AVERAGED),
     ],
-    ids=["vae", "gan", "augmented"],
+    ids=["vae", "gan", "augmented", "averaged", "averaged_gan"],
 )
 @pytest.mark.parametrize("steps", [1, 4, 6, 8])
 def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(

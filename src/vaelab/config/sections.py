@@ -155,6 +155,7 @@ class TrainSettings(Section):
     learning_rate_warmup_epochs: NotNegative = 0
     weight_decay: float = Field(default=0.0, ge=0)
     gradient_clip_norm: float | None = Field(default=None, gt=0)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     early_stopping_epochs: Positive | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     images_every_epochs: Positive = 1

@@ -16,20 +16,25 @@ from vaelab.models.model import Model
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime import memory
 from vaelab.runtime.random_streams import rng_stream
+from vaelab.training.averaging import AveragedModel
 from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager
 from vaelab.training.optimizers import build_optimizers, learning_rate
 from vaelab.training.progress import EpochReport, Progress, check_finite, progress_bar
 from vaelab.training.running_means import Means, RunningMeans
 from vaelab.training.schedules import warmup_epochs
 from vaelab.training.sharding import VALIDATION_BATCH, ShardedLoader, update_groups, wrap_ddp
-from vaelab.training.state import TrainingState
+from vaelab.training.state import TrainingState, copy_weights
 
 # Training images that fit a likelihood's variance before each validation; after training, all do.
 FIT_IMAGES = 5_000
 
 
 class Trainer:
-    """Minimize an objective over the training split and keep the weights that validate best."""
+    """Minimize an objective over the training split and keep the weights that validate best.
+
+    `model` is what is validated, kept and drawn from: the one that optimizers update, `live_model`,
+    or with `ema_decay` another, which has the moving average of its weights.
+    """
 
     def __init__(
         self,
@@ -41,12 +46,14 @@ class Trainer:
         *,
         group: ProcessGroup = SINGLE_GROUP,
     ) -> None:
-        self.model, self.settings, self.group = model, settings, group
+        self.live_model, self.settings, self.group = model, settings, group
         self.train, self.validation, self.device = train, validation, train.device
         self.loader = ShardedLoader(settings, group)
         self.objective = objective = objective.with_dataset_size(len(train))
         self.warmup_end = max(warmup_epochs(objective, settings).values())
         self._initialize_model()
+        self.average = AveragedModel(model, settings.ema_decay) if settings.ema_decay else None
+        self.model = self.average.model if self.average else model
         hyperparameters = objective.schedule_at(0)
         self.schedule_tensors = {name: self._scalar(v) for name, v in hyperparameters.items()}
         self.learning_rate = self._scalar(settings.learning_rate)
@@ -58,7 +65,8 @@ class Trainer:
         )
         shuffle_rng = rng_stream(settings.seed, "shuffling", self.device)
         noise_rng = rng_stream(settings.seed, "noise", self.device)
-        self.state = TrainingState(model, optimizers, shuffle_rng, noise_rng)
+        averaged = self.average.model if self.average else None
+        self.state = TrainingState(model, optimizers, shuffle_rng, noise_rng, averaged)
         # For each group of networks that are updated at once: their names, and their losses.
         self.update_groups = [
             (names, wrap_ddp(self._losses, names, optimizers, group))
@@ -114,13 +122,16 @@ class Trainer:
 
     def steps_of_epoch(self) -> Iterator[None]:
         """Take the steps that are left of the epoch."""
-        self.model.train()
-        state = self.state
+        self.live_model.train()
+        state, done = self.state, self.progress
+        before = done.epoch * self.steps_per_epoch()
         for batch in self.batches():
-            self.set_schedule(state.progress.step)
+            self.set_schedule(done.step)
             state.running_means.add(self._step(batch), self.group)
             self.nonfinite_steps += self.found_nonfinite
-            state.progress.step += 1
+            if self.average:
+                self.average.update(before + done.step)
+            done.step += 1
             yield
 
     def batches(self) -> Iterator[Batch]:
@@ -129,7 +140,7 @@ class Trainer:
         for images, labels in self.loader.train_batches(
             self.train, state.shuffle_rng, state.noise_rng, done.epoch, done.step
         ):
-            if self.model.classes and labels is not None:
+            if self.live_model.classes and labels is not None:
                 labels = hide_labels(labels, self.settings.label_dropout, state.noise_rng)
             yield Batch(images, labels)
 
@@ -152,7 +163,7 @@ class Trainer:
         return watched
 
     def _losses(self, batch: Batch) -> dict[str, LossOutput]:
-        model = self.model.given(batch.labels)
+        model = self.live_model.given(batch.labels)
         return self.scheduled_objective.losses(model, batch.images, self.state.noise_rng)
 
     def _update(self, names: list[str], losses: dict[str, LossOutput]) -> None:
@@ -184,6 +195,8 @@ class Trainer:
         return EpochReport(progress.epoch, metrics)
 
     def _validate(self) -> Means:
+        if self.average:
+            self.average.copy_buffers()
         self._fit_likelihood(limit=FIT_IMAGES)
         self.model.eval()
         means = RunningMeans()
@@ -199,7 +212,7 @@ class Trainer:
         value = metrics[f"validation.{selection}"] if selection else -math.inf
         if selection is None or value < progress.best_value:
             progress.best_value, progress.best_epoch = value, progress.epoch
-            self.state.best_weights = self.state.copy_weights()
+            self.state.best_weights = copy_weights(self.model)
 
     def finalize(self) -> None:
         """Load the best weights, and fit a closed-form variance and prior to all images.
@@ -238,11 +251,11 @@ class Trainer:
         batches = self.train.subsample(VALIDATION_BATCH, noise, VALIDATION_BATCH)
         images = torch.cat([batch.images for batch in batches])
         counts = self.train.label_counts()
-        images = self.model.observed_part(images)
-        self.model.initialize_from(self.train.mean_image(), images, counts)
-        self.group.broadcast(self.model.state_dict())
-        self.model.precision = getattr(torch, self.settings.precision)
-        self.model.likelihood.group = self.group
+        model = self.live_model
+        model.initialize_from(self.train.mean_image(), model.observed_part(images), counts)
+        self.group.broadcast(model.state_dict())
+        model.precision = getattr(torch, self.settings.precision)
+        model.likelihood.group = self.group
 
     def _fit_likelihood(self, limit: int | None) -> None:
         images, noise = self.loader.calibration_batches(self.train, limit)
