@@ -130,7 +130,7 @@ def stopped_and_resumed(
     second: ProcessGroup,
     folder: Path,
     conditional: str = "none",
-    **settings: object,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Train with one group and go on with another, from the middle of the second epoch."""
 

@@ -38,7 +38,7 @@ def test_it_is_the_average_of_the_weights_after_each_step(decay: float) -> None:
 @pytest.mark.parametrize("objective", [Vae(), VaeGan(), Gan()], ids=["vae", "vae_gan", "gan"])
 def test_training_does_not_depend_on_it(objective: Objective) -> None:
     plain, averaged = (
-        make_trainer(objective, learning_rate=0.01, **own) for own in ({}, {"ema_decay": 0.9})
+        make_trainer(objective, learning_rate=0.01, ema_decay=decay) for decay in (None, 0.9)
     )
     for trainer in (plain, averaged):
         assert (trainer.model is trainer.live_model) == (trainer is plain)
