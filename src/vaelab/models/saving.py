@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialize
@@ -20,7 +20,7 @@ WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 
 
-def _with_sizes(settings: object, info: ValidationInfo) -> object:
+def _with_sizes(settings: object, info: Any) -> object:
     """Return settings of a model with the sizes that `auto` is for its images."""
     if isinstance(settings, ModelSettings) and "image_shape" in info.data:
         return resolve_sizes(settings, info.data["image_shape"])
