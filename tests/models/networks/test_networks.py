@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from tests.oracles import gaussian_posterior, layer, rand, randn
 from vaelab.config import ModelSettings, network_names
 from vaelab.models.distributions import Bernoulli
+from vaelab.models.layers.attention import Attention
 from vaelab.models.layers.upsample import SubPixelConvTranspose2d
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import level_sizes
@@ -14,6 +15,9 @@ from vaelab.models.networks.resnet import Block
 from vaelab.runtime.random_streams import rng_stream
 
 FAMILIES = network_names()
+ATTENTION = {"networks": {"resnet": {"attention": True}}}
+# Each family, and what is off by default
+KINDS = [*((name, {}) for name in FAMILIES), ("resnet", ATTENTION)]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
 
 
@@ -23,9 +27,9 @@ def build(network: str, shape: tuple[int, int, int], seed: int = 0, **settings: 
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("network", FAMILIES)
-def test_images_of_any_shape_are_encoded_and_decoded(network, shape):
-    model = build(network, shape, likelihood="discretized_logistic")
+@pytest.mark.parametrize(("network", "own"), KINDS)
+def test_images_of_any_shape_are_encoded_and_decoded(network, own, shape):
+    model = build(network, shape, likelihood="discretized_logistic", **own)
     images = rand(2, *shape)
     posterior = gaussian_posterior(model, images)
     assert posterior.mean.shape == posterior.stddev.shape == (2, 3)
@@ -46,10 +50,10 @@ def test_level_sizes_halve_and_round_up():
     assert level_sizes((1, 28, 5), 4) == [(28, 5), (14, 3), (7, 2), (4, 1), (2, 1)]
 
 
-@pytest.mark.parametrize("network", FAMILIES)
-def test_an_image_does_not_depend_on_others_of_the_batch(network):
+@pytest.mark.parametrize(("network", "own"), KINDS)
+def test_an_image_does_not_depend_on_others_of_the_batch(network, own):
     for training in (True, False):
-        model = build(network, (2, 9, 6), likelihood="bernoulli").train(training)
+        model = build(network, (2, 9, 6), likelihood="bernoulli", **own).train(training)
         images = rand(3, 2, 9, 6).requires_grad_()
         posterior = gaussian_posterior(model, images)
         pixels = model.decode(posterior.mean)
@@ -137,6 +141,15 @@ def test_saved_weights_work_in_transposed_convolutions(shape):
 def test_a_residual_block_starts_as_the_identity():
     features = torch.randn(2, 3, 4, 4, generator=rng_stream(0, "features"))
     assert torch.equal(Block(3, torch.nn.ReLU)(features), features)
+
+
+@pytest.mark.parametrize(("side", "count"), [(64, 4), (16, 6), (65, 2)])
+def test_attention_is_at_16_pixels_and_below(side, count):
+    """In the encoder after each level, in the decoder before."""
+    model = build("resnet", (1, side, side), channels=[4] * 3, **ATTENTION)
+    found = [module for module in model.modules() if isinstance(module, Attention)]
+    assert len(found) == count
+    assert not any(isinstance(m, Attention) for m in build("resnet", (1, 8, 8)).modules())
 
 
 def test_convolutions_have_the_blogs_sizes():

@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vaelab.config import Activation, Widths
+from vaelab.models.layers.attention import Attention
 from vaelab.models.layers.channels_last import flatten_head, unflatten_stem
 from vaelab.models.networks import ACTIVATIONS, Network, Shape, level_sizes, stride
+
+# Pixels a side of the largest feature maps with attention, whose cost grows with their square.
+LARGEST_ATTENTION = 16
 
 Features = Float[Tensor, "batch channel height width"]
 
@@ -54,18 +58,20 @@ class ResNet(Network):
 
     channels: Widths
     activation: Activation
+    attention: bool = False
+    """Whether pixels of feature maps of at most 16x16 attend to one another."""
 
     def encoder(self, shape: Shape, outputs: int) -> nn.Sequential:
         """Build a stride-2 convolution and a residual block a level, then a linear map."""
         activation = ACTIVATIONS[self.activation]
         layers: list[nn.Module] = []
-        *sizes, (height, width) = level_sizes(shape, len(self.channels))
-        for size, (inputs, filters) in zip(
-            sizes, pairwise((shape[0], *self.channels)), strict=True
+        sizes = level_sizes(shape, len(self.channels))
+        for (large, small), (inputs, filters) in zip(
+            pairwise(sizes), pairwise((shape[0], *self.channels)), strict=True
         ):
-            halve = nn.Conv2d(inputs, filters, 3, stride=stride(size), padding=1)
-            layers += [halve, Block(filters, activation)]
-        last = (self.channels[-1], height, width)
+            halve = nn.Conv2d(inputs, filters, 3, stride=stride(large), padding=1)
+            layers += [halve, *self._level(filters, small)]
+        last = (self.channels[-1], *sizes[-1])
         return nn.Sequential(*layers, activation(), *flatten_head(last, outputs))
 
     def decoder(self, latents: int, shape: Shape) -> nn.Sequential:
@@ -74,13 +80,18 @@ class ResNet(Network):
         sizes = level_sizes(shape, len(self.channels))[::-1]
         layers = unflatten_stem(latents, (self.channels[-1], *sizes[0]))
         filters = (*reversed(self.channels), self.channels[0])
-        for (inputs, outputs), size in zip(pairwise(filters), sizes[1:], strict=True):
-            layers += [
-                Block(inputs, activation),
-                Resize(size),
-                nn.Conv2d(inputs, outputs, 3, padding=1),
-            ]
+        for (inputs, outputs), (small, large) in zip(
+            pairwise(filters), pairwise(sizes), strict=True
+        ):
+            enlarge = [Resize(large), nn.Conv2d(inputs, outputs, 3, padding=1)]
+            layers += [*self._level(inputs, small), *enlarge]
         return nn.Sequential(*layers, activation(), nn.Conv2d(filters[-1], shape[0], 3, padding=1))
+
+    def _level(self, channels: int, size: tuple[int, int]) -> list[nn.Module]:
+        """Build what a level does at one size: a residual block, and attention if it is small."""
+        block = Block(channels, ACTIVATIONS[self.activation])
+        attends = self.attention and max(size) <= LARGEST_ATTENTION
+        return [block, Attention(channels)] if attends else [block]
 
 
 NETWORK = ResNet
