@@ -1,5 +1,7 @@
 """Networks of every family, for images of any shape, and the model around them."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from vaelab.models.networks.resnet import Block
 from vaelab.runtime.random_streams import rng_stream
 
 FAMILIES = network_names()
-ATTENTION = {"networks": {"resnet": {"attention": True}}}
+ATTENTION: dict[str, Any] = {"networks": {"resnet": {"attention": True}}}
 # Each family, and what is off by default
 KINDS = [*((name, {}) for name in FAMILIES), ("resnet", ATTENTION)]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
