@@ -18,6 +18,7 @@ from vaelab.runtime.devices import choose_device, describe
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.trainer import Trainer
+from vaelab.training.updates import Part
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 
@@ -56,13 +57,14 @@ def test_the_data_lie_on_the_gpu_as_bytes(gpu: torch.device) -> None:
     [(name, prior) for name in objective_names() for prior in objective_class(name).priors()],
 )
 def test_no_step_waits_for_the_gpu(gpu: torch.device, objective: str, prior: str) -> None:
-    trainer = make_trainer(gpu, objective, prior, gradient_clip_norm=1.0)
-    trainer._step(next(trainer.batches()))
+    changes = {f"augment_{name}": 0.2 for name in ("flip", "shift", "zoom", "color")}
+    trainer = make_trainer(gpu, objective, prior, gradient_clip_norm=1.0, **changes)
+    trainer.updater.step([Part(next(trainer.batches()))])
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step, batch in enumerate(trainer.batches()):
             trainer.set_schedule(step)
-            trainer._step(batch)
+            trainer.updater.step([Part(batch)])
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

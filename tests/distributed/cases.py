@@ -46,12 +46,14 @@ def make(
     objective: Objective | None = None,
     data: tuple[ImageLoader, ImageLoader] | None = None,
     conditional: str = "none",
+    variance: object = "fitted",
     **settings: object,
 ) -> Trainer:
     objective = objective or Vae()
     train = TrainSettings.model_validate({"epochs": 3, "batch_size": 24, **settings})
     splits = data or (noise_images(IMAGES), noise_images(17))
-    model_settings = ModelSettings.model_validate(MODEL | {"conditional": conditional})
+    own = {"conditional": conditional, "gaussian_variance": variance}
+    model_settings = ModelSettings.model_validate(MODEL | own)
     chosen, classes = objective.resolve_prior(model_settings), splits[0].classes
     names, kind = objective.networks(), objective.posterior
     model = build_model(chosen, SHAPE, names, train.seed, kind, classes)
@@ -91,19 +93,32 @@ class Coupled(Autoencoder):
 
 
 def gradients(
-    group: ProcessGroup, objective: Objective, batch_size: int, conditional: str = "none"
+    group: ProcessGroup,
+    objective: Objective,
+    batch_size: int,
+    conditional: str = "none",
+    batches: int = 1,
 ) -> list[float]:
-    """Compare each step's gradient with that of one process, relative to its norm."""
+    """Compare each step's gradient with that of one process, relative to its norm.
+
+    The one process has all images of a step in one batch, the others in so many batches.
+    """
     # Which labels are hidden is noise, which differs; at this share none is.
     several, alone = (
         make(
             each,
             objective,
             conditional=conditional,
-            batch_size=batch_size,
+            # A fitted variance is that of each batch.
+            variance="fitted" if batches == 1 else 0.1,
+            batch_size=size,
+            accumulate_grad_batches=count,
             label_dropout=1e-9,
         )
-        for each in (group, SINGLE_GROUP)
+        for each, size, count in (
+            (group, batch_size, batches),
+            (SINGLE_GROUP, batch_size * batches, 1),
+        )
     )
     apart = []
     for _ in zip(several.steps_of_epoch(), alone.steps_of_epoch(), strict=True):
@@ -234,6 +249,7 @@ def cases(group: ProcessGroup, folder: Path) -> Iterator[tuple[str, Callable[[],
     yield "steps of 24", lambda: gradients(group, Autoencoder(), 24)
     yield "steps of 49", lambda: gradients(group, Autoencoder(), 49)
     yield "steps with labels", lambda: gradients(group, Autoencoder(), 24, "labels")
+    yield "steps of 3 x 10", lambda: gradients(group, Autoencoder(), 10, batches=3)
     yield "coupled", lambda: gradients(group, Coupled(), 24)
     yield "whole", lambda: whole_trainings(group)
     yield "2 to 2", lambda: stopped_and_resumed(group, group, group, folder / "22")
@@ -244,6 +260,12 @@ def cases(group: ProcessGroup, folder: Path) -> Iterator[tuple[str, Callable[[],
     yield (
         "2 to 2 averaged",
         lambda: stopped_and_resumed(group, group, group, folder / "ema", ema_decay=0.9),
+    )
+    yield (
+        "2 to 2 accumulated",
+        lambda: stopped_and_resumed(
+            group, group, group, folder / "sum", batch_size=9, accumulate_grad_batches=3
+        ),
     )
     yield "2 to 1", lambda: stopped_and_resumed(group, group, SINGLE_GROUP, folder / "21")
     yield "1 to 2", lambda: stopped_and_resumed(group, SINGLE_GROUP, group, folder / "12")

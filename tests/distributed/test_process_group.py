@@ -48,11 +48,20 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("case", ["steps of 24", "steps of 49", "steps with labels", "coupled"])
-def test_a_step_has_the_gradient_of_one_process(found: Found, case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "steps"),
+    [
+        ("steps of 24", 3),
+        ("steps of 49", 1),
+        ("steps with labels", 3),
+        ("steps of 3 x 10", 2),
+        ("coupled", 3),
+    ],
+)
+def test_a_step_has_the_gradient_of_one_process(found: Found, case: str, steps: int) -> None:
     """A short last batch and one of a single image too; float32 sums in another order."""
     for process in found:
-        assert len(process[case]) == (1 if case == "steps of 49" else 3)
+        assert len(process[case]) == steps
         assert max(process[case]) < 1e-6
 
 
@@ -89,7 +98,9 @@ def test_all_processes_know_the_same(found: Found) -> None:
     assert first["adversarial"] == second["adversarial"]
 
 
-@pytest.mark.parametrize("case", ["2 to 2", "2 to 2 with labels", "2 to 2 averaged"])
+@pytest.mark.parametrize(
+    "case", ["2 to 2", "2 to 2 with labels", "2 to 2 averaged", "2 to 2 accumulated"]
+)
 def test_as_many_processes_go_on_exactly(found: Found, case: str) -> None:
     for process in found:
         assert process[case] == {

@@ -29,6 +29,7 @@ from vaelab.objectives import (
     objective_class,
 )
 from vaelab.runtime.random_streams import rng_stream
+from vaelab.training.updates import Part
 
 NAMES = objective_names()
 # Other priors that an objective may be trained with; the first is the one of `auto`.
@@ -153,14 +154,15 @@ def test_a_step_changes_the_networks_of_its_optimizers_and_nothing_else(case):
     for name, networks in loop.objective.optimizers.items():
         found = loop.scheduled_objective.losses(loop.model, batch.images, loop.state.noise_rng)
         before = weights(loop.model)
-        loop._update([name], found)
         mask = found[name].update_mask
+        loop.updater.backward([name], found)
+        loop.updater.take_step([name], {name: mask})
         skipped = mask is not None and not mask.item()
         updated = {n for n in networks if list(loop.model.networks[n].parameters())}
         assert moved(before, loop.model) == (set() if skipped else updated)
     before = weights(loop.model)
     for _ in range(3):
-        watched = loop._step(batch)
+        (watched,) = loop.updater.step([Part(batch)])
     # A spectral norm's estimate moves with each look.
     assert moved(before, loop.model) <= set(loop.objective.networks())
     assert all(values.isfinite().all() for values in watched.values())

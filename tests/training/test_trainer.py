@@ -25,10 +25,13 @@ from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.optimizers import learning_rate
 from vaelab.training.progress import NonFiniteLossError
 from vaelab.training.trainer import Trainer
+from vaelab.training.updates import Part
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
 AVERAGED = {"ema_decay": 0.9}
+# Of 64 images: 4 steps of 15, and one of 4
+ACCUMULATED = {"batch_size": 5, "accumulate_grad_batches": 3, "gradient_clip_norm": 5.0}
 AUGMENTED = {
     "augment_flip": 0.5,
     "augment_shift": 0.2,
@@ -184,14 +187,16 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         (Vae(), AUGMENTED),
         (Vae(), AVERAGED),
         (VaeGan(margin=0.01), AVERAGED),
+        (Vae(), ACCUMULATED),
+        (Gan(discriminator_steps=2), ACCUMULATED),
     ],
-    ids=["vae", "gan", "augmented", "averaged", "averaged_gan"],
+    ids=["vae", "gan", "augmented", "averaged", "averaged_gan", "accumulated", "accumulated_gan"],
 )
 @pytest.mark.parametrize("steps", [1, 4, 6, 8])
 def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
     tmp_path: Path, objective: Objective, own: dict[str, Any], steps: int
 ) -> None:
-    """Of 4 steps an epoch, with binarisation drawn on the way; progress holds every metric."""
+    """Of 4 or 5 steps an epoch, with binarisation drawn on the way; progress holds every metric."""
 
     def make() -> Trainer:
         trainer = make_trainer(objective, learning_rate_schedule="cosine", epochs=3, **own)
@@ -200,15 +205,15 @@ def test_a_training_interrupted_in_an_epoch_goes_on_from_the_step(
         return trainer
 
     undisturbed, interrupted, resumed = make(), make(), make()
-    expected = undisturbed.fit()
+    per_epoch, expected = undisturbed.steps_per_epoch(), undisturbed.fit()
     with CheckpointFolder(tmp_path) as folder:
-        for epoch in range(steps // 4 + 1):
+        for epoch in range(steps // per_epoch + 1):
             for _ in interrupted.steps_of_epoch():
-                if 4 * epoch + interrupted.progress.step == steps:
+                if per_epoch * epoch + interrupted.progress.step == steps:
                     interrupted.save(folder)
             interrupted.end_epoch()
         resumed.resume(folder)
-        assert 4 * resumed.progress.epoch + resumed.progress.step == steps
+        assert per_epoch * resumed.progress.epoch + resumed.progress.step == steps
         progress = resumed.fit(checkpoints=folder)
     assert progress == expected
     columns = [list(row) for row in expected.history]
@@ -326,7 +331,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched() -> Non
         reference.train.shuffled(16, reference.state.shuffle_rng, reference.state.noise_rng)
     ):
         if step < 2:
-            reference._step(batch)
+            reference.updater.step([Part(batch)])
     with pytest.raises(
         NonFiniteLossError, match=r"epoch 1, step 3 of 4: .*train.generation_loss_nats.*not finite"
     ):
@@ -459,7 +464,8 @@ def test_each_optimizer_updates_its_own_networks_and_no_others(
     images, _ = next(trainer.train.sequential(16, trainer.state.noise_rng))
     before = weights(trainer)
     losses = trainer.objective.losses(trainer.model, images, trainer.state.noise_rng)
-    trainer._update(["critic"], losses)
+    trainer.updater.backward(["critic"], losses)
+    trainer.updater.take_step(["critic"], {"critic": None})
     after = weights(trainer)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
@@ -479,7 +485,8 @@ def test_a_skipped_step_keeps_weights_and_moments_to_the_last_bit(optimizer: str
     def step(active: float) -> None:
         losses = trainer.scheduled_objective.losses(trainer.model, images, trainer.state.noise_rng)
         waiting = replace(losses["critic"], update_mask=torch.tensor(active))
-        trainer._update(["critic"], {**losses, "critic": waiting})
+        trainer.updater.backward(["critic"], {"critic": waiting})
+        trainer.updater.take_step(["critic"], {"critic": waiting.update_mask})
 
     step(1.0)
     before = state()
@@ -508,7 +515,7 @@ def test_alternating_optimizers_see_each_others_new_weights() -> None:
 
         trainer = make_trainer(Ordered(), learning_rate=0.1)
         batch = next(trainer.train.sequential(16, trainer.state.noise_rng))
-        return float(trainer._step(batch)["critic_loss"].detach().mean())
+        return float(trainer.updater.step([Part(batch)])[0]["critic_loss"].detach().mean())
 
     assert first_critic_loss("simultaneous") != first_critic_loss("alternating")
 
@@ -543,7 +550,7 @@ def test_learning_rate_schedules(schedule: str, expected: dict[int, float]) -> N
 
 def test_gradients_are_clipped_to_the_norm() -> None:
     trainer = make_trainer(gradient_clip_norm=1e-3)
-    trainer._step(next(trainer.train.sequential(16, trainer.state.noise_rng)))
+    trainer.updater.step([Part(next(trainer.train.sequential(16, trainer.state.noise_rng)))])
     gradients = [p.grad.norm() ** 2 for p in trainer.model.parameters() if p.grad is not None]
     assert float(sum(gradients)) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
 
@@ -597,7 +604,7 @@ def test_a_step_is_that_of_plain_adam(network: str) -> None:
     """Fused kernels pair weights with gradients by their place in memory, whatever the strides."""
     trainer = make_trainer(network=network)
     before = weights(trainer)
-    trainer._step(next(trainer.train.sequential(16, trainer.state.noise_rng)))
+    trainer.updater.step([Part(next(trainer.train.sequential(16, trainer.state.noise_rng)))])
     moved = trainer.state.optimizers["vae"].parameters
     names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
     plain = [torch.nn.Parameter(before[names[id(parameter)]]) for parameter in moved]

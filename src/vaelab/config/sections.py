@@ -149,6 +149,7 @@ class TrainSettings(Section):
     augment_color: float = Field(default=0.0, ge=0, le=1)
     epochs: Positive = 100
     batch_size: Positive = 100
+    accumulate_grad_batches: Positive = 1
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     learning_rate_schedule: Literal["constant", "cosine", "linear"] = "constant"

@@ -44,7 +44,8 @@ def augment(
 
     Such a mask moves with its image. A pixel that is interpolated from a missing one is missing.
     """
-    flip, down, right, side, top, left, *color = uniforms.to(stored.device).unbind(1)
+    drawn = uniforms.to(stored.device, non_blocking=True)
+    flip, down, right, side, top, left, *color = drawn.unbind(1)
     if settings.augment_flip or settings.augment_shift:
         height, width = stored.shape[2:]
         shift = settings.augment_shift
@@ -107,5 +108,5 @@ def _gray(pixels: Pixels) -> Float[Tensor, "batch 1 height width"]:
     """Return the luma (ITU-R BT.601); images of one channel are gray already."""
     if pixels.shape[1] != 3:
         return pixels
-    weights = torch.tensor([0.299, 0.587, 0.114], device=pixels.device)
-    return (pixels * weights.view(3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = pixels.unbind(1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,16 @@ from vaelab.distributed.rank_messages import PEER_EXITED
 # How long one process waits for another that is alive: logging or a large image may take a while.
 TIMEOUT = timedelta(hours=1)
 State = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+class BatchRows(NamedTuple):
+    """Of a batch that is split over processes: the rows of this one that count, and those of all.
+
+    None and 0 where it is not split.
+    """
+
+    local: int | None = None
+    total: int = 0
 
 
 class ProcessGroup:
@@ -38,9 +48,7 @@ class ProcessGroup:
         self.rank, self.world_size = env.rank, env.world_size
         self.local_world_size = env.local_world_size
         self.device = device or torch.device("cpu")
-        # Of the current batch: the rows of this process that count, and those of all processes.
-        self.local_count: int | None = None
-        self.batch_count = 0
+        self.batch_rows = BatchRows()
 
     @property
     def is_rank_zero(self) -> bool:
@@ -55,8 +63,17 @@ class ProcessGroup:
     def set_batch(self, rows: Tensor) -> None:
         """Set the current batch, of which this process computes its part."""
         if self.world_size > 1:
-            self.local_count = len(rows[self.rank :: self.world_size])
-            self.batch_count = len(rows)
+            self.batch_rows = BatchRows(len(rows[self.rank :: self.world_size]), len(rows))
+
+    @property
+    def local_count(self) -> int | None:
+        """How many rows of the current batch are this process's and count."""
+        return self.batch_rows.local
+
+    @property
+    def batch_count(self) -> int:
+        """How many rows the current batch has in all processes."""
+        return self.batch_rows.total
 
     @property
     def rank_slice(self) -> slice:

@@ -47,24 +47,30 @@ class GroupOptimizer:
             "step": [torch.zeros((), device=p.device) for p in parameters],
         }
 
-    def backward(self, loss: Tensor, *, keep_graph: bool, averaged: bool = False) -> None:
+    def backward(
+        self, loss: Tensor, *, keep_graph: bool, averaged: bool = False, add: bool = False
+    ) -> None:
         """Compute the gradient of a scalar loss; set `found_nonfinite` if it is not finite.
 
-        `averaged`: DistributedDataParallel averages it over processes through its hooks.
+        `averaged`: DistributedDataParallel averages it over processes through its hooks. `add` it
+        to the gradient that is there.
         """
         differentiate = self._backward_gradients if averaged else self._autograd_gradients
+        # Cloned: DistributedDataParallel writes the next gradient over the one before.
+        before = [p.grad.clone() for p in self.parameters if p.grad is not None] if add else []
         gradients = differentiate(loss, keep_graph)
+        if add:
+            gradients = [new.add(old) for new, old in zip(gradients, before, strict=True)]
         norm = torch.nn.utils.get_total_norm(gradients)
         nonfinite = ~(loss.detach() + norm).isfinite()
         self.found_nonfinite.copy_(torch.maximum(self.found_nonfinite, nonfinite.float()))
         self.set_gradients(gradients, norm)
 
     def set_gradients(self, gradients: Sequence[Tensor], norm: Tensor) -> None:
-        """Set the gradient of the next step, one tensor per parameter; clip its norm if set."""
+        """Set the gradient of the next step, one tensor per parameter, and its norm."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        if self.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
+        self.norm = norm
 
     def _autograd_gradients(self, loss: Tensor, keep_graph: bool) -> list[Tensor]:
         gradients = torch.autograd.grad(loss, self.parameters, retain_graph=keep_graph)
@@ -81,7 +87,9 @@ class GroupOptimizer:
 
     @torch.no_grad()
     def step(self, update_mask: Tensor | None = None) -> None:
-        """Update the parameters, unless `update_mask` is 0."""
+        """Update the parameters, with the norm clipped if set, unless `update_mask` is 0."""
+        if self.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, self.norm)
         skip = self.found_nonfinite
         if update_mask is not None:
             skip = torch.maximum(skip, 1 - update_mask)

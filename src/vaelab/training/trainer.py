@@ -1,5 +1,6 @@
 """The training loop, for every objective. It waits for the device between epochs only."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,8 +23,9 @@ from vaelab.training.optimizers import build_optimizers, learning_rate
 from vaelab.training.progress import EpochReport, Progress, check_finite, progress_bar
 from vaelab.training.running_means import Means, RunningMeans
 from vaelab.training.schedules import warmup_epochs
-from vaelab.training.sharding import VALIDATION_BATCH, ShardedLoader, update_groups, wrap_ddp
+from vaelab.training.sharding import VALIDATION_BATCH, ShardedLoader
 from vaelab.training.state import TrainingState, copy_weights
+from vaelab.training.updates import Part, Updater
 
 # Training images that fit a likelihood's variance before each validation; after training, all do.
 FIT_IMAGES = 5_000
@@ -67,11 +69,7 @@ class Trainer:
         noise_rng = rng_stream(settings.seed, "noise", self.device)
         averaged = self.average.model if self.average else None
         self.state = TrainingState(model, optimizers, shuffle_rng, noise_rng, averaged)
-        # For each group of networks that are updated at once: their names, and their losses.
-        self.update_groups = [
-            (names, wrap_ddp(self._losses, names, optimizers, group))
-            for names in update_groups(objective)
-        ]
+        self.updater = Updater(self._losses, objective, optimizers, group)
 
     @property
     def progress(self) -> Progress:
@@ -125,20 +123,29 @@ class Trainer:
         self.live_model.train()
         state, done = self.state, self.progress
         before = done.epoch * self.steps_per_epoch()
-        for batch in self.batches():
+        for parts in self._steps():
             self.set_schedule(done.step)
-            state.running_means.add(self._step(batch), self.group)
+            for part, values in zip(parts, self.updater.step(parts), strict=True):
+                self.group.batch_rows = part.rows
+                state.running_means.add(values, self.group)
             self.nonfinite_steps += self.found_nonfinite
             if self.average:
                 self.average.update(before + done.step)
             done.step += 1
             yield
 
+    def _steps(self) -> Iterator[list[Part]]:
+        """Return the batches of each step that is left."""
+        parts = (Part(batch, self.group.batch_rows) for batch in self.batches())
+        while step := list(itertools.islice(parts, self.settings.accumulate_grad_batches)):
+            yield step
+
     def batches(self) -> Iterator[Batch]:
         """Return the epoch's batches that are left; some labels are hidden from their model."""
         state, done = self.state, self.progress
+        first = done.step * self.settings.accumulate_grad_batches
         for images, labels in self.loader.train_batches(
-            self.train, state.shuffle_rng, state.noise_rng, done.epoch, done.step
+            self.train, state.shuffle_rng, state.noise_rng, done.epoch, first
         ):
             if self.live_model.classes and labels is not None:
                 labels = hide_labels(labels, self.settings.label_dropout, state.noise_rng)
@@ -151,31 +158,9 @@ class Trainer:
         for name, value in self.objective.schedule_at(epoch).items():
             self.schedule_tensors[name].fill_(value)
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
-        """Update every group of networks once; return the losses and terms, [batch], by name."""
-        watched: dict[str, Tensor] = {}
-        for names, losses_of in self.update_groups:
-            losses = losses_of(batch)
-            self._update(names, losses)
-            for name in names:
-                label = "loss" if len(self.objective.optimizers) == 1 else f"{name}_loss"
-                watched |= {label: losses[name].loss} | dict(losses[name].terms)
-        return watched
-
     def _losses(self, batch: Batch) -> dict[str, LossOutput]:
         model = self.live_model.given(batch.labels)
         return self.scheduled_objective.losses(model, batch.images, self.state.noise_rng)
-
-    def _update(self, names: list[str], losses: dict[str, LossOutput]) -> None:
-        """Compute the gradients of all these optimizers, then let each take its step."""
-        for name in names:
-            loss = self.group.ddp_loss(losses[name].loss)
-            keep_graph, averaged = name != names[-1], self.group.world_size > 1
-            self.state.optimizers[name].backward(loss, keep_graph=keep_graph, averaged=averaged)
-        for name in names:
-            if (update_mask := losses[name].update_mask) is not None:
-                self.group.broadcast({"update_mask": update_mask})
-            self.state.optimizers[name].step(update_mask)
 
     def end_epoch(self, measured: Means | None = None) -> EpochReport:
         """Validate, unless the result is given as `measured`, and keep the weights if best."""
@@ -244,7 +229,10 @@ class Trainer:
 
     def steps_per_epoch(self) -> int:
         """Return the number of steps of an epoch."""
-        return math.ceil(len(self.train) / self.settings.batch_size)
+        return math.ceil(len(self.train) / self._images_per_step())
+
+    def _images_per_step(self) -> int:
+        return self.settings.batch_size * self.settings.accumulate_grad_batches
 
     def _initialize_model(self) -> None:
         noise = rng_stream(self.settings.seed, "start", self.device)
@@ -279,7 +267,7 @@ class Trainer:
         """Return the indices of a step's images in the training split."""
         rng = torch.Generator(self.state.shuffle_rng.device)
         rng.set_state(self.state.epoch_rng_state)
-        size = self.settings.batch_size
+        size = self._images_per_step()
         return self.train.permutation(rng)[step * size : (step + 1) * size].tolist()
 
     def _scalar(self, value: float) -> Tensor:

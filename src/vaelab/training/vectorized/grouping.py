@@ -55,7 +55,7 @@ def batch_key(settings: Settings, pixels: int) -> str | None:
         return None
     if train.objective not in OBJECTIVES or train.precision != PRECISION:
         return None
-    if train.ema_decay is not None:
+    if train.ema_decay is not None or train.accumulate_grad_batches > 1:
         return None
     # A label's shift and scale of the latent, and its row of the decoder, have other paddings.
     if model.conditional != "none":
