@@ -69,8 +69,8 @@ def test_the_norm_of_the_sum_is_clipped() -> None:
 def test_schedules_and_averages_count_steps() -> None:
     seen: dict[str, list[list[float]]] = {}
     for key, parts in (("whole", WHOLE), ("parts", PARTS)):
-        own = {"learning_rate_schedule": "cosine", "kl_warmup_epochs": 1, "ema_decay": 0.9}
-        loop = trainer(settings("vae", epochs=2, **own, **parts))
+        own: dict[str, Any] = {"learning_rate_schedule": "cosine", "kl_warmup_epochs": 1, **parts}
+        loop = trainer(settings("vae", epochs=2, ema_decay=0.9, **own))
         seen[key] = [
             [loop.learning_rate.item(), loop.schedule_tensors["kl_weight"].item()]
             for _ in loop.steps_of_epoch()
