@@ -11,6 +11,7 @@ from vaelab.objectives import Objective
 from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae
 from vaelab.objectives.vae_gan import VaeGan
+from vaelab.training import collapse
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.finished import (
     IMAGES,
@@ -58,7 +59,10 @@ def test_more_epochs_end_where_a_training_in_one_go_ends(
     assert_same(weights(in_one_go), weights(trainer))
 
 
-def test_a_training_that_stopped_early_is_not_continued(tmp_path: Path) -> None:
+def test_a_training_that_stopped_early_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "GRACE_STEPS", 0)
     still: dict[str, Any] = {"learning_rate": 1e-12, "early_stopping_epochs": 2}
     finished = FinishedTrainings(tmp_path / "finished", "key")
     first, _ = train(tmp_path, finished, 30, Vae(), **still)

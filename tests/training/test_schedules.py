@@ -11,6 +11,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.objectives import build_objective
 from vaelab.objectives.beta_vae import BetaVae
 from vaelab.objectives.vae import Vae
+from vaelab.training import collapse
 from vaelab.training.build import build_trainer
 from vaelab.training.schedules import (
     best_epoch_note,
@@ -22,6 +23,12 @@ from vaelab.training.trainer import Trainer
 
 # With such a rate nothing gets better but by rounding.
 STILL: dict[str, Any] = {"learning_rate": 1e-12, "epochs": 50, "early_stopping_epochs": 4}
+
+
+@pytest.fixture(autouse=True)
+def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop models that do not use their latent as any others."""
+    monkeypatch.setattr(collapse, "GRACE_STEPS", 0)
 
 
 def settings(

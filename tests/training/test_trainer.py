@@ -21,6 +21,7 @@ from vaelab.objectives import LossOutput, Objective
 from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae, VaeOutput
 from vaelab.objectives.vae_gan import VaeGan
+from vaelab.training import collapse
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.optimizers import learning_rate
 from vaelab.training.progress import NonFiniteLossError
@@ -373,7 +374,10 @@ def test_the_term_that_stayed_finite_is_not_blamed() -> None:
     assert "kl_loss_nats" not in str(caught.value)
 
 
-def test_early_stopping_counts_epochs_without_a_better_bound() -> None:
+def test_early_stopping_counts_epochs_without_a_better_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collapse, "GRACE_STEPS", 0)
     trainer = make_trainer(epochs=50, learning_rate=1e-12, early_stopping_epochs=4)
     # With such a rate nothing gets better but by rounding: the first or one soon after is best.
     progress = trainer.fit()

@@ -19,6 +19,7 @@ from vaelab.runtime import memory
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.averaging import AveragedModel
 from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager
+from vaelab.training.collapse import collapse_note, is_late_start
 from vaelab.training.optimizers import build_optimizers, learning_rate
 from vaelab.training.progress import EpochReport, Progress, check_finite, progress_bar
 from vaelab.training.running_means import Means, RunningMeans
@@ -100,6 +101,8 @@ class Trainer:
                     bar.update()
                 report = self.end_epoch()
                 bar.set_postfix_str(self._headline(report.metrics), refresh=False)
+                if show_progress and is_rank_zero and (note := self._collapse_note()):
+                    bar.write(note)
                 on_epoch(report)
                 manager.save_if_due()
             if checkpoints:
@@ -112,11 +115,13 @@ class Trainer:
 
         Its patience is counted from the best epoch, or from the end of the last warm-up if that
         is later: while a warm-up changes the loss or the learning rate, the loss may well rise.
+        A training that has not begun to use its latent is not stopped before a thousand steps.
         """
         patience, progress = self.settings.early_stopping_epochs, self.progress
         since = max(progress.best_epoch, self.warmup_end)
         stale = patience is not None and progress.epoch - since >= patience
-        return stale or progress.epoch >= self.settings.epochs
+        late = is_late_start(progress.history, self.steps_per_epoch(), self.warmup_end)
+        return (stale and not late) or progress.epoch >= self.settings.epochs
 
     def steps_of_epoch(self) -> Iterator[None]:
         """Take the steps that are left of the epoch."""
@@ -272,6 +277,10 @@ class Trainer:
 
     def _scalar(self, value: float) -> Tensor:
         return torch.tensor(value, device=self.device)
+
+    def _collapse_note(self) -> str | None:
+        per_epoch, history = self.steps_per_epoch(), self.progress.history
+        return collapse_note(history, self.objective, self.settings, per_epoch, self.warmup_end)
 
     def _progress_bar(self, show: bool) -> "tqdm[Any]":
         steps, done = self.steps_per_epoch(), self.progress

@@ -3,11 +3,13 @@
 import pytest
 
 from tests.training.vectorized.factories import assert_same_training, chosen, fit, trainers
+from vaelab.training import collapse
 from vaelab.training.progress import EpochReport, NonFiniteLossError, Progress
 from vaelab.training.vectorized import VectorizedTrainer
 
 
-def test_early_stopping_is_each_ones_own() -> None:
+def test_early_stopping_is_each_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collapse, "GRACE_STEPS", 0)
     settings = [
         chosen(3, epochs=12, early_stopping_epochs=patience, learning_rate=rate)
         for patience, rate in ((1, 0.1), (3, 0.03), (None, 3e-3))
