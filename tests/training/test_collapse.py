@@ -40,8 +40,8 @@ def notes(
 def test_it_is_said_once_with_what_helps() -> None:
     assert notes(*6 * [IDLE]) == {
         3: "epoch 3: posterior collapse: the KL loss is 0.02 nats, and below 1 for 3 epochs, so "
-        "the decoder does not use the latent and all reconstructions are nearly the mean image; try "
-        "train.kl_warmup_epochs: 10 or train.free_bits_nats: 0.1 or train.kl_weight: 0.1"
+        "the decoder does not use the latent and all reconstructions are nearly the mean image; "
+        "try train.kl_warmup_epochs: 10 or train.free_bits_nats: 0.1 or train.kl_weight: 0.1"
     }
     assert list(notes(USED, *6 * [IDLE])) == [4], "also after a start that used it"
 
