@@ -12,6 +12,7 @@ from vaelab.estimators import as_float64
 from vaelab.models.distributions import LatentDistribution
 from vaelab.models.likelihoods import Likelihood
 from vaelab.models.model import Model
+from vaelab.runtime.matmul import fast_matmul
 
 Images = Float[Tensor, "batch channel height width"]
 
@@ -65,6 +66,7 @@ def samples_at_a_time(images: Images, decoded_pixels: int | None = None) -> int:
 
 
 @torch.no_grad()
+@fast_matmul()
 def importance_weighted_log_likelihood(
     model: Model,
     images: Images,

@@ -10,9 +10,14 @@ from torch import Tensor
 
 from vaelab.data.loader import ImageLoader
 from vaelab.estimators import as_float64
+from vaelab.runtime.matmul import fast_matmul
 
 # Limit on the pixels (images x channels x height x width) of each of two compared blocks.
 COMPARED_NUMBERS = 2**22
+
+
+# Rounding of a squared distance in float32, as a share of both squared norms: an ample bound
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ def nearest_images(
     """Find the nearest training image of each image, by Euclidean distance over pixels.
 
     Exact, in float64: a matrix product finds the nearest of a batch, up to ties within 1e-13 of
-    the squared distance, and its distance is then recomputed from differences. `noise` is for
+    the squared distance, and its distance is then recomputed from differences. A product in float32
+    leaves out the images for which the batch has none nearer than an earlier one. `noise` is for
     training images that are sampled at each access (`ImageLoader`). Memory does not grow with the
     training split. Raises ValueError for an empty one.
     """
@@ -46,8 +52,9 @@ def nearest_images(
     nearest = [_RunningNearest(block) for block in torch.split(images, block_size)]
     for batch, _ in train.sequential(min(batch_size, block_size), noise):
         flat = as_float64(batch).flatten(1)
-        for block in nearest:
-            block.compare(flat)
+        with fast_matmul():
+            for block in nearest:
+                block.compare(flat)
     return NearestImages(
         torch.cat([block.squared for block in nearest]).sqrt(),
         torch.cat([block.indices for block in nearest]),
@@ -64,14 +71,26 @@ class _RunningNearest:
         self.seen = 0
 
     def compare(self, train: Float64[Tensor, "batch pixel"]) -> None:
-        images = as_float64(self.images).flatten(1)
+        rows = self._may_be_nearer(train)
+        images = as_float64(self.images[rows.to(self.images.device)]).flatten(1)
         # |x - y|^2 = |x|^2 - 2 x y + |y|^2, where |x|^2 is the same for all y
         best = (train.square().sum(1) - 2 * images @ train.T).argmin(1)
         squared = (images - train[best]).square().mean(1)
-        nearer = squared < self.squared
-        self.squared = torch.where(nearer, squared, self.squared)
-        self.indices = torch.where(nearer, best + self.seen, self.indices)
+        nearer = squared < self.squared[rows]
+        self.squared[rows[nearer]] = squared[nearer]
+        self.indices[rows[nearer]] = best[nearer] + self.seen
         self.seen += len(train)
+
+    def _may_be_nearer(self, train: Float64[Tensor, "batch pixel"]) -> Int64[Tensor, "rows"]:
+        """Return the rows of the images that may have a nearer training image in a batch."""
+        if self.seen == 0:
+            return torch.arange(len(self.images), device=self.squared.device)
+        images, others = self.images.flatten(1), train.to(self.images)
+        norms, other_norms = images.square().sum(1), others.square().sum(1)
+        least = torch.addmm(other_norms, images, others.T, alpha=-2).amin(1) + norms
+        margin = ROUNDING * (norms + other_norms.max())
+        farthest = (self.squared * images.shape[1]).to(least)
+        return (least < farthest + margin).nonzero()[:, 0].to(self.squared.device)
 
 
 def data_copying_z(
@@ -88,18 +107,18 @@ def data_copying_z(
     are equal. Other faults change it too: blur can bring images nearer to all others, and noise
     of the likelihood takes them farther away. Raises ValueError for an empty set.
     """
-    from scipy.stats import rankdata
-
     m, n = len(generated_distances), len(test_distances)
     if not m or not n:
         raise ValueError(
             f"needs distances of both sets, got {n} of test and {m} of generated images"
         )
     distances = torch.cat([as_float64(generated_distances), as_float64(test_distances)])
-    ranks = rankdata(distances.cpu().numpy())
+    _, places, counts = np.unique(distances.cpu().numpy(), return_inverse=True, return_counts=True)
+    # Equal distances have the mean of their ranks.
+    ranks = (counts.cumsum() - (counts - 1) / 2)[places]
     u = ranks[:m].sum() - m * (m + 1) / 2
     # Var U = m n / 12 (m + n + 1 - sum (t^3 - t) / ((m + n) (m + n - 1))) for ties of t each
-    ties = np.unique(ranks, return_counts=True)[1].astype(np.float64)
+    ties = counts.astype(np.float64)
     tied = (ties**3 - ties).sum() / ((m + n) * (m + n - 1))
     variance = m * n / 12 * (m + n + 1 - tied)
     return float((u - m * n / 2) / math.sqrt(variance)) if variance > 0 else 0.0

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from vaelab.config import Section, Width
 from vaelab.config.section import Positive
 from vaelab.models.distributions import standard_normal
+from vaelab.runtime.matmul import fast_matmul
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Labels, Latents, Posteriors, Sampler, refuse_labels
 from vaelab.samplers._velocity import CountedLabels, Directions, Points, Times, Velocity
@@ -122,6 +123,7 @@ class FlowMatching(Sampler):
         """Return ten images a latent dimension, and at least 200."""
         return max(200, 10 * latent_dim)
 
+    @fast_matmul()
     def fit(self, posteriors: Posteriors, seed: int) -> dict[str, float]:
         """Minimize the mean squared error of velocities, at latents sampled anew in each step.
 
@@ -153,6 +155,7 @@ class FlowMatching(Sampler):
         return {"held_out_loss": best, "steps": best_step}
 
     @torch.no_grad()
+    @fast_matmul()
     def sample(
         self,
         count: int,
@@ -175,6 +178,7 @@ class FlowMatching(Sampler):
         )
 
     @torch.no_grad()
+    @fast_matmul()
     def log_prob(self, latents: Latents, labels: Labels | None = None) -> Float[Tensor, "*batch"]:
         """Return ln p(z), or ln p(z | label) without guidance, in nats; without gradients.
 
@@ -243,22 +247,28 @@ class FlowMatching(Sampler):
         parts = []
         for start in range(0, len(points), chunk := max(1, DIRECTIONS // len(directions))):
             rows = slice(start, start + chunk)
-            state = torch.cat([points[rows], torch.zeros_like(points[rows, :1])], dim=-1)
-            derivative = self._with_divergence(known[rows], directions[:, rows])
-            # ln p(x(1)) = ln N(x(0)) - integral of div v: integrated backward from t = 1
-            state = _heun(derivative, state, 1, 0, self.settings.solver_steps)
-            parts.append(standard_normal(state[:, :-1]).log_prob(state[:, :-1]) + state[:, -1])
+            parts.append(self._density_of(points[rows], known[rows], directions[:, rows]))
         return torch.cat(parts)
 
-    def _with_divergence(self, labels: CountedLabels, directions: Directions) -> VelocityField:
-        """Return the derivative of points and, in a last column, of the log density."""
+    def _density_of(
+        self, points: Points, labels: CountedLabels, directions: Directions
+    ) -> Float[Tensor, "count"]:
+        """Integrate backward from t = 1: ln p(x(1)) = ln N(x(0)) - integral of div v.
 
-        def derivative(state: Tensor, time: float) -> Tensor:
-            times = torch.full((len(state),), time, device=state.device)
-            found = self.velocity.with_divergence(state[:, :-1], times, labels, directions)
-            return torch.cat([found[0], found[1][:, None]], dim=-1)
-
-        return derivative
+        Points by Heun's method; the divergence, which takes nearly all the time, by the trapezoidal
+        rule at these points, of the same order and with half as many evaluations.
+        """
+        steps, integral = self.settings.solver_steps, torch.zeros_like(points[:, 0])
+        field, size = self._field(labels), -1 / self.settings.solver_steps
+        for step in range(steps + 1):
+            time = 1 + step * size
+            times = torch.full((len(points),), time, device=points.device)
+            velocity, divergence = self.velocity.with_divergence(points, times, labels, directions)
+            integral += (0.5 if step in (0, steps) else 1) * size * divergence
+            if step < steps:
+                ahead = field(points + size * velocity, time + size)
+                points = points + size / 2 * (velocity + ahead)
+        return standard_normal(points).log_prob(points) + integral
 
 
 class _Training:
