@@ -4,8 +4,10 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+from matplotlib.backend_bases import get_registered_canvas_class
 from matplotlib.figure import Figure
 
 from vaelab.runtime.files import write_atomically
@@ -24,9 +26,16 @@ def figure_bytes(figure: Figure, name: str, extension: str, dpi: int) -> bytes:
 
     The ids of SVG elements depend on the name, so that several figures can be in one page.
     """
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
-        figure.savefig(buffer, format=extension, dpi=dpi, metadata=_METADATA[extension])
+    buffer, canvas, before = io.BytesIO(), figure.canvas, figure.dpi
+    # Figure.savefig draws a figure twice, the first time for its layout.
+    try:
+        figure.dpi = dpi
+        drawn: Any = get_registered_canvas_class(extension)(figure)
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            getattr(drawn, f"print_{extension}")(buffer, metadata=_METADATA[extension])
+    finally:
+        figure.set_canvas(canvas)
+        figure.dpi = before
     return buffer.getvalue()
 
 
