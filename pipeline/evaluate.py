@@ -11,6 +11,7 @@ from pipeline.artifacts import TrainedArtifacts, check_image_shape
 from pipeline.tracking import open_store, warn_on_store_error
 from pipeline.tracking.sync import add_evaluation, run_of_model
 from vaelab.config import Settings
+from vaelab.estimators.embedding import t_sne
 from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
 from vaelab.evaluation import evaluate as evaluate_model
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
@@ -61,7 +62,8 @@ def evaluate(settings: Settings) -> None:
     write_json(paths.EVALUATE_SUMMARY, headline(evaluation.metrics))
     write_latents(evaluation.latents)
     write_latent_table(trained, evaluation.latents, settings.evaluate.seed)
-    write_arrays(paths.EVALUATE_ARRAYS, evaluation.arrays)
+    embedded = embedded_arrays(evaluation.latents, settings.evaluate.seed)
+    write_arrays(paths.EVALUATE_ARRAYS, evaluation.arrays | embedded)
     with warn_on_store_error("the evaluation"):
         add_evaluation(run_of_model(store, settings), settings)
     print(summary(evaluation))
@@ -90,6 +92,12 @@ def evaluation_data(trained: TrainedArtifacts) -> EvaluationData:
         train_factors=data.factors("train"),
         test_factors=data.factors("test"),
     )
+
+
+def embedded_arrays(latents: LatentPosteriors | None, seed: int) -> dict[str, np.ndarray]:
+    """Return a map of the latents by t-SNE, for the figures of report and render."""
+    found = t_sne(latents.means, seed) if latents else None
+    return dict(zip(("map_points", "map_rows"), found, strict=True)) if found else {}
 
 
 def write_latents(latents: LatentPosteriors | None) -> None:

@@ -18,7 +18,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.figures import curves, grids, latents
 from vaelab.figures.attributes import attribute_arithmetic_figure, class_arithmetic_figure
 from vaelab.figures.labels import counterfactuals_figure, label_samples_figure
-from vaelab.figures.latent_maps import LatentMap, latent_maps
+from vaelab.figures.latent_maps import LatentMap, embedded_latents, latent_maps
 from vaelab.figures.saving import figure_files, write_figures
 from vaelab.inference import decoding, sampling
 from vaelab.inference.attribute_editing import AttributeEditor
@@ -177,7 +177,7 @@ def _latent_space(
 ) -> NamedFigures:
     labels, names = data.labels("test"), data.info.class_names
     standard, kl = model.has_standard_prior, table.kl_nats
-    maps = latent_maps(table.mean, settings.seed) if model.latent_dim > 1 else []
+    maps = _maps(table, settings.seed) if model.latent_dim > 1 else []
     scatter = latents.latent_scatter(
         table.mean, labels, names, seed=settings.seed, standard_prior=standard, maps=maps
     )
@@ -196,6 +196,14 @@ def _latent_space(
     if kl is not None:
         active = table.columns["active"] == 1
         yield "kl_per_dimension", curves.kl_bars_figure(kl, active)
+
+
+def _maps(table: LatentTable, seed: int) -> list[LatentMap]:
+    try:
+        embedded = embedded_latents(read_arrays(paths.EVALUATE_ARRAYS), len(table.mean))
+    except ValueError as error:
+        raise ArtifactError(paths.EVALUATE_ARRAYS, str(error)) from error
+    return latent_maps(table.mean, seed, embedded=embedded)
 
 
 def _attribute_edits(

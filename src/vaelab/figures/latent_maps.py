@@ -1,5 +1,6 @@
 """Latents of images as points in a plane: as they are, by t-SNE, by principal components."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ Points = Float[np.ndarray, "count 2"]
 Labels = Int[np.ndarray, "count"]
 Rows = Int[np.ndarray, "shown"]
 
-_MAP_LIMIT, _FEWEST = 2000, 10  # images of a t-SNE map
+Embedded = tuple[Points, Rows]
+"""Points that are found elsewhere, by t-SNE, and the rows of the images that they are."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +33,40 @@ class LatentMap:
         return bool(self.x_name)
 
 
-def latent_maps(means: Means, seed: int = 0, limit: int = 10_000) -> list[LatentMap]:
+def latent_maps(
+    means: Means, seed: int = 0, limit: int = 10_000, embedded: Embedded | None = None
+) -> list[LatentMap]:
     """Map latents of two dimensions or more into a plane, the best map first.
 
-    Two dimensions are mapped as they are, more by t-SNE (van der Maaten & Hinton 2008), at most
-    2,000 of the images, and on their first two principal components. Of more than `limit` images a
-    random sample of that size is mapped. There is no t-SNE of fewer than ten images or equal ones.
+    Two dimensions are mapped as they are, more as they are `embedded` by t-SNE, if they are, and on
+    their first two principal components. Of more than `limit` images a random sample of that size
+    is mapped.
     """
     rows = sampled_rows(len(means), seed, limit)
     if means.shape[1] == 2:
         names = (f"mean of {dimension_name(0)}", f"mean of {dimension_name(1)}")
         return [LatentMap(means[rows], rows, *names)]
-    points, shares = principal_components(means, seed)
+    points, shares = principal_components(means)
     x_name, y_name = (f"component {k} ({share:.0%})" for k, share in enumerate(shares, 1))
     title = "Principal components (share of variance)"
     plane = LatentMap(points[rows], rows, x_name, y_name, title)
-    few = rows[:_MAP_LIMIT]
-    if len(few) < _FEWEST or not np.ptp(means[few], axis=0).any():
+    if embedded is None:
         return [plane]
-    return [LatentMap(_t_sne(means[few], seed), few, title="t-SNE: neighbors stay close"), plane]
+    return [LatentMap(*embedded, title="t-SNE: neighbors stay close"), plane]
+
+
+def embedded_latents(arrays: Mapping[str, np.ndarray], images: int) -> Embedded | None:
+    """Return the points among the evaluation's arrays, if there are any.
+
+    Raises ValueError where they are not of so many images.
+    """
+    if "map_points" not in arrays or "map_rows" not in arrays:
+        return None
+    points, rows = arrays["map_points"], arrays["map_rows"]
+    fit = points.shape == (rows.size, 2) and rows.ndim == 1 and rows.dtype.kind in "iu"
+    if not fit or not np.isin(rows, np.arange(images)).all():
+        raise ValueError(f"map_points and map_rows are not of the {images} test images")
+    return points, rows
 
 
 def strip_map(means: Means, labels: Labels | None, seed: int, limit: int) -> LatentMap:
@@ -67,26 +84,19 @@ def sampled_rows(count: int, seed: int, limit: int) -> Rows:
     return np.random.default_rng(seed).permutation(count)[:limit]
 
 
-def principal_components(means: Means, seed: int = 0) -> tuple[Points, tuple[float, float]]:
-    """Project on the two directions of most variance; return the share that each explains."""
-    from sklearn.decomposition import PCA
+def principal_components(means: Means) -> tuple[Points, tuple[float, float]]:
+    """Project on the two directions of most variance; return the share that each explains.
 
+    The largest weight of each direction is positive.
+    """
     if len(means) < 2 or not np.ptp(means, axis=0).any():
         return np.zeros((len(means), 2), np.float32), (0.0, 0.0)
-    fitted = PCA(2, random_state=seed).fit(means)
-    first, second = fitted.explained_variance_ratio_
-    return fitted.transform(means), (float(first), float(second))
-
-
-def _t_sne(means: Means, seed: int) -> Points:
-    """Map images so that those with close latents stay close; distances far apart mean little."""
-    from sklearn.manifold import TSNE
-
-    perplexity = min(30.0, (len(means) - 1) / 3)
-    found: Points = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(
-        means
-    )
-    return found
+    centered = means.astype(np.float64) - means.mean(axis=0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(np.cov(centered.T))
+    axes = directions[:, :-3:-1]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])
+    first, second = variances[:-3:-1].clip(0) / variances.sum()
+    return (centered @ axes).astype(np.float32), (float(first), float(second))
 
 
 def spread_out(points: Points, width: float, height: float) -> list[int]:

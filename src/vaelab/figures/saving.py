@@ -27,7 +27,7 @@ def figure_bytes(figure: Figure, name: str, extension: str, dpi: int) -> bytes:
     The ids of SVG elements depend on the name, so that several figures can be in one page.
     """
     buffer, canvas, before = io.BytesIO(), figure.canvas, figure.dpi
-    # Figure.savefig draws a figure twice, the first time for its layout.
+    # `savefig` draws a figure twice, the first time for its layout.
     try:
         figure.dpi = dpi
         drawn: Any = get_registered_canvas_class(extension)(figure)

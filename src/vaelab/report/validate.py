@@ -25,6 +25,8 @@ SHAPES = {
     "factor_mutual_information": ("factor", "latent"),
     "dci_importance": ("latent", "factor"),
     "factor_columns": ("factor",),
+    "map_points": ("mapped", "coordinate"),
+    "map_rows": ("mapped",),
     "mean": ("image", "latent"),
 }
 
@@ -37,20 +39,23 @@ def validate(result: EvaluationResult) -> None:
         if name in SHAPES:
             _check(name, array, SHAPES[name], sizes)
         if name.endswith("nearest_rows"):
-            _check_rows(name, array, result.info.counts["train"])
+            _check_rows(name, array, result.info.counts["train"], "training")
+        if name == "map_rows":
+            _check_rows(name, array, result.info.counts["test"], "test")
     for name, column in result.dimensions.items():
         _check(f"column {name} of the dimensions", column, ("latent",), sizes)
 
 
-def _check_rows(name: str, rows: NDArray[np.generic], count: int) -> None:
+def _check_rows(name: str, rows: NDArray[np.generic], count: int, split: str) -> None:
     if rows.dtype.kind not in "iu" or not all(0 <= r < count for r in rows.tolist()):
-        raise UserError(f"{name} are not all rows of the {count} training images")
+        raise UserError(f"{name} are not all rows of the {count} {split} images")
 
 
 def _known_sizes(result: EvaluationResult) -> dict[str, int]:
     channel, height, width = result.info.image_shape
     sizes = {"channel": channel, "height": height, "width": width}
     sizes |= {"latent": result.description.model.latent_dim, "image": result.info.counts["test"]}
+    sizes["coordinate"] = 2
     return sizes | ({"class": len(result.classes)} if result.classes else {})
 
 

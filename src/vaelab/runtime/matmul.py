@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 
 # Relative error of a product: of float32 it is below 1e-6, of bfloat16 above 1e-3.
 EXACT = 1e-5
+
+mkldnn: Any = torch.backends.mkldnn
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def fast_matmul() -> Iterator[None]:
 
     For products of more than about a million operations: smaller ones take longer.
     """
-    matmul = torch.backends.mkldnn.matmul
+    matmul = mkldnn.matmul
     before = matmul.fp32_precision
     if is_exact():
         matmul.fp32_precision = "bf16"
@@ -33,9 +36,9 @@ def fast_matmul() -> Iterator[None]:
 @cache
 def is_exact() -> bool:
     """Return whether oneDNN computes in float32 although bfloat16 is allowed."""
-    matmul = torch.backends.mkldnn.matmul
-    if not torch.backends.mkldnn.is_available():
+    if not mkldnn.is_available():
         return False
+    matmul = mkldnn.matmul
     values = torch.linspace(0.1, 1, 512 * 256).reshape(512, 256)
     expected = values.double() @ values[:256].double().T
     before, matmul.fp32_precision = matmul.fp32_precision, "bf16"

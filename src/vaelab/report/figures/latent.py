@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaelab.figures import latents, report, report_latents
+from vaelab.figures.latent_maps import embedded_latents, latent_maps
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
 from vaelab.runtime.formatting import format_number
@@ -59,10 +60,13 @@ def _distribution(result: EvaluationResult) -> Iterator[ReportFigure]:
             "Dimensions with bars outside the band are distributed differently from the prior.",
         )
     if result.means is not None and len(result.means) > 1:
+        embedded = embedded_latents(result.arrays, len(result.means))
+        wide = result.means.shape[1] > 1
         scatter = latents.latent_scatter(
             result.means,
             result.labels,
             result.classes or None,
+            maps=latent_maps(result.means, embedded=embedded) if wide else (),
             title="Latent means of the test images",
             standard_prior=result.has_standard_prior,
         )
