@@ -26,6 +26,7 @@ def build_batches(
     return ImageLoader(
         data.images(split),
         device,
+        missing=data.missing(split),
         labels=data.labels(split),
         classes=len(info.class_names or ()),
         binarize=info.binarization == "fresh" and split == "train",
@@ -70,6 +71,7 @@ class TrainedArtifacts:
         device = choose_device(settings)
         model, description = load_model(paths.MODEL, device)
         data = PreparedData.load(paths.PREPARED)
+        model = model.seeing_gaps(bool(data.info.missing))
         check_image_shape(paths.MODEL, description.image_shape, data.info)
         check_labels(paths.MODEL, description.class_names, data.info)
         return cls(model, description, data, device)

@@ -36,14 +36,15 @@ def work(settings: Settings) -> None:
     device = choose_device(settings.machine)
     epochs = settings.evaluate.classifier_epochs
     if not train_on(data, paths.EVALUATION_CLASSIFIER, epochs, device):
-        print(f"{data.info.name}: no labels of two classes or more to train a classifier on")
+        lacking = "whole images" if data.info.missing else "labels of two classes or more"
+        print(f"{data.info.name}: no {lacking} to train a classifier on")
 
 
 def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device) -> bool:
     """Train on the labels of a data set, save the classifier, and print its accuracy.
 
-    Returns False, and leaves the folder empty, if there are fewer than two classes. A small data
-    set is trained for more than `epochs` epochs.
+    Returns False, and leaves the folder empty, if there are fewer than two classes, or if pixels
+    are missing. A small data set is trained for more than `epochs` epochs.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -60,9 +61,13 @@ def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device
 
 
 def trained_classifier(data: PreparedData, epochs: int, device: torch.device) -> Classifier | None:
-    """Train a classifier on the training split; None if it has fewer than two classes."""
+    """Train a classifier on the training split.
+
+    None if it has fewer than two classes, and where pixels are missing: its features would be
+    those of images with holes.
+    """
     names, train = data.info.class_names, _labeled(data, "train", device)
-    if names is None or train is None or len(np.unique(train[1])) < 2:
+    if data.info.missing or names is None or train is None or len(np.unique(train[1])) < 2:
         return None
     images, labels = train
     epochs = min_epochs(len(images), epochs)

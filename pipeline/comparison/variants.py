@@ -56,7 +56,10 @@ class ComparisonConfig:
             raise UserError(f"{origin}: must be a mapping of sections, such as 'comparison:'")
         rest = dict(content)
         section = parse_section(ComparisonSettings, rest.pop("comparison", None) or {}, origin)
-        return cls(parse_settings(rest, origin), section)
+        base = parse_settings(rest, origin)
+        if base.data.missing != "none":
+            raise UserError(f"{origin}: data.missing: the comparison needs whole images: set none")
+        return cls(base, section)
 
     def variant_settings(self, variant: str, seed: int) -> Settings:
         """Return the settings of a variant. Raises UserError for one that is not in the file."""

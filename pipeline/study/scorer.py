@@ -112,8 +112,10 @@ class TrialScorer:
         if self.metric and self.metric.startswith(("sampler.", "likelihood.")):
             return None
         if self.metric:
-            return self._measure(self.metric, trainer.model, self.validation, "validation", 2)
-        pixels = math.prod(trainer.model.image_shape)
+            model = trainer.model.eval()  # a batched model leaves its members in training mode
+            return self._measure(self.metric, model, self.validation, "validation", 2)
+        missing = self.data.info.missing.get("validation", 0)
+        pixels = math.prod(trainer.model.image_shape) * (1 - missing)
         return normalized_bound(report.metrics, trainer.model.likelihood, pixels)
 
     def score(self, model: Model) -> TrialScore:
@@ -227,7 +229,8 @@ class TrialScorer:
     def _build(self, changes: Mapping[str, object]) -> tuple[Objective, Model]:
         """Build the objective and the model of a trial with these settings changed."""
         changed = trial_settings(self.settings, changes)
-        return build(changed, self.data.info.image_shape, self.train.classes)
+        objective, model = build(changed, self.data.info.image_shape, self.train.classes)
+        return objective, model.seeing_gaps(bool(self.data.info.missing))
 
     def _full_metric_name(self, name: str) -> str:
         """Return a metric's full name; `name` may lack its group. Raises UserError if unknown."""

@@ -60,7 +60,7 @@ class TrialRunner:
         folder = self._folder(settings)
         if (folder / CONFIG).is_file():  # written last
             model, _ = load_model(folder, self.device)
-            return model
+            return model.seeing_gaps(bool(self.data.info.missing))
         print("no cached model for this code; retraining", flush=True)
         return self.train(settings)[0]
 

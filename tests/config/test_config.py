@@ -8,6 +8,7 @@ import pytest
 
 from tests import ROOT
 from vaelab.config import (
+    NEED_WHOLE_IMAGES,
     Settings,
     TuneSettings,
     UserError,
@@ -374,3 +375,42 @@ def test_a_search_space_keeps_its_order_and_types() -> None:
     low, between, high = map(str, tune.search_space["train.kl_weight"].examples())
     assert (low, high) == ("0.01", "10.0")
     assert 0.01 < float(between) < 10
+
+
+MISSING = (
+    "must be none, marked, a color such as '#ff00ff', or the share of pixels to hide, "
+    "between 0 and 1"
+)
+VALID = "beta_tc_vae, beta_vae, factor_vae, info_vae, iwae, vae"
+
+
+@pytest.mark.parametrize(
+    ("data", "train", "message"),
+    [
+        ({"missing": 1}, {}, f"data.missing: {MISSING} (it is 1)"),
+        ({"missing": -0.5}, {}, f"data.missing: {MISSING} (it is -0.5)"),
+        ({"missing": "makred"}, {}, f"data.missing: {MISSING} (it is 'makred')"),
+        ({"missing": "#f0f"}, {}, f"data.missing: {MISSING} (it is '#f0f')"),
+        (
+            {"missing": "marked"},
+            {},
+            "data.missing: marked needs data.name: folder (it is digits); of other images a share "
+            "of the pixels can be hidden, such as data.missing: 0.5",
+        ),
+        *(
+            (
+                {"missing": 0.5},
+                {"objective": name},
+                f"train.objective: {name} needs whole images, and data.missing is 0.5; with "
+                f"missing pixels use {VALID}",
+            )
+            for name in NEED_WHOLE_IMAGES
+        ),
+    ],
+)
+def test_missing_pixels_that_cannot_be_are_refused(
+    data: dict[str, object], train: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_settings({"data": data, "train": train}, "params.yaml")
+    assert str(caught.value) == f"params.yaml: {message}"

@@ -67,6 +67,16 @@ def test_a_tile_shows_image_i_j_at_row_i_column_j(channels):
     assert (canvas[:, 23:35] == 255).all()
 
 
+def test_missing_pixels_have_a_color_of_their_own():
+    images = np.array([[0.2, np.nan], [np.nan, 1]], np.float32)
+    whole = np.zeros((1, 1, 1, 2, 2), np.float32)
+    tiles = np.concatenate([images[None, None, None], whole], axis=1)
+    canvas = image_tiles.tile_images(tiles, gap=1)
+    assert canvas[0, 0].tolist() == [51] * 3
+    assert canvas[0, 1].tolist() == canvas[1, 0].tolist() == list(image_tiles.MISSING)
+    assert (canvas[:, 3:] == 0).all()
+
+
 def test_blank_images_are_white():
     assert (image_tiles.tile_images(flat(np.full((1, 1), np.nan, np.float32))) == 255).all()
 

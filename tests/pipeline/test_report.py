@@ -78,7 +78,7 @@ def test_everything_that_was_measured_is_read() -> None:
     np.testing.assert_array_equal(result.history["validation.loss"], [3, np.nan])
     # Each of the shown images is one of the test split, and is decoded.
     images = PreparedData.load(paths.PREPARED).images("test")
-    shown = result.arrays["originals_shown"]
+    shown = np.rint(result.arrays["originals_shown"] * 255)
     assert all((images == image).all((1, 2, 3)).any() for image in shown)
     assert result.arrays["reconstructions_shown"].shape == shown.shape
     assert result.arrays["traversal_shown"].shape == (2, 11, *shown.shape[1:])

@@ -10,8 +10,9 @@ from torch import Tensor
 import vaelab
 from tests.objectives.factories import CPU, PIXELS, SHAPE, settings
 from tests.oracles import rand
-from vaelab.config import objective_names
+from vaelab.config import NEED_WHOLE_IMAGES, objective_names
 from vaelab.data.loader import ImageLoader
+from vaelab.models.observation import mean_squared_error
 from vaelab.objectives import objective_class
 from vaelab.objectives.iwae import Iwae, negative_iwae_bound
 from vaelab.runtime.random_streams import rng_stream
@@ -76,6 +77,34 @@ def test_nothing_missing_is_training_as_ever():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", FITTING)
+def test_the_loss_of_images_that_are_whole_is_the_ordinary_one(name):
+    """In a model that may see gaps: to rounding, as the terms are summed in another order."""
+    built = trainer(name, missing=None)
+    objective, ever = built.scheduled_objective, built.model.eval()
+    with torch.no_grad():
+        found, expected = (
+            objective.losses(model, IMAGES, rng_stream(0, "noise"))
+            for model in (ever.seeing_gaps(), ever)
+        )
+    for optimizer, output in expected.items():
+        torch.testing.assert_close(found[optimizer].loss, output.loss, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vae", "iwae"])
+def test_the_gradient_of_pixels_that_are_hidden_is_zero(name):
+    """Each of them changes the loss where it is observed, and not where it is missing."""
+    built = trainer(name)
+    objective, model = built.scheduled_objective, built.model.eval()
+    hidden = torch.from_numpy(MISSING)
+    pixels = IMAGES.clone().requires_grad_()
+    seen = pixels.masked_fill(hidden, torch.nan)
+    (output,) = objective.losses(model, seen, rng_stream(0, "noise")).values()
+    (gradient,) = torch.autograd.grad(output.loss.sum(), pixels)
+    assert not gradient[hidden].any()
+    assert (gradient[~hidden] != 0).float().mean() > 0.9
+
+
 def test_the_bound_is_that_of_the_observed_pixels():
     """The MIWAE's equation 5, term by term."""
     built = trainer("iwae")
@@ -103,7 +132,23 @@ def test_the_fitted_variance_is_that_of_observed_pixels():
     torch.testing.assert_close(model.likelihood.variance, expected)
 
 
-@pytest.mark.parametrize("name", sorted({*objective_names()} - {*FITTING}))
+def test_the_mean_squared_error_is_that_of_observed_pixels():
+    hidden = IMAGES.masked_fill(torch.from_numpy(MISSING), torch.nan)
+    hidden[0] = torch.nan  # an image of which nothing is seen
+    means = rand(*IMAGES.shape)
+    found = mean_squared_error(means, hidden)
+    expected = (means - hidden).square().flatten(1).nanmean(1)
+    torch.testing.assert_close(found[1:], expected[1:])
+    assert found[0] == 0
+    means[1, 0, 0, 0] = torch.nan
+    assert mean_squared_error(means, IMAGES)[1].isnan(), "a model that diverged is not hidden"
+
+
+def test_the_settings_refuse_the_objectives_that_need_whole_images():
+    assert sorted({*objective_names()} - {*FITTING}) == sorted(NEED_WHOLE_IMAGES)
+
+
+@pytest.mark.parametrize("name", NEED_WHOLE_IMAGES)
 def test_other_objectives_are_refused(name):
     data = loader()
     message = f"train.objective: {name} needs images without missing pixels .NaN.; with them, use "

@@ -1,7 +1,6 @@
 """Images with missing pixels as people have them: NaN, a mask, or a color that marks them."""
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from vaelab.api.inputs import (
     read_picture,
     training_pixels,
 )
-from vaelab.config import UserError, reason
+from vaelab.config import MARKING_COLOR, UserError, reason
 from vaelab.data.pixels import Resize
 from vaelab.inference.inputs import incomplete_batch, mask_batch, number_array
 from vaelab.models.networks import Shape
@@ -26,7 +25,6 @@ from vaelab.models.networks import Shape
 Incomplete = Float[Tensor, "count channel height width"]
 """Images in [0, 1], NaN where a pixel is missing."""
 
-COLOR = re.compile("#[0-9a-fA-F]{6}")
 WANTED = (
     "give a mask that is not 0 where one is missing, NaN in an array of floats, or a color that "
     "marks them, such as '#ff00ff'"
@@ -71,7 +69,7 @@ def training_images(
 
 def marking_color(mask: object) -> str | None:
     """Return the color that marks missing pixels; None for a mask of another kind."""
-    return mask if isinstance(mask, str) and COLOR.fullmatch(mask) else None
+    return mask if isinstance(mask, str) and MARKING_COLOR.fullmatch(mask) else None
 
 
 def read_incomplete_item(

@@ -33,6 +33,7 @@ from vaelab.config.section import (
 )
 from vaelab.config.sections import (
     DENSITIES,
+    MARKING_COLOR,
     DataSettings,
     EvaluateSettings,
     MachineSettings,
@@ -49,6 +50,7 @@ from vaelab.config.yaml_file import read_yaml
 __all__ = [
     "AUTO",
     "DENSITIES",
+    "MARKING_COLOR",
     "NO_SAMPLER",
     "Activation",
     "ArtifactError",
@@ -85,6 +87,11 @@ __all__ = [
     "with_changes",
 ]
 
+NEED_WHOLE_IMAGES = ("autoencoder", "gan", "vae_gan", "vq_vae", "wae")
+"""Objectives that are refused before any stage runs if pixels are missing.
+
+Training refuses any other that cannot miss pixels (`Objective.can_miss_pixels`).
+"""
 MAX_PROBLEMS_LISTED = 5
 MESSAGES_BY_TYPE = {
     "model_type": "must be a mapping of settings",
@@ -116,6 +123,11 @@ class Settings(Section):
     def _pixels_fit_likelihood(self) -> "Settings":
         _check_pixels(self.data, self.model)
         _check_augmentation(self.data, self.train)
+        return self
+
+    @model_validator(mode="after")
+    def _pixels_may_be_missing(self) -> "Settings":
+        _check_missing(self.data, self.train)
         return self
 
     @model_validator(mode="after")
@@ -198,6 +210,20 @@ def _check_augmentation(data: DataSettings, train: TrainSettings) -> None:
                 f"train.{key} makes gray pixels, and data.binarization: fixed has none: use "
                 f"data.binarization: fresh, or set train.{key} to 0"
             )
+
+
+def _check_missing(data: DataSettings, train: TrainSettings) -> None:
+    if data.files_mark_missing and data.name != "folder":
+        raise ValueError(
+            f"data.missing: {data.missing} needs data.name: folder (it is {data.name}); of other "
+            "images a share of the pixels can be hidden, such as data.missing: 0.5"
+        )
+    if data.missing != "none" and train.objective in NEED_WHOLE_IMAGES:
+        valid = (name for name in objective_names() if name not in NEED_WHOLE_IMAGES)
+        raise ValueError(
+            f"train.objective: {train.objective} needs whole images, and data.missing is "
+            f"{data.missing}; with missing pixels use {', '.join(valid)}"
+        )
 
 
 def _check_searched(settings: Settings, name: str, value: object) -> None:

@@ -53,6 +53,23 @@ def _group(value: int | str) -> int | str:
     return value
 
 
+MARKING_COLOR = re.compile("#[0-9a-fA-F]{6}")
+"""A color that marks missing pixels, such as #ff00ff."""
+
+
+def _missing(value: float | str) -> float | str:
+    if isinstance(value, str):
+        is_valid = value in ("none", "marked") or bool(MARKING_COLOR.fullmatch(value))
+    else:
+        is_valid = 0 < value < 1
+    if not is_valid:
+        raise ValueError(
+            "must be none, marked, a color such as '#ff00ff', or the share of pixels to hide, "
+            "between 0 and 1"
+        )
+    return value
+
+
 class DataSettings(Section):
     """The images, and how they are turned into arrays."""
 
@@ -70,6 +87,7 @@ class DataSettings(Section):
     range: Literal["auto"] | tuple[float, float] = "auto"
     bands: tuple[Positive, ...] | None = None
     frames: Literal["first", "all"] = "first"
+    missing: Annotated[float | str, AfterValidator(_missing)] = "none"
     emnist_split: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = (
         "balanced"
     )
@@ -80,6 +98,11 @@ class DataSettings(Section):
     binarization: Literal["none", "fixed", "fresh"] = "none"
     dequantize: bool = False
     seed: Seed = 0
+
+    @property
+    def files_mark_missing(self) -> bool:
+        """Whether the files say which pixels are missing, by a color or otherwise."""
+        return isinstance(self.missing, str) and self.missing != "none"
 
     @field_validator("bands")
     @classmethod

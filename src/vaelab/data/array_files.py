@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 
 from vaelab.config import UserError, reason
 from vaelab.data.listing import shown
+from vaelab.data.missing import nan_pixels
 from vaelab.data.pixel_range import Extent, measure
 
 ENDINGS = {".npy", ".npz"}
@@ -119,21 +120,28 @@ def read_headers(path: Path) -> list[ArrayFile]:
         raise UserError(f"{shown(path)}: cannot be read: {reason(error)}") from error
 
 
-def survey(arrays: list[ArrayFile]) -> tuple[list[Extent], list[bytes]]:
+def survey(arrays: list[ArrayFile], nan_is_missing: bool) -> tuple[list[Extent], list[bytes]]:
     """Return the extent of the values of each image, and a digest.
 
-    Raises UserError for values that are not finite.
+    Raises UserError for values that are not finite, but for NaN if that is missing.
     """
     extents, digests = [], []
     for array in arrays:
         images = (image for chunk in _chunks(array) for image in chunk)
         for number, image in enumerate(images):
             try:
-                extents.append(measure(image))
+                extents.append(measure(_observed(image) if nan_is_missing else image))
             except ValueError as error:
                 raise UserError(f"{array.name}: image {number}: {error}; remove it") from error
             digests.append(blake2b(image.tobytes(), digest_size=16).hexdigest().encode())
     return extents, digests
+
+
+def _observed(image: Shaped[np.ndarray, "c h w"]) -> Shaped[np.ndarray, "c n"]:
+    observed = image[:, ~nan_pixels(image)[0]]
+    if not observed.size:
+        raise ValueError("all of its pixels are missing")
+    return observed
 
 
 def _header(file: IO[bytes] | zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype]:

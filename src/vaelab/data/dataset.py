@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Bool, Int64, Shaped, UInt8
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vaelab.config import ArtifactError, reason
@@ -16,7 +16,13 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 INFO_FILE = "dataset.json"
 
-_TYPES = {"images": np.uint8, "labels": np.int64, "factors": np.int64}
+ARRAY_TYPES = {
+    "images": np.uint8,
+    "missing": np.bool_,
+    "labels": np.int64,
+    "factors": np.int64,
+}
+"""The type of each kind of array."""
 
 
 class DatasetInfo(BaseModel):
@@ -25,8 +31,9 @@ class DatasetInfo(BaseModel):
     `levels` counts the grey levels that a pixel can take: 256 for 8-bit images, 2 for binary
     ones (also where the training split is stored grey, to be drawn at each access).
     `sha256` is keyed by file name. `pixel_range` is the values of the source that became 0 and 255,
-    None for the whole range of its format. `notes` say what of the source's files was left out or
-    reinterpreted.
+    None for the whole range of its format. `missing` is the share of pixels that are missing, by
+    split; splits of whole images are not in it. `notes` say what of the source's files was left out
+    or reinterpreted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +49,7 @@ class DatasetInfo(BaseModel):
     sha256: dict[str, str]
     origin: str
     pixel_range: tuple[float, float] | None = Field(default=None, exclude_if=operator.not_)
+    missing: dict[SplitName, float] = Field(default={}, exclude_if=operator.not_)
     notes: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
     @field_validator("counts")
@@ -61,6 +69,8 @@ class DatasetInfo(BaseModel):
         shapes: dict[str, tuple[int, ...]] = {}
         for split, count in self.counts.items():
             shapes[array_file(split, "images")] = (count, *self.image_shape)
+            if split in self.missing:
+                shapes[array_file(split, "missing")] = (count, 1, *self.image_shape[1:])
             if self.class_names is not None:
                 shapes[array_file(split, "labels")] = (count,)
             if self.factor_names is not None:
@@ -96,6 +106,13 @@ class PreparedData:
         """The pixels of a split, 0 to 255."""
         return self.arrays[array_file(split, "images")]
 
+    def missing(self, split: SplitName) -> Bool[np.ndarray, "count 1 height width"] | None:
+        """Where pixels of a split's images are missing; they are 0 in `images`.
+
+        None where all are there.
+        """
+        return self.arrays.get(array_file(split, "missing"))
+
     def labels(self, split: SplitName) -> Int64[np.ndarray, " count"] | None:
         """The classes of a split's images, indices into `info.class_names`, -1 where unknown.
 
@@ -120,7 +137,7 @@ class PreparedData:
 
 
 def array_file(split: SplitName, kind: str) -> str:
-    """The name of the file of a split's `images`, `labels` or `factors`."""
+    """The name of the file of a split's `images`, `missing`, `labels` or `factors`."""
     return f"{split}_{kind}.npy"
 
 
@@ -155,7 +172,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> Shaped[np.ndarray, "..."]:
         raise ArtifactError(path, f"cannot be read ({error.strerror})") from error
     except Exception as error:  # NumPy reads the header as Python, and raises what that raises
         raise ArtifactError(path, f"cannot be read ({reason(error)})") from error
-    wanted = np.dtype(_TYPES[path.stem.rpartition("_")[2]])
+    wanted = np.dtype(ARRAY_TYPES[path.stem.rpartition("_")[2]])
     if (array.dtype, array.shape) != (wanted, shape):
         raise ArtifactError(
             path,

@@ -33,7 +33,7 @@ class Frame:
 
     `opacity` is 0 to 255 where the file says that a band is transparency. `inverted`: the
     largest value is black. `converted` is the color space that RGB was computed from. `missing`
-    is where the file says that it has no data.
+    is where the file says that it has no data, or where a setting says so (`data.missing`).
     """
 
     values: Shaped[np.ndarray, "height width *channels"]

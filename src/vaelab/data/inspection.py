@@ -16,6 +16,7 @@ from vaelab.config import DataSettings, UserError
 from vaelab.data.image_files import Frame, open_frames
 from vaelab.data.image_size import choose_size
 from vaelab.data.listing import shown
+from vaelab.data.missing import with_marked_missing
 from vaelab.data.pixel_range import (
     FORMAT_RANGES,
     Extent,
@@ -27,7 +28,14 @@ from vaelab.data.pixel_range import (
     number_format,
     source_range,
 )
-from vaelab.data.pixels import Color, Size, in_threads, is_grey, to_pixels
+from vaelab.data.pixels import (
+    Color,
+    Size,
+    in_threads,
+    is_grey,
+    to_masked_pixels,
+    to_pixels,
+)
 
 _CHUNK = 1024
 
@@ -75,22 +83,29 @@ class PixelReader:
     def read(
         self, frames: Sequence[tuple[Path, int]]
     ) -> UInt8[np.ndarray, "count channel height width"]:
-        """Return the pixels of frames. Raises UserError for a file that cannot be read."""
+        """Return the pixels of frames, with a mask if files mark missing ones.
+
+        Raises UserError for a file that cannot be read.
+        """
         # A file is opened once for neighbouring frames of it.
         files = [(path, [n for _, n in group]) for path, group in groupby(frames, lambda f: f[0])]
-        return np.concatenate(in_threads(self._read_file, files))
+        found = [pixels for each in in_threads(self._read_file, files) for pixels in each]
+        return np.ma.stack(found) if self.settings.files_mark_missing else np.stack(found)
 
-    def _read_file(self, file: tuple[Path, list[int]]) -> np.ndarray:
+    def _read_file(self, file: tuple[Path, list[int]]) -> list[np.ndarray]:
         path, numbers = file
         try:
             with open_frames(path, self.settings.bands) as frames:
-                return np.stack([self._pixels(frames.read(number)) for number in numbers])
+                return [self._pixels(frames.read(number)) for number in numbers]
         except Exception as error:  # as in file_facts; the file has changed since
             raise UserError(f"{shown(path)}: cannot be read: {error}") from error
 
     def _pixels(self, frame: Frame) -> np.ndarray:
+        frame, how = with_marked_missing(frame, self.settings), self.settings.resize
         image = frame.to_image(self.ranges[number_format(frame.values.dtype)])
-        return to_pixels(image, self.color, self.size, self.settings.resize)
+        if frame.missing is None or not self.settings.files_mark_missing:
+            return to_pixels(image, self.color, self.size, how)
+        return to_masked_pixels(image, frame.missing, self.color, self.size, how)
 
 
 def inspect(files: Sequence[Path], settings: DataSettings) -> list[FileFacts | str]:
@@ -121,7 +136,8 @@ def pixel_reader(
     if size is None:
         size, about_size = choose_size([frame.size for frame in frames])
     sizes = [about_size] if about_size else []
-    notes = [*_frames_left_out(files), *_reinterpreted(frames), *sizes, *notes]
+    marked = settings.files_mark_missing
+    notes = [*_frames_left_out(files), *_reinterpreted(frames, marked), *sizes, *notes]
     levels = _levels(frames, ranges, color, size)
     return PixelReader(ranges, color, size, levels, settings), tuple(notes)
 
@@ -130,7 +146,8 @@ def _file_facts(path: Path, settings: DataSettings) -> FileFacts | str:
     try:
         with open_frames(path, settings.bands) as frames:
             used = range(frames.count if settings.frames == "all" else 1)
-            return FileFacts(path, frames.count, tuple(_frame_facts(frames.read(n)) for n in used))
+            read = (with_marked_missing(frames.read(n), settings) for n in used)
+            return FileFacts(path, frames.count, tuple(map(_frame_facts, read)))
     except Exception as error:  # Pillow's plugins raise anything; each is reported with its file
         return _reason(error, path)
 
@@ -144,6 +161,8 @@ def _frame_facts(frame: Frame) -> FrameFacts:
         pixels = frame.values.tobytes()
     else:
         pixels = (image.getchannel(0) if grey else image).tobytes()
+    if frame.missing is not None:
+        pixels += frame.missing.tobytes()
     digest = hashlib.blake2b(f"{image.size}{grey}".encode() + pixels, digest_size=16).hexdigest()
     size = (image.height, image.width)
     missing = frame.missing is not None
@@ -181,11 +200,11 @@ def _frames_left_out(files: Sequence[FileFacts]) -> list[str]:
     return [f"{total:,} frames, {used:,} used: the first of each file (data.frames: all uses all)"]
 
 
-def _reinterpreted(frames: Sequence[FrameFacts]) -> list[str]:
+def _reinterpreted(frames: Sequence[FrameFacts], files_mark_missing: bool) -> list[str]:
     converted = Counter(frame.converted for frame in frames if frame.converted)
     notes = [f"{count:,} {kind} images are converted to RGB" for kind, count in converted.items()]
     if transparent := sum(frame.transparent for frame in frames):
         notes.append(f"{transparent:,} images are transparent in parts, and are put on white")
-    if missing := sum(frame.missing for frame in frames):
+    if not files_mark_missing and (missing := sum(frame.missing for frame in frames)):
         notes.append(f"{missing:,} images have pixels without data (GDAL_NODATA), which are black")
     return notes

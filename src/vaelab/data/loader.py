@@ -6,7 +6,7 @@ memory-mapped file: the same images in the same order, in the memory of a few ba
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ class ImageLoader:
     (Salakhutdinov & Murray 2008). `dequantize_levels` adds uniform noise of one grey level:
     x = (level + noise) / levels (Theis et al. 2016, section 3.1). `local_processes` on this machine
     hold the same images, each in its own memory. `labels` [count] are from 0 to `classes` - 1, and
-    -1 where unknown. Pixels that are `missing` are NaN.
+    -1 where unknown. Pixels that are `missing`, in all channels or in some, are NaN.
     """
 
     def __init__(
@@ -52,10 +52,8 @@ class ImageLoader:
         binarize: bool = False,
         dequantize_levels: int | None = None,
         local_processes: int = 1,
-        missing: Bool[np.ndarray, "count channel height width"] | None = None,
+        missing: Bool[np.ndarray, "count masks height width"] | None = None,
     ) -> None:
-        if missing is not None:
-            images = np.where(missing, np.uint8(0), images)
         self.device = device
         self.count = len(images)
         self.binarize = binarize
@@ -65,8 +63,7 @@ class ImageLoader:
         self.classes = classes
         self.missing = missing
         # What is missing follows the pixels, as more channels.
-        parts = [images] if missing is None else [images, missing.astype(np.uint8)]
-        self.stored = images if missing is None else np.concatenate(parts, 1)
+        self.stored = [images] if missing is None else [images, missing.view(np.uint8)]
         self.bytes: Tensor | None = None
         if _fits(self.stored, device, local_processes):
             self.bytes = _to_device(self.stored, device)
@@ -160,15 +157,19 @@ class ImageLoader:
         A pixel that is missing in all of them is black.
         """
         step = max(1, self.count // limit)
-        mean = self.array[::step].mean(axis=0, dtype=np.float64) / 255
-        if self.missing is not None:
-            mean /= np.maximum(1 - self.missing[::step].mean(axis=0), 1 / self.count)
-        return torch.from_numpy(mean.astype(np.float32)).to(self.device)
+        images = self.array[::step]
+        if self.missing is None:
+            mean = images.mean(axis=0, dtype=np.float64)
+        else:
+            observed = ~self.missing[::step]
+            total = (images * observed).sum(axis=0, dtype=np.float64)
+            mean = total / observed.sum(axis=0).clip(1)
+        return torch.from_numpy((mean / 255).astype(np.float32)).to(self.device)
 
     def _slice(self, start: int, stop: int) -> Tensor:
         if self.bytes is not None:
             return self.bytes[start:stop]
-        return _to_device(self.stored[start:stop], self.device)
+        return _to_device([part[start:stop] for part in self.stored], self.device)
 
     def _read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         if self.bytes is not None:
@@ -188,16 +189,18 @@ class ImageLoader:
         rows = indices.cpu().numpy()
         # Read a memory map in sorted order, then restore the order of the batch.
         order = np.argsort(rows)
-        batch = np.empty((len(rows), *self.stored.shape[1:]), np.uint8)
-        batch[order] = np.take(self.stored, rows[order], axis=0)
-        return _to_device(batch, self.device)
+        parts = [np.empty((len(rows), *stored.shape[1:]), np.uint8) for stored in self.stored]
+        for part, stored in zip(parts, self.stored, strict=True):
+            part[order] = np.take(stored, rows[order], axis=0)
+        return _to_device(parts, self.device)
 
     def _prepare(
         self, stored: UInt8[Tensor, "batch channels height width"], noise: torch.Generator
     ) -> Images:
         if self.missing is None:
             return self._sample(stored.float() / 255, noise)
-        pixels, missing = stored.chunk(2, dim=1)
+        channels = self.array.shape[1]
+        pixels, missing = stored[:, :channels], stored[:, channels:]
         return self._sample(pixels.float() / 255, noise).masked_fill(missing.bool(), torch.nan)
 
     def _sample(self, images: Images, noise: torch.Generator) -> Images:
@@ -211,12 +214,16 @@ class ImageLoader:
 
 
 def _to_device(
-    images: UInt8[np.ndarray, "*shape"], device: torch.device
-) -> UInt8[Tensor, "*shape"]:
-    return torch.from_numpy(np.array(images)).to(device, non_blocking=True)
+    parts: Sequence[UInt8[np.ndarray, "count ..."]], device: torch.device
+) -> UInt8[Tensor, "count channels height width"]:
+    """Copy arrays to the device, as channels of one."""
+    joined = np.array(parts[0]) if len(parts) == 1 else np.concatenate(parts, 1)
+    return torch.from_numpy(joined).to(device, non_blocking=True)
 
 
-def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device, local_processes: int) -> bool:
+def _fits(
+    parts: Sequence[UInt8[np.ndarray, "count ..."]], device: torch.device, local_processes: int
+) -> bool:
     """Return whether the images take less than half of the free memory of this process's device.
 
     Processes on one machine have an equal part of its memory each.
@@ -225,4 +232,4 @@ def _fits(images: UInt8[np.ndarray, "*shape"], device: torch.device, local_proce
         free, _ = torch.cuda.mem_get_info(device)
     else:
         free = memory.available() // local_processes
-    return images.nbytes < free / 2
+    return sum(part.nbytes for part in parts) < free / 2

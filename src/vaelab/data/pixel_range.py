@@ -82,9 +82,11 @@ def measure(values: Shaped[np.ndarray, "*shape"]) -> Extent:
     low, high = float(values.min()), float(values.max())
     if kind == "8-bit":
         return Extent(kind, low, high, low, high)
-    missing = np.count_nonzero(~np.isfinite(values))
-    if missing:
-        raise ValueError(f"{missing:,} of its {values.size:,} values are not finite numbers")
+    unusable = np.count_nonzero(~np.isfinite(values))
+    if unusable:
+        are_nan = unusable == np.count_nonzero(np.isnan(values))
+        hint = "; data.missing: marked takes NaN as missing pixels" if are_nan else ""
+        raise ValueError(f"{unusable:,} of its {values.size:,} values are not finite numbers{hint}")
     typical = np.quantile(values, _QUANTILES, method="nearest")
     return Extent(kind, low, high, *map(float, typical))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageChops, ImageOps
 
 from vaelab.data.image_files import open_frames
@@ -54,6 +54,25 @@ def to_pixels(
     """An image of mode L or RGB as an array of the wanted channels and size."""
     array = np.asarray(resize(image.convert("L" if color == "grey" else "RGB"), size, how))
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def to_masked_pixels(
+    image: Image.Image,
+    missing: Bool[np.ndarray, "old_height old_width"],
+    color: Color,
+    size: Size,
+    how: Resize,
+) -> np.ma.MaskedArray:
+    """`to_pixels` without the missing pixels, which are masked, as is what `pad` adds.
+
+    A pixel of the result is the mean of those observed, and missing where these are less than half.
+    """
+    picture = image.convert("L" if color == "grey" else "RGB")
+    # Pillow weights colors by their opacity when it resizes.
+    picture.putalpha(Image.fromarray(np.where(missing, 0, 255).astype(np.uint8)))
+    array = np.asarray(resize(picture, size, how)).transpose(2, 0, 1)
+    is_missing = np.broadcast_to(array[-1:] < 128, array[:-1].shape)
+    return np.ma.array(array[:-1], mask=is_missing, fill_value=0)
 
 
 def resize(image: Image.Image, size: Size, how: Resize) -> Image.Image:

@@ -10,7 +10,15 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from vaelab.config import DataSettings, UserError
-from vaelab.data.dataset import INFO_FILE, DatasetInfo, SplitName, array_file, names_file
+from vaelab.data.dataset import (
+    ARRAY_TYPES,
+    INFO_FILE,
+    DatasetInfo,
+    SplitName,
+    array_file,
+    names_file,
+)
+from vaelab.data.missing import may_miss_pixels, missing_notes, missing_pixels
 from vaelab.data.source import Shape, Source
 from vaelab.data.splits import Part, binarize, generator, keep_classes, split, split_notes
 from vaelab.runtime.files import annotate_oserror, sha256, write_text
@@ -67,9 +75,13 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
     if settings.only_classes:
         parts, note = keep_classes(source, parts, settings.only_classes)
         notes = (*notes, note)
-    _check_disk_space(folder, sum(len(part) for part in parts.values()), source.train.shape)
+    count, (channels, height, width) = sum(map(len, parts.values())), source.train.shape
+    masks = settings.missing != "none"
+    _check_disk_space(folder, count, (channels + masks, height, width))
+    missing: dict[SplitName, float] = {}
     for name, part in parts.items():
-        _write_images(folder / array_file(name, "images"), name, part, settings)
+        share = _write_images(folder, name, part, settings)
+        missing |= {} if share is None else {name: share}
         for kind, values in (("labels", part.images.labels), ("factors", part.images.factors)):
             if values is not None:
                 np.save(folder / array_file(name, kind), values[part.rows], allow_pickle=False)
@@ -88,7 +100,8 @@ def _write(source: Source, settings: DataSettings, folder: Path) -> DatasetInfo:
         sha256={path.name: sha256(path) for path in sorted(folder.iterdir())},
         origin=source.origin,
         pixel_range=source.pixel_range,
-        notes=(*source.notes, *notes),
+        missing=missing,
+        notes=(*source.notes, *notes, *missing_notes(settings, missing)),
     )
     for file, lines in source.lists.items():
         write_text(folder / file, "".join(f"{line}\n" for line in lines))
@@ -106,14 +119,36 @@ def _check_disk_space(folder: Path, count: int, shape: Shape) -> None:
         )
 
 
-def _write_images(path: Path, name: SplitName, part: Part, settings: DataSettings) -> None:
-    shape = (len(part), *part.images.shape)
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    start = 0
+def _write_images(
+    folder: Path, name: SplitName, part: Part, settings: DataSettings
+) -> float | None:
+    """Write the images of a split, and where their pixels are missing.
+
+    Returns the share that is missing; None for whole images.
+    """
+    channels, height, width = part.images.shape
+    target = _new_array(folder, name, "images", (len(part), channels, height, width))
+    gaps = None
+    if may_miss_pixels(name, settings):
+        gaps = _new_array(folder, name, "missing", (len(part), 1, height, width))
+    start, hiding = 0, generator(settings.seed, f"missing {name}")
     for images in _chunks(name, part, settings):
-        target[start : start + len(images)] = images
-        start += len(images)
+        rows = slice(start, start + len(images))
+        if gaps is not None:
+            gaps[rows] = missing = missing_pixels(images, settings, hiding)
+            images = np.where(missing, 0, np.ma.getdata(images))
+        target[rows] = images
+        start = rows.stop
     target.flush()
+    if gaps is None:
+        return None
+    gaps.flush()
+    return float(gaps.mean())
+
+
+def _new_array(folder: Path, name: SplitName, kind: str, shape: tuple[int, ...]) -> np.memmap:
+    path, dtype = folder / array_file(name, kind), ARRAY_TYPES[kind]
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
 def _chunks(

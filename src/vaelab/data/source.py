@@ -32,6 +32,7 @@ class UnreadableError(UserError):
 class ImageSet:
     """The images of one split: `read` takes row numbers [n] and returns pixels [n, *shape].
 
+    Where files mark missing pixels, it returns a masked array, in which these are masked.
     Labels are -1 where they are unknown. `names` are the images' files. Images of one group stay in
     one split; images of equal `digests` are copies of one another. Both are compared across the
     splits of a source.

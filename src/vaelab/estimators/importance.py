@@ -121,7 +121,9 @@ class _LogSums:
         return (2 * self.log_sum - self.log_sum_of_squares).exp()
 
 
-def bits_per_dim(nll_nats: float, likelihood: Likelihood, pixels: int, levels: int) -> float | None:
+def bits_per_dim(
+    nll_nats: float, likelihood: Likelihood, pixels: float, levels: int
+) -> float | None:
     """Compute bits for each of P pixels of an 8-bit image: Theis et al. 2016, section 3.1.
 
     A density on [0, 1] is 1/256 of one on 0..255 a pixel; the discretized logistic has

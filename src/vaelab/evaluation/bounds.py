@@ -1,6 +1,5 @@
 """The group `test`: losses, bounds and likelihood of every test image, in nats."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -18,11 +17,12 @@ from vaelab.estimators.statistics import standard_error
 from vaelab.evaluation.types import Arrays, GroupMetrics
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
+from vaelab.models.observation import mean_squared_error
 from vaelab.runtime.random_streams import rng_stream
 
 Scores = Mapping[str, Tensor]
-BOUNDS = ("nll", "effective_sample_size", "nll_at_half")
-"""What K samples are needed for."""
+BOUNDS = ("nll", "effective_sample_size", "nll_at_half", "pixels")
+"""What K samples are needed for, and the pixels of the same images."""
 
 
 def score_test_images(
@@ -80,7 +80,8 @@ def score_batch(
     decoded = model.decode(latents)
     scores = {
         "mean": posterior.mean,
-        "mean_squared_error": (decoded.mean - images).square().flatten(1).mean(1),
+        "mean_squared_error": mean_squared_error(decoded.mean, images),
+        "pixels": (~images.isnan()).flatten(1).sum(1),
     }
     if not model.has("discriminator"):
         scores["generation_loss"] = -decoded.log_prob(images)
@@ -128,7 +129,7 @@ def bound_metrics(
         metrics["neg_elbo_standard_error_nats"] = standard_error(neg_elbo)
     if len(scores["nll"]) > 1:
         metrics["nll_standard_error_nats"] = standard_error(scores["nll"])
-    pixels = math.prod(model.image_shape)
+    pixels = mean(scores["pixels"].double())
     bits = bits_per_dim(mean(scores["nll"]), model.likelihood, pixels, levels)
     return metrics if bits is None else metrics | {"bits_per_dim": bits}
 

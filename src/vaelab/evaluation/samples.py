@@ -73,12 +73,12 @@ def sample_metrics(
     """Compute the group `samples`, and `sampler` if there is one; and arrays for figures.
 
     Arrays of the sampler begin with `sampler_`. `settings.samples` images are sampled, or as many
-    as the smaller of the splits train and test has. Both results are empty for fewer than six. Test
-    images must be the same at each access. Raises UserError where samples are not finite, and for a
-    file without Inception weights.
+    as the smaller of the splits train and test has. Both results are empty for fewer than six, and
+    where pixels are missing. Test images must be the same at each access. Raises UserError where
+    samples are not finite, and for a file without Inception weights.
     """
     count = min(settings.samples, len(data.test), len(data.train))
-    if count <= NEIGHBORS:
+    if count <= NEIGHBORS or data.train.missing is not None or data.test.missing is not None:
         return {}, {}
     train, test = (_without_dequantization(images) for images in (data.train, data.test))
     test_rows = _shuffled_rows(len(test), settings.seed, "test")[:count]

@@ -122,10 +122,11 @@ def _score(
 
 
 def normalized_bound(
-    validation: Mapping[str, float], likelihood: Likelihood, pixels: int
+    validation: Mapping[str, float], likelihood: Likelihood, pixels: float
 ) -> float | None:
     """Compute the negative bound in nats at weight 1 from an epoch's validation metrics.
 
+    `pixels` is the mean number of pixels of an image that are not missing.
     For a Gaussian: at the variance that is best for the validation split itself, which needs no
     further pass. It serves to compare trials during training. None for an objective without a
     bound.

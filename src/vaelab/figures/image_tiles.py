@@ -15,6 +15,8 @@ ImageGrid = Float[np.ndarray, "rows columns channel height width"]
 Canvas = UInt8[np.ndarray, "canvas_height canvas_width 3"]
 
 BREAK = 3  # gaps that a break adds
+MISSING = (92, 140, 199)
+"""The color of missing pixels."""
 _SMALLEST_TILE = 32
 
 
@@ -47,7 +49,10 @@ def tile_images(
     row_breaks: Sequence[int] = (),
     column_breaks: Sequence[int] = (),
 ) -> Canvas:
-    """Draw image [i, j] at row i, column j of a white canvas, each pixel as scale x scale."""
+    """Draw image [i, j] at row i, column j of a white canvas, each pixel as scale x scale.
+
+    An image of NaN is blank; pixels that are NaN in another have the color of missing ones.
+    """
     pixels = _to_bytes(images).repeat(scale, axis=2).repeat(scale, axis=3)
     rows, columns, height, width, _ = pixels.shape
     tops = tile_offsets(rows, height, gap, row_breaks)
@@ -86,4 +91,9 @@ def _to_bytes(images: ImageGrid) -> UInt8[np.ndarray, "rows columns height width
     assert images.shape[2] in (1, 3), "images must be gray or RGB"
     filled = np.fmin(images, 1.0)  # NaN becomes 1, white
     rounded = np.moveaxis(np.rint(filled.clip(0) * 255).astype(np.uint8), 2, -1)
-    return np.broadcast_to(rounded, (*rounded.shape[:-1], 3))
+    pixels = np.broadcast_to(rounded, (*rounded.shape[:-1], 3))
+    missing = np.isnan(images).any(2)
+    missing &= ~missing.all((2, 3), keepdims=True)
+    if not missing.any():
+        return pixels
+    return np.where(missing[..., None], np.array(MISSING, np.uint8), pixels)

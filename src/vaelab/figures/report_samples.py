@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from vaelab.figures.grids import image_grid
-from vaelab.figures.image_tiles import arrange, arrange_pairs
+from vaelab.figures.image_tiles import Images, arrange, arrange_pairs
 from vaelab.figures.report import HALF
 from vaelab.figures.style import (
     BLUE,
@@ -121,9 +121,9 @@ def sources_figure(sources: Mapping[str, Bytes]) -> Figure:
     return image_grid(np.concatenate(blocks), title, row_labels=labels, row_breaks=breaks)
 
 
-def decoded_figure(originals: Bytes, decoded: Bytes) -> Figure:
-    """Draw each reconstruction below its original."""
-    grid = arrange_pairs(to_unit(originals), to_unit(decoded), _COLUMNS)
+def decoded_figure(originals: Images, decoded: Bytes) -> Figure:
+    """Draw each reconstruction below its original, whose missing pixels are NaN."""
+    grid = arrange_pairs(originals, to_unit(decoded), _COLUMNS)
     labels = ["original", "decoded"] * (len(grid) // 2)
     title = "Test images, and their reconstructions below them"
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))

@@ -3,11 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from vaelab.figures.image_tiles import Canvas, tile_images
+from vaelab.figures.image_tiles import MISSING, Canvas, tile_images
 
 Images = Float[np.ndarray, "count channel height width"]
-MISSING = (0.36, 0.55, 0.78)
-"""The color of missing pixels."""
 LARGEST_STDDEV = 0.5
 """The standard deviation that is shown in white: the largest that pixels in [0, 1] can have."""
 
@@ -21,7 +19,7 @@ def restoration_rows(
     truth: Images | None = None,
 ) -> Canvas:
     """Draw a column for each image: the truth, what is seen, the mean, the draws, the spread."""
-    color = np.array(MISSING, np.float32)[:, None, None]
+    color = np.array(MISSING, np.float32)[:, None, None] / 255
     seen = np.where(observed.all(1, keepdims=True), images, color)
     drawn = np.moveaxis(draws, 1, 0)
     first = [] if truth is None else [truth]

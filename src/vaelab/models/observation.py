@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vaelab.models.conditional import LabeledModule
@@ -18,6 +18,16 @@ from vaelab.models.distributions import PixelDistribution, ProfiledGaussian, sum
 Mask = Bool[Tensor, "*batch channel height width"]
 """True where a pixel's channel is observed."""
 AnyModel = TypeVar("AnyModel", bound="ObservingModule")
+
+
+def mean_squared_error(
+    means: Float[Tensor, "batch channel height width"],
+    images: Float[Tensor, "batch channel height width"],
+) -> Float[Tensor, "batch"]:
+    """Return the mean over the pixels of each image that are not missing."""
+    missing = images.isnan()
+    squares = torch.where(missing, 0, means - images).square()
+    return squares.flatten(1).sum(1) / (~missing).flatten(1).sum(1).clamp_min(1)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from vaelab.config import ModelSettings, UserError
 from vaelab.models.distributions import DiagonalGaussian, PixelDistribution
 from vaelab.models.model import Model
+from vaelab.models.observation import mean_squared_error
 from vaelab.models.priors import PriorKind
 from vaelab.objectives import Images, LossOutput, Objective
 
@@ -104,7 +105,7 @@ class Vae(Objective):
             "neg_elbo_nats": output.generation_loss + output.kl_loss,
             "generation_loss_nats": output.generation_loss,
             "kl_loss_nats": output.kl_loss,
-            "mean_squared_error": _mean_squared_error(model, output.pixels.mean, images),
+            "mean_squared_error": mean_squared_error(output.pixels.mean, images),
         }
         if model.has_standard_prior:
             metrics["kl_per_dimension_nats"] = output.posterior.kl_per_dimension()
@@ -133,14 +134,6 @@ class Vae(Objective):
         # sum_j max(lambda, mean over the batch of KL_j): Kingma et al. 2016 (IAF), equation 15
         mean_kl = self.group.batch_mean(kl.mean(0))
         return mean_kl.clamp_min(self.free_bits_nats).sum().expand(len(kl))
-
-
-def _mean_squared_error(model: Model, means: Tensor, images: Images) -> Float[Tensor, "batch"]:
-    """Return the mean over the pixels of each image that are observed."""
-    squares = (means - images).square().flatten(1)
-    if not model.sees_gaps:
-        return squares.mean(1)
-    return squares.nansum(1) / (~images.isnan()).flatten(1).sum(1).clamp_min(1)
 
 
 OBJECTIVE = Vae

@@ -22,7 +22,8 @@ def not_measured(result: EvaluationResult) -> Iterator[str]:
     if not result.has("annealing.nll_nats"):
         yield f"No annealed importance sampling: {_why_not_annealed(result)}."
     if not result.has("samples.count"):
-        yield "No metrics of samples: they need at least 6 training and 6 test images."
+        why = "at least 6 training and 6 test images"
+        yield f"No metrics of samples: they need {'whole images' if result.info.missing else why}."
 
 
 def _why_no_bound(result: EvaluationResult) -> str:

@@ -28,7 +28,8 @@ def decoded_pictures(
     if not model.has("encoder"):
         return {}
     decoded = decoding.reconstructions(model, images)
-    found = {"originals_shown": _bytes(images), "reconstructions_shown": _bytes(decoded)}
+    originals = images.cpu().numpy()  # floats: missing pixels are NaN
+    found = {"originals_shown": originals, "reconstructions_shown": _bytes(decoded)}
     if model.is_discrete or not dimensions:
         return found
     order = torch.from_numpy(dimensions.get("kl_nats", dimensions["mean_variance"]))

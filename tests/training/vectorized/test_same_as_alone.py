@@ -17,6 +17,7 @@ from tests.training.vectorized.factories import (
 )
 from vaelab.training.vectorized import VectorizedTrainer
 
+HIDDEN = np.random.default_rng(0).random((220, 1, 8, 8)) < 0.5
 LIKELIHOODS = ("gaussian", "bernoulli", "continuous_bernoulli", "discretized_logistic")
 
 
@@ -122,6 +123,9 @@ def test_each_keeps_its_own_rate_schedule_weight_and_optimiser() -> None:
         (CONV | {"likelihood": "discretized_logistic"}, {}, {"dequantize_levels": 17}),
         (CONV | {"channels": [12], "kernel_size": 3, "activation": "silu"}, {}, {}),
         ({}, {"augment_flip": 0.5, "augment_zoom": 0.2}, {}),
+        ({}, {}, {"missing": True}),
+        ({"gaussian_variance": "mean_squared_error"}, {}, {"missing": True}),
+        ({"likelihood": "bernoulli"}, {}, {"missing": True, "binarize": True}),
     ],
     ids=str,
 )
@@ -129,6 +133,7 @@ def test_each_matches_its_stand_alone_run(
     model: dict[str, Any], train: dict[str, Any], options: dict[str, Any]
 ) -> None:
     settings = [chosen(n, model, kl_weight=w, **train) for n, w in ((6, 0.3), (2, 2.0))]
+    options = {**options, "missing": HIDDEN if options.get("missing") else None}
     assert groups(settings) == [[0, 1]]
     alone, together = trainers(settings, **options), trainers(settings, **options)
     fit(together)
@@ -147,10 +152,11 @@ def test_free_bits_are_charged_for_an_entrys_own_dimensions() -> None:
         assert_same_training(one, other)
 
 
+@pytest.mark.parametrize("missing", [None, HIDDEN], ids=["whole", "hidden"])
 @pytest.mark.parametrize("own", [{}, {"augment_shift": 0.2}], ids=str)
-def test_seeds_differ_too(own: dict[str, Any]) -> None:
+def test_seeds_differ_too(own: dict[str, Any], missing: np.ndarray | None) -> None:
     settings = [chosen(4, seed=seed, **own) for seed in (1, 2, 1)]
-    alone, together = trainers(settings), trainers(settings)
+    alone, together = trainers(settings, missing=missing), trainers(settings, missing=missing)
     fit(together)
     for one, other in zip(together, alone, strict=True):
         other.fit(show_progress=False)

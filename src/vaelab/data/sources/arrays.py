@@ -12,6 +12,7 @@ from vaelab.data.array_files import ENDINGS, ArrayFile, read_headers, survey
 from vaelab.data.dataset import SPLITS, SplitName
 from vaelab.data.layout import find_split, number_names, read_layout
 from vaelab.data.listing import Listing, list_files, name_in, shown, some_of
+from vaelab.data.missing import nan_pixels
 from vaelab.data.pixel_range import (
     Extent,
     NumberFormat,
@@ -21,7 +22,7 @@ from vaelab.data.pixel_range import (
     number_format,
     source_range,
 )
-from vaelab.data.pixels import Color, to_pixels
+from vaelab.data.pixels import Color, Resize, Size, to_masked_pixels, to_pixels
 from vaelab.data.source import ImageSet, Source
 
 _IMAGES = ("images", "image", "imgs", "img", "x", "data", "arr_0")
@@ -55,7 +56,12 @@ def read(settings: DataSettings) -> Source:
     images = _choose_images(settings.folder, arrays)
     meaning = _understand(settings, listing, arrays, images)
     labels, groups = meaning.labels, meaning.groups
-    extents, digests = survey(images)
+    if settings.files_mark_missing and settings.missing != "marked":
+        raise UserError(
+            f"data.missing: {settings.missing}: colors mark missing pixels of image files, and "
+            f"{where} holds arrays; set data.missing: marked, and NaN where a pixel is missing"
+        )
+    extents, digests = survey(images, nan_is_missing=settings.missing == "marked")
     ranges, about_pixels = _choose_range(settings, extents)
     single = sum(array.is_one_image for array in images)
     unused = [a for a in arrays if a not in images and a not in meaning.label_arrays]
@@ -243,21 +249,40 @@ class _Reader:
         self.shape = _shape(settings, arrays)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        pixels = np.empty((len(rows), *self.shape), np.uint8)
+        marks = self.settings.files_mark_missing
+        shape = (len(rows), *self.shape)
+        pixels = np.ma.zeros(shape, np.uint8) if marks else np.empty(shape, np.uint8)
         which = np.searchsorted(self.ends, rows, side="right")
         for number in np.unique(which):
             places = np.flatnonzero(which == number)
             start = self.ends[number - 1] if number else 0
             images = self.arrays[number].images()[rows[places] - start]
-            pixel_range = self.ranges[number_format(images.dtype)]
-            pixels[places] = self._fitted(pixel_range.to_bytes(images))
+            pixels[places] = self._masked(images) if marks else self._whole(images)
         return pixels
 
-    def _fitted(self, images: np.ndarray) -> np.ndarray:
-        if images.shape[1:] == self.shape:
-            return images
-        color = _color(self.settings, images.shape[1])
-        bands = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
-        pictures = [Image.fromarray(np.ascontiguousarray(image)) for image in bands]
-        size = self.shape[1:]
-        return np.stack([to_pixels(p, color, size, self.settings.resize) for p in pictures])
+    def _whole(self, images: np.ndarray) -> np.ndarray:
+        stored = self.ranges[number_format(images.dtype)].to_bytes(images)
+        if stored.shape[1:] == self.shape:
+            return stored
+        return np.stack([to_pixels(picture, *self._fit(stored)) for picture in _pictures(stored)])
+
+    def _masked(self, images: np.ndarray) -> np.ma.MaskedArray:
+        """Return pixels of which those that are NaN are masked."""
+        missing, pixel_range = nan_pixels(images), self.ranges[number_format(images.dtype)]
+        if missing.any():
+            images = np.where(missing, images.dtype.type(pixel_range.low), images)
+        stored = pixel_range.to_bytes(images)
+        if stored.shape[1:] == self.shape:
+            return np.ma.array(stored, mask=np.broadcast_to(missing, stored.shape))
+        pairs = zip(_pictures(stored), missing[:, 0], strict=True)
+        fitted = [to_masked_pixels(picture, gaps, *self._fit(stored)) for picture, gaps in pairs]
+        return np.ma.stack(fitted)
+
+    def _fit(self, images: np.ndarray) -> tuple[Color, Size, Resize]:
+        color, (_, height, width) = _color(self.settings, images.shape[1]), self.shape
+        return color, (height, width), self.settings.resize
+
+
+def _pictures(images: np.ndarray) -> list[Image.Image]:
+    bands = images[:, 0] if images.shape[1] == 1 else images.transpose(0, 2, 3, 1)
+    return [Image.fromarray(np.ascontiguousarray(image)) for image in bands]

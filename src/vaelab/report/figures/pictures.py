@@ -59,9 +59,9 @@ def _traversal(result: EvaluationResult) -> Iterator[ReportFigure]:
     if "traversal_shown" not in arrays:
         return
     dimensions = arrays["traversal_dimensions"].tolist()
-    names = ("originals_shown", "reconstructions_shown", "traversal_shown")
-    original, decoded, rows = (report_samples.to_unit(arrays[name]) for name in names)
-    pair = original[0], decoded[0]
+    names = ("reconstructions_shown", "traversal_shown")
+    decoded, rows = (report_samples.to_unit(arrays[name]) for name in names)
+    pair = arrays["originals_shown"][0], decoded[0]
     yield ReportFigure(
         "traversal",
         "pictures",

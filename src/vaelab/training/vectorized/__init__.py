@@ -95,14 +95,15 @@ class VectorizedTrainer:
         likelihoods = [trainer.model.likelihood for trainer in self.stacked.trainers]
         if not likelihoods[0].fitted:
             return
-        total, count = torch.zeros(len(likelihoods)).to(self.stacked.found_nonfinite), 0
+        total = torch.zeros(len(likelihoods)).to(self.stacked.found_nonfinite)
+        count = torch.zeros_like(total, dtype=torch.long)
         for images, noise in self._batches(_calibration, self._generators("fit")):
             tensors = self.stacked.tensors(noise)
             errors = self.forward.forward_all("fit_error", tensors, {}, images)
             total += errors["fit_error"]
-            count += images[0].numel() if images.dim() == 5 else images.numel()
-        for likelihood, error in zip(likelihoods, total, strict=True):
-            likelihood.fit(error / count)
+            count += (~images.isnan()).flatten(-4).sum(-1)
+        for likelihood, error in zip(likelihoods, total / count, strict=True):
+            likelihood.fit(error)
 
     def _batches(
         self,

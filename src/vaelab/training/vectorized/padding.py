@@ -47,6 +47,7 @@ class PaddedModel(Model):
         self.register_buffer("noise", torch.zeros(0, widest.latent_dim))
         self.register_buffer("is_real", torch.ones(widest.latent_dim, dtype=torch.bool))
         self.to(device)
+        self.sees_gaps = widest.sees_gaps
         self.output_offset.copy_(widest.output_offset)
         for module in self.modules():
             if isinstance(module, SubPixelConvTranspose2d):
