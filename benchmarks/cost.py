@@ -107,7 +107,8 @@ def of_samples(samples: int) -> Callable[[], object]:
 
 def trainer(count: int, side: int, latents: int) -> Trainer:
     """Build the default network's loop over images of noise."""
-    settings = parse_settings({"model": {"latent_dim": latents}, "train": {"epochs": 1}})
+    model = {"latent_dim": latents, "channels": (16, 32)}
+    settings = parse_settings({"model": model, "train": {"epochs": 1}})
     pixels = np.random.default_rng(0).integers(0, 256, (count, 1, side, side), dtype=np.uint8)
     device = torch.device("cpu")
     few = ImageLoader(pixels[:100], device)

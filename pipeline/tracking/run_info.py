@@ -1,10 +1,12 @@
 """What distinguishes a training: the name of its run, and the settings that MLflow is told."""
 
+import operator
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
-from vaelab.config import ModelSettings, Settings, flatten
+from vaelab.config import ModelSettings, Settings, flatten, network_names
+from vaelab.models.component_settings import component_settings
 from vaelab.models.networks import Shape
 from vaelab.models.sizes import SIZES, resolve_sizes
 
@@ -25,13 +27,14 @@ MAX_NAME = 120
 
 @cache
 def _defaults() -> Mapping[str, Any]:
-    return flatten(Settings())
+    networks = (component_settings(ModelSettings(network=name)) for name in network_names())
+    return reduce(operator.or_, networks, flatten(Settings()))
 
 
 def differing(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings, by dotted name, that differ from the defaults.
 
-    An objective's, a network's and a prior's own settings are among them.
+    An objective's and a prior's own settings are among them, and a network's that differ.
     """
     unset = object()
     return {k: v for k, v in settings.items() if _defaults().get(k, unset) != v}
@@ -48,7 +51,9 @@ def run_name(settings: Mapping[str, Any], image_shape: Shape | None = None) -> s
 
     Sizes differ where they are not what `auto` is for images of a shape.
     """
-    usual = _auto_sizes(image_shape) | {name: settings.get(name) for name in IN_EVERY_NAME}
+    usual = _auto_sizes(settings, image_shape) | {
+        name: settings.get(name) for name in IN_EVERY_NAME
+    }
     changed = {k: v for k, v in differing(settings).items() if k not in usual or usual[k] != v}
     known = [text.format(changed.pop(k)) for k, text in PHRASES.items() if k in changed]
     other = [f"{k.rpartition('.')[2]}={v}" for k, v in changed.items() if k in _defaults()]
@@ -61,12 +66,14 @@ def model_name(settings: Mapping[str, Any]) -> str:
     return "-".join(_base(settings))
 
 
-def _auto_sizes(image_shape: Shape | None) -> dict[str, Any]:
-    """Return the sizes that `auto` is for images of a shape, by dotted name."""
+def _auto_sizes(settings: Mapping[str, Any], image_shape: Shape | None) -> dict[str, Any]:
+    """Return what `auto` is for images of a shape and the network of these settings."""
     if image_shape is None:
         return {}
-    sizes = resolve_sizes(ModelSettings(), image_shape).model_dump(mode="json", include=set(SIZES))
-    return {f"model.{name}": size for name, size in sizes.items()}
+    network = str(settings.get("model.network", ModelSettings().network))
+    found = resolve_sizes(ModelSettings(network=network), image_shape)
+    sizes = found.model_dump(mode="json", include=set(SIZES))
+    return {f"model.{name}": size for name, size in sizes.items()} | component_settings(found)
 
 
 def _base(settings: Mapping[str, Any]) -> list[str]:

@@ -97,6 +97,7 @@ def test_every_network_and_activation() -> None:
     networks = [(n, s) for n in network_names() for s in shapes]
     models = [random_model(s, network=n, channels=(6, 10), hidden=(17,)) for n, s in networks]
     models += [random_model(activation=name) for name in ACTIVATIONS]
+    models += [random_model((3, 29, 12), channels="auto")]
     models += [random_model((3, 6, 5), kernel_size=3, channels=(3, 9, 12)), random_model(hidden=())]
     check(models)
 

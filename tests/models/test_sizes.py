@@ -39,7 +39,7 @@ def test_latents_grow_with_the_image_and_with_colors() -> None:
     assert color == sorted(color)
     assert all(one <= three for one, three in zip(grey, color, strict=True))
     assert auto_latent_dim((3, 64, 64)) == 128
-    assert auto_latent_dim((3, 2000, 2000)) == 512
+    assert auto_latent_dim((3, 2000, 2000)) == 256
 
 
 def test_numbers_are_kept() -> None:

@@ -18,6 +18,7 @@ from vaelab.models.layers.channels_last import (
     LinearToPixels,
     UnflattenPixels,
 )
+from vaelab.models.layers.upsample import EvenConvTranspose2d
 from vaelab.models.networks import ACTIVATIONS, Shape
 from vaelab.models.networks.resnet import Block, Resize
 
@@ -141,7 +142,8 @@ class _Exporter:
         _, height, width = self.shape
         step, margin = _square(module.stride), _square(module.padding)
         extra = module.output_padding
-        size = tuple(
+        cropped = module.size if isinstance(module, EvenConvTranspose2d) else None
+        size = cropped or tuple(
             (n - 1) * step - 2 * margin + k + e
             for n, k, e in zip((height, width), module.kernel_size, extra, strict=True)
         )

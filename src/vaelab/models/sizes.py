@@ -1,18 +1,17 @@
 """Sizes of networks and latents that follow from the images: what `auto` is for their shape."""
 
 import math
+from typing import Any
 
 from vaelab.config import AUTO, ModelSettings, Settings, Width, Widths
-from vaelab.models.networks import Shape, level_sizes, network_class
+from vaelab.models.networks import Shape, is_small, level_sizes, network_class
 
 SIZES = ("latent_dim", "channels")
 """Settings of `model` that may be `auto`."""
 
-# Images of up to this many pixels a side have the two levels and the latents of MNIST.
-SMALL = 28
-# Larger ones are halved to at most this many pixels a side.
+# Larger images than MNIST's are halved to at most this many pixels a side.
 LAST_SIDE = 8
-WIDEST = 256
+WIDEST, MAX_LATENTS = 128, 256
 
 
 class SizedModelSettings(ModelSettings):
@@ -31,7 +30,16 @@ def resolve_sizes(settings: ModelSettings, image_shape: Shape) -> SizedModelSett
         found["latent_dim"] = auto_latent_dim(image_shape)
     if settings.channels == AUTO:
         found["channels"] = auto_channels(image_shape)
+        found["networks"] = _with_auto(settings, image_shape)
     return SizedModelSettings.model_construct(**found)
+
+
+def _with_auto(settings: ModelSettings, image_shape: Shape) -> dict[str, dict[str, Any]]:
+    """Return the own settings of networks, with those that go with the channels of a shape."""
+    name = settings.network
+    auto = network_class(name).auto_settings(image_shape)
+    own = auto | settings.networks.get(name, {})
+    return settings.networks | ({name: own} if own else {})
 
 
 def with_sizes(settings: Settings, image_shape: Shape) -> Settings:
@@ -41,9 +49,8 @@ def with_sizes(settings: Settings, image_shape: Shape) -> Settings:
 
 def auto_channels(image_shape: Shape) -> tuple[int, ...]:
     """Return the filters of each level: one more level for each doubling of the side."""
-    side = max(image_shape[1:])
     levels = 2
-    while side > SMALL and max(level_sizes(image_shape, levels)[-1]) > LAST_SIDE:
+    while not is_small(image_shape) and max(level_sizes(image_shape, levels)[-1]) > LAST_SIDE:
         levels += 1
     return tuple(min(WIDEST, 16 * 2**level) for level in range(levels))
 
@@ -51,10 +58,10 @@ def auto_channels(image_shape: Shape) -> tuple[int, ...]:
 def auto_latent_dim(image_shape: Shape) -> int:
     """Return 20 for small images, and more for larger ones and for colors."""
     channels, height, width = image_shape
-    if max(height, width) <= SMALL:
+    if is_small(image_shape):
         return 20
     doublings = max(0, round(math.log2(math.sqrt(height * width) / 32)))
-    return min(512, (64 if channels > 1 else 32) << doublings)
+    return min(MAX_LATENTS, (64 if channels > 1 else 32) << doublings)
 
 
 def sizes_note(settings: ModelSettings, image_shape: Shape) -> str | None:

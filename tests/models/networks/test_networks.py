@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tests.oracles import gaussian_posterior, layer, rand, randn
 from vaelab.config import ModelSettings, network_names
 from vaelab.models.distributions import Bernoulli
 from vaelab.models.layers.attention import Attention
-from vaelab.models.layers.upsample import SubPixelConvTranspose2d
+from vaelab.models.layers.upsample import EvenConvTranspose2d, SubPixelConvTranspose2d
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import level_sizes
 from vaelab.models.networks.resnet import Block
@@ -18,8 +19,9 @@ from vaelab.runtime.random_streams import rng_stream
 
 FAMILIES = network_names()
 ATTENTION: dict[str, Any] = {"networks": {"resnet": {"attention": True}}}
-# Each family, and what is off by default
-KINDS = [*((name, {}) for name in FAMILIES), ("resnet", ATTENTION)]
+EVEN: dict[str, Any] = {"networks": {"conv": {"even_kernels": True}}}
+# Each family, and what small images do not have by default
+KINDS = [*((name, {}) for name in FAMILIES), ("resnet", ATTENTION), ("conv", EVEN)]
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (1, 5, 7), (2, 1, 1)]
 
 
@@ -143,6 +145,46 @@ def test_saved_weights_work_in_transposed_convolutions(shape):
 def test_a_residual_block_starts_as_the_identity():
     features = torch.randn(2, 3, 4, 4, generator=rng_stream(0, "features"))
     assert torch.equal(Block(3, torch.nn.ReLU)(features), features)
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_even_kernels_make_equal_pixels_of_equal_pixels(even):
+    model = build("conv", (3, 16, 16), networks={"conv": {"even_kernels": even}})
+    decoder = model.networks["decoder"]
+    assert isinstance(decoder, nn.Sequential)
+    image = nn.Sequential(*decoder[2:])(torch.ones(1, 6, 4, 4))[..., 4:-4, 4:-4]
+    assert bool((image - image[..., :1, :1]).abs().max() < 1e-6) == even
+
+
+def test_large_images_have_even_kernels_unless_channels_are_listed():
+    def kinds(**settings: object) -> set[type]:
+        model = build_model(ModelSettings.model_validate({"latent_dim": 2} | settings), (3, 40, 40))
+        return {type(module) for module in model.networks["decoder"].modules()}
+
+    assert EvenConvTranspose2d in kinds()
+    assert not kinds() & {nn.ConvTranspose2d, SubPixelConvTranspose2d}
+    assert EvenConvTranspose2d not in kinds(networks={"conv": {"even_kernels": False}})
+    assert EvenConvTranspose2d not in kinds(channels=[2, 3])
+
+
+@pytest.mark.parametrize("size", [(6, 8), (5, 8), (6, 7), (5, 7), (1, 2)], ids=str)
+def test_an_even_kernel_starts_as_an_enlargement_and_a_sum(size):
+    """Against the nearest-neighbor interpolation of pixels, each of which gets half of 2x2."""
+    layer = EvenConvTranspose2d(2, 3, size).double()
+    small = [(length + 1) // 2 for length in size]
+    features = randn(2, 2, *small, dtype=torch.float64)
+    found = layer(features)
+    assert found.shape == (2, 3, *size)
+    taps = layer.weight[:, :, ::2, ::2].detach()
+    assert layer.bias is not None
+    # Pixel p is a sum over inputs p // 2 and its neighbor on the side of p, of one tap each
+    padded = functional.pad(features, (1, 1, 1, 1))
+    for row in range(size[0]):
+        for column in range(size[1]):
+            top, left = (row + 1) // 2, (column + 1) // 2
+            window = padded[:, :, top : top + 2, left : left + 2].flip(2, 3)
+            expected = torch.einsum("bihw,iohw->bo", window, taps) + layer.bias
+            torch.testing.assert_close(found[:, :, row, column], expected)
 
 
 @pytest.mark.parametrize(("side", "count"), [(64, 4), (16, 6), (65, 2)])

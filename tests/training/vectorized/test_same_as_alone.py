@@ -122,6 +122,7 @@ def test_each_keeps_its_own_rate_schedule_weight_and_optimiser() -> None:
         (CONV, {}, {}),
         (CONV | {"likelihood": "discretized_logistic"}, {}, {"dequantize_levels": 17}),
         (CONV | {"channels": [12], "kernel_size": 3, "activation": "silu"}, {}, {}),
+        (CONV | {"networks": {"conv": {"even_kernels": True}}}, {}, {}),
         ({}, {"augment_flip": 0.5, "augment_zoom": 0.2}, {}),
         ({}, {}, {"missing": True}),
         ({"gaussian_variance": "mean_squared_error"}, {}, {"missing": True}),

@@ -1,4 +1,4 @@
-"""A transposed convolution of stride 2 that CPUs compute as an ordinary convolution.
+"""Transposed convolutions of stride 2: one that CPUs compute as an ordinary one, one of 4x4.
 
 CPUs vectorize transposed convolutions over output channels, of which an image has only one or
 three. But the 2b x 2b output pixels over b x b input pixels depend on one window of the input. An
@@ -67,6 +67,32 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
         kernel = functional.pad(self.weight, (front, back, front, back))
         taps = kernel.unfold(2, 2 * self.block, 2).unfold(3, 2 * self.block, 2).flip(2, 3)
         return taps.permute(4, 5, 1, 0, 2, 3).flatten(0, 2)
+
+
+class EvenConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution of stride 2 and a kernel of 4x4, to twice the size or one less.
+
+    Each pixel is a sum over 2x2 pixels. An odd kernel gives some pixels more of them than their
+    neighbors have: a checkerboard (Odena et al. 2016). The four pixels of a block start with equal
+    weights, as in nearest-neighbor interpolation (Aitken et al. 2017), so that an untrained decoder
+    draws none either.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: tuple[int, int]) -> None:
+        super().__init__(inputs, outputs, 4, stride=2, padding=1)
+        self.size = size
+        with torch.no_grad():
+            first = self.weight[:, :, ::2, ::2]
+            self.weight.copy_(first.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+    def forward(
+        self,
+        input: Float[Tensor, "batch inputs height width"],
+        output_size: list[int] | None = None,
+    ) -> Float[Tensor, "batch outputs rows columns"]:
+        """Return feature maps of `size`."""
+        rows, columns = self.size
+        return super().forward(input, output_size)[..., :rows, :columns]
 
 
 def _blocks_to_pixels(

@@ -5,7 +5,7 @@ defines a subclass of `Network` and names it `NETWORK`.
 """
 
 import importlib
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -13,6 +13,9 @@ from vaelab.config import ModelSettings, Section, fill_settings
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
+
+# Images of up to so many pixels a side have the network and the latents of MNIST.
+SMALL = 28
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -34,6 +37,14 @@ class Network(Section):
 
     width_field: ClassVar[str | None] = None
     """The field with the widths of the layers: smaller ones make a less powerful decoder."""
+
+    @classmethod
+    def auto_settings(cls, shape: Shape) -> dict[str, Any]:
+        """Return own settings that go with `model.channels: auto` for images of a shape.
+
+        They have other defaults, those of models with a list of channels.
+        """
+        return {}
 
     def encoder(self, shape: Shape, outputs: int) -> nn.Sequential:
         """Build a network from images [batch, *shape] to [batch, outputs].
@@ -67,6 +78,11 @@ def width_setting(network: str) -> str | None:
     if field is None or field in ModelSettings.model_fields:
         return field and f"model.{field}"
     return f"model.networks.{network}.{field}"
+
+
+def is_small(shape: Shape) -> bool:
+    """Return whether images have at most the pixels a side of MNIST's."""
+    return max(shape[1:]) <= SMALL
 
 
 def stride(size: tuple[int, int]) -> int:

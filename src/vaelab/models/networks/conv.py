@@ -1,14 +1,18 @@
-"""Convolutions of stride 2 and their transposes; the defaults are 16 and 32 filters of 5x5."""
+"""Convolutions of stride 2 and their transposes; on small images 16 and 32 filters of 5x5."""
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
 from vaelab.config import Activation, KernelSize, Widths
 from vaelab.models.layers.channels_last import flatten_head, unflatten_stem
-from vaelab.models.layers.upsample import FEW_CHANNELS, SubPixelConvTranspose2d
-from vaelab.models.networks import ACTIVATIONS, Network, Shape, level_sizes, stride
+from vaelab.models.layers.upsample import (
+    FEW_CHANNELS,
+    EvenConvTranspose2d,
+    SubPixelConvTranspose2d,
+)
+from vaelab.models.networks import ACTIVATIONS, Network, Shape, is_small, level_sizes, stride
 
 
 class Conv(Network):
@@ -19,6 +23,13 @@ class Conv(Network):
     channels: Widths
     kernel_size: KernelSize
     activation: Activation
+    even_kernels: bool = False
+    """Whether the decoder's kernels are 4x4, which draw no checkerboards, and not `kernel_size`."""
+
+    @classmethod
+    def auto_settings(cls, shape: Shape) -> dict[str, Any]:
+        """Return even kernels for images larger than MNIST's."""
+        return {} if is_small(shape) else {"even_kernels": True}
 
     def encoder(self, shape: Shape, outputs: int) -> nn.Sequential:
         """Build a stride-2 convolution a level, then a linear map to the outputs."""
@@ -41,7 +52,13 @@ class Conv(Network):
         for (inputs, outputs), (small, large) in zip(
             pairwise(filters), pairwise(sizes), strict=True
         ):
-            layers += [activation(), _up(inputs, outputs, self.kernel_size, small, large)]
+            is_even = self.even_kernels and stride(large) == 2
+            layers += [
+                activation(),
+                EvenConvTranspose2d(inputs, outputs, large)
+                if is_even
+                else _up(inputs, outputs, self.kernel_size, small, large),
+            ]
         return nn.Sequential(*layers)
 
 
