@@ -18,6 +18,7 @@ from vaelab.config import ArtifactError, reason
 from vaelab.data.loader import ImageLoader
 from vaelab.models.networks import Shape
 from vaelab.models.networks.conv import Conv
+from vaelab.runtime.adam import Adam
 from vaelab.runtime.files import sha256, write_atomically, write_text
 from vaelab.runtime.random_streams import rng_stream
 
@@ -106,8 +107,7 @@ def train_classifier(
     order = rng_stream(seed, "classifier.shuffling")
     noise = rng_stream(seed, "classifier.noise", images.device)
     steps = epochs * math.ceil(len(images) / BATCH)
-    adam = torch.optim.Adam(classifier.parameters(), LEARNING_RATE, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps))
+    adam, taken = Adam(classifier.parameters()), 0
     with (
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
         tqdm(total=steps, desc="classifier", unit="step", disable=None) as bar,
@@ -116,10 +116,8 @@ def train_classifier(
             for rows in torch.split(torch.randperm(len(images), generator=order), BATCH):
                 logits = classifier(images.gather(rows, noise).to(device))
                 loss = functional.cross_entropy(logits, targets[rows.to(device)])
-                adam.zero_grad()
-                torch.autograd.backward(loss)
-                adam.step()
-                schedule.step()
+                adam.step(loss, LEARNING_RATE * (1 + math.cos(math.pi * taken / steps)) / 2)
+                taken += 1
                 bar.update()
     return classifier.eval()
 

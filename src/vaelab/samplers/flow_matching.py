@@ -22,6 +22,7 @@ from tqdm import tqdm
 from vaelab.config import Section, Width
 from vaelab.config.section import Positive
 from vaelab.models.distributions import standard_normal
+from vaelab.runtime.adam import Adam
 from vaelab.runtime.matmul import fast_matmul
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Labels, Latents, Posteriors, Sampler, refuse_labels
@@ -277,16 +278,13 @@ class _Training:
     def __init__(self, velocity: nn.Module, average: nn.Module, steps: int) -> None:
         self.velocity, self.steps, self.taken = velocity, steps, 0
         self.weights, self.averages = list(velocity.parameters()), list(average.parameters())
-        self.adam = torch.optim.Adam(self.weights, LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+        self.adam = Adam(self.weights, betas=(0.9, 0.99))
 
     def step(self, paths: PathPoints) -> None:
         """Take one step, and update the average."""
         warmup = min(1.0, (self.taken + 1) / WARMUP_STEPS)
         cosine = 0.5 * (1 + math.cos(math.pi * self.taken / self.steps))
-        self.adam.param_groups[0]["lr"] = LEARNING_RATE * warmup * cosine
-        self.adam.zero_grad()
-        torch.autograd.backward(paths.loss(self.velocity))
-        self.adam.step()
+        self.adam.step(paths.loss(self.velocity), LEARNING_RATE * warmup * cosine)
         # The average starts with a shorter memory.
         decay = min(EMA_DECAY, (1 + self.taken) / (10 + self.taken))
         with torch.no_grad():
