@@ -11,7 +11,7 @@ PATH_ENTRY = import os, sysconfig; \
 	entry = open(os.path.join(sysconfig.get_path("purelib"), "vaelab_source.pth"), "w"); \
 	print(os.path.abspath("src"), file=entry)
 
-.PHONY: repository repro explore compare tune bench dashboard ui diff promote test test-slow docs chaos audit check format clean help
+.PHONY: repository repro explore compare tune recipe bench dashboard ui diff promote test test-slow docs chaos audit check format clean help
 
 help:  ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ compare: repository $(INSTALLED)  ## objectives side by side, in numbers (pipeli
 tune: $(INSTALLED)  ## a study of the settings in tune.search_space (WORKERS=4; APPLY=1 takes its winner)
 	$(ENVIRONMENT) python -m pipeline.tune $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(filter-out 0,$(APPLY)),--apply $(filter best smallest,$(APPLY)))
+
+recipe: $(INSTALLED)  ## settings for a kind of images into params.yaml (NAME=faces_64; without, all are listed)
+	@$(ENVIRONMENT) python -m pipeline.params.recipe $(NAME)
 
 BENCHMARKS := training overhead startup vectorized large_data cost
 

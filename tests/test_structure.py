@@ -15,7 +15,7 @@ from tests import ROOT
 LAYERS: list[set[str]] = [
     {"config"},
     {"distributed"},
-    {"runtime"},
+    {"runtime", "recipes"},
     {"models", "data", "figures", "metrics"},
     {"samplers"},
     {"estimators", "export", "inference", "report"},

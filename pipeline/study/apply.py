@@ -8,10 +8,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline import cli, paths
+from pipeline.params.edit import change_settings
 from pipeline.study.trial_settings import epochs_note
-from pipeline.study.yaml_edit import unified_diff, update_yaml
-from vaelab.config import UserError, with_changes
-from vaelab.runtime.files import write_atomically
+from vaelab.config import UserError
 
 CHOICES = ("best", "smallest")
 # A comment in the winner's file: the epochs of a trial and of a finalist.
@@ -25,13 +24,8 @@ def apply_winner(params: Path, choice: str) -> None:
     valid together with the others.
     """
     changes = read_winner(choice)
-    applied = with_changes(cli.load_params(params), changes)
-    with params.open(encoding="utf-8", newline="") as file:
-        before = file.read()
-    after = update_yaml(before, changes)
-    write_atomically(params, lambda temporary: temporary.write_bytes(after.encode()))
-    print(unified_diff(before, after, params.name) or f"{params} has these settings already")
-    if note := read_epochs_note(choice, applied.train.epochs):
+    print(change_settings(params, changes))
+    if note := read_epochs_note(choice, cli.load_params(params).train.epochs):
         print(note)
     print("`dvc repro` trains and evaluates a model with them")
 

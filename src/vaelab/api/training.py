@@ -29,6 +29,7 @@ from vaelab.data.splits import generator
 from vaelab.models.model import Model
 from vaelab.models.saving import weights_digest
 from vaelab.models.sizes import sizes_note
+from vaelab.recipes import read_recipe
 from vaelab.runtime.devices import choose_device
 from vaelab.samplers import (
     Posteriors,
@@ -53,6 +54,7 @@ def train(
     sampler: str = NO_SAMPLER,
     device: str = "auto",
     progress: bool = True,
+    recipe: str | None = None,
     settings: Mapping[str, Any] | None = None,
     **own: Any,
 ) -> TrainedModel:
@@ -65,7 +67,8 @@ def train(
 
     Any setting of the sections `model` and `train` of params.yaml is an argument, as `latent_dim`,
     `kl_weight`, `epochs`, `objective`, `network` or `seed`; `settings` holds others by dotted name,
-    as "objectives.iwae.importance_samples".
+    as "objectives.iwae.importance_samples". `recipe` names settings that serve for a kind of images
+    (docs/training.md), from which the others may differ.
 
     `labels`, numbers from 0 or names, and -1 where unknown, let `edit` change the class; with
     conditional="labels" the model sees them. The weights that are kept are those of the epoch of
@@ -74,7 +77,7 @@ def train(
     "gaussian". Nothing is written: `save` does that. Raises `vaelab.UserError` for wrong images
     and settings.
     """
-    chosen = _settings(settings or {}, own)
+    chosen = _settings(_of_recipe(recipe) | dict(settings or {}), own)
     parse_section(SamplerSettings, {"name": sampler}, "sampler")
     where = choose_device(device_settings(device))
     pixels, missing = training_images(images)
@@ -139,6 +142,12 @@ def _fit_sampler(
         settings=found.settings,
         fit=found.facts,
     )
+
+
+def _of_recipe(name: str | None) -> dict[str, Any]:
+    """Return the settings of a recipe that have an effect here. Raises UserError."""
+    found = {} if name is None else read_recipe(name)
+    return {setting: value for setting, value in found.items() if setting.startswith(READ)}
 
 
 def _settings(dotted: Mapping[str, Any], own: Mapping[str, Any]) -> Settings:

@@ -6,6 +6,7 @@ model sees it, and `vaelab sample --label` draws images of it.
 
 Examples:
   vaelab train photos/ --size 32 --output model
+  vaelab train photos/ --recipe faces_64 --output model
   vaelab train photos/ --label folders --latent-dim 16 --epochs 20 --output model
   vaelab train digits.npz --label digits.npz --set model.conditional=labels --output model
   vaelab train digits.npy --set model.network=resnet --set train.kl_weight=2 --output model
@@ -30,6 +31,7 @@ from vaelab.commands.common.outputs import check_folder, described
 from vaelab.config import UserError
 from vaelab.config.choices import NO_SAMPLER, sampler_names
 from vaelab.config.yaml_file import parse_assignment
+from vaelab.recipes import read_recipe, recipe_names
 
 OWN = {
     "latent-dim": ("model.latent_dim", "dimensions of the latent"),
@@ -55,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", dest=setting, metavar="N", type=whole_number, help=f"{text} ({setting})"
         )
     parser.add_argument(
+        "--recipe",
+        choices=recipe_names(),
+        help="settings for a kind of images, with their size; other options have priority",
+    )
+    parser.add_argument(
         "--sampler",
         choices=(NO_SAMPLER, *sampler_names()),
         default=NO_SAMPLER,
@@ -75,17 +82,26 @@ def run(arguments: argparse.Namespace) -> None:
     """Train a model and write it."""
     check_folder(arguments.output, arguments.force)
     settings = _settings(arguments)
-    images = read_to_train(arguments.images, arguments.size, arguments.resize)
+    images = read_to_train(arguments.images, _image_size(arguments), arguments.resize)
     model = vaelab.train(
         images.pixels,
         _labels(arguments.label, images),
         sampler=arguments.sampler,
         device=arguments.device,
+        recipe=arguments.recipe,
         settings=settings,
     )
     model.save(arguments.output)
     print(f"trained on {described(images.pixels)}")
     print(f"{arguments.output}: {str(model).strip('<>')}")
+
+
+def _image_size(arguments: argparse.Namespace) -> tuple[int, int] | None:
+    """Return --size, else the recipe's, as height and width."""
+    if arguments.size is not None or arguments.recipe is None:
+        return arguments.size  # type: ignore[no-any-return]
+    size = read_recipe(arguments.recipe).get("data.image_size")
+    return tuple(size) if size else None
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, object]:

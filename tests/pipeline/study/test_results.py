@@ -26,6 +26,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline import paths, tune
+from pipeline.params.edit import round_trip_yaml
 from pipeline.study.apply import apply_winner, read_winner
 from pipeline.study.figures import study_figures
 from pipeline.study.final_trainings import Decision
@@ -36,7 +37,6 @@ from pipeline.study.summary import TEST_METRICS, StudySummary
 from pipeline.study.trial_queue import retry_history
 from pipeline.study.trial_runner import TrialRunner
 from pipeline.study.trial_states import FAILURE
-from pipeline.study.yaml_edit import round_trip_yaml
 from tests import ROOT
 from tests.pipeline.conftest import change_directory, copy_stores
 from tests.pipeline.study.conftest import prepare

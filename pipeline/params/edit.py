@@ -3,12 +3,28 @@
 import difflib
 from collections.abc import Mapping
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from vaelab.config import UserError
+from pipeline import cli
+from vaelab.config import UserError, with_changes
+from vaelab.runtime.files import write_atomically
+
+
+def change_settings(params: Path, changes: Mapping[str, Any]) -> str:
+    """Set settings in params.yaml, by dotted name, and return the difference as text.
+
+    Raises UserError, and leaves the file as it was, if they are not valid together with the others.
+    """
+    with_changes(cli.load_params(params), changes)
+    with params.open(encoding="utf-8", newline="") as file:
+        before = file.read()
+    after = update_yaml(before, changes)
+    write_atomically(params, lambda temporary: temporary.write_bytes(after.encode()))
+    return unified_diff(before, after, params.name) or f"{params} has these settings already"
 
 
 def update_yaml(text: str, changes: Mapping[str, Any]) -> str:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from pipeline.study.yaml_edit import unified_diff, update_yaml
 from ruamel.yaml import YAML
 
+from pipeline.params.edit import unified_diff, update_yaml
 from tests import ROOT
 from vaelab.config import UserError
 

@@ -1,0 +1,1 @@
+"""params.yaml: changes of its text, and recipes."""
