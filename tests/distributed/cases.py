@@ -34,11 +34,12 @@ IMAGES = 49
 MODEL = {"network": "conv", "hidden": (32,), "channels": (4, 8), "latent_dim": 3}
 
 
-def noise_images(count: int, binarize: bool = False) -> ImageLoader:
-    """Images that differ in every pixel, of three labels, some unknown."""
+def noise_images(count: int, binarize: bool = False, share: float = 0.0) -> ImageLoader:
+    """Images that differ in every pixel, of three labels, some unknown, with a share missing."""
     images = np.random.default_rng(0).integers(0, 256, (count, *SHAPE)).astype(np.uint8)
     labels = np.random.default_rng(1).integers(-1, 3, count)
-    return ImageLoader(images, CPU, labels=labels, classes=3, binarize=binarize)
+    missing = np.random.default_rng(2).random((count, *SHAPE)) < share if share else None
+    return ImageLoader(images, CPU, labels=labels, classes=3, binarize=binarize, missing=missing)
 
 
 def make(
@@ -57,6 +58,7 @@ def make(
     chosen, classes = objective.resolve_prior(model_settings), splits[0].classes
     names, kind = objective.networks(), objective.posterior
     model = build_model(chosen, SHAPE, names, train.seed, kind, classes)
+    model = model.seeing_gaps(splits[0].missing is not None)
     return Trainer(model, objective, train, *splits, group=group)
 
 
@@ -98,6 +100,7 @@ def gradients(
     batch_size: int,
     conditional: str = "none",
     batches: int = 1,
+    share: float = 0.0,
 ) -> list[float]:
     """Compare each step's gradient with that of one process, relative to its norm.
 
@@ -108,6 +111,7 @@ def gradients(
         make(
             each,
             objective,
+            (noise_images(IMAGES, share=share), noise_images(17, share=share)),
             conditional=conditional,
             # A fitted variance is that of each batch.
             variance="fitted" if batches == 1 else 0.1,
@@ -145,12 +149,13 @@ def stopped_and_resumed(
     second: ProcessGroup,
     folder: Path,
     conditional: str = "none",
+    share: float = 0.0,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train with one group and go on with another, from the middle of the second epoch."""
 
     def trainer(group: ProcessGroup) -> Trainer:
-        data = noise_images(IMAGES, binarize=True), noise_images(17)
+        data = noise_images(IMAGES, True, share), noise_images(17, share=share)
         return make(group, data=data, conditional=conditional, **settings)
 
     undisturbed, stopped, resumed = trainer(first), trainer(first), trainer(second)
@@ -250,12 +255,17 @@ def cases(group: ProcessGroup, folder: Path) -> Iterator[tuple[str, Callable[[],
     yield "steps of 49", lambda: gradients(group, Autoencoder(), 49)
     yield "steps with labels", lambda: gradients(group, Autoencoder(), 24, "labels")
     yield "steps of 3 x 10", lambda: gradients(group, Autoencoder(), 10, batches=3)
+    yield "steps with missing pixels", lambda: gradients(group, Autoencoder(), 24, share=0.4)
     yield "coupled", lambda: gradients(group, Coupled(), 24)
     yield "whole", lambda: whole_trainings(group)
     yield "2 to 2", lambda: stopped_and_resumed(group, group, group, folder / "22")
     yield (
         "2 to 2 with labels",
         lambda: stopped_and_resumed(group, group, group, folder / "labels", "labels"),
+    )
+    yield (
+        "2 to 2 with missing pixels",
+        lambda: stopped_and_resumed(group, group, group, folder / "missing", share=0.4),
     )
     yield (
         "2 to 2 averaged",

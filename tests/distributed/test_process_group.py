@@ -54,6 +54,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         ("steps of 24", 3),
         ("steps of 49", 1),
         ("steps with labels", 3),
+        ("steps with missing pixels", 3),
         ("steps of 3 x 10", 2),
         ("coupled", 3),
     ],
@@ -99,7 +100,14 @@ def test_all_processes_know_the_same(found: Found) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["2 to 2", "2 to 2 with labels", "2 to 2 averaged", "2 to 2 accumulated"]
+    "case",
+    [
+        "2 to 2",
+        "2 to 2 with labels",
+        "2 to 2 with missing pixels",
+        "2 to 2 averaged",
+        "2 to 2 accumulated",
+    ],
 )
 def test_as_many_processes_go_on_exactly(found: Found, case: str) -> None:
     for process in found:
