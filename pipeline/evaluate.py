@@ -16,6 +16,7 @@ from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
 from vaelab.evaluation import evaluate as evaluate_model
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
 from vaelab.evaluation.latent_table import LatentRows, encode_rows, latent_rows
+from vaelab.evaluation.reconstruction_table import reconstruction_rows
 from vaelab.models.saving import weights_sha256
 from vaelab.runtime import memory
 from vaelab.runtime.devices import describe
@@ -32,7 +33,7 @@ SUMMARY = {
     "bound.terms.generation_loss_nats": "test.generation_loss_nats",
     "bound.terms.kl_loss_nats": "test.kl_loss_nats",
     "latent.linear_probe_accuracy": "latent.linear_probe_accuracy",
-    "reconstruction.mean_squared_error": "test.mean_squared_error",
+    "reconstruction.psnr_db": "test.psnr_db",
     "sampler.classifier_frechet_distance": "sampler.classifier_frechet_distance",
     "samples.classifier_frechet_distance": "samples.classifier_frechet_distance",
 }
@@ -62,6 +63,8 @@ def evaluate(settings: Settings) -> None:
     write_json(paths.EVALUATE_SUMMARY, headline(evaluation.metrics))
     write_latents(evaluation.latents)
     write_latent_table(trained, evaluation.latents, settings.evaluate.seed)
+    # Empty without an encoder; DVC requires that it exists.
+    write_csv(paths.RECONSTRUCTIONS, reconstruction_rows(trained.data, evaluation.arrays))
     embedded = embedded_arrays(evaluation.latents, settings.evaluate.seed)
     write_arrays(paths.EVALUATE_ARRAYS, evaluation.arrays | embedded)
     with warn_on_store_error("the evaluation"):
@@ -158,7 +161,8 @@ def summary(evaluation: Evaluation) -> str:
     """Return the most important metrics in one line."""
     test, latent = evaluation.metrics.get("test", {}), evaluation.metrics["latent"]
     shown = {
-        "mean squared error": test.get("mean_squared_error"),
+        "PSNR (dB)": test.get("psnr_db"),
+        "SSIM": test.get("ssim"),
         "negative ELBO (nats)": test.get("neg_elbo_nats"),
         "K-sample bound (nats)": test.get("nll_nats"),
         "NLL (nats)": evaluation.metrics.get("likelihood", {}).get("nll_nats"),

@@ -18,9 +18,10 @@ from vaelab.config import (
     UserError,
     objective_names,
 )
+from vaelab.models.model import Model
 from vaelab.objectives import objective_class
 from vaelab.report import EvaluationResult, build_page, validate
-from vaelab.report.pictures import IMAGES, decoded_pictures
+from vaelab.report.pictures import IMAGES, decoded_pictures, worst_pictures, worst_rows
 from vaelab.runtime.files import write_text
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_metrics, read_table
@@ -68,18 +69,35 @@ def read_result(settings: Settings) -> EvaluationResult:
         validate(result)
     except UserError as error:
         raise ArtifactError(paths.EVALUATE, str(error)) from error
-    return replace(result, arrays={**result.arrays, **_pictures(trained, dimensions)})
+    worst, names = worst_rows(result.arrays), data.names("test")
+    pictures = _pictures(trained, dimensions) | _worst(trained, worst, result.arrays)
+    shown = tuple(names[row] for row in worst)
+    return replace(result, arrays={**result.arrays, **pictures}, worst_names=shown)
 
 
 def _pictures(
     trained: TrainedArtifacts, dimensions: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Decode test images, chosen at random, for the top of the page."""
-    test = trained.batches("test")
-    order = torch.from_numpy(np.random.default_rng(SEED).permutation(len(test)))
-    rows = order[:IMAGES]
-    images = test.gather(rows, rng_stream(SEED, "pixels", test.device))
-    return decoded_pictures(trained.model.given(test.labels_at(rows)), images, dimensions)
+    order = np.random.default_rng(SEED).permutation(trained.data.info.counts["test"])
+    return decoded_pictures(*_test_images(trained, order[:IMAGES]), dimensions)
+
+
+def _worst(
+    trained: TrainedArtifacts, rows: np.ndarray, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Decode the test images that are reconstructed worst."""
+    if not (len(rows) and trained.model.has("encoder")):
+        return {}
+    psnr_db = arrays["reconstruction_psnr_db"][rows]
+    return worst_pictures(*_test_images(trained, rows), psnr_db)
+
+
+def _test_images(trained: TrainedArtifacts, rows: np.ndarray) -> tuple[Model, torch.Tensor]:
+    """Return some test images, and the model that is given their labels."""
+    test, chosen = trained.batches("test"), torch.from_numpy(rows)
+    images = test.gather(chosen, rng_stream(SEED, "pixels", test.device))
+    return trained.model.given(test.labels_at(chosen)), images
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:

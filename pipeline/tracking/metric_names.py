@@ -23,8 +23,8 @@ SORTED_BY = "test/neg_elbo_nats"
 # Standard errors, counts, settings and properties of the data say nothing about a model by
 # themselves. Of the rest, these are the details of another metric. All are in the files.
 LEFT_OUT = re.compile(
-    r"(?!study_|best\.).*(_standard_error(_nats)?|_floor|_real|_cap_nats|_chance|_importance_samples"
-    r"|_effective_sample_size|_change_on_doubling_nats)"
+    r"(?!study_|best\.).*(_standard_error(_nats|_db)?|_floor|_real|_mean_image|_cap_nats|_chance"
+    r"|_importance_samples|_effective_sample_size|_change_on_doubling_nats)"
     r"|test\.nll_images|likelihood\.(effective_sample_size|importance_samples|images)"
     r"|annealing\.(?!nll_nats|gap_nats).*"
     r"|latent\.(dimensions|aggregate_.*|.*ks_statistic.*|.*_largest_step|mmd_squared"

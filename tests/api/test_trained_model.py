@@ -13,8 +13,10 @@ from tests.api.models import CONDITIONAL, NAMES, SETTINGS, SHAPE, loaded, saved
 from tests.oracles import rand
 from vaelab.config import EvaluateSettings, Settings
 from vaelab.data.loader import ImageLoader
+from vaelab.evaluation import EvaluationData
 from vaelab.evaluation.bounds import bound_metrics, score_test_images
 from vaelab.evaluation.likelihood import fit_test_images, likelihood_metrics
+from vaelab.evaluation.reconstructions import reconstruction_metrics, score_reconstructions
 from vaelab.inference.attributes import attribute_direction, class_direction, edit
 from vaelab.inference.decoding import (
     counterfactuals,
@@ -61,6 +63,8 @@ def test_scores_are_those_of_the_evaluation(tmp_path: Path) -> None:
     settings, loader = EvaluateSettings(), ImageLoader(PIXELS, CPU)
     with torch.inference_mode():
         expected = bound_metrics(score_test_images(own, loader, settings, CPU), own, 256, settings)
+    data = EvaluationData("digits", 256, loader, loader)
+    expected |= reconstruction_metrics(score_reconstructions(own, data, settings, CPU))
     found = model.score(PIXELS)
     assert found.importance_samples == 100
     assert found.nll_nats.shape == found.neg_elbo_nats.shape == (12,)
@@ -72,6 +76,8 @@ def test_scores_are_those_of_the_evaluation(tmp_path: Path) -> None:
         "neg_elbo_nats",
         "nll_nats",
         "effective_sample_size",
+        "psnr_db",
+        "ssim",
     }
 
 

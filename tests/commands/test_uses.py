@@ -1,6 +1,7 @@
 """`vaelab decode`, `reconstruct`, `score` and `edit`: the numbers of the API, in files."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def test_reconstructions_have_the_names_of_their_images(run: Run, folder: Path) 
     pictures(folder / "all")
     np.save("some.npy", PIXELS)
     expected = np.asarray(vaelab.load("model", device="cpu").reconstruct(PIXELS))
-    assert run("reconstruct", "model", "all", "some.npy", "-o", "new")[0] == 0
+    code, out, _ = run("reconstruct", "model", "all", "some.npy", "-o", "new")
+    assert code == 0
+    assert re.search(r"^  PSNR \d+\.\d\d ± \S+ dB, SSIM -?\d\.\d{3} ± \S+$", out, re.M), out
     found = pixels("new/dog/1.png") / 255
     np.testing.assert_allclose(found, expected[1, 0], atol=0.5 / 255 + 1e-6)
     assert Path("new/some_0003.png").is_file()
@@ -62,6 +65,10 @@ def test_reconstructions_have_the_names_of_their_images(run: Run, folder: Path) 
     written = arrays("new.npz")
     np.testing.assert_allclose(written["images"], expected[ORDER], atol=1e-6)
     assert written["names"].tolist()[1] == "all/cat/2.png"
+    # 8-bit images: PSNR = -10 log10 of the mean squared error
+    squared = np.square(expected - PIXELS[:, None] / 255)[ORDER].mean((1, 2, 3))
+    np.testing.assert_allclose(written["psnr_db"], -10 * np.log10(squared), rtol=1e-4)
+    assert written["ssim"].shape == (4,)
 
 
 def test_a_picture_of_reconstructions_has_the_images_above(run: Run, folder: Path) -> None:
@@ -90,6 +97,8 @@ def test_scores_are_those_of_the_api_and_printed_without_output(
         f"{mean['neg_elbo_standard_error_nats']:.2f}\n"
         f"  nll_nats {mean['nll_nats']:.2f} ± {mean['nll_standard_error_nats']:.2f}\n"
         f"  effective sample size {mean['effective_sample_size']:.1f} of 7\n"
+        f"  PSNR {mean['psnr_db']:.2f} ± {mean['psnr_standard_error_db']:.2f} dB, "
+        f"SSIM {mean['ssim']:.3f} ± {mean['ssim_standard_error']:.3f}\n"
     )
     run("score", "model", "all", *options, "-o", "a.csv")
     with Path("a.csv").open() as file:
@@ -97,6 +106,8 @@ def test_scores_are_those_of_the_api_and_printed_without_output(
     assert [row["name"] for row in rows][:2] == ["all/cat/0.png", "all/cat/2.png"]
     found = [float(row["nll_nats"]) for row in rows]
     np.testing.assert_allclose(found, np.asarray(expected.nll_nats), rtol=1e-6)
+    found = [float(row["ssim"]) for row in rows]
+    np.testing.assert_allclose(found, np.asarray(expected.ssim), atol=1e-5)
     saved(folder / "gan", networks=("decoder",))
     assert refused("score", "gan", "all").startswith("score needs an encoder, and this model (gan)")
 

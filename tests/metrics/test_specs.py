@@ -74,9 +74,11 @@ def test_names_have_a_group_and_a_name_for_each_feature_space() -> None:
 
 def test_standard_errors_and_references_are_named_after_their_metrics() -> None:
     kinds = {"training images": "floor", "test images": "real", "chance": "chance"}
+    kinds["mean image"] = "mean_image"
     for metric in METRICS:
-        base = metric.names[0].removesuffix("_nats")
-        assert metric.standard_error in ("", f"{base}_standard_error_nats")
+        unit = {NATS: "_nats", "decibels": "_db"}.get(metric.unit, "")
+        base = metric.names[0].removesuffix(unit)
+        assert metric.standard_error in ("", f"{base}_standard_error{unit}")
         for name, reference in zip(metric.names, metric.references, strict=False):
             assert reference == f"{name}_{kinds[metric.reference_of]}"
 

@@ -1,4 +1,4 @@
-"""The files of latents, from the stage that writes them."""
+"""The files of latents and of reconstructions, from the stage that writes them."""
 
 import csv
 import json
@@ -59,6 +59,25 @@ def test_latents_are_written_with_the_names_of_the_files(sandbox: Sandbox) -> No
     stored = np.load(paths.TEST_LATENTS, allow_pickle=False)
     tested = np.array([[float(row["mean_0"]), float(row["mean_1"])] for row in rows[-COUNT:]])
     np.testing.assert_allclose(tested, stored["mean"], rtol=1e-5)
+
+
+def test_reconstructions_are_listed_worst_first_by_file(sandbox: Sandbox) -> None:
+    name_images()
+    sandbox.run(evaluate.main)
+    with paths.RECONSTRUCTIONS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = ["name", "split", "label", "mean_squared_error", "psnr_db", "ssim"]
+    assert list(rows[0]) == columns
+    assert {row["name"] for row in rows} == {f"test/{n}.png" for n in range(COUNT)}
+    assert all(row["label"] == ("even", "odd")[int(row["name"][5]) % 2] for row in rows)
+    found = [float(row["psnr_db"]) for row in rows]
+    assert found == sorted(found)
+    squared = np.array([float(row["mean_squared_error"]) for row in rows])
+    np.testing.assert_allclose(-10 * np.log10(squared), found, rtol=1e-4)
+    metrics = json.loads(paths.EVALUATE_METRICS.read_text())["test"]
+    assert np.mean(found) == pytest.approx(metrics["psnr_db"], rel=1e-4)
+    similarity = np.mean([float(row["ssim"]) for row in rows])
+    assert similarity == pytest.approx(metrics["ssim"], abs=1e-4)
 
 
 def test_the_projector_reads_a_line_of_vectors_for_each_line_of_metadata(sandbox: Sandbox) -> None:

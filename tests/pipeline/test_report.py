@@ -9,10 +9,11 @@ import torch
 from pipeline import cli, paths, report
 from tests.pipeline.conftest import change_directory
 from tests.pipeline.study.conftest import SIDE, prepare
-from vaelab.config import Settings, UserError, parse_settings
+from vaelab.config import ArtifactError, Settings, UserError, parse_settings
 from vaelab.data.dataset import PreparedData
 from vaelab.models.model import build_model
 from vaelab.models.saving import ModelDescription, save_model
+from vaelab.report import build_page
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import write_arrays, write_json
 
@@ -84,6 +85,22 @@ def test_everything_that_was_measured_is_read() -> None:
     assert result.arrays["traversal_shown"].shape == (2, 11, *shown.shape[1:])
     labels = PreparedData.load(paths.PREPARED).labels("test")
     np.testing.assert_array_equal(result.labels, labels)
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_worst_reconstructions_are_shown_with_their_names() -> None:
+    psnr = np.linspace(30, 12, 90)
+    write_arrays(paths.EVALUATE_ARRAYS, {"reconstruction_psnr_db": psnr})
+    result, data = report.read_result(CHOSEN), PreparedData.load(paths.PREPARED)
+    worst = list(range(89, 73, -1))
+    assert list(result.worst_names) == [data.names("test")[row] for row in worst]
+    np.testing.assert_array_equal(result.arrays["worst_shown"], data.images("test")[worst])
+    np.testing.assert_array_equal(result.arrays["worst_psnr_db"], psnr[worst])
+    assert result.arrays["worst_reconstructions_shown"].shape == (16, 1, SIDE, SIDE)
+    assert f"{result.worst_names[0]} 12.0 dB" in build_page(result)
+    write_arrays(paths.EVALUATE_ARRAYS, {"reconstruction_psnr_db": psnr[:5]})
+    with pytest.raises(ArtifactError, match=r"reconstruction_psnr_db has shape \[5\] instead of"):
+        report.read_result(CHOSEN)
 
 
 @pytest.mark.usefixtures("folder")

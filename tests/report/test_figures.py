@@ -130,6 +130,17 @@ def test_random_binarization_is_mentioned_in_the_caption():
     )
 
 
+def test_the_worst_reconstructions_are_named_with_their_scores():
+    shown = np.zeros((3, 1, 8, 8), np.uint8)
+    arrays = {"worst_shown": shown, "worst_reconstructions_shown": shown}
+    arrays["worst_psnr_db"] = np.array([9.04, 11.0, 12.5])
+    found = figures(made_up(arrays=arrays, worst_names=("a.png", "b/c.png", "d.png")))
+    figure = found["worst_reconstructions"]
+    assert "Line by line: a.png 9.0 dB, b/c.png 11.0 dB, d.png 12.5 dB." in figure.caption
+    assert figure.alternative == "3 test images, each above its reconstruction, from 9.0 dB on."
+    assert "worst_reconstructions" not in figures(made_up())
+
+
 def test_the_files_of_the_nearest_images_are_named():
     shown = {name: np.zeros((2, 1, 4, 4), np.uint8) for name in ("samples_shown", "nearest_shown")}
     found = made_up(arrays={**shown, "nearest_rows": np.array([2, 0])}, train_names=list("abc"))

@@ -27,7 +27,7 @@ def test_all_numbers_of_an_evaluation_are_shown(name):
     result = real(name)
     shown = [row for section in SECTIONS for row in rows(result, section.metrics)]
     # Errors and references are in the row of their value.
-    secondary = re.compile(r"_standard_error_|_floor$|_real$|_chance$")
+    secondary = re.compile(r"_standard_error(_|$)|_floor$|_real$|_chance$|_mean_image$")
     measured = {
         f"{group}.{key}"
         for group, values in result.metrics.items()

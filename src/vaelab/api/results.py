@@ -42,6 +42,9 @@ class Restored:
 class Scores:
     """How well a model explains each image [count], in nats; lower is better.
 
+    `psnr_db` and `ssim` (None below 3x3 pixels) are of the reconstruction from the posterior mean;
+    higher is better.
+
     `neg_elbo_nats` is the bound, of one latent an image. `nll_nats` is -ln p(x) from K =
     `importance_samples` weighted latents, an upper bound too, closer the larger K is. Where
     `effective_sample_size` is a small share of K, it is still too high: use the proposal "fitted".
@@ -51,14 +54,18 @@ class Scores:
     nll_nats: Array
     effective_sample_size: Array
     importance_samples: int
+    psnr_db: Array
+    ssim: Array | None
 
     def mean(self) -> dict[str, float]:
         """Return the means over the images, with their standard errors, as the pipeline does."""
         found: dict[str, float] = {}
-        for name in ("neg_elbo", "nll"):
-            values = torch.as_tensor(getattr(self, f"{name}_nats")).double().cpu()
-            found[f"{name}_nats"] = float(values.mean())
+        for name, unit in (("neg_elbo", "_nats"), ("nll", "_nats"), ("psnr", "_db"), ("ssim", "")):
+            if (own := getattr(self, f"{name}{unit}")) is None:
+                continue
+            values = torch.as_tensor(own).double().cpu()
+            found[f"{name}{unit}"] = float(values.mean())
             if len(values) > 1:
-                found[f"{name}_standard_error_nats"] = float(standard_error(values))
+                found[f"{name}_standard_error{unit}"] = float(standard_error(values))
         found["effective_sample_size"] = float(self.effective_sample_size.mean())
         return found

@@ -29,6 +29,7 @@ from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.estimators.posterior_fit import can_be_fitted
 from vaelab.evaluation.bounds import score_batch
 from vaelab.evaluation.likelihood import fit_proposals
+from vaelab.evaluation.reconstructions import compare_images
 from vaelab.export.folder import check_license, read_evaluation, write_files
 from vaelab.export.onnx_files import check_packages
 from vaelab.inference.attributes import edit_each
@@ -174,7 +175,16 @@ class TrainedModel:
             )
             nll, effective = -estimate.log_likelihood, estimate.effective_sample_size
             samples = importance_samples
-        return Scores(self._out(neg_elbo), self._out(nll), self._out(effective), samples)
+        quality = compare_images(pixels, decode_means(given, found["mean"]))
+        ssim = quality.get("ssim")
+        return Scores(
+            self._out(neg_elbo),
+            self._out(nll),
+            self._out(effective),
+            samples,
+            self._out(quality["psnr_db"]),
+            None if ssim is None else self._out(ssim),
+        )
 
     def edit(
         self,

@@ -1,6 +1,7 @@
 """Reconstruct images: encode and decode them.
 
-In a single .png, each image stands above its reconstruction.
+In a single .png, each image stands above its reconstruction. PSNR and SSIM say how close they are,
+and .npz has them of each image.
 
 Examples:
   vaelab reconstruct models/model photos/ --output pairs.png
@@ -10,6 +11,7 @@ Examples:
 import argparse
 
 import numpy as np
+import torch
 
 from vaelab.commands.common.arguments import (
     add_images,
@@ -20,7 +22,9 @@ from vaelab.commands.common.arguments import (
 )
 from vaelab.commands.common.inputs import read_images
 from vaelab.commands.common.labels import image_labels
-from vaelab.commands.common.outputs import IMAGES, ImageOutput
+from vaelab.commands.common.outputs import IMAGES, ImageOutput, described_quality
+from vaelab.estimators.latent_statistics import to_numpy
+from vaelab.evaluation.reconstructions import compare_images, reconstruction_metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,4 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = read_images(arguments, model.network.image_shape)
     labels = image_labels(arguments.label, images, model.description.labels)
     found = np.asarray(model.reconstruct(images.pixels, labels))
-    output.write(found, images.below, images.names, originals=images.pixels)
+    scores = compare_images(torch.as_tensor(images.pixels), torch.as_tensor(found))
+    of_each = {name: to_numpy(values) for name, values in scores.items()}
+    output.write(found, images.below, images.names, images.pixels, of_each)
+    print(described_quality(reconstruction_metrics(scores)))

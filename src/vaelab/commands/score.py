@@ -1,5 +1,7 @@
 """Score images: how well the model explains each, in nats. Lower is better.
 
+psnr_db and ssim compare each image with its reconstruction. Higher is better.
+
 neg_elbo_nats and nll_nats are upper bounds of -ln p(x). Where the effective sample size is a small
 share of the importance samples, `--proposal fitted` is closer, and takes a second or so an image.
 
@@ -24,9 +26,9 @@ from vaelab.commands.common.arguments import (
 )
 from vaelab.commands.common.inputs import read_images
 from vaelab.commands.common.labels import image_labels
-from vaelab.commands.common.outputs import TABLE, TableOutput
+from vaelab.commands.common.outputs import TABLE, TableOutput, described_quality
 
-COLUMNS = ("neg_elbo_nats", "nll_nats", "effective_sample_size")
+COLUMNS = ("neg_elbo_nats", "nll_nats", "effective_sample_size", "psnr_db", "ssim")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
         progress=True,
     )
     if output:
-        output.write(images.names, {name: np.asarray(getattr(scores, name)) for name in COLUMNS})
+        columns = {name: getattr(scores, name) for name in COLUMNS}
+        known = {name: np.asarray(column) for name, column in columns.items() if column is not None}
+        output.write(images.names, known)
     found = scores.mean()
     count = f"{len(images.names):,} {'image' if len(images.names) == 1 else 'images'}"
     print(f"{count}, nats per image:")
@@ -70,3 +74,4 @@ def run(arguments: argparse.Namespace) -> None:
         print("" if error is None else f" ± {error:.2f}")
     effective = found["effective_sample_size"]
     print(f"  effective sample size {effective:.1f} of {scores.importance_samples}")
+    print(described_quality(found))

@@ -1,10 +1,10 @@
 """Evaluation of a trained model: likelihood bounds in nats per image, latent space, samples.
 
-`evaluate` measures groups of metrics, one module a group: `bounds` (test), `latent` and `factors`
-(latent, disentanglement), `likelihood`, `ais_metrics` (annealing), `samples` (samples, sampler),
-and for the latter `label_samples` and `two_stage`. Values are kept for each image and averaged
-once, in float64. A metric that does not apply to a model or a data set is absent, never zero or
-NaN.
+`evaluate` measures groups of metrics, one module a group: `bounds` and `reconstructions` (test),
+`latent` and `factors` (latent, disentanglement), `likelihood`, `ais_metrics` (annealing), `samples`
+(samples, sampler), and for the latter `label_samples` and `two_stage`. Values are kept for each
+image and averaged once, in float64. A metric that does not apply to a model or a data set is
+absent, never zero or NaN.
 """
 
 import math
@@ -13,7 +13,7 @@ from collections.abc import Collection
 import torch
 
 from vaelab.config import EvaluateSettings, UserError
-from vaelab.evaluation import bounds, latent
+from vaelab.evaluation import bounds, latent, reconstructions
 from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_metrics
@@ -128,8 +128,12 @@ def _encoder_groups(
         settings = settings.model_copy(update={"importance_samples": 1})
     with torch.inference_mode():
         scores = bounds.score_test_images(model, data.test, settings, device)
+        per_image = bounds.per_image(scores)
         if "test" in groups:
             metrics["test"] = bounds.bound_metrics(scores, model, data.levels, settings)
+            quality = reconstructions.score_reconstructions(model, data, settings, device)
+            metrics["test"] |= reconstructions.reconstruction_metrics(quality)
+            per_image |= reconstructions.per_image(quality)
         latents, latent_metrics = latent.describe_latents(model, scores, settings, device)
         metrics["latent"] |= latent_metrics
         _check_finite(metrics)  # before latents that are not finite reach scikit-learn
@@ -144,7 +148,7 @@ def _encoder_groups(
                 disentanglement, matrices = factor_metrics(data, training, latents, settings)
                 metrics |= {"disentanglement": disentanglement} if disentanglement else {}
                 arrays |= matrices
-    return Evaluation(metrics, latents, bounds.per_image(scores) | arrays)
+    return Evaluation(metrics, latents, per_image | arrays)
 
 
 def _check_finite(metrics: Metrics) -> None:

@@ -45,15 +45,17 @@ def latent_rows(
     data: PreparedData, split: SplitName, means: Columns, stddevs: Columns, rows: np.ndarray
 ) -> LatentRows:
     """Return the latents of some images of a split with their names. Raises ArtifactError."""
-    names, labels, classes = data.names(split), data.labels(split), data.info.class_names or ()
-    known = np.full(len(rows), -1) if labels is None else labels[rows]
-    return LatentRows(
-        split,
-        [names[row] for row in rows],
-        [classes[label] if label >= 0 else "" for label in known],
-        means,
-        stddevs,
-    )
+    names, classes = data.names(split), class_of(data, split)
+    chosen = [names[row] for row in rows], [classes[row] for row in rows]
+    return LatentRows(split, *chosen, means, stddevs)
+
+
+def class_of(data: PreparedData, split: SplitName) -> list[str]:
+    """Return the name of the class of each image of a split, "" where it is unknown."""
+    labels, classes = data.labels(split), data.info.class_names or ()
+    if labels is None:
+        return [""] * data.info.counts[split]
+    return [classes[label] if label >= 0 else "" for label in labels]
 
 
 @torch.inference_mode()

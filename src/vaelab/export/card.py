@@ -23,6 +23,8 @@ HEADLINES = (
     "test.kl_loss_nats",
     "test.bits_per_dim",
     "test.mean_squared_error",
+    "test.psnr_db",
+    "test.ssim",
     "latent.active_units",
     "latent.linear_probe_accuracy",
     "latent.knn_accuracy",

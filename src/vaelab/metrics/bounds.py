@@ -99,6 +99,41 @@ METRICS = (
         "lowest error.",
     ),
     MetricSpec(
+        names=("test.psnr_db",),
+        standard_error="test.psnr_standard_error_db",
+        references=("test.psnr_db_mean_image",),
+        reference_of="mean image",
+        title="Peak signal-to-noise ratio",
+        unit="decibels",
+        direction="higher",
+        section="likelihood",
+        computed_by="vaelab.estimators.image_quality.psnr_db",
+        what="10 log10(1 / mean squared error) of a test image with pixels from 0 to 1, "
+        "reconstructed from its posterior mean; averaged over images. 10 dB more are a tenth of "
+        "the squared error; an exact reconstruction counts as 100 dB.",
+        good="Higher; 20 to 30 dB are usual for small images.",
+        caveat="As the squared error, it favors blurred reconstructions.",
+        source="Wang et al. 2004, IEEE Transactions on Image Processing 13",
+        thresholds=Thresholds(3, 1, "decibels above those of the mean training image"),
+    ),
+    MetricSpec(
+        names=("test.ssim",),
+        standard_error="test.ssim_standard_error",
+        title="Structural similarity",
+        unit="",
+        direction="higher",
+        section="likelihood",
+        computed_by="vaelab.estimators.image_quality.ssim",
+        what="Whether brightness, contrast and pattern agree, window by window, between a test "
+        "image and its reconstruction from the posterior mean; 1 for equal images, near 0 for "
+        "unrelated ones.",
+        good="Higher: it falls where edges and textures are blurred.",
+        caveat="Windows are 11 x 11 Gaussian ones; in smaller images the largest that fit, so "
+        "compare images of one size only.",
+        source="Wang et al. 2004, equation 13, IEEE Transactions on Image Processing 13",
+        thresholds=Thresholds(0.8, 0.5, "similarity"),
+    ),
+    MetricSpec(
         names=("test.nll_images",),
         title="Images of the K-sample bound",
         unit="test images",

@@ -72,7 +72,7 @@ class MetricSpec:
     source: str = ""
     standard_error: str = ""
     references: tuple[str, ...] = ()
-    reference_of: Literal["", "training images", "test images", "chance"] = ""
+    reference_of: Literal["", "training images", "test images", "chance", "mean image"] = ""
     thresholds: Thresholds | None = None
     interpretation: Mapping[Rating, str] = field(default_factory=dict)
 

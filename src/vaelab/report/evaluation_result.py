@@ -28,7 +28,8 @@ class EvaluationResult:
     in results/evaluate/arrays.npz; `dimensions` a column of length `latent` by name; `means` the
     posterior means [images, latent], `labels` their classes [images], -1 where unknown. `history`
     has the columns of results/train/history.csv, NaN where an epoch has no value. `train_names` are
-    the files of the training images, where these are known.
+    the files of the training images, where these are known; `worst_names` those of the test images
+    that are reconstructed worst, whose pixels and scores `arrays` has as `worst_*`.
     """
 
     metrics: Mapping[str, Mapping[str, float | int | str]]
@@ -42,6 +43,7 @@ class EvaluationResult:
     labels: NDArray[np.int64] | None = None
     history: Arrays = field(default_factory=dict)
     train_names: Sequence[str] = ()
+    worst_names: Sequence[str] = ()
 
     def value(self, name: str) -> float | None:
         """Return a number of metrics.json by its full name, None if it was not measured."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from vaelab.inference import decoding
@@ -12,6 +12,7 @@ from vaelab.inference.traversal import image_traversals
 from vaelab.models.model import Model
 
 IMAGES = 24  # reconstructed
+WORST = 16  # of the test images, by the PSNR of their reconstructions
 DIMENSIONS, STEPS, RADIUS = 6, 11, 2.0  # of the traversal
 
 Columns = Mapping[str, np.ndarray]
@@ -37,6 +38,23 @@ def decoded_pictures(
     first = model if model.labels is None else model.given(model.labels[:1])
     rows = image_traversals(first, images[0], chosen, _frame(dimensions), STEPS, RADIUS)
     return {**found, "traversal_shown": _bytes(rows), "traversal_dimensions": np.array(chosen)}
+
+
+def worst_rows(arrays: Columns) -> Int64[np.ndarray, "rows"]:
+    """Return the test images that are reconstructed worst, of the evaluation's arrays."""
+    return np.argsort(arrays.get("reconstruction_psnr_db", np.empty(0)), kind="stable")[:WORST]
+
+
+def worst_pictures(
+    model: Model, images: Float[Tensor, "count channel height width"], psnr_db: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return arrays of the page's figure of the images that are reconstructed worst."""
+    decoded = decoding.reconstructions(model, images)
+    return {
+        "worst_shown": _bytes(images),
+        "worst_reconstructions_shown": _bytes(decoded),
+        "worst_psnr_db": psnr_db,
+    }
 
 
 def _frame(dimensions: Columns) -> decoding.LatentFrame:

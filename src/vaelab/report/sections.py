@@ -93,7 +93,7 @@ SUMMARY = (
     "samples.classifier_frechet_distance",
     "samples.data_copying_z",
     "disentanglement.mutual_information_gap",
-    "test.mean_squared_error",
+    "test.psnr_db",
     "samples.classifier_precision",
     "samples.classifier_recall",
     "samples.sharpness_ratio",

@@ -28,6 +28,9 @@ SHAPES = {
     "map_points": ("mapped", "coordinate"),
     "map_rows": ("mapped",),
     "mean": ("image", "latent"),
+    "reconstruction_mean_squared_error": ("image",),
+    "reconstruction_psnr_db": ("image",),
+    "reconstruction_ssim": ("image",),
 }
 
 

@@ -24,6 +24,9 @@ from vaelab.metrics import SPECS
         ("system/cpu.percent", "system/cpu.percent"),
         ("finished_trials", "finished_trials"),
         ("test.nll_standard_error_nats", None),
+        ("test.psnr_db", "test/psnr_db"),
+        ("test.psnr_standard_error_db", None),
+        ("test.psnr_db_mean_image", None),
         ("test.nll_importance_samples", None),
         ("annealing.chains", None),
         ("latent.dimensions", None),
@@ -42,7 +45,7 @@ def test_every_number_of_the_files_has_a_section_of_its_own_or_none() -> None:
     assert all("/" in name for name in names)
     assert not [name for name in names if re.search("standard_error|floor|_real$|count", name)]
     # Those of an unlabeled data set without factors, and of one with both, beside eight curves.
-    assert 20 < len(names) < 45
+    assert 20 < len(names) < 47
 
 
 def test_references_and_standard_errors_are_left_out() -> None:

@@ -38,10 +38,12 @@ class ImageOutput:
         files: Sequence[Path],
         names: Sequence[str] = (),
         originals: np.ndarray | None = None,
+        scores: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Write the images; `files` name those in a folder, `names` say what each is made of.
 
-        In a single .png, each of `originals` stands above its image.
+        In a single .png, each of `originals` stands above its image; `scores` [count] are written
+        to .npz too.
         """
         if self.path.suffix == ".png":
             _check_tiles(len(images))
@@ -56,7 +58,7 @@ class ImageOutput:
             write_atomically(self.path, lambda path: _save(path, images))
         elif self.path.suffix == ".npz":
             given = {"names": np.array(names)} if names else {}
-            write_arrays(self.path, {"images": images, **given})
+            write_arrays(self.path, {"images": images, **given, **(scores or {})})
         else:
             self._write_folder(images, files)
         print(f"{self.path}: {described(images)}")
@@ -131,6 +133,18 @@ def check_folder(path: Path, force: bool) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is no folder: wanted one, for the files of a model")
     _check_writable(path)
+
+
+def described_quality(found: Mapping[str, float | int | str]) -> str:
+    """Return PSNR and SSIM of reconstructions in one line, from their means and errors."""
+    parts = [f"PSNR {found['psnr_db']:.2f}{_error(found, 'psnr_standard_error_db', 2)} dB"]
+    if "ssim" in found:
+        parts.append(f"SSIM {found['ssim']:.3f}{_error(found, 'ssim_standard_error', 3)}")
+    return f"  {', '.join(parts)}"
+
+
+def _error(found: Mapping[str, float | int | str], name: str, digits: int) -> str:
+    return f" ± {found[name]:.{digits}f}" if name in found else ""
 
 
 def described(images: np.ndarray) -> str:

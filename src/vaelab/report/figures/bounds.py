@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vaelab.figures import report
+from vaelab.figures import report, report_samples
 from vaelab.report.evaluation_result import EvaluationResult
 from vaelab.report.figures.figure import ReportFigure
 from vaelab.runtime.formatting import format_number
 
 
 def likelihood_figures(result: EvaluationResult) -> Iterator[ReportFigure]:
-    """Draw the log-likelihood and the bounds around it."""
+    """Draw the log-likelihood, the bounds around it and the worst reconstructions."""
+    yield from _worst_reconstructions(result)
     arrays, samples = result.arrays, result.value("test.nll_importance_samples") or 1
     if "nll" in arrays:
         nll = arrays["nll"]
@@ -51,6 +52,23 @@ def likelihood_figures(result: EvaluationResult) -> Iterator[ReportFigure]:
             f"{samples:.0f} samples, {format_number(sizes.mean(), 2)} on average.",
             "Images near 1 have the least certain log-likelihood: a single sample dominates it.",
         )
+
+
+def _worst_reconstructions(result: EvaluationResult) -> Iterator[ReportFigure]:
+    arrays = result.arrays
+    if "worst_shown" not in arrays:
+        return
+    values = [f"{value:.1f} dB" for value in arrays["worst_psnr_db"].tolist()]
+    named = zip(result.worst_names, values, strict=True)
+    yield ReportFigure(
+        "worst_reconstructions",
+        "likelihood",
+        report_samples.worst_figure(arrays["worst_shown"], arrays["worst_reconstructions_shown"]),
+        f"{len(values)} test images, each above its reconstruction, from {values[0]} on.",
+        "What the model does not represent: often what is rare among training images. Line by "
+        f"line: {', '.join(f'{name} {value}' for name, value in named)}. All test images, in this "
+        "order, are in reconstructions.csv.",
+    )
 
 
 def _ladders(result: EvaluationResult) -> dict[str, dict[str, float]]:

@@ -118,6 +118,32 @@ def _squared_error(context: MetricContext) -> Interpretation:
     return context.unrated(f"A typical error of {error:.1%} of the range from black to white.")
 
 
+@interprets("test.psnr_db")
+def _psnr(context: MetricContext) -> Interpretation:
+    error = f"A typical error of {10 ** (-context.value / 20):.1%} of the range"
+    if context.reference is None:
+        return context.unrated(f"{error}.")
+    gain = context.value - context.reference
+    side = "above" if gain > 0 else "below"
+    of_image = f"{abs(gain):.1f} dB {side} the mean training image"
+    return with_suffix(
+        context.rated(f"{error}, {of_image}", gain),
+        ": the latent says what is in the image.",
+        ": the latent says little of the image.",
+        ": a decoder that ignores its latent does as well.",
+    )
+
+
+@interprets("test.ssim")
+def _ssim(context: MetricContext) -> Interpretation:
+    return with_suffix(
+        context.rated("Edges and textures are"),
+        " kept.",
+        " partly lost: reconstructions are blurred.",
+        " lost: only coarse shapes and brightness remain.",
+    )
+
+
 @interprets("test.nll_importance_samples")
 def _samples(context: MetricContext) -> Interpretation:
     if context.value == 1:
