@@ -158,3 +158,17 @@ def test_fixed_binary_pixels_cannot_become_gray(name: str) -> None:
         parse_settings(own)
     parse_settings({"data": {"binarization": "fixed"}, "train": {"augment_shift": 0.1}})
     parse_settings({**own, "data": {"binarization": "fresh"}})
+
+
+@pytest.mark.parametrize("own", [{"zoom": 0.3}, {"color": 0.5}, {"shift": 0.2, "color": 0.5}])
+def test_what_is_hidden_changes_nothing_that_is_seen(own: dict[str, float]) -> None:
+    """One mask for all channels, over pixels that are still there."""
+    images, mask = noise_images(50), (noise_images(50, 1) < 60).to(torch.uint8)
+    found = []
+    for hidden in (0, 255):
+        stored = torch.cat([images.masked_fill(mask.bool(), hidden), mask], 1)
+        pixels, gone = changed(stored, 3, **own).tensor_split([3], dim=1)
+        found.append(pixels.masked_fill(gone.bool(), 7))
+    assert torch.equal(*found)
+    assert gone.bool().any()
+    assert not gone.bool().all()

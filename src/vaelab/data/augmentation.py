@@ -22,8 +22,6 @@ Transform = Callable[[Stored], Stored]
 
 SETTINGS = ("augment_flip", "augment_shift", "augment_zoom", "augment_color")
 DRAWS = 9
-# Of a mask of missing pixels after interpolation: less of a missing pixel is rounding.
-TRACE = 1e-3
 
 
 def is_augmenting(settings: TrainSettings) -> bool:
@@ -59,7 +57,7 @@ def augment(
     if settings.augment_zoom:
         size = 1 - settings.augment_zoom * side
         pixels, mask = (_crop(x, size, top * (1 - size), left * (1 - size)) for x in (pixels, mask))
-        mask = (mask > TRACE).float()
+        mask = (mask > 0).float()
     if settings.augment_color:
         factors = [1 + settings.augment_color * (2 * draw - 1) for draw in color]
         pixels = _jitter(pixels, 1 - mask if mask.shape[1] else torch.ones_like(pixels), *factors)
