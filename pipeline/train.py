@@ -30,6 +30,7 @@ from vaelab.runtime.serialization import nested, write_csv, write_json
 from vaelab.runtime.threads import busy_cores_note
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.cost import step_cost
 from vaelab.training.fingerprint import describe_model, training_fingerprint, training_settings
 from vaelab.training.finished import (
     IMAGES,
@@ -197,6 +198,8 @@ def fit(
     if busy := busy_cores_note():
         print(busy)
     print(f"training {start}on {describe(trainer.device)}{others}", flush=True)
+    if not trainer.finished():
+        print(step_cost(trainer), flush=True)
     started = time.perf_counter()
     if trainer.finished() and first < settings.train.epochs:
         print(f"early stopping ended the training after epoch {first}: more epochs change nothing")

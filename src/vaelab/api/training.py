@@ -39,6 +39,7 @@ from vaelab.samplers import (
     fit_sampler,
 )
 from vaelab.training.build import build_trainer
+from vaelab.training.cost import step_cost
 from vaelab.training.fingerprint import describe_model
 from vaelab.training.trainer import Trainer
 
@@ -96,6 +97,7 @@ def train(
         for rows in _split(len(pixels), validation_fraction, chosen.train.seed)
     ]
     trainer = build_trainer(chosen, loaders[0], loaders[1], where)
+    step_cost(trainer)  # refuses what cannot fit
     trainer.fit(show_progress=progress)
     trainer.model.eval()
     return _result(trainer, chosen, _info(pixels, loaders, names), sampler)
