@@ -1,22 +1,24 @@
 """The VAE-GAN: whose loss holds what, as Larsen et al. 2016 have it, and who waits when."""
 
+import copy
 import math
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.objectives.factories import build, digits, parameters, settings
+from tests.objectives.factories import build, digits, parameters, settings, trainer
 from tests.oracles import gaussian_posterior, log_normal, randn
 from vaelab.models.model import Model
 from vaelab.objectives import LossOutput
 from vaelab.objectives.gan import GanLoss, discriminator_loss, generator_loss
-from vaelab.objectives.vae_gan import VaeGan, feature_loss
+from vaelab.objectives.vae_gan import VaeGan, explained_share, gaussian_loss
 from vaelab.runtime.random_streams import rng_stream
 
 KIND: GanLoss = "non_saturating"
-WEIGHT = 0.02
+WEIGHT, SHARE = 0.02, 0.3
 
 
 def pieces(model: Model, count: int = 6) -> dict[str, Tensor]:
@@ -33,13 +35,21 @@ def pieces(model: Model, count: int = 6) -> dict[str, Tensor]:
         "real": real.logits,
         "reconstructed": reconstructed.logits,
         "fake": fake.logits,
-        "feature": feature_loss(real.features, reconstructed.features),
+        "pixel": gaussian_loss(digits(count).flatten(1), reconstructions.flatten(1)),
+        "feature": gaussian_loss(real.features, reconstructed.features),
+        "explained": explained_share(digits(count), reconstructions),
     }
 
 
-def losses(model: Model, **train: Any) -> dict[str, LossOutput]:
-    objective, _ = build(settings("vae_gan", {"feature_weight": WEIGHT}, **train))
+def losses(model: Model, pixel_share: float = SHARE, **train: Any) -> dict[str, LossOutput]:
+    own = {"feature_weight": WEIGHT, "pixel_share": pixel_share}
+    objective, _ = build(settings("vae_gan", own, **train))
     return objective.losses(model, digits(6), rng_stream(0, "noise"))
+
+
+def reconstruction(parts: dict[str, Tensor]) -> Tensor:
+    """The two parts of the reconstruction loss, with their shares."""
+    return SHARE * parts["pixel"] + (1 - SHARE) * parts["explained"] * parts["feature"]
 
 
 def slopes(loss: Tensor, model: Model, network: str) -> list[Tensor]:
@@ -47,27 +57,38 @@ def slopes(loss: Tensor, model: Model, network: str) -> list[Tensor]:
     return list(torch.autograd.grad(loss.mean(), owned, retain_graph=True, materialize_grads=True))
 
 
+@cache
+def trained() -> Model:
+    training = trainer(
+        settings("vae_gan", {"feature_weight": 0.3}, epochs=30, learning_rate=0.01), images=300
+    )
+    training.fit(show_progress=False)
+    return training.model
+
+
 def build_vae_gan() -> Model:
-    return build(settings("vae_gan"))[1]
+    """A model whose reconstructions explain some of the images, in training mode."""
+    return copy.deepcopy(trained()).train()
 
 
-def test_the_feature_loss_is_a_gaussians_at_its_best_variance():
+def test_a_reconstruction_loss_is_a_gaussians_at_its_best_variance():
     real, reconstructed = randn(5, 7), randn(5, 7, seed=1)
     variance = (real - reconstructed).square().mean()
     expected = -log_normal(real, reconstructed, variance.sqrt())
-    torch.testing.assert_close(feature_loss(real, reconstructed), expected)
+    torch.testing.assert_close(gaussian_loss(real, reconstructed), expected)
     # d/ds^2 is 0 at the best one: to take it for a constant changes no gradient.
     reconstructed.requires_grad_()
-    (found,) = torch.autograd.grad(feature_loss(real, reconstructed).mean(), reconstructed)
+    (found,) = torch.autograd.grad(gaussian_loss(real, reconstructed).mean(), reconstructed)
     through = (5 * 7 / 2) * (real - reconstructed).square().mean().log() / 5
     (expected_slope,) = torch.autograd.grad(through, reconstructed)
     torch.testing.assert_close(found, expected_slope)
 
 
-def test_the_encoder_pays_for_kl_and_features_alone():
+def test_the_encoder_pays_for_kl_pixels_and_features_alone():
     model = build_vae_gan()
     parts, found = pieces(model), losses(model, kl_weight=3.0)["encoder"]
-    torch.testing.assert_close(found.loss, 3.0 * parts["kl"] + parts["feature"])
+    assert 0.1 < parts["explained"] < 0.9
+    torch.testing.assert_close(found.loss, 3.0 * parts["kl"] + reconstruction(parts))
     # Another weight vector for the same features changes nothing.
     before = slopes(found.loss, model, "encoder")
     (head,) = (part for name, part in model.named_modules() if name.endswith(".head"))
@@ -83,7 +104,8 @@ def test_the_decoder_minimizes_features_and_the_adversarial_loss():
     model = build_vae_gan()
     parts, found = pieces(model), losses(model)["decoder"]
     both = [generator_loss(KIND, parts[name]) for name in ("reconstructed", "fake")]
-    torch.testing.assert_close(found.loss, WEIGHT * parts["feature"] + (both[0] + both[1]) / 2)
+    adversarial = parts["explained"] * (both[0] + both[1]) / 2
+    torch.testing.assert_close(found.loss, WEIGHT * reconstruction(parts) + adversarial)
     no_kl = torch.autograd.grad(
         parts["kl"].sum(), parameters(model, ("decoder",)), allow_unused=True
     )
@@ -104,6 +126,44 @@ def test_the_discriminator_minimizes_the_adversarial_loss_only():
     # With the feature loss it would be another gradient.
     other = slopes(found.loss + WEIGHT * parts["feature"], model, "discriminator")
     assert any(not torch.allclose(a, b) for a, b in zip(mine[:2], other[:2], strict=True))
+
+
+def test_the_discriminator_weighs_as_much_as_reconstructions_explain():
+    images = digits(6)
+    center = images.mean(0)
+    assert explained_share(images, images) == 1
+    assert explained_share(images, center.expand_as(images)) == 0
+    assert explained_share(images, 1 - images) == 0
+    # Half of the way from the mean image: a quarter of the squared error is left.
+    half = (images + center) / 2
+    torch.testing.assert_close(explained_share(images, half), torch.tensor(0.75))
+    assert explained_share(digits(1), digits(1)).isfinite()
+
+
+def test_a_decoder_that_ignores_its_latent_is_trained_as_that_of_a_vae():
+    """The discriminator's gradients are the same for all images, and would keep it so."""
+    model = build_vae_gan()
+    model.output_offset.copy_(digits(6).mean(0).clamp(0.01, 0.99).logit())
+    with torch.no_grad():
+        for parameter in parameters(model, ("decoder",)):
+            parameter.zero_()
+    parts, found = pieces(model), losses(model)
+    assert parts["explained"] < 1e-3
+    expected = {
+        "encoder": parts["kl"] + SHARE * parts["pixel"],
+        "decoder": WEIGHT * SHARE * parts["pixel"],
+    }
+    for name, loss in expected.items():
+        torch.testing.assert_close(found[name].loss, loss, rtol=1e-2, atol=1e-2)
+
+
+def test_without_pixels_it_is_the_algorithm_of_the_paper():
+    model = build_vae_gan()
+    parts, found = pieces(model), losses(model, pixel_share=0.0)
+    torch.testing.assert_close(found["encoder"].loss, parts["kl"] + parts["feature"])
+    both = [generator_loss(KIND, parts[name]) for name in ("reconstructed", "fake")]
+    expected = WEIGHT * parts["feature"] + (both[0] + both[1]) / 2
+    torch.testing.assert_close(found["decoder"].loss, expected)
 
 
 def at_errors(real: float, fake: float) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from tests.evaluation.factories import evaluate_model, make_data, metric
+from tests.objectives.factories import settings, trainer
 from tests.report.factories import description, made_up
 from tests.report.test_posterior_collapse import table
+from vaelab.models.model import Model
 from vaelab.report import EvaluationResult
 from vaelab.report.judgement import judge
 from vaelab.report.training_course import TrainingCourse
@@ -79,6 +83,58 @@ def test_a_collapse_names_the_first_setting_to_try():
     changed = description(settings={"train.kl_weight": 20.0, "train.epochs": EPOCHS})
     found = judge(model(history(FALLING * 0.01), USELESS, 0.4, description=changed))
     assert found.text.endswith("Try train.kl_weight: 1, instead of 20.")
+
+
+@pytest.mark.parametrize(
+    ("objective", "own", "advice"),
+    [
+        ("vae_gan", {"pixel_share": 0.0}, "objectives.vae_gan.pixel_share: 0.5"),
+        ("wae", {"mmd_weight": 1000.0}, "objectives.wae.mmd_weight: 100"),
+        ("autoencoder", {}, "train.learning_rate: 0.00033, instead of 0.001"),
+    ],
+)
+def test_a_decoder_that_ignores_an_informative_latent_is_said_first(objective, own, advice):
+    """A VAE-GAN with one mean face had 120 of 128 active dimensions."""
+    used = {"train.learning_rate": 0.001}
+    used |= {f"objectives.{objective}.{key}": value for key, value in own.items()}
+    columns = table(USEFUL) if objective == "vae_gan" else {}
+    changes = {
+        "description": description(objective, settings=used),
+        "dimensions": {name: np.array(column) for name, column in columns.items()},
+    }
+    found = judge(made_up(psnr(12.42), **changes))
+    assert found.kind == "collapsed"
+    assert found.text.startswith(
+        "The encoder is ignored: reconstructions are hardly closer to their images than the "
+        "mean image is (PSNR: 0.02 dB more)"
+    )
+    informative = "although 3 of 4 latent dimensions carry information about the image"
+    assert (informative in found.text) == (objective == "vae_gan")
+    assert found.text.endswith(f" Try {advice}.")
+    sound = judge(made_up(psnr(12.7), **changes))
+    assert sound.kind == "sound"
+
+
+@pytest.mark.parametrize("objective", ["vae_gan", "wae", "autoencoder", "vq_vae"])
+def test_a_trained_model_whose_encoder_is_ignored_is_told_from_the_same_one_in_use(objective):
+    own = {"feature_weight": 0.3} if objective == "vae_gan" else {}
+    training = trainer(settings(objective, own, epochs=30, learning_rate=0.01), images=300)
+    training.fit(show_progress=False)
+    model, changes = training.model, {"description": description(objective)}
+    assert "ignored" not in judge(made_up(measured(model), **changes)).text
+    first = next(p for p in model.networks["decoder"].parameters() if p.dim() == 2)
+    with torch.no_grad():
+        first.zero_()  # the decoder's first layer no longer sees the latent
+    assert judge(made_up(measured(model), **changes)).text.startswith("The encoder is ignored")
+
+
+def measured(model: Model) -> dict[str, float]:
+    found = evaluate_model(model, make_data(levels=256), importance_samples=1)
+    return {name: metric(found, name) for name in psnr(0)}
+
+
+def psnr(decibels: float) -> dict[str, float]:
+    return {"test.psnr_db": decibels, "test.psnr_db_mean_image": 12.4}
 
 
 def test_a_gap_within_the_errors_of_the_images_is_no_overfitting():

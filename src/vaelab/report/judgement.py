@@ -1,14 +1,22 @@
 """The judgement at the top of the page: one or two sentences on the model as a whole.
 
 What would make the rest of the page misleading comes first: a training that has hardly begun, a
-latent without information about its image, memorized training images.
+latent without information about its image or a decoder that ignores it, memorized training images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from vaelab.report.evaluation_result import EvaluationResult
-from vaelab.report.posterior_collapse import Diagnosis, describe_collapse, has_collapsed
+from vaelab.report.posterior_collapse import (
+    Diagnosis,
+    describe_collapse,
+    gain_over_mean_image,
+    has_collapsed,
+    is_encoder_ignored,
+    suggestions_for_ignored,
+)
 from vaelab.report.training_course import TrainingCourse
 from vaelab.runtime.formatting import format_number
 
@@ -45,6 +53,8 @@ def judge(result: EvaluationResult) -> Judgement:
         return Judgement("undertrained", _hardly_begun(course))
     if has_collapsed(result):
         return Judgement("collapsed", _collapsed(course, diagnosis))
+    if is_encoder_ignored(result):
+        return Judgement("collapsed", _ignored(result, course, diagnosis))
     if course and _ended_early(course):
         return Judgement("undertrained", _undertrained(course))
     if course and (found := _overfitted(result, course)):
@@ -65,9 +75,29 @@ def _collapsed(course: TrainingCourse | None, diagnosis: Diagnosis | None) -> st
         "The posterior has collapsed: a latent carries almost no information about its image, so "
         "all images are reconstructed alike, and samples look like their average."
     )
+    return _with_advice(text, course, diagnosis.suggestions if diagnosis else ())
+
+
+def _ignored(
+    result: EvaluationResult, course: TrainingCourse | None, diagnosis: Diagnosis | None
+) -> str:
+    gain = format_number(gain_over_mean_image(result) or 0.0, 2)
+    text = (
+        "The encoder is ignored: reconstructions are hardly closer to their images than the "
+        f"mean image is (PSNR: {gain} dB more)"
+    )
+    if diagnosis:
+        count, total = diagnosis.informative, result.description.model.latent_dim
+        text += (
+            f", although {count} of {total} latent dimensions carry information about the image: "
+            "the decoder does not use it"
+        )
+    return _with_advice(f"{text}.", course, suggestions_for_ignored(result))
+
+
+def _with_advice(text: str, course: TrainingCourse | None, suggestions: Sequence[str]) -> str:
     if course and _ended_early(course):
         return f"{text} The loss was still falling: train longer first (train.epochs)."
-    suggestions = diagnosis.suggestions if diagnosis else ()
     return f"{text} Try {suggestions[0]}." if suggestions else text
 
 

@@ -30,6 +30,9 @@ WASTED_KL_NATS = 0.2
 # Outside of this range, the latents of a dimension are not distributed like N(0, 1).
 STDDEV_RANGE = (0.5, 2.0)
 MAX_DIMENSIONS_LISTED = 12
+# Reconstructions whose PSNR is less than this above the mean image's show that the latent is
+# ignored: 0.25 dB are 6 % of the squared error.
+IGNORED_DB = 0.25
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,36 @@ def has_collapsed(result: EvaluationResult) -> bool:
     """Return whether latents tell nothing, or almost nothing, about their images."""
     diagnosis = describe_collapse(result)
     return result.is_uninformative if diagnosis is None else diagnosis.failed
+
+
+def gain_over_mean_image(result: EvaluationResult) -> float | None:
+    """Return the PSNR of reconstructions above the mean training image's, in dB, if measured."""
+    found, mean = (result.value(f"test.psnr_db{of}") for of in ("", "_mean_image"))
+    return None if found is None or mean is None else found - mean
+
+
+def is_encoder_ignored(result: EvaluationResult) -> bool:
+    """Return whether reconstructions are hardly closer to their images than the mean image is.
+
+    Latents may well carry information: then it is the decoder that does not use it.
+    """
+    gain = gain_over_mean_image(result)
+    return gain is not None and gain < IGNORED_DB
+
+
+def suggestions_for_ignored(result: EvaluationResult) -> list[str]:
+    """List changes of settings with which the decoder may use the latent, best first."""
+    name, settings = result.description.objective, result.description.settings
+    share, weight = (
+        settings.get(f"objectives.{name}.{key}") for key in ("pixel_share", "mmd_weight")
+    )
+    candidates = [
+        (share is not None and share < 0.5, f"objectives.{name}.pixel_share: 0.5"),
+        (bool(weight), f"objectives.{name}.mmd_weight: {(weight or 0) / 10:g}"),
+    ]
+    rate = settings.get("train.learning_rate", 0.001)
+    lower = f"train.learning_rate: {rate / 3:.2g}, instead of {rate:g}"
+    return [text for applies, text in candidates if applies] + [lower]
 
 
 @dataclass(frozen=True)
