@@ -154,7 +154,8 @@ def explained_share(
     center = group.batch_mean(images.mean(0))
     errors = [(images - other).square().mean() for other in (reconstructions.detach(), center)]
     error, variance = group.batch_mean(torch.stack(errors))
-    return (1 - error / variance.clamp_min(1e-6)).clamp_min(0)
+    share: Tensor = 1 - error / variance.clamp_min(1e-6)
+    return share.clamp_min(0)
 
 
 OBJECTIVE = VaeGan
