@@ -26,6 +26,7 @@ from vaelab.inference.latent_table import LatentTable
 from vaelab.inference.traversal import image_traversals, map_manifold
 from vaelab.models.model import Model
 from vaelab.models.saving import weights_sha256
+from vaelab.runtime.progress_bars import with_bar
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_table
 from vaelab.samplers import Sampler, load_sampler
@@ -55,7 +56,8 @@ def render(settings: Settings) -> None:
     formats, dpi = settings.render.formats, settings.render.dpi
     # All are drawn before the first is written: a damaged file may stop the drawing.
     contents: dict[str, bytes] = {}
-    for name, figure in figures(trained, settings.render):
+    drawn = figures(trained, settings.render)
+    for name, figure in with_bar(drawn, "drawing", "figures"):
         contents |= figure_files(figure, name, formats, dpi)
     write_figures(paths.RENDER, contents)
     with warn_on_store_error("the figures"):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vaelab.estimators import samples
 from vaelab.evaluation.feature_spaces import Batches, ClassifierSpace, FeatureSpace
+from vaelab.runtime.progress_bars import with_bar
 
 Images = Float[Tensor, "count channel height width"]
 
@@ -41,7 +42,7 @@ def extract_features(
     limit = MAX_KEPT if keep is None else keep
     parts: list[dict[str, Tensor]] = []
     count = 0
-    for images in batches:
+    for images in with_bar(batches, "features of samples", "batches"):
         # A view would keep the entire batch in memory.
         kept = images[: max(0, limit - count)].clone()
         parts.append(_extract_batch(images, spaces) | {"kept": kept})

@@ -15,6 +15,7 @@ from vaelab.evaluation.types import Arrays, EvaluationData, GroupMetrics
 from vaelab.inference.decoding import reconstructions
 from vaelab.models.model import Model
 from vaelab.models.observation import mean_squared_error
+from vaelab.runtime.progress_bars import with_bar
 from vaelab.runtime.random_streams import rng_stream
 
 Images = Float[Tensor, "images channel height width"]
@@ -34,12 +35,13 @@ def score_reconstructions(
     """
     pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
     average = data.train.mean_image()
+    test = data.test.sequential(settings.batch_size, pixels)
     batches = [
         {
             **compare_images(images, reconstructions(model.given(labels), images)),
             OF_MEAN_IMAGE: psnr_db(images, average.expand_as(images)),
         }
-        for images, labels in data.test.sequential(settings.batch_size, pixels)
+        for images, labels in with_bar(test, "reconstructions", "batches")
     ]
     # No SSIM where pixels are missing in a batch.
     everywhere = [name for name in batches[0] if all(name in batch for batch in batches)]

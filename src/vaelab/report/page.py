@@ -15,6 +15,7 @@ from vaelab.report.posterior_collapse import Diagnosis, describe_collapse
 from vaelab.report.rows import Row, rows, summary
 from vaelab.report.sections import SECTIONS
 from vaelab.report.template import render_page
+from vaelab.runtime.progress_bars import with_bar
 
 # Of every model, also of one without an encoder: no section consists of it.
 SUMMARY_ONLY = "latent.dimensions"
@@ -46,7 +47,8 @@ def build_page(result: EvaluationResult) -> str:
     All text from outside, such as names of classes, is escaped. The same evaluation results in the
     same page, byte for byte.
     """
-    figures = [embed(figure) for figure in report_figures(result)]
+    drawn = with_bar(report_figures(result), "drawing", "figures")
+    figures = [embed(figure) for figure in drawn]
     sections = list(_page_sections(result, figures))
     all_rows = [row for section in sections for row in section.rows]
     return render_page(
