@@ -111,6 +111,8 @@ def test_whole_test_images_are_measured_as_by_a_model_that_sees_no_gaps() -> Non
     missing = read_metrics(paths.EVALUATE_METRICS)
     run(settings(), prepare, evaluate)  # the same model, and whole images
     whole = read_metrics(paths.EVALUATE_METRICS)
+    for measured in (missing, whole):
+        del measured["test"]["psnr_db_mean_image"]  # the mean of the training images
     assert missing["test"] == pytest.approx(whole["test"], rel=1e-5)
 
 

@@ -94,7 +94,8 @@ def test_the_worst_reconstructions_are_shown_with_their_names() -> None:
     result, data = report.read_result(CHOSEN), PreparedData.load(paths.PREPARED)
     worst = list(range(89, 73, -1))
     assert list(result.worst_names) == [data.names("test")[row] for row in worst]
-    np.testing.assert_array_equal(result.arrays["worst_shown"], data.images("test")[worst])
+    shown = np.rint(result.arrays["worst_shown"] * 255)
+    np.testing.assert_array_equal(shown, data.images("test")[worst])
     np.testing.assert_array_equal(result.arrays["worst_psnr_db"], psnr[worst])
     assert result.arrays["worst_reconstructions_shown"].shape == (16, 1, SIDE, SIDE)
     assert f"{result.worst_names[0]} 12.0 dB" in build_page(result)

@@ -132,7 +132,7 @@ def test_random_binarization_is_mentioned_in_the_caption():
 
 def test_the_worst_reconstructions_are_named_with_their_scores():
     shown = np.zeros((3, 1, 8, 8), np.uint8)
-    arrays = {"worst_shown": shown, "worst_reconstructions_shown": shown}
+    arrays = {"worst_shown": shown / np.float32(255), "worst_reconstructions_shown": shown}
     arrays["worst_psnr_db"] = np.array([9.04, 11.0, 12.5])
     found = figures(made_up(arrays=arrays, worst_names=("a.png", "b/c.png", "d.png")))
     figure = found["worst_reconstructions"]

@@ -129,10 +129,10 @@ def decoded_figure(originals: Images, decoded: Bytes) -> Figure:
     return image_grid(grid, title, row_labels=labels, row_breaks=range(2, len(grid), 2))
 
 
-def worst_figure(originals: Bytes, decoded: Bytes) -> Figure:
+def worst_figure(originals: Images, decoded: Bytes) -> Figure:
     """Draw each reconstruction below its original, the worst first."""
     columns = _COLUMNS * 2 // 3
-    grid = arrange_pairs(to_unit(originals), to_unit(decoded), columns)
+    grid = arrange_pairs(originals, to_unit(decoded), columns)
     ranks = range(1, len(originals) + 1, columns)
     labels = [text for rank in ranks for text in (f"from {rank}", "decoded")]
     title = "The test images that are reconstructed worst"

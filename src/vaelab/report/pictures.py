@@ -29,8 +29,7 @@ def decoded_pictures(
     if not model.has("encoder"):
         return {}
     decoded = decoding.reconstructions(model, images)
-    originals = images.cpu().numpy()  # floats: missing pixels are NaN
-    found = {"originals_shown": originals, "reconstructions_shown": _bytes(decoded)}
+    found = {"originals_shown": _floats(images), "reconstructions_shown": _bytes(decoded)}
     if model.is_discrete or not dimensions:
         return found
     order = torch.from_numpy(dimensions.get("kl_nats", dimensions["mean_variance"]))
@@ -51,7 +50,7 @@ def worst_pictures(
     """Return arrays of the page's figure of the images that are reconstructed worst."""
     decoded = decoding.reconstructions(model, images)
     return {
-        "worst_shown": _bytes(images),
+        "worst_shown": _floats(images),
         "worst_reconstructions_shown": _bytes(decoded),
         "worst_psnr_db": psnr_db,
     }
@@ -62,6 +61,12 @@ def _frame(dimensions: Columns) -> decoding.LatentFrame:
         torch.from_numpy(dimensions[f"aggregate_{name}"]).float() for name in ("mean", "stddev")
     )
     return decoding.LatentFrame(center, scale)
+
+
+def _floats(images: Tensor) -> Float[np.ndarray, "*shape"]:
+    """Return images of which missing pixels stay NaN."""
+    found: np.ndarray = images.cpu().numpy()
+    return found
 
 
 def _bytes(images: Tensor) -> UInt8[np.ndarray, "*shape"]:
