@@ -227,7 +227,7 @@ def test_a_metric_is_the_evaluate_stages_on_the_validation_split(
         ("test.nll", "did you mean test.nll_nats[?] "),
         ("qqq", ""),
         ("dataset.test_images", "(did you mean .*)?"),
-        ("test", "did you mean test.nll_nats[?] "),
+        ("test", "did you mean test.ssim[?] "),
     ],
 )
 def test_an_unknown_metric_is_refused_in_one_line(name: str, hint: str, data: PreparedData) -> None:
