@@ -60,7 +60,8 @@ def augment(
         mask = (mask > 0).float()
     if settings.augment_color:
         factors = [1 + settings.augment_color * (2 * draw - 1) for draw in color]
-        pixels = _jitter(pixels, 1 - mask if mask.shape[1] else torch.ones_like(pixels), *factors)
+        observed = 1 - mask if mask.shape[1] else torch.ones_like(pixels[:, :1])
+        pixels = _jitter(pixels, observed, *factors)
     return torch.cat([pixels.round(), mask], 1).to(torch.uint8)
 
 
@@ -92,7 +93,11 @@ def _crop(pixels: Pixels, size: Tensor, top: Tensor, left: Tensor) -> Pixels:
 
 
 def _jitter(
-    pixels: Pixels, observed: Pixels, brightness: Tensor, contrast: Tensor, saturation: Tensor
+    pixels: Pixels,
+    observed: Float[Tensor, "batch 1 height width"],
+    brightness: Tensor,
+    contrast: Tensor,
+    saturation: Tensor,
 ) -> Pixels:
     """Return the images, from 0 to 255, with these factors, in the order of their names."""
     factors = (each.view(-1, 1, 1, 1) for each in (brightness, contrast, saturation))
