@@ -153,7 +153,7 @@ def test_the_run_has_settings_metrics_pictures_data_and_model(built: Copy) -> No
     assert run.data.params["train.epochs"] == "2"
     assert len(run.data.params) < 15
     assert "epochs: 2" in read_artifact(built, run.info.run_id, "params.yaml")
-    assert len([name for name in run.data.metrics if not name.startswith("system/")]) <= 42
+    assert len([name for name in run.data.metrics if not name.startswith("system/")]) <= 47
     assert run.data.params["model.latent_dim"] == "3"
     assert run.data.params["data.name"] == "digits"
     assert run.data.tags["vaelab.weights_sha256"] == weights_sha256(built.path / "models/model")

@@ -11,7 +11,6 @@ Examples:
 import argparse
 
 import numpy as np
-import torch
 
 from vaelab.commands.common.arguments import (
     add_images,
@@ -23,8 +22,6 @@ from vaelab.commands.common.arguments import (
 from vaelab.commands.common.inputs import read_images
 from vaelab.commands.common.labels import image_labels
 from vaelab.commands.common.outputs import IMAGES, ImageOutput, described_quality
-from vaelab.estimators.latent_statistics import to_numpy
-from vaelab.evaluation.reconstructions import compare_images, reconstruction_metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reconstruct the images and write the reconstructions."""
+    import torch
+
+    from vaelab.estimators.latent_statistics import to_numpy
+    from vaelab.evaluation.reconstructions import compare_images, reconstruction_metrics
+
     output = ImageOutput(arguments)
     model = load_model(arguments)
     images = read_images(arguments, model.network.image_shape)

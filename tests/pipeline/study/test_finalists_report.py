@@ -16,7 +16,8 @@ from pipeline.study.summary import StudySummary
 from pipeline.study.trial_states import FAILURE
 from vaelab.config import parse_settings
 
-SETTINGS = parse_settings({"tune": {"seeds": 0}})
+# A study has the numbers that `auto` is for its images.
+SETTINGS = parse_settings({"model": {"latent_dim": 20}, "tune": {"seeds": 0}})
 OWN = "the settings of params.yaml (trial 0)"
 
 
