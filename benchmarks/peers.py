@@ -10,11 +10,7 @@ from vaelab.config import UserError
 # They work with the packages that vaelab has, and these.
 PACKAGES = {
     "pythae": ("pythae==0.1.2", "cloudpickle==3.1.2", "imageio==2.38.1"),
-    "lightning": (
-        "pytorch-lightning==2.6.6",
-        "lightning-utilities==0.15.3",
-        "torchmetrics==1.9.0",
-    ),
+    "lightning": ("pytorch-lightning==2.6.6", "lightning-utilities==0.15.3"),
 }
 FOLDER = Path(".benchmarks/peers")
 

@@ -11,6 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pipeline import cli
 from vaelab.config import UserError, with_changes
+from vaelab.config.yaml_file import dotted_values
 from vaelab.runtime.files import write_atomically
 
 
@@ -40,7 +41,7 @@ def update_yaml(text: str, changes: Mapping[str, Any]) -> str:
         _set(document, name, value)
     yaml.dump(document, stream)
     updated = f"{comments}\n{stream.getvalue()}".lstrip("\n")
-    if _values(_load(updated)) != _values(_load(text)) | dict(changes):
+    if dotted_values(_load(updated)) != dotted_values(_load(text)) | dict(changes):
         raise UserError(
             f"{', '.join(changes)}: cannot be set without a change of other settings, such as "
             "those of an anchor or alias (& or *); edit the file yourself"
@@ -83,12 +84,3 @@ def _set(content: CommentedMap, name: str, value: Any) -> None:
 
 def _load(text: str) -> Any:
     return YAML(typ="safe", pure=True).load(text) or {}
-
-
-def _values(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return every value by its dotted name."""
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        inner = isinstance(value, Mapping)
-        values |= _values(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
-    return values

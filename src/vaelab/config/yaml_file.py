@@ -1,6 +1,7 @@
 """Read YAML files safely: plain values only, with a limit on their number."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ def read_yaml(path: Path) -> object:
     except Exception as error:  # tags such as !!int raise any exception of their constructors
         raise UserError(f"{path}: not valid YAML: {_problem(error)}") from error
     return content if content is not None else {}
+
+
+def dotted_values(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every value of nested mappings by its dotted name, such as `train.kl_weight`."""
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        inner = isinstance(value, Mapping)
+        values |= dotted_values(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return values
 
 
 def parse_assignment(text: str, form: str) -> tuple[str, Any]:

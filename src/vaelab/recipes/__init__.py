@@ -4,12 +4,13 @@ The name of a file, without `.yaml`, is that of the recipe. Its comment at the t
 for and what was measured; its sections are those of params.yaml, as far as they differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vaelab.config import UserError, read_yaml
 from vaelab.config.choices import unknown_message
+from vaelab.config.yaml_file import dotted_values
 
 FOLDER = Path(__file__).parent
 
@@ -22,7 +23,7 @@ def recipe_names() -> list[str]:
 def read_recipe(name: str) -> dict[str, Any]:
     """Return a recipe's settings by dotted name. Raises UserError for an unknown name."""
     content = read_yaml(_path(name))
-    return dict(_dotted(content)) if isinstance(content, Mapping) else {}
+    return dotted_values(content) if isinstance(content, Mapping) else {}
 
 
 def recipe_notes(name: str) -> str:
@@ -36,11 +37,3 @@ def _path(name: str) -> Path:
     if name not in recipe_names():
         raise UserError(unknown_message("recipe", name, recipe_names()))
     return FOLDER / f"{name}.yaml"
-
-
-def _dotted(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
