@@ -21,6 +21,7 @@ from vaelab.objectives import LossOutput, Objective
 from vaelab.objectives.gan import Gan
 from vaelab.objectives.vae import Vae, VaeOutput
 from vaelab.objectives.vae_gan import VaeGan
+from vaelab.runtime import matmul
 from vaelab.training import collapse
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.optimizers import learning_rate
@@ -131,11 +132,14 @@ def test_one_seed_gives_the_same_weights_and_another_does_not() -> None:
         ("mlp", "gan"),
         ("mlp", "vae_gan"),
         ("conv", "conditional"),
+        ("mlp by oneDNN", "vae"),
     ],
 )
 def test_an_interrupted_training_ends_with_the_same_weights(
-    tmp_path: Path, network: str, objective: str
+    tmp_path: Path, network: str, objective: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    network, _, library = network.partition(" by ")
+    monkeypatch.setattr(matmul, "LARGE", 0 if library else math.inf)
     options = {
         "epochs": 6,
         "kl_warmup_epochs": 4,
@@ -178,6 +182,30 @@ def test_an_interrupted_training_ends_with_the_same_weights(
         progress = resumed.fit(checkpoints=folder)
     assert_same(weights(undisturbed), weights(resumed))
     assert progress == expected
+
+
+def test_onednn_multiplies_in_steps_and_validation_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting is the whole process's: between two steps it is the caller's."""
+    monkeypatch.setattr(matmul, "LARGE", 0)
+    monkeypatch.setattr(matmul, "is_exact", lambda: True)
+    setting = matmul.mkldnn.matmul
+    before, seen = setting.fp32_precision, list[str]()
+
+    class Watched(Vae):
+        def losses(self, *given: Any) -> dict[str, LossOutput]:
+            seen.append(setting.fp32_precision)
+            return super().losses(*given)
+
+        def validate_batch(self, *given: Any) -> dict[str, Tensor]:
+            seen.append(setting.fp32_precision)
+            return super().validate_batch(*given)
+
+    trainer = make_trainer(Watched())
+    between = [setting.fp32_precision for _ in trainer.steps_of_epoch()]
+    trainer.end_epoch()
+    assert between == [before] * 4
+    assert setting.fp32_precision == before
+    assert seen == ["bf16"] * 5, "4 steps, and a batch to validate"
 
 
 @pytest.mark.parametrize(

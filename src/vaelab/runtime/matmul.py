@@ -1,14 +1,17 @@
 """Which library multiplies float32 matrices on a CPU."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
 import torch
+from torch import nn
 
 # Relative error of a product: of float32 it is below 1e-6, of bfloat16 above 1e-3.
 EXACT = 1e-5
+# Multiplications of a network's average matrix product from which training gains (docs/speed.md).
+LARGE = 3_000_000
 
 mkldnn: Any = torch.backends.mkldnn
 
@@ -21,7 +24,8 @@ def fast_matmul() -> Iterator[None]:
     matrices to oneDNN only where bfloat16 is allowed. Where the CPU has units for it, oneDNN would
     round to bfloat16 indeed, so one product is tried, and nothing changes if it is rounded.
 
-    For products of more than about a million operations: smaller ones take longer.
+    For products of more than about a million operations: smaller ones take longer. The setting is
+    the whole process's, so nothing may be yielded inside.
     """
     matmul = mkldnn.matmul
     before = matmul.fp32_precision
@@ -31,6 +35,21 @@ def fast_matmul() -> Iterator[None]:
         yield
     finally:
         matmul.fp32_precision = before
+
+
+def matmul_for(
+    network: nn.Module, rows: int, device: torch.device
+) -> Callable[[], AbstractContextManager[None]]:
+    """Return `fast_matmul` if a network trained on `rows` inputs at a time gains, else no change.
+
+    Beside convolutions, products of matrices are too small a part of a step.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    convolves = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
+    # Not the weight's size: to read one that is normalized is to normalize it again.
+    work = rows * sum(layer.in_features * layer.out_features for layer in layers)
+    gains = device.type == "cpu" and not convolves and work >= LARGE * max(1, len(layers))
+    return fast_matmul if gains else nullcontext
 
 
 @cache

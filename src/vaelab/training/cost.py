@@ -75,7 +75,7 @@ def step_cost(trainer: Trainer) -> StepCost:
     weights = sum(p.numel() for p in trainer.live_model.parameters() if p.requires_grad)
     processes = trainer.group.world_size
     batch = math.ceil(min(trainer.settings.batch_size, len(trainer.train)) / processes)
-    with _unchanged(trainer):
+    with _unchanged(trainer), trainer.matmul():
         few, more = (_kept_bytes(trainer, count) for count in (FEW, MORE))
         per_image = int(OVERHEAD * max(0, more - few) / (MORE - FEW))
         free = _free(trainer.device)

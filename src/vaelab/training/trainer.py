@@ -16,6 +16,7 @@ from vaelab.models.conditional import hide_labels
 from vaelab.models.model import Model
 from vaelab.objectives import LossOutput, Objective
 from vaelab.runtime import memory
+from vaelab.runtime.matmul import matmul_for
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.averaging import AveragedModel
 from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager
@@ -71,6 +72,7 @@ class Trainer:
         averaged = self.average.model if self.average else None
         self.state = TrainingState(model, optimizers, shuffle_rng, noise_rng, averaged)
         self.updater = Updater(self._losses, objective, optimizers, group)
+        self.matmul = matmul_for(model, settings.batch_size // group.world_size, self.device)
 
     @property
     def progress(self) -> Progress:
@@ -127,15 +129,16 @@ class Trainer:
         """Take the steps that are left of the epoch."""
         self.live_model.train()
         state, done = self.state, self.progress
-        before = done.epoch * self.steps_per_epoch()
         for parts in self._steps():
             self.set_schedule(done.step)
-            for part, values in zip(parts, self.updater.step(parts), strict=True):
+            with self.matmul():
+                watched = self.updater.step(parts)
+            for part, values in zip(parts, watched, strict=True):
                 self.group.batch_rows = part.rows
                 state.running_means.add(values, self.group)
             self.nonfinite_steps += self.found_nonfinite
             if self.average:
-                self.average.update(before + done.step)
+                self.average.update(done.epoch * self.steps_per_epoch() + done.step)
             done.step += 1
             yield
 
@@ -190,7 +193,7 @@ class Trainer:
         self._fit_likelihood(limit=FIT_IMAGES)
         self.model.eval()
         means = RunningMeans()
-        with torch.inference_mode():
+        with self.matmul(), torch.inference_mode():
             for (images, labels), noise in self.loader.validation_batches(self.validation):
                 model = self.model.given(labels)
                 means.add(self.objective.validate_batch(model, images, noise), self.group)

@@ -15,6 +15,7 @@ from tests.training.vectorized.factories import (
     groups,
     trainers,
 )
+from vaelab.runtime import matmul
 from vaelab.training.vectorized import VectorizedTrainer
 
 HIDDEN = np.random.default_rng(0).random((220, 1, 8, 8)) < 0.5
@@ -163,6 +164,17 @@ def test_seeds_differ_too(own: dict[str, Any], missing: np.ndarray | None) -> No
         other.fit(show_progress=False)
         assert_same_training(one, other)
     assert together[0].progress.best_value != together[1].progress.best_value
+
+
+def test_each_matches_its_stand_alone_run_by_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "LARGE", 0)
+    settings = [chosen(n, kl_weight=w) for n, w in ((6, 0.3), (2, 2.0))]
+    alone, together = trainers(settings), trainers(settings)
+    assert VectorizedTrainer(together).matmul is alone[0].matmul is matmul.fast_matmul
+    fit(together)
+    for one, other in zip(together, alone, strict=True):
+        other.fit(show_progress=False)
+        assert_same_training(one, other)
 
 
 def test_a_long_training_stays_far_within_the_noise_of_its_seed() -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vaelab.data.loader import Batch
+from vaelab.runtime.matmul import matmul_for
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.progress import EpochReport, Progress
 from vaelab.training.running_means import Means, RunningMeans
@@ -39,6 +40,8 @@ class VectorizedTrainer:
         members = [make_member(i, trainer, self.padding) for i, trainer in enumerate(trainers)]
         self.stacked = StackedParams(members, self.padding)
         seeds = {trainer.settings.seed for trainer in trainers}
+        rows = len(trainers) * trainers[0].settings.batch_size
+        self.matmul = matmul_for(widest, rows, trainers[0].device)
         self.shares_images = len(seeds) == 1 and not trainers[0].train.is_stochastic
 
     def fit(
@@ -50,10 +53,12 @@ class VectorizedTrainer:
         only, and is its result. So is the NonFiniteLossError of `Trainer.fit`.
         """
         while self.stacked.members:
-            self._train()
-            self.stacked.write_back()
+            with self.matmul():
+                self._train()
+                self.stacked.write_back()
+                measurements = self._measure()
             finished: dict[int, TrainedModel] = {}
-            for member, measured in zip(self.stacked.members, self._measure(), strict=True):
+            for member, measured in zip(self.stacked.members, measurements, strict=True):
                 if result := _end_epoch(member, measured, on_epoch):
                     finished[member.number] = result
             if finished:
