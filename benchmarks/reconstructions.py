@@ -1,4 +1,4 @@
-"""How well a folder's images are reconstructed with given sizes and with `auto`, at equal CPU time.
+"""Reconstructions and samples of a folder, with given sizes and with `auto`, at equal CPU time.
 
     python -m benchmarks.reconstructions data/images --cpu-seconds 80 --size 64
 
@@ -7,10 +7,15 @@ the weights of the epoch of lowest validation loss, as the train stage does. PSN
 10 log10(1 / MSE) of test images in [0, 1], reconstructed from the posterior's mean; the mean over
 images. The grid is the pattern of a period of two pixels in an image's difference from its 3x3
 mean, root mean square in gray levels: what is more than in the images themselves is a checkerboard.
-Draws test images, and a row of reconstructions for each model.
+The Fréchet distance is that of as many samples as there are test images, from flow matching on the
+latents of the training images, in the space `pixels` of docs/evaluation.md; that of training images
+is what to expect at best. Seconds of an epoch are CPU seconds; the memory is the largest of
+the process so far, which has all images. Draws test images, and a row of reconstructions and one of
+samples for each model.
 """
 
 import argparse
+import resource
 import tempfile
 import time
 from collections.abc import Mapping
@@ -30,8 +35,13 @@ from vaelab.api.pictures import save_images
 from vaelab.config import parse_settings
 from vaelab.data.dataset import SPLITS, PreparedData
 from vaelab.data.loader import ImageLoader
+from vaelab.estimators.image_quality import psnr_db, ssim
+from vaelab.estimators.samples import PointSet, frechet_distance
+from vaelab.evaluation.feature_spaces import PixelSpace
+from vaelab.inference.sampling import samples
 from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
+from vaelab.samplers import encode_posteriors, fit_sampler
 from vaelab.training.build import build_trainer
 
 MODELS: Mapping[str, dict[str, Any]] = {
@@ -41,6 +51,16 @@ MODELS: Mapping[str, dict[str, Any]] = {
 }
 CPU = torch.device("cpu")
 SHOWN, BATCH = 12, 200
+COLUMNS = (
+    "PSNR, dB",
+    "SSIM",
+    "Fréchet distance of samples",
+    "grid, gray levels",
+    "weights",
+    "epochs",
+    "seconds an epoch",
+    "memory, GB",
+)
 Images = Float[Tensor, "image channel height width"]
 
 
@@ -64,19 +84,19 @@ def run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         loaders = splits(arguments.folder, arguments.size, Path(folder))
         images = all_images(loaders[2])
-        print("| | PSNR, dB | epochs | weights | grid, gray levels |\n|---|---|---|---|---|")
-        print(f"| the images | | | | {grid(images):.2f} |", flush=True)
+        print(f"| | {' | '.join(COLUMNS)} |\n|---{'|---' * len(COLUMNS)}|")
+        floor = f"{distance(all_images(loaders[0])[: len(images)], images):.1f}"
+        print(f"| the images | | | {floor} | {grid(images):.2f} | | | | |", flush=True)
         rows = [images[:SHOWN]]
         for name in arguments.models:
+            started = time.process_time()
             model, epochs = trained(MODELS[name], loaders, arguments.cpu_seconds)
+            seconds = (time.process_time() - started) / epochs
             decoded = reconstructed(model, images)
-            weights = sum(weight.numel() for weight in model.parameters())
-            print(
-                f"| {name} | {psnr(images, decoded):.2f} | {epochs} | {weights:,} | "
-                f"{grid(decoded):.2f} |",
-                flush=True,
-            )
-            rows.append(decoded[:SHOWN])
+            sampled = sampled_images(model, loaders[0], len(images))
+            rows += [decoded[:SHOWN], sampled[:SHOWN]]
+            cells = f"{quality(images, decoded, sampled)} | {cost(model, epochs, seconds)}"
+            print(f"| {name} | {cells} |", flush=True)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     save_images(torch.cat(rows), arguments.output, columns=SHOWN)
     print(arguments.output)
@@ -118,11 +138,34 @@ def reconstructed(model: Model, images: Images) -> Images:
     return torch.cat(parts).clamp(0, 1)
 
 
-def psnr(images: Images, decoded: Images) -> float:
-    """Return the peak signal-to-noise ratio in dB, the mean over images."""
-    errors = (decoded - images).square().flatten(1).mean(1)
-    decibels: Tensor = -10 * errors.log10()
-    return decibels.mean().item()
+def sampled_images(model: Model, train: ImageLoader, count: int) -> Images:
+    """Return samples from flow matching on the latents of the training images."""
+    settings = parse_settings({})
+    with torch.inference_mode():
+        posteriors = encode_posteriors(model, train)
+    fitted = fit_sampler(settings.sampler, settings.samplers, posteriors)
+    noise = rng_stream(0, "samples")
+    counts = [min(BATCH, count - done) for done in range(0, count, BATCH)]
+    return torch.cat([samples(model, fitted.sampler, part, noise) for part in counts]).clamp(0, 1)
+
+
+def quality(images: Images, decoded: Images, sampled: Images) -> str:
+    """Return the measures of reconstructions and samples, as cells of a table."""
+    decibels, similar = (measure(images, decoded).mean() for measure in (psnr_db, ssim))
+    return f"{decibels:.2f} | {similar:.3f} | {distance(sampled, images):.1f} | {grid(decoded):.2f}"
+
+
+def distance(first: Images, second: Images) -> float:
+    """Return the Fréchet distance of two sets of images in pixels."""
+    sets = [PointSet.from_features(PixelSpace().features(part), 5) for part in (first, second)]
+    return frechet_distance(*sets).item()
+
+
+def cost(model: Model, epochs: int, seconds: float) -> str:
+    """Return what a model took, as cells of a table."""
+    weights = sum(weight.numel() for weight in model.parameters())
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return f"{weights:,} | {epochs} | {seconds:.1f} | {gigabytes:.1f}"
 
 
 def grid(images: Images) -> float:
