@@ -1,6 +1,7 @@
 """The pipeline: a script for each stage, and what the stages share."""
 
 import gc
+import importlib
 import importlib.util
 import sys
 
@@ -14,3 +15,5 @@ if sys.argv[0] == "-m":
             f"error: {sys.executable} is not the project's Python: type `make repro`, which makes "
             "the environment, or `. .venv/bin/activate`, and then the command again"
         )
+    # It measures from now on how many cores are free.
+    importlib.import_module("vaelab.runtime.cores")

@@ -1,8 +1,5 @@
 """No more threads than cores are free, and at least one."""
 
-import os
-
-import psutil
 import pytest
 import torch
 
@@ -61,9 +58,3 @@ def test_what_a_user_sets_is_not_measured(
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     choose_device(MachineSettings(device="cpu"))
     assert threads_set == [3]
-
-
-def test_free_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "cpu_percent", lambda seconds, percpu: [100.0, 50.0, 0.0, 0.0])
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
-    assert threads.free_cores(0) == pytest.approx(1.5)

@@ -6,12 +6,12 @@ slower than one thread does.
 
 import os
 
-import psutil
 import torch
+
+from vaelab.runtime.cores import core_count, free_cores
 
 # Of a core in use, as a fraction, that still counts as free.
 TOLERANCE = 0.25
-SECONDS = 0.3
 
 # What was last found where cores are busy: how many are free, and how many threads were wanted.
 _found: tuple[float, int] | None = None
@@ -41,20 +41,6 @@ def busy_cores_note() -> str | None:
         return None
     free, threads = _found
     return (
-        f"other programs leave {free:.1f} of {_core_count()} cores free: "
+        f"other programs leave {free:.1f} of {core_count()} cores free: "
         f"{used} of {threads} CPU threads are used (machine.threads sets a number)"
     )
-
-
-def free_cores(seconds: float = SECONDS) -> float:
-    """Return how many of this process's cores nobody uses, on average over a moment."""
-    busy = psutil.cpu_percent(seconds, percpu=True)
-    if hasattr(os, "sched_getaffinity"):
-        own = os.sched_getaffinity(0)
-        busy = [percent for core, percent in enumerate(busy) if core in own] or busy
-    return sum(100 - percent for percent in busy) / 100
-
-
-def _core_count() -> int:
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
