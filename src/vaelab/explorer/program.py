@@ -142,13 +142,15 @@ class _Exporter:
         _, height, width = self.shape
         step, margin = _square(module.stride), _square(module.padding)
         extra = module.output_padding
-        cropped = module.size if isinstance(module, EvenConvTranspose2d) else None
+        even = module if isinstance(module, EvenConvTranspose2d) else None
+        weight = even.even_weight() if even else module.weight
+        cropped = even.size if even else None
         size = cropped or tuple(
             (n - 1) * step - 2 * margin + k + e
             for n, k, e in zip((height, width), module.kernel_size, extra, strict=True)
         )
         # [input, output, row, column]
-        return self._spatial("transposed", module, module.weight.permute(2, 3, 0, 1), size)
+        return self._spatial("transposed", module, weight.permute(2, 3, 0, 1), size)
 
     def _spatial(
         self,

@@ -74,8 +74,8 @@ class EvenConvTranspose2d(nn.ConvTranspose2d):
 
     Each pixel is a sum over 2x2 pixels. An odd kernel gives some pixels more of them than their
     neighbors have: a checkerboard (Odena et al. 2016). The four pixels of a block start with equal
-    weights, as in nearest-neighbor interpolation (Aitken et al. 2017), so that an untrained decoder
-    draws none either.
+    weights, as in nearest-neighbor interpolation (Aitken et al. 2017), and the sums of their
+    weights stay equal, so that even maps become even pixels, whatever the decoder is trained on.
     """
 
     def __init__(self, inputs: int, outputs: int, size: tuple[int, int]) -> None:
@@ -92,7 +92,16 @@ class EvenConvTranspose2d(nn.ConvTranspose2d):
     ) -> Float[Tensor, "batch outputs rows columns"]:
         """Return feature maps of `size`."""
         rows, columns = self.size
-        return super().forward(input, output_size)[..., :rows, :columns]
+        images = functional.conv_transpose2d(input, self.even_weight(), self.bias, 2, 1)
+        return images[..., :rows, :columns]
+
+    def even_weight(self) -> Float[Tensor, "inputs outputs 4 4"]:
+        """Return the weights that are used: those of each of the four pixels have the same sum."""
+        # [input, output, row, pixel's row, column, pixel's column]
+        weights = self.weight.reshape(*self.weight.shape[:2], 2, 2, 2, 2)
+        sums = weights.sum((2, 4), keepdim=True)
+        even: Tensor = weights - (sums - sums.mean((3, 5), keepdim=True)) / 4
+        return even.reshape(self.weight.shape)
 
 
 def _blocks_to_pixels(
