@@ -15,6 +15,7 @@ from vaelab.estimators.embedding import t_sne
 from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
 from vaelab.evaluation import evaluate as evaluate_model
 from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifier
+from vaelab.evaluation.image_counts import large_images_note
 from vaelab.evaluation.latent_table import LatentRows, encode_rows, latent_rows
 from vaelab.evaluation.reconstruction_table import reconstruction_rows
 from vaelab.models.saving import weights_sha256
@@ -52,6 +53,8 @@ def evaluate(settings: Settings) -> None:
     store = open_store(settings.tracking)
     trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
+    if note := large_images_note(settings.evaluate, trained.model.image_shape):
+        print(note, flush=True)
     data, classifier = evaluation_data(trained), load_scorer(trained)
     sampler = load_sampler(paths.SAMPLER, trained.device, weights_sha256(paths.MODEL))
     with memory.oom_as_user_error("evaluate.batch_size", settings.evaluate.batch_size):

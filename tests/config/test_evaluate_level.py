@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests import ROOT
-from vaelab.config import EvaluateSettings, load_settings
+from vaelab.config import EvaluateSettings, Settings, load_settings, with_changes
 from vaelab.config.sections import QUICK
 
 DEFAULTS = {name: EvaluateSettings.model_fields[name].default for name in QUICK}
@@ -39,6 +39,27 @@ def test_a_number_counts_at_both_levels(level: str) -> None:
     given = {name: default for name, default in DEFAULTS.items() if name != "bound_images"}
     assert chosen(levelled(level, **given, bound_images=None)) == DEFAULTS
     assert levelled(level, samples=70).samples == 70
+
+
+@pytest.mark.parametrize(("first", "then"), [("full", QUICK), ("quick", DEFAULTS)])
+def test_a_change_of_the_level_changes_what_is_auto(
+    first: str, then: dict[str, int | None]
+) -> None:
+    before = Settings(evaluate=levelled(first, samples="auto", batch_size=7))
+    other = {"full": "quick", "quick": "full"}[first]
+    after = with_changes(before, {"evaluate.level": other})
+    assert chosen(after.evaluate) == then
+    assert after.evaluate.batch_size == 7
+    assert with_changes(after, {"evaluate.level": first}) == before
+
+
+def test_a_change_of_the_level_keeps_numbers_that_were_given() -> None:
+    before = Settings(evaluate=levelled("full", samples=DEFAULTS["samples"], bound_images=None))
+    after = with_changes(with_changes(before, {"train.epochs": 3}), {"evaluate.level": "quick"})
+    assert (after.evaluate.samples, after.evaluate.bound_images) == (DEFAULTS["samples"], None)
+    assert after.evaluate.likelihood_images == QUICK["likelihood_images"]
+    auto = with_changes(after, {"evaluate.samples": "auto"})
+    assert auto.evaluate.samples == QUICK["samples"]
 
 
 def test_other_settings_and_levels_are_refused() -> None:

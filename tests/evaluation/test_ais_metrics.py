@@ -380,7 +380,7 @@ def test_the_progress_bars_reach_their_totals(monkeypatch, tolerated):
         assert names == ["annealing simulated images", "annealing test images"]
     else:
         assert bars[1].desc == "annealing simulated images, from the prior"
-        assert bars[1].total == 6 * (tuned + 2 * 4 * 3)
+        assert bars[1].total == 3 * (tuned + 2 * 4 * 3)
         assert len(bars) == 4
 
 
@@ -470,5 +470,5 @@ def test_a_choice_is_reported_on_images_that_it_was_not_made_on(monkeypatch):
     assert found["initial_fits"] == 2
     assert [fits for fits, _ in asked] == [2, 0, 2, 2]
     first, second, third, _ = (images for _, images in asked)
-    assert second.equal(first)
+    assert second.equal(first[: math.ceil(len(first) / 2)])
     assert not third.equal(first)

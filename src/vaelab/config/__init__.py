@@ -141,10 +141,12 @@ class Settings(Section):
 def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """Return the settings with some values, none of `tune`, replaced by dotted name.
 
-    `tune` is kept without a new check: the search space need not fit a trial's settings.
-    Raises UserError for unknown names and invalid values.
+    `tune` is kept without a new check: the search space need not fit a trial's settings. What is
+    `auto` in `evaluate` gets the value of the new level. Raises UserError for unknown names and
+    invalid values.
     """
     content = settings.model_dump(exclude={"tune"})
+    content["evaluate"] = settings.evaluate.model_dump(exclude_unset=True)
     for name, value in changes.items():
         *sections, key = name.split(".")
         mapping = content

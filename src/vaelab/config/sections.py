@@ -236,11 +236,18 @@ class EvaluateSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_level(cls, content: object) -> object:
+    def _leave_auto_out(cls, content: object) -> object:
         if not isinstance(content, Mapping):
             return content
-        given = {k: v for k, v in content.items() if not (k in QUICK and v == AUTO)}
-        return {**(QUICK if content.get("level") == "quick" else {}), **given}
+        return {k: v for k, v in content.items() if not (k in QUICK and v == AUTO)}
+
+    @model_validator(mode="after")
+    def _fill_level(self) -> "EvaluateSettings":
+        # Not among `model_fields_set`, so that another level can still fill them.
+        if self.level == "quick":
+            auto = QUICK.keys() - self.model_fields_set
+            self.__dict__.update({name: QUICK[name] for name in auto})
+        return self
 
 
 class RenderSettings(Section):

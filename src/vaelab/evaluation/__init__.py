@@ -17,6 +17,7 @@ from vaelab.evaluation import bounds, latent, reconstructions
 from vaelab.evaluation.ais_metrics import annealing_metrics
 from vaelab.evaluation.classifier import Classifier
 from vaelab.evaluation.factors import factor_metrics
+from vaelab.evaluation.image_counts import for_images
 from vaelab.evaluation.label_samples import label_sample_metrics
 from vaelab.evaluation.likelihood import fit_test_images, likelihood_metrics
 from vaelab.evaluation.samples import sample_metrics
@@ -45,11 +46,13 @@ def evaluate(
 
     The same seed, batch size and device give the same metrics. `classifier` provides features for
     the group `samples`, and `sampler` latents for the group `sampler`; `groups` selects what is
-    measured, `sampler` with `samples`. Raises ValueError for a model in training mode, an empty
+    measured, `sampler` with `samples`. Of large images some settings that are `auto` are lower
+    (`image_counts`). Raises ValueError for a model in training mode, an empty
     test split or an unknown group, UserError for a metric that is not finite and for a classifier
     of images of another shape.
     """
     _check_arguments(model, data, classifier, groups)
+    settings = for_images(settings, model.image_shape)
     encoded = _encoder_groups(model, data, settings, device, groups)
     metrics, arrays = encoded.metrics, dict(encoded.arrays)
     if "annealing" in groups:
