@@ -7,11 +7,11 @@ likelihood of training images, so that such models can be compared on one data s
 Chains start from a Gaussian fitted to each image's posterior. Where a posterior has several modes
 the Gaussian may miss some, and the bounds stay apart. If they are more than `MAX_GAP_NATS` apart on
 simulated images, half of these are annealed from the prior as well, and the start with the smaller
-mean gap there is taken for all images of the model. A bound holds in expectation for a start that was chosen
-without its chains and latents: what is then reported is measured anew, on other simulated images,
-and test images decide nothing. A gap that was small at once is reported as it is. That condition
-lowers the expectation of the mean gap by at most 0.4 of its standard errors (the normal density's
-maximum), and by almost nothing where it is far from the limit.
+mean gap there is taken for all images of the model. A bound holds in expectation for a start that
+was chosen without its chains and latents: what is then reported is measured anew, on other
+simulated images, and test images decide nothing. A gap that was small at once is reported as it is.
+That condition lowers the expectation of the mean gap by at most 0.4 of its standard errors (the
+normal density's maximum), and by almost nothing where it is far from the limit.
 """
 
 import math
