@@ -15,7 +15,7 @@ from pipeline.tracking import Run, Store, active_run, open_store, warn_on_store_
 from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.tracking.run_info import run_name
 from pipeline.tracking.sync import finish_training, start_training
-from vaelab.config import MachineSettings, Settings, TrainSettings
+from vaelab.config import AUTO, MachineSettings, Settings, TrainSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
@@ -40,6 +40,7 @@ from vaelab.training.finished import (
     without_epochs,
 )
 from vaelab.training.overfitting import overfitting_note
+from vaelab.training.precision import choose_precision
 from vaelab.training.progress import NonFiniteLossError, Progress
 from vaelab.training.schedules import best_epoch_note, early_stopping_notes
 from vaelab.training.trainer import Trainer
@@ -198,6 +199,8 @@ def fit(
     if busy := busy_cores_note():
         print(busy)
     print(f"training {start}on {describe(trainer.device)}{others}", flush=True)
+    if settings.train.precision == AUTO:
+        print(choose_precision(settings, trainer.live_model, trainer.device)[1])
     if not trainer.finished():
         print(step_cost(trainer), flush=True)
     started = time.perf_counter()

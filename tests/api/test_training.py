@@ -43,6 +43,13 @@ def test_it_is_the_training_of_the_pipeline() -> None:
         assert torch.equal(found.network.state_dict()[name], weight), name
 
 
+def test_the_chosen_precision_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    vaelab.train(IMAGES, **QUICK, settings={"train.precision": "auto"})
+    assert "auto, train.precision float32: " in capsys.readouterr().err
+    vaelab.train(IMAGES, **QUICK, settings={"train.precision": "auto"}, progress=False)
+    assert "train.precision" not in capsys.readouterr().err
+
+
 def test_sizes_fit_the_images_and_are_stored_as_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +57,7 @@ def test_sizes_fit_the_images_and_are_stored_as_numbers(
     model = vaelab.train(images, epochs=1, device="cpu", settings={"model.latent_dim": "auto"})
     printed = capsys.readouterr()
     assert "auto, for colour images of 40x48 pixels: model.latent_dim" in printed.err
+    assert "train.precision" not in printed.err
     assert not printed.out
     sizes = resolve_sizes(ModelSettings(), (3, 40, 48))
     model.save(tmp_path)

@@ -38,12 +38,13 @@ def test_more_epochs_continue_to_the_files_of_one_go(tmp_path: Path) -> None:
     assert_one_whole_curve(copy)
 
     assert "has finished" not in copy.repro("-f", "-s", "train"), "the same is trained again"
-    copy.set_params(train__learning_rate_schedule="cosine")
+    copy.set_params(train__learning_rate_schedule="cosine", train__precision="auto")
     assert "has finished" not in copy.repro("train")
     copy.set_params(train__epochs=6)
     printed = copy.repro("train")
     assert "but its cosine learning rate ended there: 6 epochs start anew" in printed
     assert "training on cpu" in printed
+    assert "auto, train.precision float32: " in printed
 
     shutil.rmtree(copy.path / ".finished")
     (copy.path / ".finished").write_text("no folder")

@@ -12,6 +12,7 @@ from vaelab.api.incomplete import training_images
 from vaelab.api.inputs import device_settings, label_numbers
 from vaelab.api.trained_model import TrainedModel
 from vaelab.config import (
+    AUTO,
     NO_SAMPLER,
     ModelSettings,
     SamplerSettings,
@@ -41,6 +42,7 @@ from vaelab.samplers import (
 from vaelab.training.build import build_trainer
 from vaelab.training.cost import step_cost
 from vaelab.training.fingerprint import describe_model
+from vaelab.training.precision import choose_precision
 from vaelab.training.trainer import Trainer
 
 READ = ("model.", "train.", "objectives.", "samplers.")
@@ -97,6 +99,8 @@ def train(
         for rows in _split(len(pixels), validation_fraction, chosen.train.seed)
     ]
     trainer = build_trainer(chosen, loaders[0], loaders[1], where)
+    if progress and chosen.train.precision == AUTO:
+        print(choose_precision(chosen, trainer.live_model, where)[1], file=sys.stderr)
     step_cost(trainer)  # refuses what cannot fit
     trainer.fit(show_progress=progress)
     trainer.model.eval()

@@ -181,7 +181,7 @@ class TrainSettings(Section):
     gradient_clip_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     early_stopping_epochs: Positive | None = None
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
     images_every_epochs: Positive = 1
     seed: Seed = 0
 

@@ -44,12 +44,17 @@ def matmul_for(
 
     Beside convolutions, products of matrices are too small a part of a step.
     """
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     convolves = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
-    # Not the weight's size: to read one that is normalized is to normalize it again.
-    work = rows * sum(layer.in_features * layer.out_features for layer in layers)
-    gains = device.type == "cpu" and not convolves and work >= LARGE * max(1, len(layers))
+    gains = device.type == "cpu" and not convolves and mean_product(network, rows) >= LARGE
     return fast_matmul if gains else nullcontext
+
+
+def mean_product(network: nn.Module, rows: int) -> float:
+    """Return the multiplications of a linear layer's product with so many inputs, on average."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    # Not the weight's size: to read one that is normalized is to normalize it again.
+    work = sum(rows * layer.in_features * layer.out_features for layer in layers)
+    return work / max(1, len(layers))
 
 
 @cache

@@ -8,6 +8,7 @@ from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import Shape
 from vaelab.objectives import Objective, build_objective, check_gaps
+from vaelab.training.precision import choose_precision
 from vaelab.training.schedules import check_warmups
 from vaelab.training.trainer import Trainer
 
@@ -45,4 +46,6 @@ def build_trainer(
     if train.missing is not None:
         check_gaps(settings.train.objective)
         model = model.seeing_gaps()
-    return Trainer(model.to(device), objective, settings.train, train, validation, group=group)
+    precision, _ = choose_precision(settings, model, device)
+    chosen = settings.train.model_copy(update={"precision": precision})
+    return Trainer(model.to(device), objective, chosen, train, validation, group=group)

@@ -26,6 +26,7 @@ from vaelab.training.vectorized import grouping
         (chosen(4, ema_decay=0.9), False),
         (chosen(4, accumulate_grad_batches=2), False),
         (chosen(4, precision="bfloat16"), False),
+        (chosen(4, precision="auto"), False),
         (chosen(4, objective="beta_vae"), False),
         (chosen(4, objective="info_vae"), False),
         (chosen(4, objective="autoencoder"), False),
