@@ -42,6 +42,7 @@ CHILD = """
 import importlib, operator, os, sys, time
 script, place = sys.argv[1:]
 sys.argv[:] = ["-m"]
+sys.orig_argv[-2:] = ["-m", f"pipeline.{script}"]
 main = importlib.import_module(f"pipeline.{script}").main
 imported = time.time()
 

@@ -18,6 +18,7 @@ from typing import Any
 PHASES = {
     "load": (
         "pipeline.cli:load_params",
+        "pipeline.tracking.mirror:open_mirror",
         "pipeline.tracking.store:open_store",
         "pipeline.artifacts:TrainedArtifacts.load",
         "pipeline.artifacts:build_batches",
@@ -34,6 +35,7 @@ PHASES = {
     "write": (
         "pipeline.evaluate:write_latent_table",
         "pipeline.tracking.epoch_logger:EpochLogger.__call__",
+        "pipeline.tracking.mirror:MirrorProcess.log",
         "pipeline.tracking.sync:add_evaluation",
         "pipeline.tracking.sync:add_explorer",
         "pipeline.tracking.sync:add_figures",
@@ -89,6 +91,13 @@ class Clock:
         return call
 
 
+def of_children() -> float:
+    """Return the CPU seconds of the processes that this one has started, such as MLflow's."""
+    import psutil
+
+    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+
+
 def threading_elsewhere() -> bool:
     """Whether this is not the main thread."""
     import threading
@@ -107,6 +116,7 @@ def main() -> None:
     clock = Clock()
     stage, results = sys.argv[1:3]
     sys.argv[:], sys.path[0] = ["-m"], os.getcwd()  # as `python -m` does
+    sys.orig_argv[-2:] = ["-m", f"pipeline.{stage}"]
     module = importlib.import_module(f"pipeline.{stage}")
     sys.argv[:] = [f"pipeline/{stage}.py"]
     for phase, names in PHASES.items():
@@ -115,6 +125,7 @@ def main() -> None:
 
     def save() -> None:
         clock.enter("end")
+        clock.seconds.setdefault("load", [0.0, 0.0])[1] += of_children()
         with open(results, "a") as file:
             file.write(json.dumps({"stage": stage, **clock.seconds}) + "\n")
 

@@ -5,6 +5,9 @@ import importlib
 import importlib.util
 import sys
 
+MIRRORED = ("sampler", "evaluate", "report", "render", "explore")
+"""The stages that add files to a trained model's run in MLflow."""
+
 # Importing PyTorch and MLflow creates a million objects that all stay: collecting garbage among
 # them takes a fifth of the start-up time. `cli.run_command` turns collection on again. argv[0] is
 # "-m" only while Python looks for the module that `python -m` names.
@@ -17,3 +20,6 @@ if sys.argv[0] == "-m":
         )
     # It measures from now on how many cores are free.
     importlib.import_module("vaelab.runtime.cores")
+    if sys.orig_argv[-2:] in [["-m", f"pipeline.{stage}"] for stage in MIRRORED]:
+        stage = sys.orig_argv[-1].removeprefix("pipeline.")
+        importlib.import_module("pipeline.tracking.mirror").start(stage)

@@ -8,8 +8,7 @@ import numpy as np
 
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts, check_image_shape
-from pipeline.tracking import open_store, warn_on_store_error
-from pipeline.tracking.sync import add_evaluation, run_of_model
+from pipeline.tracking.mirror import open_mirror
 from vaelab.config import Settings
 from vaelab.estimators.embedding import t_sne
 from vaelab.evaluation import Evaluation, EvaluationData, LatentPosteriors
@@ -18,7 +17,7 @@ from vaelab.evaluation.classifier import DESCRIPTION, Classifier, load_classifie
 from vaelab.evaluation.image_counts import large_images_note
 from vaelab.evaluation.latent_table import LatentRows, encode_rows, latent_rows
 from vaelab.evaluation.reconstruction_table import reconstruction_rows
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime import memory
 from vaelab.runtime.devices import describe
 from vaelab.runtime.files import write_text
@@ -50,7 +49,7 @@ def main() -> None:
 
 def evaluate(settings: Settings) -> None:
     """Write the metrics, the latents and the arrays of the figures."""
-    store = open_store(settings.tracking)
+    mirror = open_mirror("evaluate", settings)
     trained = TrainedArtifacts.load(settings.machine)
     print(f"evaluating on {describe(trained.device)}", flush=True)
     if note := large_images_note(settings.evaluate, trained.model.image_shape):
@@ -70,8 +69,7 @@ def evaluate(settings: Settings) -> None:
     write_csv(paths.RECONSTRUCTIONS, reconstruction_rows(trained.data, evaluation.arrays))
     embedded = embedded_arrays(evaluation.latents, settings.evaluate.seed)
     write_arrays(paths.EVALUATE_ARRAYS, evaluation.arrays | embedded)
-    with warn_on_store_error("the evaluation"):
-        add_evaluation(run_of_model(store, settings), settings)
+    mirror.log()
     print(summary(evaluation))
 
 

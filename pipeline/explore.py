@@ -6,11 +6,10 @@ import numpy as np
 
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts
-from pipeline.tracking import open_store, warn_on_store_error
-from pipeline.tracking.sync import add_explorer, run_of_model
+from pipeline.tracking.mirror import open_mirror
 from vaelab.config import Settings
 from vaelab.explorer import ExplorerContent, ShownImages, build_page
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.files import write_text
 from vaelab.runtime.formatting import format_number
 from vaelab.runtime.random_streams import rng_stream
@@ -27,12 +26,11 @@ def main() -> None:
 
 def work(settings: Settings) -> None:
     """Write the page, and log it to the model's run. Raises UserError."""
-    store = open_store(settings.tracking)
+    mirror = open_mirror("explore", settings)
     trained = TrainedArtifacts.load(settings.machine)
     page = build_page(trained.model, content(trained))
     write_text(paths.EXPLORER, page)
-    with warn_on_store_error("the explorer"):
-        add_explorer(run_of_model(store, settings))
+    mirror.log()
     print(f"wrote {paths.EXPLORER} ({len(page) / 1e6:.1f} MB): open it in a browser")
 
 

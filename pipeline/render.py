@@ -10,8 +10,7 @@ from torch import Tensor
 
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts
-from pipeline.tracking import open_store, warn_on_store_error
-from pipeline.tracking.sync import add_figures, run_of_model
+from pipeline.tracking.mirror import open_mirror
 from vaelab.config import ArtifactError, RenderSettings, Settings
 from vaelab.data.dataset import PreparedData
 from vaelab.data.loader import ImageLoader
@@ -25,7 +24,7 @@ from vaelab.inference.attribute_editing import AttributeEditor
 from vaelab.inference.latent_table import LatentTable
 from vaelab.inference.traversal import image_traversals, map_manifold
 from vaelab.models.model import Model
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.progress_bars import with_bar
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.runtime.serialization import read_arrays, read_csv, read_table
@@ -51,7 +50,7 @@ def main() -> None:
 
 def render(settings: Settings) -> None:
     """Write each figure in all formats, and log them to the model's run."""
-    store = open_store(settings.tracking)
+    mirror = open_mirror("render", settings)
     trained = TrainedArtifacts.load(settings.machine)
     formats, dpi = settings.render.formats, settings.render.dpi
     # All are drawn before the first is written: a damaged file may stop the drawing.
@@ -60,8 +59,7 @@ def render(settings: Settings) -> None:
     for name, figure in with_bar(drawn, "drawing", "figures"):
         contents |= figure_files(figure, name, formats, dpi)
     write_figures(paths.RENDER, contents)
-    with warn_on_store_error("the figures"):
-        add_figures(run_of_model(store, settings), settings)
+    mirror.log()
     kinds = " and ".join(extension.upper() for extension in formats)
     print(f"drew {len(contents) // len(formats)} figures in {paths.RENDER}, as {kinds}")
 

@@ -8,8 +8,7 @@ import torch
 
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts
-from pipeline.tracking import open_store, warn_on_store_error
-from pipeline.tracking.sync import add_report, run_of_model
+from pipeline.tracking.mirror import open_mirror
 from vaelab.config import (
     ArtifactError,
     MachineSettings,
@@ -40,10 +39,9 @@ def main() -> None:
 
 def report(settings: Settings) -> None:
     """Write report.html, and add it to the model's run."""
-    store = open_store(settings.tracking)
+    mirror = open_mirror("report", settings)
     write_text(paths.REPORT, build_page(read_result(settings)))
-    with warn_on_store_error("the report"):
-        add_report(run_of_model(store, settings))
+    mirror.log()
     print(f"wrote {paths.REPORT} ({paths.REPORT.stat().st_size / 1e6:.1f} MB)")
 
 

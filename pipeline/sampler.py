@@ -2,10 +2,9 @@
 
 from pipeline import cli, paths
 from pipeline.artifacts import TrainedArtifacts
-from pipeline.tracking import open_store, warn_on_store_error
-from pipeline.tracking.sync import add_sampler, run_of_model
+from pipeline.tracking.mirror import open_mirror
 from vaelab.config import NO_SAMPLER, Settings
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.devices import describe
 from vaelab.samplers import (
     SamplerDescription,
@@ -23,7 +22,7 @@ def main() -> None:
 
 def work(settings: Settings) -> None:
     """Fit and save the sampler that `sampler.name` names. Raises UserError."""
-    store = open_store(settings.tracking)
+    mirror = open_mirror("sampler", settings)
     trained = TrainedArtifacts.load(settings.machine)
     description = SamplerDescription(name=NO_SAMPLER, model_sha256=weights_sha256(paths.MODEL))
     if sampler_name(trained, settings) == NO_SAMPLER:
@@ -32,8 +31,7 @@ def work(settings: Settings) -> None:
     else:
         print(f"fitting a sampler on {describe(trained.device)}", flush=True)
         save_fitted(trained, settings, description)
-    with warn_on_store_error("the sampler"):
-        add_sampler(run_of_model(store, settings), settings)
+    mirror.log()
 
 
 def sampler_name(trained: TrainedArtifacts, settings: Settings) -> str:

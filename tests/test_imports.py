@@ -19,11 +19,11 @@ STARTED_WITH = {
     "prepare": set(),
     "train": TRACKED,
     "classifier": {"torch"},
-    "evaluate": TRACKED,
-    "report": TRACKED | {"matplotlib"},
-    "render": TRACKED | {"matplotlib"},
+    "evaluate": {"torch"},
+    "report": {"matplotlib", "torch"},
+    "render": {"matplotlib", "torch"},
     "tune": TRACKED | {"matplotlib", "optuna"},
-    "tracking": {"mlflow", "pandas"},
+    "tracking": set(),
 }
 
 

@@ -6,7 +6,9 @@ of its status and times; a missing run is created from the files. `python -m pip
 sync` uploads everything that a store has missed.
 """
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
 
 # MLflow reads these when it is imported: no telemetry, and short timeouts for a dead server.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -14,9 +16,10 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 os.environ.setdefault("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "2")
 
-from pipeline.tracking.failures import STORE_ERRORS, shorten, warn_on_store_error
-from pipeline.tracking.run import BACKFILLED_TAG, FILES_MISSING_TAG, WEIGHTS_TAG, Run
-from pipeline.tracking.store import Store, active_run, open_store
+if TYPE_CHECKING:
+    from pipeline.tracking.failures import STORE_ERRORS, shorten, warn_on_store_error
+    from pipeline.tracking.run import BACKFILLED_TAG, FILES_MISSING_TAG, WEIGHTS_TAG, Run
+    from pipeline.tracking.store import Store, active_run, open_store
 
 __all__ = [
     "BACKFILLED_TAG",
@@ -30,3 +33,13 @@ __all__ = [
     "shorten",
     "warn_on_store_error",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import MLflow with the first name that needs it: it takes a second."""
+    if name in __all__:
+        for module in ("failures", "run", "store"):
+            found = vars(importlib.import_module(f"{__name__}.{module}"))
+            if name in found:
+                return found[name]
+    raise AttributeError(f"module {__name__} has no attribute {name}")

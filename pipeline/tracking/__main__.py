@@ -4,7 +4,7 @@ from pipeline import cli, paths
 from pipeline.tracking import STORE_ERRORS, open_store, shorten
 from pipeline.tracking.sync import complete
 from vaelab.config import Settings, UserError
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 
 
 def main() -> None:

@@ -3,14 +3,13 @@
 import os
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -22,16 +21,20 @@ from pipeline.tracking import (
     Run,
     Store,
     active_run,
+    warn_on_store_error,
 )
 from pipeline.tracking.descriptions import describe_run
 from pipeline.tracking.metric_names import without_constants
-from pipeline.tracking.registry import register
-from pipeline.tracking.run_info import logged_params, run_name
 from vaelab.config import Settings, TrackingSettings
 from vaelab.data.dataset import DatasetInfo, PreparedData
-from vaelab.models.saving import load_model, weights_sha256
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import flattened, read_csv, read_metrics
+
+# The stages after the training need no PyTorch to log their files.
+if TYPE_CHECKING:
+    from vaelab.models.model import Model
+    from vaelab.models.saving import ModelDescription
 
 PARAMS = "params.yaml"
 EXPERIMENT_TAG = "dvc.experiment"
@@ -47,6 +50,8 @@ def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, devic
 
 def _log_settings(run: Run, settings: Mapping[str, Any], info: DatasetInfo) -> None:
     """Log the settings of a training, by dotted name, and its data set."""
+    from pipeline.tracking.run_info import logged_params
+
     run.log_params(logged_params(settings))
     run.log_dataset(info)
     _log_yaml(run, _as_sections(settings), PARAMS)
@@ -79,7 +84,7 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     pending = unfinished(weights_sha256(paths.MODEL))
     write_text(pending, run.run_id)
     if not run.has_params():
-        _, description = load_model(paths.MODEL, torch.device("cpu"))
+        _, description = _load_model()
         _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)
     _log_epochs(run)
     run.log_results(flattened(read_metrics(paths.TIMING)))
@@ -94,6 +99,8 @@ def _log_training_files(run: Run, settings: TrackingSettings) -> None:
     run.log_files(paths.MODEL, "model_files")
     run.log_files(paths.TRAIN, "train")
     if settings.log_model:
+        from pipeline.tracking.registry import register
+
         log_servable_model(run)
         register(run)
     run.log_tags({FILES_MISSING_TAG: "true"} if run.files_failed else {})
@@ -117,6 +124,13 @@ def run_of_model(store: Store, settings: Settings) -> Run:
     return _backfill(store, settings)
 
 
+def log_stage(store: Store, stage: str, settings: Settings) -> None:
+    """Log the files of a stage to the current model's run; print a warning if the store fails."""
+    what, add = ADDED[stage]
+    with warn_on_store_error(what):
+        add(run_of_model(store, settings), settings)
+
+
 def add_sampler(run: Run, settings: Settings) -> None:
     """Log the files of the sampler stage, and its settings."""
     own = settings.samplers.get(settings.sampler.name, {})
@@ -134,7 +148,7 @@ def add_evaluation(run: Run, settings: Settings) -> None:
     describe_run(run.client, run.run_id)
 
 
-def add_report(run: Run) -> None:
+def add_report(run: Run, settings: Settings) -> None:
     """Log the file of the report stage."""
     run.log_file(paths.REPORT, "evaluate")
     describe_run(run.client, run.run_id)
@@ -147,10 +161,20 @@ def add_figures(run: Run, settings: Settings) -> None:
     describe_run(run.client, run.run_id)
 
 
-def add_explorer(run: Run) -> None:
+def add_explorer(run: Run, settings: Settings) -> None:
     """Log the page of the explore stage."""
     run.log_file(paths.EXPLORER, "explorer")
     describe_run(run.client, run.run_id)
+
+
+ADDED: Mapping[str, tuple[str, Callable[[Run, Settings], None]]] = {
+    "sampler": ("the sampler", add_sampler),
+    "evaluate": ("the evaluation", add_evaluation),
+    "report": ("the report", add_report),
+    "render": ("the figures", add_figures),
+    "explore": ("the explorer", add_explorer),
+}
+"""What each stage logs, in words, and the function that does."""
 
 
 def complete(store: Store, settings: Settings) -> Run:
@@ -164,11 +188,11 @@ def complete(store: Store, settings: Settings) -> Run:
     if paths.EVALUATE_METRICS.is_file():
         add_evaluation(run, settings)
     if paths.REPORT.is_file():
-        add_report(run)
+        add_report(run, settings)
     if any(paths.RENDER.glob("*.png")):
         add_figures(run, settings)
     if paths.EXPLORER.is_file():
-        add_explorer(run)
+        add_explorer(run, settings)
     if not run.files_failed:
         run.remove_tag(FILES_MISSING_TAG)
     return run
@@ -182,7 +206,7 @@ def log_servable_model(run: Run) -> None:
         # Takes seconds, and only training needs it.
         from pipeline.tracking.logged_model import log_model
 
-    model, _ = load_model(paths.MODEL, torch.device("cpu"))
+    model, _ = _load_model()
     if model.has("encoder"):
         pixels = PreparedData.load(paths.PREPARED).images("validation")[:1]
         example = np.round(pixels / np.float32(255), 3)
@@ -224,8 +248,18 @@ def _log_epochs(run: Run) -> None:
             run.log_image(np.array(Image.open(path)), key, int(epoch))
 
 
+def _load_model() -> "tuple[Model, ModelDescription]":
+    import torch
+
+    from vaelab.models.saving import load_model
+
+    return load_model(paths.MODEL, torch.device("cpu"))
+
+
 def _backfill(store: Store, settings: Settings) -> Run:
-    _, description = load_model(paths.MODEL, torch.device("cpu"))
+    from pipeline.tracking.run_info import run_name
+
+    _, description = _load_model()
     with active_run(store, run_name(description.settings, description.image_shape)) as run:
         run.forget_source()
         _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)

@@ -25,7 +25,7 @@ from vaelab.inference.decoding import (
     prior_samples,
     reconstructions,
 )
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Posteriors, SamplerDescription, fit_sampler, save_sampler
 

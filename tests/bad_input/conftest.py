@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import evaluate, render, report, train
+from pipeline import train
+from pipeline.tracking import store
 from tests.bad_input.sandbox import Sandbox
 from tests.data.server import Server, running
 from vaelab.data.fetch import MIRROR_VARIABLE
@@ -19,8 +20,8 @@ def sandbox(
     monkeypatch.chdir(tmp_path)
     for name in (MIRROR_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
-    for stage in (train, evaluate, report, render):
-        monkeypatch.setattr(stage, "open_store", lambda tracking: None)
+    for module in (train, store):
+        monkeypatch.setattr(module, "open_store", lambda tracking: None)
     return Sandbox(monkeypatch, capsys)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline import evaluate, paths, render, report
+from pipeline.tracking import sync
 from tests.bad_input.sandbox import (
     COUNT,
     Sandbox,
@@ -205,7 +206,7 @@ def test_a_classifier_of_other_images_is_refused(ready: Sandbox) -> None:
 
 
 def test_what_is_right_is_read(ready: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "warn_on_store_error", _instead)
+    monkeypatch.setattr(sync, "warn_on_store_error", _instead)
     with pytest.raises(UserError, match="read"):
         report.report(load_settings(paths.PARAMS))
     assert paths.REPORT.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

@@ -31,7 +31,7 @@ from pipeline import (
 from pipeline.comparison import data as comparison_data
 from pipeline.study import dashboard
 from pipeline.tracking import __main__ as sync
-from pipeline.tracking import promote, ui
+from pipeline.tracking import promote, store, ui
 from tests import ROOT
 from vaelab.config import ArtifactError, Settings, UserError
 from vaelab.runtime import threads
@@ -121,7 +121,7 @@ def test_a_stage_before_the_training_says_that_there_is_no_model(
     (tmp_path / "params.yaml").write_text("machine: {device: cpu}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["stage"])
-    monkeypatch.setattr(evaluate, "open_store", lambda settings: None)
+    monkeypatch.setattr(store, "open_store", lambda settings: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "free_cores", lambda: 0.0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)

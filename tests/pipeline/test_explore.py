@@ -1,5 +1,8 @@
 """The stage that writes the explorer, and the page inside MLflow's artifact view."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +14,17 @@ from playwright.sync_api import sync_playwright
 
 from pipeline import explore, paths
 from pipeline.artifacts import TrainedArtifacts
+from pipeline.tracking import WEIGHTS_TAG, open_store
+from tests import ROOT
 from tests.browser import CHROMIUM
 from tests.explorer.factories import page_of, random_model
 from tests.pipeline.chaos.outages import Server
-from tests.pipeline.conftest import change_directory
+from tests.pipeline.conftest import change_directory, copy_stores
 from tests.pipeline.study.conftest import SIDE, prepare
-from vaelab.config import MachineSettings, ModelSettings
+from vaelab.config import MachineSettings, ModelSettings, TrackingSettings
 from vaelab.models.model import build_model
-from vaelab.models.saving import ModelDescription, save_model, weights_sha256
+from vaelab.models.saving import ModelDescription, save_model
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.files import write_text
 from vaelab.runtime.serialization import write_arrays, write_json
 from vaelab.samplers import SamplerDescription, save_sampler
@@ -67,6 +73,47 @@ def test_what_was_measured_is_on_the_page(trained: TrainedArtifacts) -> None:
     assert content.sampler_draws is None
     assert content.test is not None
     assert len(content.test.images) == 90
+
+
+def started(**environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the stage as DVC does, in the current folder."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.explore"],
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_its_second_process_logs_the_page(trained: TrainedArtifacts, empty_stores: Path) -> None:
+    copy_stores(empty_stores, Path())
+    paths.PARAMS.write_text("machine: {device: cpu}")
+    store = open_store(TrackingSettings())
+    run = store.create_run("a training", {WEIGHTS_TAG: weights_sha256(paths.MODEL)})
+    found = started()
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    assert found.stdout.startswith(f"wrote {paths.EXPLORER}")
+    listed = run.client.list_artifacts(run.run_id, "explorer")
+    assert [file.path for file in listed] == ["explorer/index.html"]
+
+
+def test_it_refuses_a_store_and_settings_in_one_line_before_its_work(
+    trained: TrainedArtifacts,
+) -> None:
+    paths.PARAMS.write_text("tracking: {uri: some/folder}")
+    refused = started()
+    message = "error: MLFLOW_TRACKING_URI or tracking.uri is some/folder, a folder, which MLflow "
+    assert refused.stderr.startswith(message)
+    assert refused.stderr.count("\n") == 1
+    paths.PARAMS.write_text("tracking: {url: some/folder}")
+    wrong = started()
+    assert wrong.stderr.count("\n") == 1
+    assert "tracking.url" in wrong.stderr
+    assert refused.returncode == wrong.returncode == 2
+    assert not paths.EXPLORER.exists()
 
 
 @pytest.fixture

@@ -150,14 +150,14 @@ def test_the_page_is_written_and_goes_to_the_models_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Run()
-    monkeypatch.setattr(report, "open_store", lambda tracking: "store")
+    monkeypatch.setattr("pipeline.tracking.store.open_store", lambda tracking: "store")
     monkeypatch.setattr("pipeline.tracking.sync.describe_run", lambda client, run_id: None)
 
     def run_of_model(store: str, settings: Settings) -> Run:
         assert (store, settings) == ("store", CHOSEN)
         return run
 
-    monkeypatch.setattr(report, "run_of_model", run_of_model)
+    monkeypatch.setattr("pipeline.tracking.sync.run_of_model", run_of_model)
     torch.manual_seed(0)
     report.report(CHOSEN)
     page = (folder / "results/evaluate/report.html").read_text(encoding="utf-8")

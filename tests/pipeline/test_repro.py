@@ -17,7 +17,8 @@ from PIL import Image
 from tests.pipeline.conftest import Copy, make_copy
 from vaelab.data.dataset import PreparedData
 from vaelab.inference.decoding import decode_means, reconstructions
-from vaelab.models.saving import load_model, weights_sha256
+from vaelab.models.saving import load_model
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.serialization import flattened
 
 FORMATS = ["png", "svg"]

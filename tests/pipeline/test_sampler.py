@@ -12,7 +12,7 @@ from tests.pipeline.conftest import change_directory, copy_stores
 from tests.test_structure import STAGES
 from vaelab.config import ArtifactError, Settings, parse_settings
 from vaelab.data.dataset import SPLITS
-from vaelab.models.saving import weights_sha256
+from vaelab.models.weights import weights_sha256
 
 COUNTS = {"train": 240, "validation": 12, "test": 12}
 FLOW = {"width": 8, "layers": 1, "steps": 3, "batch_size": 20}

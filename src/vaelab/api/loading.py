@@ -12,7 +12,8 @@ from vaelab.api.inputs import device_settings
 from vaelab.api.mlflow_address import MODEL_FILES, SCHEMES, download
 from vaelab.api.trained_model import SAMPLER_FOLDER, TrainedModel
 from vaelab.config import ArtifactError, UserError
-from vaelab.models.saving import CONFIG, load_model, weights_sha256
+from vaelab.models.saving import CONFIG, load_model
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.devices import choose_device
 from vaelab.samplers import Sampler, SamplerDescription, load_sampler
 

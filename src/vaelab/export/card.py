@@ -9,7 +9,8 @@ from jinja2 import Environment, StrictUndefined
 
 from vaelab.metrics import SPECS
 from vaelab.models.model import Model
-from vaelab.models.saving import ModelDescription, weights_sha256
+from vaelab.models.saving import ModelDescription
+from vaelab.models.weights import weights_sha256
 from vaelab.runtime.formatting import format_number
 from vaelab.runtime.serialization import flattened
 

@@ -14,9 +14,9 @@ from safetensors.torch import save as serialize
 from vaelab.config import ArtifactError, ModelSettings, reason
 from vaelab.models.model import Model, PosteriorKind, build_model
 from vaelab.models.sizes import SizedModelSettings, resolve_sizes
-from vaelab.runtime.files import sha256, write_atomically, write_text
+from vaelab.models.weights import WEIGHTS, weights_sha256
+from vaelab.runtime.files import write_atomically, write_text
 
-WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
 
 
@@ -66,13 +66,6 @@ def save_model(folder: Path, model: Model, description: ModelDescription) -> str
 def weights_digest(model: Model) -> str:
     """Return the SHA-256 of the weights file that `save_model` would write."""
     return hashlib.sha256(_weights(model)).hexdigest()
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a saved model's weights. Raises ArtifactError if missing."""
-    if not (folder / WEIGHTS).is_file():
-        raise ArtifactError(folder / WEIGHTS, "not found")
-    return sha256(folder / WEIGHTS)
 
 
 def load_model(folder: Path, device: torch.device) -> tuple[Model, ModelDescription]:

@@ -4,6 +4,7 @@ The measurement begins with the import of this module: before that of PyTorch, w
 it is over without a wait when the cores are needed.
 """
 
+import contextlib
 import os
 import time
 from typing import NamedTuple, Self
@@ -17,7 +18,7 @@ BUSY = ("user", "nice", "system", "irq", "softirq", "steal", "interrupt", "dpc")
 
 
 class CoreUse(NamedTuple):
-    """A time, and until then the seconds in which cores were busy, and this process's own."""
+    """A time, and until then the seconds of busy cores, and those of this process and children."""
 
     clock: float
     busy: float
@@ -31,7 +32,7 @@ class CoreUse(NamedTuple):
         if hasattr(os, "sched_getaffinity"):
             allowed = os.sched_getaffinity(0)
             busy = [seconds for core, seconds in enumerate(busy) if core in allowed] or busy
-        return cls(time.monotonic(), sum(busy), time.process_time())
+        return cls(time.monotonic(), sum(busy), time.process_time() + _of_children())
 
 
 def free_cores(since: CoreUse | None = None) -> float:
@@ -54,6 +55,15 @@ def core_count() -> int:
     """Return the number of cores that this process may use."""
     has_affinity = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _of_children() -> float:
+    """Return the CPU seconds of the processes that this one has started, and that still run."""
+    seconds = 0.0
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            seconds += sum(child.cpu_times()[:2])
+    return seconds
 
 
 _imported = CoreUse.now()

@@ -37,7 +37,8 @@ from vaelab.config import (
 from vaelab.config.choices import SamplerChoice
 from vaelab.data.loader import ImageLoader
 from vaelab.models.model import Model
-from vaelab.models.saving import CONFIG, WEIGHTS
+from vaelab.models.saving import CONFIG
+from vaelab.models.weights import WEIGHTS
 from vaelab.runtime.files import write_atomically, write_text
 from vaelab.runtime.random_streams import rng_stream
 
