@@ -25,7 +25,7 @@ SORTED_BY = "test/neg_elbo_nats"
 LEFT_OUT = re.compile(
     r"(?!study_|best\.).*(_standard_error(_nats|_db)?|_floor|_real|_mean_image|_cap_nats|_chance"
     r"|_importance_samples|_effective_sample_size|_change_on_doubling_nats)"
-    r"|test\.nll_images|likelihood\.(effective_sample_size|importance_samples|images)"
+    r"|test\.nll_(images|rounding_nats)|likelihood\.(effective_sample_size|importance_samples|images)"
     r"|annealing\.(?!nll_nats|gap_nats).*"
     r"|latent\.(dimensions|aggregate_.*|.*ks_statistic.*|.*_largest_step|mmd_squared"
     r"|gaussian_total_correlation_nats|dimension_wise_kl_nats|kmeans_adjusted_rand_index)"

@@ -110,6 +110,13 @@ CAP = {MI_CAP: 9.2103}
             "none",
             "Mean of 100 test images; the negative ELBO is of all.",
         ),
+        (
+            "test.nll_rounding_nats",
+            -0.06,
+            {"test__nll_standard_error_nats": 2.38},
+            "none",
+            "The bound's standard error is 2.38 nats.",
+        ),
         ("test.nll_images", 100, {}, "none", "Of 300."),
         ("test.nll_images", 300, {}, "none", "All test images."),
         ("test.psnr_db", 20.0, {}, "none", "error of 10.0% of the range."),

@@ -14,6 +14,7 @@ from vaelab.estimators import mean_over_images as mean
 from vaelab.estimators.importance import bits_per_dim, importance_weighted_log_likelihood
 from vaelab.estimators.latent_statistics import sample_rows
 from vaelab.estimators.statistics import standard_error
+from vaelab.evaluation.decoding_precision import ROUNDING, in_bfloat16, rounding_of_bound
 from vaelab.evaluation.types import Arrays, GroupMetrics
 from vaelab.models.distributions import DiagonalGaussian
 from vaelab.models.model import Model
@@ -31,17 +32,26 @@ def score_test_images(
     """Compute the values of every test image, [images] or [images, latent], by name.
 
     The K-sample bound and what belongs to it are those of `bound_images` of them, if that is less.
+    `nll_rounding` is of some images, and only where the bound is decoded in bfloat16.
     """
     # A point mass has equal samples, and without a bound there is nothing to estimate.
     importance_sampled = model.has_bound and model.posterior == "gaussian"
     samples = settings.importance_samples if importance_sampled else 1
     rows = sample_rows(len(test), settings.bound_images or len(test), settings.seed, "bound")
     is_part = importance_sampled and len(rows) < len(test)
+    rounding = rounding_of_bound(model, test, rows, settings, device) if importance_sampled else {}
     noise = rng_stream(settings.seed, "evaluation/noise", device)
     pixels = rng_stream(settings.seed, "evaluation/test-pixels", device)
     with tqdm(total=samples * len(rows), desc="evaluation", unit_scale=True, disable=None) as bar:
         scores = _joined(
-            score_batch(model.given(labels), images, 0 if is_part else samples, noise, bar.update)
+            score_batch(
+                model.given(labels),
+                images,
+                0 if is_part else samples,
+                noise,
+                bar.update,
+                is_rounded=bool(rounding),
+            )
             for images, labels in test.sequential(settings.batch_size, pixels)
         )
         if is_part:
@@ -52,11 +62,12 @@ def score_test_images(
                     samples,
                     noise,
                     bar.update,
+                    is_rounded=bool(rounding),
                 )
                 for part in torch.split(rows, settings.batch_size)
             )
             scores |= {name: bounds[name] for name in BOUNDS if name in bounds}
-    return scores
+    return {**scores, **rounding}
 
 
 def _joined(batches: Iterable[Scores]) -> dict[str, Tensor]:
@@ -70,10 +81,13 @@ def score_batch(
     samples: int,
     noise: torch.Generator,
     progress: Callable[[int], object],
+    *,
+    is_rounded: bool = False,
 ) -> Scores:
     """Compute the values of each image of a batch, of labels that the model is given.
 
-    Without `samples` there is no K-sample bound among them.
+    Without `samples` there is no K-sample bound among them; it alone is decoded in bfloat16 if it
+    `is_rounded`.
     """
     posterior = model.encode(images)
     latents = posterior.rsample(noise)
@@ -93,8 +107,9 @@ def score_batch(
     scores["kl_loss"] = model.kl(posterior, latents)
     if not samples:
         return scores
+    decoder = in_bfloat16(model) if is_rounded else model
     estimate = importance_weighted_log_likelihood(
-        model, images, posterior, samples, noise, progress=progress
+        decoder, images, posterior, samples, noise, progress=progress
     )
     scores["nll"] = -estimate.log_likelihood
     scores["effective_sample_size"] = estimate.effective_sample_size
@@ -125,6 +140,9 @@ def bound_metrics(
     if "nll_at_half" in scores:
         # NLL at K minus NLL at K // 2 samples: rarely above 0, and near 0 if K is large enough
         metrics["nll_change_on_doubling_nats"] = mean(scores["nll"] - scores["nll_at_half"])
+    if ROUNDING in scores:
+        metrics["nll_rounding_nats"] = mean(scores[ROUNDING])
+        metrics["nll_rounding_standard_error_nats"] = standard_error(scores[ROUNDING])
     if len(neg_elbo) > 1:
         metrics["neg_elbo_standard_error_nats"] = standard_error(neg_elbo)
     if len(scores["nll"]) > 1:

@@ -34,6 +34,13 @@ def _nll(context: MetricContext) -> Interpretation:
     return context.unrated(f"{format_number(bound - context.value)} nats below the negative ELBO.")
 
 
+@interprets("test.nll_rounding_nats")
+def _rounding(context: MetricContext) -> Interpretation:
+    error = context.other("test.nll_standard_error_nats")
+    assert error is not None
+    return context.unrated(f"The bound's standard error is {format_number(error)} nats.")
+
+
 @interprets("test.nll_images")
 def _bound_images(context: MetricContext) -> Interpretation:
     if not context.result.bound_is_of_a_part:
