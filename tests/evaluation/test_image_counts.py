@@ -13,7 +13,7 @@ from vaelab.models.model import build_model
 FACES, PHOTOGRAPHS = (3, 64, 64), (3, 256, 256)
 
 
-def counts(shape: tuple[int, int, int], level: str = "full", **given: int) -> list[int | None]:
+def counts(shape: tuple[int, int, int], level: str = "full", /, **given: int) -> list[int | None]:
     settings = EvaluateSettings.model_validate({"level": level} | given)
     return [getattr(for_images(settings, shape), name) for name in FEWEST]
 
