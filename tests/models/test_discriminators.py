@@ -58,3 +58,17 @@ def test_spectral_norms_stay_at_1_during_training(network):
     bounded = after_training(True)
     torch.testing.assert_close(bounded, torch.ones_like(bounded), rtol=0, atol=0.05)
     assert after_training(False).max() > 1.5
+
+
+@pytest.mark.parametrize(("side", "told_apart"), [(40, False), (28, True)])
+@pytest.mark.parametrize("network", ["conv", "resnet"])
+def test_a_pattern_of_two_pixels_is_an_even_area_in_large_images(network, side, told_apart):
+    chosen = ModelSettings.model_validate({"network": network, "channels": [3, 4, 5]})
+    model = build_model(chosen, (1, side, side), ["decoder", "discriminator"]).eval()
+    signs = torch.tensor([1.0, -1.0]).repeat(side // 2)
+    even = torch.full((1, 1, side, side), 0.5)
+    layers = list(model.networks["discriminator"].modules())
+    first = next(layer for layer in layers if isinstance(layer, nn.Conv2d))
+    # The map's border sees the edge of the image.
+    maps = [first(images)[..., 3:-3, 3:-3] for images in (even, even + 0.2 * signs)]
+    assert torch.allclose(*maps, atol=1e-5) != told_apart

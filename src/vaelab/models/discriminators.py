@@ -3,10 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vaelab.config import ModelSettings
-from vaelab.models.networks import Shape, build_network
+from vaelab.models.networks import Shape, build_network, is_small
 from vaelab.models.networks.mlp import Mlp
 
 
@@ -31,13 +32,25 @@ class Discriminator(nn.Module):
 
 
 def discriminator(shape: Shape, settings: ModelSettings) -> Discriminator:
-    """Build a discriminator of images; `model.spectral_norm` bounds its layers' norms."""
+    """Build a discriminator of images; `model.spectral_norm` bounds its layers' norms.
+
+    Of images larger than MNIST's, what a convolution of stride 2 reads is blurred (Zhang 2019):
+    to every second pixel, a pattern of a period of two pixels looks like an even area, so that
+    a decoder is rewarded for it.
+    """
     layers = build_network(settings).encoder(shape, 1)
-    if settings.spectral_norm:
-        for layer in list(layers.modules()):
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                _bound_norm(layer)
+    for layer in list(layers.modules()):
+        if isinstance(layer, nn.Conv2d) and layer.stride != (1, 1) and not is_small(shape):
+            layer.register_forward_pre_hook(_blurred)
+        if isinstance(layer, nn.Conv2d | nn.Linear) and settings.spectral_norm:
+            _bound_norm(layer)
     return Discriminator(layers)
+
+
+def _blurred(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """Return a layer's input, filtered by [1, 2, 1] / 4 in both directions."""
+    padded = functional.pad(inputs[0], (1, 1, 1, 1), mode="replicate")
+    return functional.avg_pool2d(functional.avg_pool2d(padded, 2, 1), 2, 1)
 
 
 def _bound_norm(layer: nn.Conv2d | nn.Linear) -> None:
