@@ -25,7 +25,7 @@ def measured(settings: EvaluateSettings = SETTINGS) -> dict[str, float]:
 @pytest.fixture(name="units")
 def with_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have few images decoded in bfloat16, whatever the processor."""
-    monkeypatch.setattr(decoding_precision, "_has_units", lambda device: True)
+    monkeypatch.setattr(decoding_precision, "has_bfloat16", lambda: True)
     monkeypatch.setattr(decoding_precision, "MIN_DECODED", 1)
 
 
@@ -64,9 +64,9 @@ def test_a_change_that_matters_keeps_float32(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_few_images_and_other_processors_keep_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding_precision, "_has_units", lambda device: True)
+    monkeypatch.setattr(decoding_precision, "has_bfloat16", lambda: True)
     few = measured()
     monkeypatch.setattr(decoding_precision, "MIN_DECODED", 1)
-    monkeypatch.setattr(decoding_precision, "_has_units", lambda device: False)
+    monkeypatch.setattr(decoding_precision, "has_bfloat16", lambda: False)
     assert measured() == few
     assert "nll_rounding_nats" not in few

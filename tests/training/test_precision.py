@@ -8,9 +8,10 @@ import torch
 
 from vaelab.config import Settings, parse_settings
 from vaelab.data.loader import ImageLoader
+from vaelab.runtime.matmul import has_bfloat16
 from vaelab.training import precision
 from vaelab.training.build import build, build_trainer
-from vaelab.training.precision import choose_precision, has_bfloat16
+from vaelab.training.precision import choose_precision
 
 CPU = torch.device("cpu")
 MNIST, PHOTO = (1, 28, 28), (3, 64, 64)

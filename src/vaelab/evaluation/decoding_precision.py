@@ -16,6 +16,7 @@ from vaelab.data.loader import ImageLoader
 from vaelab.estimators.importance import importance_weighted_log_likelihood
 from vaelab.estimators.statistics import standard_error
 from vaelab.models.model import Model
+from vaelab.runtime.matmul import has_bfloat16
 from vaelab.runtime.random_streams import rng_stream
 
 # Decoded images (K times those of the bound) from which a trial is worth its time
@@ -45,17 +46,14 @@ def rounding_of_bound(
     of the bound.
     """
     is_long = len(rows) > 1 and settings.importance_samples * len(rows) >= MIN_DECODED
-    if not is_long or not _has_units(device) or model.precision != torch.float32:
+    has_units = device.type == "cpu" and has_bfloat16()
+    if not is_long or not has_units or model.precision != torch.float32:
         return {}
     exact, rounded = _both(model, test, rows[:TRIED_IMAGES], settings, device)
     change = rounded - exact
     error = exact.std().item() / len(rows) ** 0.5
     is_small = change.mean().abs().item() + 2 * standard_error(change) < error
     return {ROUNDING: change} if is_small else {}
-
-
-def _has_units(device: torch.device) -> bool:
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def _both(

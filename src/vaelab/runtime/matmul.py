@@ -1,6 +1,6 @@
-"""Which library multiplies float32 matrices on a CPU."""
+"""Which library multiplies float32 matrices on a CPU, and whether it has units for bfloat16."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -72,3 +72,9 @@ def is_exact() -> bool:
         matmul.fp32_precision = before
     error: torch.Tensor = (found - expected).norm() / expected.norm()
     return error.item() < EXACT
+
+
+def has_bfloat16() -> bool:
+    """Return whether the CPU has instructions for products of bfloat16."""
+    found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))

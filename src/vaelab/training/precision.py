@@ -1,13 +1,12 @@
 """What `train.precision: auto` is: bfloat16 where it is measured to be faster and as good."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 
 from vaelab.config import AUTO, Settings
 from vaelab.models.model import Model
-from vaelab.runtime.matmul import mean_product
+from vaelab.runtime.matmul import has_bfloat16, mean_product
 
 # Of `python -m benchmarks.steps`, in docs/speed.md: the smallest images, by network, and matrix
 # products of a multilayer perceptron whose steps are measured to be shorter by a tenth or more.
@@ -56,9 +55,3 @@ def _described(settings: Settings, model: Model) -> str:
     _, height, width = model.image_shape
     batch = settings.train.batch_size
     return f"{settings.model.network} on {batch} images of {height}x{width} pixels"
-
-
-def has_bfloat16() -> bool:
-    """Return whether the CPU has instructions for products of bfloat16."""
-    found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
