@@ -27,10 +27,9 @@ def chosen(model: dict[str, Any], **train: object) -> Settings:
     [
         ({}, PHOTO, {}, "bfloat16", "a step of conv on 100 images of 64x64 pixels is shorter"),
         ({}, PHOTO, {"objective": "beta_vae"}, "bfloat16", "the CPU computes in it"),
-        ({"network": "resnet"}, MNIST, {}, "bfloat16", "a step of resnet on 100 images of 28x28"),
         (WIDE, MNIST, {}, "bfloat16", "a step of mlp"),
         ({}, MNIST, {}, "float32", "bfloat16 gains too little for conv on 100 images of 28x28"),
-        ({"network": "resnet"}, (1, 8, 8), {}, "float32", "gains too little for resnet"),
+        ({"network": "resnet"}, PHOTO, {}, "float32", "for conv and mlp only"),
         (WIDE, MNIST, {"batch_size": 16}, "float32", "gains too little for mlp on 16 images"),
         ({}, PHOTO, {"objective": "vae_gan"}, "float32", "for vae and beta_vae only"),
     ],
@@ -81,7 +80,7 @@ def test_the_networks_are_trained_in_it(
     monkeypatch: pytest.MonkeyPatch, has_it: bool, expected: str
 ) -> None:
     monkeypatch.setattr(precision, "has_bfloat16", lambda: has_it)
-    monkeypatch.setattr(precision, "PIXELS", {"conv": 64})
+    monkeypatch.setattr(precision, "PIXELS", 64)
     settings = chosen({"channels": [4]}, epochs=1)
     images = ImageLoader(np.zeros((200, 1, 8, 8), np.uint8), CPU)
     trainer = build_trainer(settings, images, images, CPU)
