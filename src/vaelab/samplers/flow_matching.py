@@ -277,8 +277,9 @@ class _Training:
 
     def __init__(self, velocity: nn.Module, average: nn.Module, steps: int) -> None:
         self.velocity, self.steps, self.taken = velocity, steps, 0
-        self.weights, self.averages = list(velocity.parameters()), list(average.parameters())
-        self.adam = Adam(self.weights, betas=(0.9, 0.99))
+        self.weights: list[Tensor] = list(velocity.parameters())
+        self.averages: list[Tensor] = list(average.parameters())
+        self.adam = Adam(velocity.parameters(), betas=(0.9, 0.99))
 
     def step(self, paths: PathPoints) -> None:
         """Take one step, and update the average."""
@@ -288,8 +289,7 @@ class _Training:
         # The average starts with a shorter memory.
         decay = min(EMA_DECAY, (1 + self.taken) / (10 + self.taken))
         with torch.no_grad():
-            for average, weight in zip(self.averages, self.weights, strict=True):
-                average.lerp_(weight, 1 - decay)
+            torch._foreach_lerp_(self.averages, self.weights, 1 - decay)
         self.taken += 1
 
 
