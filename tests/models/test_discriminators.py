@@ -71,4 +71,4 @@ def test_a_pattern_of_two_pixels_is_an_even_area_in_large_images(network, side, 
     first = next(layer for layer in layers if isinstance(layer, nn.Conv2d))
     # The map's border sees the edge of the image.
     maps = [first(images)[..., 3:-3, 3:-3] for images in (even, even + 0.2 * signs)]
-    assert torch.allclose(*maps, atol=1e-5) != told_apart
+    assert torch.allclose(maps[0], maps[1], atol=1e-5) != told_apart
