@@ -7,7 +7,7 @@ it is over without a wait when the cores are needed.
 import contextlib
 import os
 import time
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import psutil
 
@@ -25,7 +25,7 @@ class CoreUse(NamedTuple):
     own: float
 
     @classmethod
-    def now(cls) -> Self:
+    def now(cls) -> "CoreUse":
         """Read the counters, of the cores that this process may use."""
         cores = psutil.cpu_times(percpu=True)
         busy = [sum(getattr(core, name, 0.0) for name in BUSY) for core in cores]
