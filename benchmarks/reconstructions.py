@@ -85,7 +85,9 @@ def run(arguments: argparse.Namespace) -> None:
         loaders = splits(arguments.folder, arguments.size, Path(folder))
         images = all_images(loaders[2])
         print(f"| | {' | '.join(COLUMNS)} |\n|---{'|---' * len(COLUMNS)}|")
-        floor = f"{distance(all_images(loaders[0])[: len(images)], images):.1f}"
+        known = all_images(loaders[0])
+        chosen = torch.randperm(len(known), generator=rng_stream(0, "training"))[: len(images)]
+        floor = f"{distance(known[chosen], images):.1f}"
         print(f"| the images | | | {floor} | {grid(images):.2f} | | | | |", flush=True)
         rows = [images[:SHOWN]]
         for name in arguments.models:
