@@ -25,10 +25,10 @@ WORK = {
     "prepare": "pipeline.prepare:prepare",
     "train": "vaelab.training.trainer:Trainer.fit",
     "classifier": "pipeline.classifier:train_on",
-    "evaluate": "pipeline.evaluate:measure",
+    "evaluate": "pipeline.evaluate:evaluate_model",
     "report": "pipeline.report:build_page",
     "render": "pipeline.render:figures",
-    "tune": "pipeline.tune:Launch.run_worker",
+    "tune": "pipeline.tune:Launch._train",
 }
 BRIEF = [
     "train.epochs=2",
