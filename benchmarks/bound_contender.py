@@ -34,8 +34,10 @@ def vaelab(train: np.ndarray, validation: np.ndarray, epochs: int, note: Epoch) 
     """Train with vaelab's defaults, but for the network and the likelihood."""
     from vaelab.config import parse_settings
     from vaelab.data.loader import ImageLoader
+    from vaelab.runtime import memory
     from vaelab.training.build import build_trainer
 
+    memory.tune_malloc()  # as the stage `train` does when it chooses the device
     model = {"network": "mlp", "hidden": (400,), "latent_dim": 20, "likelihood": "bernoulli"}
     settings = parse_settings({"model": model, "train": {"epochs": epochs}})
     loaders = (ImageLoader(images, CPU) for images in (train, validation))

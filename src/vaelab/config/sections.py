@@ -225,7 +225,7 @@ class EvaluateSettings(Section):
     max_pairs_images: int = Field(default=10_000, ge=2, le=MAX_INT)
     interpolation_pairs: Positive = 200
     likelihood_images: NotNegative = 100
-    annealing_images: NotNegative = 16
+    annealing_images: NotNegative = 8
     annealing_chains: Positive = 8
     annealing_temperatures: int = Field(default=100, ge=2, le=MAX_INT)
     samples: int = Field(default=5000, ge=10, le=MAX_INT)

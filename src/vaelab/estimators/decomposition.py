@@ -6,7 +6,9 @@ q(z)'s dimensions from N(0, 1).
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64
@@ -16,8 +18,9 @@ from vaelab.estimators import as_float64
 from vaelab.estimators.aggregate import log_aggregate_posterior
 from vaelab.models.distributions import LOG_TWO_PI, DiagonalGaussian
 
-# Pairs of a latent and a posterior in memory at a time: few enough to fit a core's cache and for
-# PyTorch to start no threads, whose synchronization would cost more than the arithmetic.
+# Pairs of a latent and a posterior in the memory of a thread at a time: few enough to fit a core's
+# cache and for PyTorch to start no threads of its own, whose synchronization would cost more than
+# the arithmetic.
 PAIRS = 2**15
 # Limit on the one-dimensional densities that are computed: about 2 ns each on one core.
 MAX_DENSITIES = 10**10
@@ -54,7 +57,7 @@ def decompose_rate(
     `gaussian_total_correlation` has no such limit.
 
     Where images^2 x latent is above `MAX_DENSITIES`, an evenly spaced subset of the latents is
-    used. At most `pairs` densities of one dimension are in memory at a time.
+    used. At most `pairs` densities of one dimension are in a thread's memory at a time.
     """
     mixture = DiagonalGaussian(as_float64(posterior.mean), as_float64(posterior.stddev))
     step = math.ceil(len(latents) * mixture.mean.numel() / MAX_DENSITIES)
@@ -77,21 +80,21 @@ def log_marginals(
     q(z_j) is the mixture of N posteriors [images, latent].
 
     Exact for this mixture: rounding is about 1e-14; -inf farther than 38 standard deviations from
-    all posteriors. At most `pairs` densities, or those of one latent, are in memory at a time.
+    all posteriors. At most `pairs` densities, or those of one latent, are in a thread's memory at
+    a time; the dimensions are divided among threads.
     """
-    columns = [as_float64(each).T.contiguous() for each in (latents, posterior.mean)]
-    log_densities = [
-        _log_mixture(z, mean, stddev, pairs)
-        for z, mean, stddev in zip(*columns, as_float64(posterior.stddev).T, strict=True)
-    ]
+    given = (latents, posterior.mean, posterior.stddev)
+    columns = [as_float64(each).T.contiguous() for each in given]
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        log_densities = list(threads.map(partial(_log_mixture, pairs), *columns))
     return torch.stack(log_densities, 1)
 
 
 def _log_mixture(
+    pairs: int,
     latents: Float64[Tensor, "points"],
     mean: Float64[Tensor, "images"],
     stddev: Float64[Tensor, "images"],
-    pairs: int,
 ) -> Float64[Tensor, "points"]:
     # s^-1 e^(-(z - m)^2 / 2 s^2) = 2^(-log2 s - (z - m)^2 / (2 s^2 ln 2)): where most results are
     # nearly 0, PyTorch raises 2 to a power several times faster than e.

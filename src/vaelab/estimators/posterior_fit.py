@@ -45,7 +45,7 @@ PRIOR_SAMPLES, BEST_SHARE = 128, 0.1
 INITIAL_STEP_SIZE = 0.4
 # Transitions of each round, of which the first half is left out. After the third, only images
 # whose effective sample size is below a share of the samples that judge their proposals go on.
-TRANSITIONS = (8, 8, 16, 16, 32, 64)
+TRANSITIONS = (8, 8, 16, 16, 32)
 JUDGED_AFTER = 3
 JUDGING_SAMPLES, ENOUGH = 400, 0.25
 

@@ -11,7 +11,11 @@ from tests.oracles import gaussian_posterior, layer, rand, randn
 from vaelab.config import ModelSettings, network_names
 from vaelab.models.distributions import Bernoulli
 from vaelab.models.layers.attention import Attention
-from vaelab.models.layers.upsample import EvenConvTranspose2d, SubPixelConvTranspose2d
+from vaelab.models.layers.upsample import (
+    MORE_CHANNELS,
+    EvenConvTranspose2d,
+    SubPixelConvTranspose2d,
+)
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import level_sizes
 from vaelab.models.networks.resnet import Block
@@ -140,6 +144,23 @@ def test_saved_weights_work_in_transposed_convolutions(shape):
         if isinstance(module, SubPixelConvTranspose2d):
             decoder[index] = transposed(module)
     torch.testing.assert_close(found, model.decode(latents).mean)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_upsampling_to_more_channels_is_the_transposed_convolution(precision):
+    upsample = SubPixelConvTranspose2d(4, MORE_CHANNELS, 5, (1, 1))
+    features = randn(2, 4, 7, 7)
+    expected = transposed(upsample)(features)
+    with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
+        differentiated = upsample(features)
+        with torch.no_grad():
+            found = upsample(features)
+    tolerance = {"rtol": 0, "atol": 1e-5 if precision == torch.float32 else 2e-2}
+    torch.testing.assert_close(found.float(), expected, **tolerance)
+    torch.testing.assert_close(differentiated.float(), expected, **tolerance)
+    # In float32 the transposed convolution itself is differentiated.
+    assert torch.equal(differentiated, expected) == (precision == torch.float32)
+    assert not torch.equal(found, expected)
 
 
 def test_a_residual_block_starts_as_the_identity():

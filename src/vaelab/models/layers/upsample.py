@@ -11,16 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-# The ordinary convolution is faster up to this number of output channels, also in training.
-FEW_CHANNELS = 8
+# The ordinary convolution is faster up to these numbers of output channels: with gradients in
+# float32, and without gradients or in bfloat16.
+FEW_CHANNELS, MORE_CHANNELS = 8, 16
 
 
 class SubPixelConvTranspose2d(nn.ConvTranspose2d):
     """A transposed convolution of stride 2 and an odd kernel, padded by half of the kernel.
 
     Parameters and, up to rounding, results are those of `torch.nn.ConvTranspose2d`, which is used
-    on other devices than CPUs, and where `transposes` is set, because `torch.vmap` cannot rearrange
-    the channels of many models at once. n pixels become 2n - 1 and the output padding.
+    for many channels, on other devices than CPUs, and where `transposes` is set, because
+    `torch.vmap` cannot rearrange the channels of many models at once. n pixels become 2n - 1 and
+    the output padding.
     """
 
     transposes = False
@@ -41,7 +43,7 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
         output_size: list[int] | None = None,
     ) -> Float[Tensor, "batch outputs rows columns"]:
         """Return feature maps of about twice the height and width."""
-        if self.transposes or input.device.type != "cpu" or output_size is not None:
+        if output_size is not None or not self._is_faster(input):
             return super().forward(input, output_size)
         height, width = input.shape[2:]
         # A window extends as far after its block as before it, plus one pixel if the margin is odd.
@@ -58,6 +60,17 @@ class SubPixelConvTranspose2d(nn.ConvTranspose2d):
         rows, columns = 2 * height - 1, 2 * width - 1
         image = _blocks_to_pixels(blocks, 2 * self.block)
         return image[:, :, : rows + self.output_padding[0], : columns + self.output_padding[1]]
+
+    def _is_faster(self, input: Tensor) -> bool:
+        """Return whether the ordinary convolution is to be used, and faster."""
+        if self.transposes or input.device.type != "cpu":
+            return False
+        in_bfloat16 = torch.is_autocast_enabled("cpu")
+        differentiates = torch.is_grad_enabled() and (
+            input.requires_grad or self.weight.requires_grad
+        )
+        is_slow = differentiates and not in_bfloat16
+        return self.out_channels <= (FEW_CHANNELS if is_slow else MORE_CHANNELS)
 
     def _block_weight(self) -> Float[Tensor, "pixels_outputs inputs window window"]:
         # Pixel r of a block is a sum over pixels u of its window, with the weights

@@ -8,7 +8,6 @@ from torch import nn
 from vaelab.config import Activation, KernelSize, Widths
 from vaelab.models.layers.channels_last import flatten_head, unflatten_stem
 from vaelab.models.layers.upsample import (
-    FEW_CHANNELS,
     EvenConvTranspose2d,
     SubPixelConvTranspose2d,
 )
@@ -72,7 +71,7 @@ def _up(
     # With an odd kernel and half of it as padding, n pixels become 2n - 1 and the output padding.
     missing = (large[0] - (2 * small[0] - 1), large[1] - (2 * small[1] - 1))
     step = stride(large)
-    if step == 2 and outputs <= FEW_CHANNELS:
+    if step == 2:
         return SubPixelConvTranspose2d(inputs, outputs, kernel, missing)
     return nn.ConvTranspose2d(
         inputs, outputs, kernel, stride=step, padding=kernel // 2, output_padding=missing
