@@ -15,12 +15,14 @@ from tests.samplers.factories import (
     log_density,
     two_clusters,
 )
+from vaelab.runtime import matmul
 from vaelab.samplers import (
     Posteriors,
     Sampler,
     build_sampler,
     flow_matching,
 )
+from vaelab.samplers._velocity import Velocity
 from vaelab.samplers.flow_matching import FlowMatching, StandardizedPosteriors
 
 Known = tuple[Sampler, MultivariateNormal]
@@ -228,6 +230,29 @@ def test_a_seed_gives_the_same_fit_and_samples() -> None:
     assert not torch.equal(first.sample(5, generator()), other.eval().sample(5, generator()))
     assert torch.equal(first.sample(5, generator()), second.sample(5, generator()))
     assert not torch.equal(first.sample(5, generator()), first.sample(5, generator(1)))
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_fit_in_bfloat16_is_as_good(has_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without it the density is that of the latents, of float32 weights."""
+    monkeypatch.setattr(matmul, "has_bfloat16", lambda: has_it)
+    seen = set()
+    whole = Velocity.forward
+
+    def forward(self: Velocity, *inputs: torch.Tensor) -> torch.Tensor:
+        found = whole(self, *inputs)
+        seen.add(found.dtype)
+        return found
+
+    monkeypatch.setattr(Velocity, "forward", forward)
+    posteriors, aggregate = gaussian_posteriors(4_000, 2)
+    sampler = fitted(posteriors)
+    latents = aggregate.mean + torch.randn(1_000, 2, generator=generator())
+    error = sampler.log_prob(latents) - log_density(aggregate, latents)
+    assert error.abs().mean() < 0.1
+    # Held-out latents are compared in float32.
+    assert seen == ({torch.bfloat16, torch.float32} if has_it else {torch.float32})
+    assert {weight.dtype for weight in sampler.parameters()} == {torch.float32}
 
 
 def test_fit_leaves_the_global_generator_alone() -> None:

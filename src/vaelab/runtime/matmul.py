@@ -74,6 +74,12 @@ def is_exact() -> bool:
     return error.item() < EXACT
 
 
+def bfloat16_products(device: torch.device) -> torch.autocast:
+    """Return a context in which layers multiply in bfloat16, where a CPU has units for it."""
+    gains = device.type == "cpu" and has_bfloat16()
+    return torch.autocast("cpu", torch.bfloat16, enabled=gains)
+
+
 def has_bfloat16() -> bool:
     """Return whether the CPU has instructions for products of bfloat16."""
     found: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()

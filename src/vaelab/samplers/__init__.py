@@ -185,7 +185,7 @@ def encode_posteriors(
     model: Model,
     images: ImageLoader,
     labels: NDArray[np.int64] | None = None,
-    batch_size: int = 500,
+    batch_size: int = 250,
     seed: int = 0,
 ) -> Posteriors:
     """Encode images, in the order of the files; pixels that are noisy are sampled once."""
