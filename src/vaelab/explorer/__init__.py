@@ -247,7 +247,7 @@ def _png_sheet(images: NDArray[np.uint8]) -> tuple[bytes, int]:
     sheet = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     pixels = sheet.reshape(rows * height, columns * width, channels)
     file = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(file, "PNG", optimize=True)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(file, "PNG")
     return file.getvalue(), columns
 
 
