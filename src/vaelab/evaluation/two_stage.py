@@ -21,6 +21,9 @@ from vaelab.models.model import Model
 from vaelab.runtime.random_streams import rng_stream
 from vaelab.samplers import Sampler
 
+# Samples of the bound's posteriors, as a share of those of the likelihood
+BOUND_SHARE = 0.25
+
 Latents = Float[Tensor, "samples images latent"]
 LogDensities = Float64[Tensor, "samples images"]
 
@@ -34,14 +37,16 @@ def two_stage_metrics(
     The bound `neg_elbo_nats` and `kl_loss_nats` are from samples of the posteriors, `nll_nats` from
     K = `settings.sampler_importance_samples` samples of an equal mixture of posterior and fitted
     proposal, since neither fits where sampler and prior differ; the gains are how much lower they
-    are than with the model's own prior, on the same samples.
+    are than with the model's own prior, on the same samples. The bound is from a share of K: its
+    noise is that of which images there are.
     """
+    samples = settings.sampler_importance_samples
     noise = rng_stream(settings.seed, "evaluation/two-stage", device)
     posterior = fitted.model.encode(fitted.images)
     assert isinstance(posterior, DiagonalGaussian)
-    bound = _log_weights(fitted, sampler, posterior, settings, noise)
+    bound = _log_weights(fitted, sampler, posterior, math.ceil(BOUND_SHARE * samples), noise)
     both = EqualMixture(posterior, fitted.proposal)
-    weights = _log_weights(fitted, sampler, both, settings, noise)
+    weights = _log_weights(fitted, sampler, both, samples, noise)
     gain = (bound.fitted - bound.own).mean(0)
     nll_gain = _log_mean(weights.fitted) - _log_mean(weights.own)
     effective = (2 * weights.fitted.logsumexp(0) - (2 * weights.fitted).logsumexp(0)).exp()
@@ -50,7 +55,7 @@ def two_stage_metrics(
         "neg_elbo_nats": -mean_over_images(bound.fitted.mean(0)),
         "kl_loss_nats": mean_over_images((bound.log_likelihood - bound.fitted).mean(0)),
         "nll_nats": -mean_over_images(_log_mean(weights.fitted)),
-        "nll_importance_samples": settings.sampler_importance_samples,
+        "nll_importance_samples": samples,
         "nll_effective_sample_size": mean_over_images(effective),
         "neg_elbo_gain_nats": mean_over_images(gain),
         "nll_gain_nats": mean_over_images(nll_gain),
@@ -94,11 +99,11 @@ def _log_weights(
     fitted: FittedImages,
     sampler: Sampler,
     proposal: LatentDistribution,
-    settings: EvaluateSettings,
+    samples: int,
     noise: torch.Generator,
 ) -> _LogWeights:
     model, images = fitted.model, fitted.images
-    latents = proposal.rsample(noise, settings.sampler_importance_samples)
+    latents = proposal.rsample(noise, samples)
     # One sample of each image at a time: decoded images are large
     decoded = [as_float64(model.decode(z).log_prob(images)) for z in latents]
     log_likelihood, log_q = torch.stack(decoded), as_float64(proposal.log_prob(latents))
