@@ -43,6 +43,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--cuda-graph", action="store_true", help="as machine.cuda_graph: true")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--images", type=int, default=None, help="of each split (default: all)")
     parser.add_argument("--samples", type=int, default=5000, help="K")
@@ -57,7 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
     install("pythae")
     model = {"network": "conv", "likelihood": "bernoulli"}
     train = {"epochs": arguments.epochs, "batch_size": BATCH, "precision": arguments.precision}
-    loop = trainer(parse_settings({"model": model, "train": train}), data, arguments.images, device)
+    machine = {"cuda_graph": arguments.cuda_graph}
+    settings = parse_settings({"model": model, "train": train, "machine": machine})
+    loop = trainer(settings, data, arguments.images, device)
     print(f"on {describe(device)}, {arguments.precision}", flush=True)
     rate = product_rate(device=device)
     print(f"matrix products: {rate / 1e12:.2f} TFLOP/s in float32", flush=True)

@@ -17,6 +17,7 @@ from vaelab.objectives import objective_class
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
+from vaelab.training.cuda_graph import OBJECTIVES
 from vaelab.training.trainer import Trainer
 from vaelab.training.updates import Part
 
@@ -107,3 +108,17 @@ def test_an_interrupted_training_continues(
         rest.resume(folder)
         rest.fit()
     assert_same(weights(whole), weights(rest))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_recorded_training_is_the_ordinary_one(
+    gpu: torch.device, objective: str, deterministic: None
+) -> None:
+    settings: dict[str, object] = {"batch_size": 12, "kl_warmup_epochs": 2, "learning_rate": 0.01}
+    ordinary, recorded = (make_trainer(gpu, objective, "auto", **settings) for _ in range(2))
+    recorded.record_steps()
+    for trainer in (ordinary, recorded):
+        trainer.fit(show_progress=False)
+    for name, tensor in weights(ordinary).items():
+        torch.testing.assert_close(weights(recorded)[name], tensor)
+    assert torch.equal(ordinary.state.noise_rng.get_state(), recorded.state.noise_rng.get_state())

@@ -292,4 +292,5 @@ class MachineSettings(Section):
     processes: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = 1
     threads: int | None = Field(default=None, ge=1, le=1024)
     deterministic: bool = False
+    cuda_graph: bool = False
     traceback: bool = False

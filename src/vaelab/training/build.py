@@ -8,6 +8,7 @@ from vaelab.distributed.process_group import SINGLE_GROUP, ProcessGroup
 from vaelab.models.model import Model, build_model
 from vaelab.models.networks import Shape
 from vaelab.objectives import Objective, build_objective, check_gaps
+from vaelab.training.cuda_graph import check_cuda_graph
 from vaelab.training.precision import choose_precision
 from vaelab.training.schedules import check_warmups
 from vaelab.training.trainer import Trainer
@@ -35,8 +36,8 @@ def build_trainer(
 ) -> Trainer:
     """Build the trainer on a device, for one process or one of a group.
 
-    Raises UserError as `build` does, for a warm-up that is longer than the training, and for
-    batches of fewer images than processes.
+    Raises UserError as `build` does, for a warm-up that is longer than the training, for batches of
+    fewer images than processes, and for a CUDA graph of what cannot be recorded.
     """
     channels, height, width = train.array.shape[1:]
     counts = train.label_counts()
@@ -48,4 +49,8 @@ def build_trainer(
         model = model.seeing_gaps()
     precision, _ = choose_precision(settings, model, device)
     chosen = settings.train.model_copy(update={"precision": precision})
-    return Trainer(model.to(device), objective, chosen, train, validation, group=group)
+    trainer = Trainer(model.to(device), objective, chosen, train, validation, group=group)
+    if settings.machine.cuda_graph:
+        check_cuda_graph(settings, device, group)
+        trainer.record_steps()
+    return trainer

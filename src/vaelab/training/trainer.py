@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from vaelab.runtime.random_streams import rng_stream
 from vaelab.training.averaging import AveragedModel
 from vaelab.training.checkpoints import CheckpointFolder, CheckpointManager
 from vaelab.training.collapse import collapse_note, is_late_start
+from vaelab.training.cuda_graph import Record, RecordedStep, Watched, record_cuda_graph
 from vaelab.training.optimizers import build_optimizers, learning_rate
 from vaelab.training.progress import EpochReport, Progress, check_finite, progress_bar
 from vaelab.training.running_means import Means, RunningMeans
@@ -72,7 +73,13 @@ class Trainer:
         averaged = self.average.model if self.average else None
         self.state = TrainingState(model, optimizers, shuffle_rng, noise_rng, averaged)
         self.updater = Updater(self._losses, objective, optimizers, group)
+        self.take_step: Callable[[Sequence[Part]], Watched] = self.updater.step
         self.matmul = matmul_for(model, settings.batch_size // group.world_size, self.device)
+
+    def record_steps(self, record: Record = record_cuda_graph) -> None:
+        """Take the steps from now on as a recording of one: see `check_cuda_graph` for which."""
+        size, noise = self.settings.batch_size, self.state.noise_rng
+        self.take_step = RecordedStep(self.updater.step, noise, size, record)
 
     @property
     def progress(self) -> Progress:
@@ -132,7 +139,7 @@ class Trainer:
         for parts in self._steps():
             self.set_schedule(done.step)
             with self.matmul():
-                watched = self.updater.step(parts)
+                watched = self.take_step(parts)
             for part, values in zip(parts, watched, strict=True):
                 self.group.batch_rows = part.rows
                 state.running_means.add(values, self.group)
