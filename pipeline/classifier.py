@@ -23,6 +23,8 @@ from vaelab.runtime.devices import choose_device
 
 # Not train.seed: models of all seeds are compared with the same features.
 SEED = 0
+# Training images, about, of which the accuracy is written beside the weights.
+TRAINING_IMAGES = 5_000
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def train_on(data: PreparedData, folder: Path, epochs: int, device: torch.device
     if classifier is None or train is None or test is None:
         return False
     epochs = min_epochs(len(train[0]), epochs)
-    trained = accuracy(classifier, *train)
+    trained = accuracy(classifier, *train, TRAINING_IMAGES)
     save_classifier(folder, classifier, epochs=epochs, seed=SEED, training_accuracy=trained)
     print(f"classifier: {accuracy(classifier, *test):.2%} accuracy on the test images")
     return True

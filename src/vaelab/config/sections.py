@@ -230,7 +230,7 @@ class EvaluateSettings(Section):
     annealing_temperatures: int = Field(default=100, ge=2, le=MAX_INT)
     samples: int = Field(default=5000, ge=10, le=MAX_INT)
     sampler_importance_samples: Positive = 20
-    classifier_epochs: Positive = 3
+    classifier_epochs: Positive = 2
     inception_weights: Path | None = None
     seed: Seed = 0
 

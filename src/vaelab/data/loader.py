@@ -136,6 +136,10 @@ class ImageLoader:
             return None
         return torch.bincount(self.labels[self.labels >= 0], minlength=self.classes)
 
+    def evenly_spaced(self, limit: int | None = None) -> Int64[Tensor, "rows"]:
+        """Return the indices of about `limit` images, or of all, evenly spaced in the files."""
+        return torch.arange(0, self.count, max(1, self.count // (limit or self.count)))
+
     def subsample(
         self,
         batch_size: int,
@@ -147,8 +151,7 @@ class ImageLoader:
 
         `part` selects some of their batches.
         """
-        step = max(1, self.count // (limit or self.count))
-        for rows in torch.split(torch.arange(0, self.count, step), batch_size)[part]:
+        for rows in torch.split(self.evenly_spaced(limit), batch_size)[part]:
             yield Batch(self.gather(rows, noise), self.labels_at(rows))
 
     def mean_image(self, limit: int = 10_000) -> Float[Tensor, "channel height width"]:

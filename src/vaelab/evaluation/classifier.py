@@ -20,6 +20,7 @@ from vaelab.models.networks import Shape
 from vaelab.models.networks.conv import Conv
 from vaelab.runtime.adam import Adam
 from vaelab.runtime.files import sha256, write_atomically, write_text
+from vaelab.runtime.matmul import bfloat16_products
 from vaelab.runtime.random_streams import rng_stream
 
 WEIGHTS = "weights.safetensors"
@@ -27,17 +28,23 @@ DESCRIPTION = "classifier.json"
 
 FEATURES = 64
 BATCH = 128
-EVALUATION_BATCH = 500
-LEARNING_RATE = 2e-3
-# Small data sets get more epochs: with 500 steps it reaches 97 % on the digits, with 33 about 75 %.
-MIN_STEPS = 500
+EVALUATION_BATCH = 250
+LEARNING_RATE = 4e-3
+# It rises for so many steps, a quarter at most: without, 128x128 pixels are learned less well.
+WARMUP_STEPS = 100
+# Small data sets get more epochs: with 350 steps it reaches 97 % on the digits, with 33 about 85 %.
+MIN_STEPS = 350
 
 Images = Float[Tensor, "batch channel height width"]
 Labels = Int64[np.ndarray, "count"]
 
 
 class ClassifierDescription(BaseModel):
-    """classifier.json: what is needed to load the weights, and how they were trained."""
+    """classifier.json: what is needed to load the weights, and how they were trained.
+
+    `training_accuracy` is that of 5,000 training images, evenly spaced, or of all if there are
+    fewer than twice as many.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -84,8 +91,14 @@ def build_classifier(image_shape: Shape, classes: int, seed: int = 0) -> Classif
 
 
 def min_epochs(images: int, epochs: int) -> int:
-    """Return the requested epochs, or more if the images need more for 500 steps."""
+    """Return the requested epochs, or more if the images need more for 350 steps."""
     return max(epochs, math.ceil(MIN_STEPS / math.ceil(images / BATCH)))
+
+
+def learning_rate(taken: int, steps: int) -> float:
+    """Return the learning rate of the step after so many that are taken, of `steps`."""
+    start = min(1.0, (taken + 1) / min(WARMUP_STEPS, steps / 4))
+    return LEARNING_RATE * start * (1 + math.cos(math.pi * taken / steps)) / 2
 
 
 def train_classifier(
@@ -97,10 +110,11 @@ def train_classifier(
     seed: int,
     device: torch.device,
 ) -> Classifier:
-    """Minimize the cross-entropy by Adam, the learning rate annealed to 0 along a cosine.
+    """Minimize the cross-entropy by Adam; the learning rate rises, and falls to 0 along a cosine.
 
-    On one machine a seed always gives the same weights. Raises ValueError unless each image
-    has a label from 0 to classes - 1.
+    Layers compute in bfloat16 where the CPU has it, weights are float32. On one machine a seed
+    always gives the same weights. Raises ValueError unless each image has a label from 0 to
+    classes - 1.
     """
     targets = _targets(images, labels, classes).to(device)
     classifier = build_classifier(images.array.shape[1:], classes, seed).to(device).train()
@@ -108,15 +122,17 @@ def train_classifier(
     noise = rng_stream(seed, "classifier.noise", images.device)
     steps = epochs * math.ceil(len(images) / BATCH)
     adam, taken = Adam(classifier.parameters()), 0
+    precision = bfloat16_products(device)
     with (
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
         tqdm(total=steps, desc="classifier", unit="step", disable=None) as bar,
     ):
         for _ in range(epochs):
             for rows in torch.split(torch.randperm(len(images), generator=order), BATCH):
-                logits = classifier(images.gather(rows, noise).to(device))
-                loss = functional.cross_entropy(logits, targets[rows.to(device)])
-                adam.step(loss, LEARNING_RATE * (1 + math.cos(math.pi * taken / steps)) / 2)
+                with precision:
+                    logits = classifier(images.gather(rows, noise).to(device))
+                loss = functional.cross_entropy(logits.float(), targets[rows.to(device)])
+                adam.step(loss, learning_rate(taken, steps))
                 taken += 1
                 bar.update()
     return classifier.eval()
@@ -130,17 +146,21 @@ def _targets(images: ImageLoader, labels: Labels, classes: int) -> Int64[Tensor,
     return torch.from_numpy(np.array(labels))
 
 
-def accuracy(classifier: Classifier, images: ImageLoader, labels: Labels) -> float:
-    """Compute the share of images whose label is the predicted class.
+def accuracy(
+    classifier: Classifier, images: ImageLoader, labels: Labels, limit: int | None = None
+) -> float:
+    """Compute the share of images, or of about `limit`, whose label is the predicted class.
 
     Noise on images is the same each time. Raises ValueError unless each image has a
     label from 0 to classes - 1.
     """
     targets = _targets(images, labels, classifier.classes)
     noise = rng_stream(0, "classifier.accuracy", images.device)
-    batches = (batch.images for batch in images.sequential(EVALUATION_BATCH, noise))
-    predicted = torch.cat([features_and_classes(classifier, batch)[1].cpu() for batch in batches])
-    return (predicted == targets).double().mean().item()
+    right = [
+        features_and_classes(classifier, images.gather(rows, noise))[1].cpu() == targets[rows]
+        for rows in torch.split(images.evenly_spaced(limit), EVALUATION_BATCH)
+    ]
+    return torch.cat(right).double().mean().item()
 
 
 @torch.inference_mode()
