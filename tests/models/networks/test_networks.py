@@ -155,9 +155,9 @@ def test_upsampling_to_more_channels_is_the_transposed_convolution(precision):
         differentiated = upsample(features)
         with torch.no_grad():
             found = upsample(features)
-    tolerance = {"rtol": 0, "atol": 1e-5 if precision == torch.float32 else 2e-2}
-    torch.testing.assert_close(found.float(), expected, **tolerance)
-    torch.testing.assert_close(differentiated.float(), expected, **tolerance)
+    atol = 1e-5 if precision == torch.float32 else 2e-2
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=atol)
+    torch.testing.assert_close(differentiated.float(), expected, rtol=0, atol=atol)
     # In float32 the transposed convolution itself is differentiated.
     assert torch.equal(differentiated, expected) == (precision == torch.float32)
     assert not torch.equal(found, expected)
