@@ -19,8 +19,8 @@ from pathlib import Path
 from benchmarks.mnist import mnist
 from pipeline import cli
 from pipeline.artifacts import build_batches
-from pipeline.tracking import active_run, open_store
-from pipeline.tracking.sync import start_training
+from pipeline.tracking.training_log import Training
+from pipeline.tracking.training_mirror import TrainingMirror
 from pipeline.train import fit
 from vaelab.config import Settings, parse_settings
 from vaelab.data.dataset import PreparedData
@@ -44,7 +44,8 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Let the two take turns, and print what they took."""
-    settings = parse_settings({"train": {"epochs": arguments.epochs}})
+    watched = {"tracking": {"system_metrics": True}}
+    settings = parse_settings({"train": {"epochs": arguments.epochs}} | watched)
     data = mnist()
     choose_device(settings.machine)
     seconds: dict[Callable[[Settings, PreparedData], float], list[float]] = {bare: [], whole: []}
@@ -70,16 +71,17 @@ def bare(settings: Settings, data: PreparedData) -> float:
 def whole(settings: Settings, data: PreparedData) -> float:
     """Train as the stage does; give the seconds from the first step to the last."""
     loop = trainer(settings, data)
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        store = open_store(settings.tracking)
-        with (
-            CheckpointFolder(Path("checkpoints")) as checkpoints,
-            active_run(store, "overhead", None, watch=True) as run,
-        ):
-            start_training(run, training_settings(settings), data.info, describe(loop.device))
-            started = time.perf_counter()
-            fit(loop, run, set(), settings, checkpoints)
-            return time.perf_counter() - started
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chdir(folder),
+        CheckpointFolder(Path("checkpoints")) as checkpoints,
+        TrainingMirror(settings) as log,
+    ):
+        known, device = training_settings(settings), describe(loop.device)
+        log.begin(Training("overhead", None, known, data.info, device, None))
+        started = time.perf_counter()
+        fit(loop, log, settings, checkpoints)
+        return time.perf_counter() - started
 
 
 def trainer(settings: Settings, data: PreparedData) -> Trainer:

@@ -19,9 +19,10 @@ PHASES = {
     "load": (
         "pipeline.cli:load_params",
         "pipeline.tracking.mirror:open_mirror",
-        "pipeline.tracking.store:open_store",
+        "pipeline.tracking.training_log:TrainingProcess.begin",
         "pipeline.artifacts:TrainedArtifacts.load",
         "pipeline.artifacts:build_batches",
+        "pipeline.train:open_log",
         "vaelab.config:load_settings",
         "vaelab.data.dataset:PreparedData.load",
         "vaelab.data.sources:read",
@@ -41,9 +42,9 @@ PHASES = {
         "pipeline.tracking.sync:add_figures",
         "pipeline.tracking.sync:add_report",
         "pipeline.tracking.sync:add_sampler",
-        "pipeline.tracking.sync:finish_training",
         "pipeline.tracking.sync:run_of_model",
-        "pipeline.tracking.sync:start_training",
+        "pipeline.tracking.training_log:TrainingProcess.end",
+        "pipeline.tracking.training_log:TrainingProcess.finish",
         "vaelab.evaluation.classifier:save_classifier",
         "vaelab.figures.saving:write_figures",
         "vaelab.models.saving:save_model",
@@ -95,7 +96,9 @@ def of_children() -> float:
     """Return the CPU seconds of the processes that this one has started, such as MLflow's."""
     import psutil
 
-    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+    live = psutil.Process().children(recursive=True)
+    ended = sum(os.times()[2:4])
+    return ended + sum(sum(child.cpu_times()[:2]) for child in live)
 
 
 def threading_elsewhere() -> bool:

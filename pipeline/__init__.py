@@ -3,10 +3,11 @@
 import gc
 import importlib
 import importlib.util
+import os
 import sys
 
-MIRRORED = ("sampler", "evaluate", "report", "render", "explore")
-"""The stages that add files to a trained model's run in MLflow."""
+MIRRORED = ("train", "sampler", "evaluate", "report", "render", "explore")
+"""The stages that log to MLflow."""
 
 # Importing PyTorch and MLflow creates a million objects that all stay: collecting garbage among
 # them takes a fifth of the start-up time. `cli.run_command` turns collection on again. argv[0] is
@@ -20,6 +21,8 @@ if sys.argv[0] == "-m":
         )
     # It measures from now on how many cores are free.
     importlib.import_module("vaelab.runtime.cores")
-    if sys.orig_argv[-2:] in [["-m", f"pipeline.{stage}"] for stage in MIRRORED]:
+    # Of a training's ranks, the first logs.
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first and sys.orig_argv[-2:] in [["-m", f"pipeline.{stage}"] for stage in MIRRORED]:
         stage = sys.orig_argv[-1].removeprefix("pipeline.")
         importlib.import_module("pipeline.tracking.mirror").start(stage)

@@ -11,10 +11,10 @@ import torch
 
 from pipeline import cli, paths
 from pipeline.artifacts import build_batches
-from pipeline.tracking import Run, Store, active_run, open_store, warn_on_store_error
+from pipeline.tracking import mirror
 from pipeline.tracking.epoch_logger import EpochLogger
 from pipeline.tracking.run_info import run_name
-from pipeline.tracking.sync import finish_training, start_training
+from pipeline.tracking.training_log import Training, TrainingLog, TrainingProcess
 from vaelab.config import AUTO, MachineSettings, Settings, TrainSettings
 from vaelab.data.dataset import PreparedData
 from vaelab.distributed.environment import from_environ
@@ -46,7 +46,6 @@ from vaelab.training.schedules import best_epoch_note, early_stopping_notes
 from vaelab.training.trainer import Trainer
 
 RUN_ID = "run_id"
-CONTINUED_TAG = "vaelab.continued_from_epoch"
 
 
 def main() -> None:
@@ -57,23 +56,33 @@ def main() -> None:
 def train(settings: Settings) -> None:
     """Train in this process, as one rank of several, or start the processes of all ranks."""
     if count := processes_to_start(settings.machine):
+        mirror.end()
         return launch("pipeline.train", count)
     environment = from_environ()
     device = choose_device(settings.machine, environment)
     with process_group(environment, device) as group:
-        store = open_store(settings.tracking) if group.is_rank_zero else None
+        log = open_log(settings) if group.is_rank_zero else None
         data = PreparedData.load(paths.PREPARED)
         note = sizes_note(settings.model, data.info.image_shape)
         settings = with_sizes(settings, data.info.image_shape)
         # Bad data or an unreachable store on one rank is reported before the others start to train.
         group.barrier()
         trainer = prepared_trainer(settings, data, device, group)
-        if store is None:
+        if log is None:
             train_as_worker_rank(trainer)
         else:
             if note:
                 print(note)
-            train_and_record(settings, store, data, trainer)
+            train_and_record(settings, log, data, trainer)
+
+
+def open_log(settings: Settings) -> TrainingLog:
+    """Open the store, in the second process if there is one. Raises UserError, or exits."""
+    if process := mirror.started():
+        return TrainingProcess(process)
+    from pipeline.tracking.training_mirror import TrainingMirror
+
+    return TrainingMirror(settings)
 
 
 def train_as_worker_rank(trainer: Trainer) -> None:
@@ -87,7 +96,7 @@ def train_as_worker_rank(trainer: Trainer) -> None:
 
 
 def train_and_record(
-    settings: Settings, store: Store, data: PreparedData, trainer: Trainer
+    settings: Settings, log: TrainingLog, data: PreparedData, trainer: Trainer
 ) -> None:
     """Train, and write the model, the history and the images of each epoch."""
     key, name = (
@@ -100,26 +109,18 @@ def train_and_record(
         exclusive_lock(paths.TRAINING_LOCK, name),
         CheckpointFolder(paths.checkpoints() / key, name) as checkpoints,
     ):
-        resumed = unfinished_run(store, checkpoints.folder)
+        run_id = unfinished_run(checkpoints.folder)
         before = continue_finished(finished, settings, checkpoints)
         keep_threads(checkpoints.folder, settings.machine)
-        watch = settings.tracking.system_metrics
-        with active_run(store, name, resumed, watch=watch) as run:
-            write_text(checkpoints.folder / RUN_ID, run.run_id)
-            logged: set[int] = set()
-            with warn_on_store_error("the settings"):
-                start_training(
-                    run, training_settings(settings), data.info, describe(trainer.device)
-                )
-                if before:
-                    run.log_tags({CONTINUED_TAG: before})
-                logged = run.logged_epochs()
-            fit(trainer, run, logged, settings, checkpoints)
+        known, device = training_settings(settings), describe(trainer.device)
+        begun = log.begin(Training(name, run_id, known, data.info, device, before))
+        with log:
+            write_text(checkpoints.folder / RUN_ID, begun)
+            fit(trainer, log, settings, checkpoints)
             description = describe_model(settings, data.info, trainer)
             save_model(paths.MODEL, trainer.model, description)
             write_history(trainer.progress, description.objective)
-            with warn_on_store_error("all of the training"):
-                finish_training(run, settings.tracking)
+            log.finish()
         try:
             finished.keep(settings.train.epochs, checkpoints)
         except OSError as error:
@@ -163,11 +164,10 @@ def keep_threads(folder: Path, settings: MachineSettings) -> None:
     write_text(path, str(torch.get_num_threads()))
 
 
-def unfinished_run(store: Store, folder: Path) -> str | None:
-    """Return the run id of an interrupted training, if the run still exists."""
+def unfinished_run(folder: Path) -> str | None:
+    """Return the run id of an interrupted training."""
     path = folder / RUN_ID
-    run_id = path.read_text(encoding="utf-8") if path.is_file() else None
-    return run_id if run_id and store.has_run(run_id) else None
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def prepared_trainer(
@@ -182,11 +182,7 @@ def prepared_trainer(
 
 
 def fit(
-    trainer: Trainer,
-    run: Run,
-    logged_epochs: set[int],
-    settings: Settings,
-    checkpoints: CheckpointFolder,
+    trainer: Trainer, log: TrainingLog, settings: Settings, checkpoints: CheckpointFolder
 ) -> None:
     """Train from the last checkpoint, if there is one, to the end, and log every epoch."""
     trainer.resume(checkpoints)
@@ -207,9 +203,9 @@ def fit(
     if trainer.finished() and first < settings.train.epochs:
         print(f"early stopping ended the training after epoch {first}: more epochs change nothing")
     images = checkpoints.folder / IMAGES
-    with EpochLogger(trainer, run, logged_epochs, images, settings.train) as logger:
-        progress = trainer.fit(logger, checkpoints)
-        logger.copy_images(paths.TRAIN_IMAGES)
+    logger = EpochLogger(trainer, log, images, settings.train)
+    progress = trainer.fit(logger, checkpoints)
+    logger.copy_images(paths.TRAIN_IMAGES)
     seconds = time.perf_counter() - started
     trained_on = (progress.epoch - first) * len(trainer.train)
     timing = {"training_seconds": seconds, "training_images_per_second": trained_on / seconds}

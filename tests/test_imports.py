@@ -13,16 +13,15 @@ HEAVY = {
     *("matplotlib", "mlflow", "optuna", "pandas"),
     *("scipy.stats", "sklearn", "torch", "torchvision"),
 }
-TRACKED = {"mlflow", "pandas", "torch"}  # MLflow imports pandas
 STARTED_WITH = {
     "download": set(),
     "prepare": set(),
-    "train": TRACKED,
+    "train": {"torch"},
     "classifier": {"torch"},
     "evaluate": {"torch"},
     "report": {"matplotlib", "torch"},
     "render": {"matplotlib", "torch"},
-    "tune": TRACKED | {"matplotlib", "optuna"},
+    "tune": {"matplotlib", "mlflow", "optuna", "pandas", "torch"},  # MLflow imports pandas
     "tracking": set(),
 }
 

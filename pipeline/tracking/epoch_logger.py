@@ -2,17 +2,14 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from PIL import Image
 
-from pipeline.tracking import Run
-from pipeline.tracking.async_logging import AsyncWriter
 from pipeline.tracking.metric_names import without_constants
+from pipeline.tracking.training_log import TrainingLog
 from vaelab.config import TrainSettings
 from vaelab.figures.image_tiles import progress_pairs, progress_samples
 from vaelab.inference import decoding
@@ -27,52 +24,31 @@ PRINTED_LINES = 10
 
 
 class EpochLogger:
-    """Called with each epoch's report. All images show the same latents and the same originals.
-
-    `logged_epochs` are already in the run; they are not logged again.
-    """
+    """Called with each epoch's report. All images show the same latents and the same originals."""
 
     def __init__(
-        self,
-        trainer: Trainer,
-        run: Run,
-        logged_epochs: set[int],
-        folder: Path,
-        settings: TrainSettings,
+        self, trainer: Trainer, log: TrainingLog, folder: Path, settings: TrainSettings
     ) -> None:
-        self.model, self.settings, self.folder = trainer.model, settings, folder
-        self.run, self.logged_epochs, self.writer = run, logged_epochs, AsyncWriter()
+        self.model, self.log, self.folder, self.settings = trainer.model, log, folder, settings
         noise = rng_stream(settings.seed, "pictures", trainer.device)
         height, width = self.model.image_shape[1:]
         self.count = min(32, max(8, MAX_PIXELS // (height * width)))
         self.originals, self.labels = next(trainer.validation.sequential(self.count, noise))
-        self.first, self.before = trainer.progress.epoch, dict[str, float]()
-
-    def __enter__(self) -> Self:
+        self.before = dict[str, float]()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.first == 0 and not any(self.folder.glob("*_0000.png")):
-            self._log(0, {}, self._write_images(0))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.writer.close()
+        if trainer.progress.epoch == 0 and not any(self.folder.glob("*_0000.png")):
+            self.log.log_epoch(0, {}, self._write_images(0))
 
     def __call__(self, report: EpochReport) -> None:
         """Write the images of an epoch, log it, and print its metrics."""
         due = report.epoch % self.settings.images_every_epochs == 0
         is_last = report.epoch == self.settings.epochs
         images = self._write_images(report.epoch) if due or is_last else {}
-        if report.epoch not in self.logged_epochs:
-            varying = without_constants(report.metrics, self.before)
-            self._log(report.epoch, varying, images)
+        varying = without_constants(report.metrics, self.before)
+        self.log.log_epoch(report.epoch, varying, images)
         self.before = report.metrics
         if not sys.stderr.isatty():
             self._print(report)
-
-    def _log(
-        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
-    ) -> None:
-        self.writer.submit(partial(log_epoch, self.run, epoch, metrics, images))
 
     def _write_images(self, epoch: int) -> dict[str, np.ndarray]:
         """Write the images that the model draws now; those of epoch 0 are of the untrained one."""
@@ -108,12 +84,3 @@ class EpochLogger:
             shown = {k: v for k, v in report.metrics.items() if k.startswith("validation.")}
             numbers = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
             print(f"epoch {report.epoch}/{self.settings.epochs}: {numbers}", flush=True)
-
-
-def log_epoch(
-    run: Run, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
-) -> None:
-    """Log an epoch's metrics in one call, then its images."""
-    run.log_metrics(metrics, epoch)
-    for key, image in images.items():
-        run.log_image(image, key, epoch)

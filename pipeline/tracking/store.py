@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.paths import workspace_root
 from pipeline.tracking.failures import REMEDY, STORE_ERRORS, shorten
 from pipeline.tracking.run import WEIGHTS_TAG, Run
+from pipeline.tracking.status import status_after
 from vaelab.config import TrackingSettings, UserError
 
 
@@ -193,13 +194,10 @@ def _unreachable_reason(uri: str) -> str | None:
     return None
 
 
-@contextmanager
-def active_run(
-    store: Store, name: str, resumed: str | None = None, watch: bool = False
-) -> Iterator[Run]:
-    """Start or resume a run; it ends as FINISHED, KILLED if interrupted, or FAILED.
+def start_run(store: Store, name: str, resumed: str | None = None, watch: bool = False) -> Run:
+    """Start a run, or resume one; `watch` logs the load of CPU, memory and GPU meanwhile.
 
-    `watch` logs the load of CPU, memory and GPU meanwhile. Raises UserError if the store fails.
+    Raises UserError if the store fails.
     """
     # MLflow would continue that run, whatever wrote it.
     if stale := os.environ.pop("MLFLOW_RUN_ID", None):
@@ -215,15 +213,25 @@ def active_run(
         raise UserError(
             f"cannot start a run in the MLflow store {hide_password(store.uri)}: {shorten(error)}"
         ) from error
+    return Run(store.client, active.info.run_id)
+
+
+@contextmanager
+def active_run(
+    store: Store, name: str, resumed: str | None = None, watch: bool = False
+) -> Iterator[Run]:
+    """Start or resume a run as `start_run` does; it ends as `status_after` says."""
+    run = start_run(store, name, resumed, watch)
     try:
-        yield Run(store.client, active.info.run_id)
+        yield run
     except BaseException as error:
-        _end("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
+        end_run(status_after(error))
         raise
-    _end("FINISHED")
+    end_run(status_after(None))
 
 
-def _end(status: str) -> None:
+def end_run(status: str) -> None:
+    """Set the final status of the run that was started; print a warning if the store fails."""
     try:
         mlflow.end_run(status)
     except STORE_ERRORS as error:

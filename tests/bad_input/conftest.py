@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import train
 from pipeline.tracking import store
 from tests.bad_input.sandbox import Sandbox
 from tests.data.server import Server, running
@@ -20,8 +19,7 @@ def sandbox(
     monkeypatch.chdir(tmp_path)
     for name in (MIRROR_VARIABLE, "MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
         monkeypatch.delenv(name, raising=False)
-    for module in (train, store):
-        monkeypatch.setattr(module, "open_store", lambda tracking: None)
+    monkeypatch.setattr(store, "open_store", lambda tracking: None)
     return Sandbox(monkeypatch, capsys)
 
 

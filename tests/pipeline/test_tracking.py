@@ -8,21 +8,16 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import torch
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
 from pipeline.tracking.async_logging import AsyncWriter
-from pipeline.tracking.epoch_logger import EpochLogger
-from pipeline.train import unfinished_run
 from tests import ROOT
 from tests.pipeline.conftest import change_directory, copy_stores
-from vaelab.config import TrackingSettings, TrainSettings, UserError
-from vaelab.training.progress import EpochReport
+from vaelab.config import TrackingSettings, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -123,20 +118,6 @@ def test_a_store_that_comes_back_is_written_to_again(capsys: pytest.CaptureFixtu
     assert printed.count("is not available") == printed.count("available again") == 1
 
 
-def test_epochs_that_a_resumed_run_has_are_not_logged_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(EpochLogger, "_images", lambda self: {})
-    steps = list[int]()
-    run = Mock(log_metrics=lambda metrics, step: steps.append(step))
-    trainer = Mock(**{"model.image_shape": (1, 8, 8), "device": torch.device("cpu")})
-    trainer.validation.sequential.return_value = iter([(None, None)])
-    with EpochLogger(trainer, run, {1, 2}, tmp_path, TrainSettings()) as logger:
-        for epoch in (1, 2, 3, 4):
-            logger(EpochReport(epoch, {"train.loss": 1.0}))
-    assert steps == [3, 4]
-
-
 def test_an_unreachable_server_is_done_without_where_that_is_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,17 +185,6 @@ def test_an_exception_leaves_the_run_failed() -> None:
     ):
         raise ZeroDivisionError
     assert store.client.get_run(run.run_id).info.status == "FAILED"
-
-
-def test_a_run_that_is_gone_is_not_gone_on_with(tmp_path: Path) -> None:
-    store = tracking.open_store(TrackingSettings())
-    with tracking.active_run(store, "interrupted") as run:
-        (tmp_path / "run_id").write_text(run.run_id)
-    assert unfinished_run(store, tmp_path) == run.run_id
-    store.client.delete_run(run.run_id)
-    assert unfinished_run(store, tmp_path) is None
-    (tmp_path / "run_id").write_text("0" * 32)
-    assert unfinished_run(store, tmp_path) is None
 
 
 def test_an_interruption_leaves_the_run_killed() -> None:

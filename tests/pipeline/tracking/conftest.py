@@ -1,6 +1,10 @@
 """A store of a few trainings, each with a model, its measurements and its files."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ from PIL import Image
 
 from pipeline.tracking import Run, Store, active_run, open_store
 from pipeline.tracking.descriptions import describe_run
+from pipeline.tracking.mirror import Asked
 from pipeline.tracking.registry import register
 from pipeline.tracking.run_info import logged_params, run_name
 from tests.pipeline.conftest import change_directory, copy_stores
@@ -17,6 +22,12 @@ from vaelab.data.dataset import DatasetInfo
 from vaelab.training.fingerprint import training_settings
 
 MakeRun = Callable[..., Run]
+Start = Callable[[str], Asked]
+CONNECT = """
+import os, sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+"""
 
 
 @pytest.fixture
@@ -87,3 +98,23 @@ def dataset_info(data: str) -> DatasetInfo:
         sha256={"train_images": data},
         origin="made up",
     )
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start a process that stands in for the second one of a stage."""
+    with ExitStack() as stack:
+
+        def start(script: str) -> Asked:
+            own, other = Pipe()
+            with other:
+                process = subprocess.Popen(
+                    [sys.executable, "-c", CONNECT + script, str(other.fileno())],
+                    pass_fds=[other.fileno()],
+                )
+            asked = Asked(process, own)
+            stack.callback(asked.end)
+            stack.enter_context(own)
+            return asked
+
+        yield start

@@ -3,50 +3,51 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from pipeline.tracking import Store, mirror, store
-from pipeline.tracking.mirror import DONE, MirrorProcess, StageMirror, open_mirror
+from pipeline.tracking.mirror import MirrorProcess, StageMirror, open_mirror
 from tests import ROOT
+from tests.pipeline.tracking.conftest import Start
 from vaelab.config import Settings
 
-Start = Callable[[str], "subprocess.Popen[str]"]
-ANSWER = f"""
-import sys
-for question in sys.stdin:
-    print("asked to", question, end="")
-    print({DONE!r}, flush=True)
+ANSWER = """
+while True:
+    question, arguments, waits = connection.recv()
+    print("asked to", question, *arguments, flush=True)
+    if waits:
+        connection.send(question.upper())
 """
 
 
-@pytest.fixture
-def start() -> Start:
-    """Start a process that stands in for the second one of a stage."""
-
-    def start(script: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-c", script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-
-    return start
-
-
 def test_what_the_process_prints_is_printed_in_its_place(
-    start: Start, capsys: pytest.CaptureFixture[str]
+    start: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with start(ANSWER) as process:
-        asked = MirrorProcess(process)
-        print("the stage's work")
-        asked.log()
-        assert capsys.readouterr().out == "asked to open\nthe stage's work\nasked to log\n"
-        process.kill()
+    asked = start(ANSWER)
+    logging = MirrorProcess(asked)
+    print("the stage's work")
+    logging.log()
+    assert capfd.readouterr().out == "asked to open\nthe stage's work\nasked to log\n"
+
+
+def test_answers_belong_to_their_questions_and_what_is_told_has_none(start: Start) -> None:
+    asked = start(ANSWER)
+    asked.tell("first", 1)
+    assert asked.ask("second", 2) == "SECOND"
+
+
+def test_what_is_told_to_a_process_that_has_ended_is_not_missed_until_it_is_asked(
+    start: Start,
+) -> None:
+    asked = start("sys.exit(3)")
+    asked.process.wait()
+    asked.tell("epoch", 1)
+    with pytest.raises(SystemExit) as found:
+        asked.ask("finish")
+    assert found.value.code == 3
 
 
 @pytest.mark.parametrize(
@@ -56,22 +57,22 @@ def test_what_the_process_prints_is_printed_in_its_place(
         ("raise ValueError", 1, ""),
         ("sys.exit(0)", 1, ""),
         (
-            "import os; os.kill(os.getpid(), 9)",
+            "os.kill(os.getpid(), 9)",
             137,
             "error: the process that logs to MLflow was killed by signal 9\n",
         ),
     ],
 )
 def test_a_stage_ends_as_the_process_does(
-    ending: str, code: int, message: str, start: Start, capsys: pytest.CaptureFixture[str]
+    ending: str, code: int, message: str, start: Start, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It has said why, unless it was killed."""
-    with start(f"import sys; print('a warning', flush=True); {ending}") as process:
-        with pytest.raises(SystemExit) as found:
-            MirrorProcess(process)
-        assert found.value.code == code
-        printed = capsys.readouterr()
-        assert (printed.out, printed.err) == ("a warning\n", message)
+    asked = start(f"print('a warning', flush=True); sys.stderr = open(os.devnull, 'w'); {ending}")
+    with pytest.raises(SystemExit) as found:
+        MirrorProcess(asked)
+    assert found.value.code == code
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("a warning\n", message)
 
 
 def test_without_a_second_process_a_stage_logs_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ KILLED = """
 import os, signal
 from pipeline.tracking import mirror
 mirror.start("explore")
-print(mirror._process.pid, flush=True)
+print(mirror._started.process.pid, flush=True)
 os.kill(os.getpid(), signal.{signal})
 """
 
@@ -100,7 +101,7 @@ def test_the_process_does_not_outlive_its_stage(signal: str) -> None:
     while is_running(pid):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert mirror.__name__ not in killed.stderr
+    assert mirror.PROGRAM not in killed.stderr
 
 
 def is_running(pid: int) -> bool:

@@ -1,0 +1,79 @@
+"""Log a training to MLflow in this process."""
+
+import importlib
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from pipeline.tracking import store
+from pipeline.tracking.async_logging import AsyncWriter
+from pipeline.tracking.failures import warn_on_store_error
+from pipeline.tracking.sync import finish_training, start_training
+from pipeline.tracking.training_log import Training, TrainingLog
+from vaelab.config import Settings
+
+CONTINUED_TAG = "vaelab.continued_from_epoch"
+
+
+class TrainingMirror(TrainingLog):
+    """Logs in this process. Raises UserError for a store that cannot be used.
+
+    What is logged soon, a thread of its own logs.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.tracking
+        self.store = store.open_store(self.settings)
+        self.writer = AsyncWriter()
+        self.logged: set[int] = set()
+
+    def begin(self, training: Training) -> str:
+        """Start a run, or resume the one that is named if it exists, and return its id."""
+        run_id = training.run_id
+        resumed = run_id if run_id and self.store.has_run(run_id) else None
+        watch = self.settings.system_metrics
+        self.run = store.start_run(self.store, training.name, resumed, watch)
+        self.writer.submit(partial(self._log_start, training))
+        return self.run.run_id
+
+    def import_export(self) -> None:
+        """Import soon what `finish` needs to log the model: PyTorch and its compiler."""
+        if self.settings.log_model:
+            name = "pipeline.tracking.logged_model"
+            self.writer.submit(partial(importlib.import_module, name))
+
+    def log_epoch(
+        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
+    ) -> None:
+        """Log an epoch soon, unless the run has it already."""
+        self.writer.submit(partial(self._log_epoch, epoch, metrics, images))
+
+    def finish(self) -> None:
+        """Log the files and what the run lacks; print a warning if the store fails."""
+        self.writer.close()
+        with warn_on_store_error("all of the training"):
+            finish_training(self.run, self.settings)
+
+    def end(self, status: str) -> None:
+        """Set the run's status, once all that was to be logged soon is."""
+        self.writer.close()
+        store.end_run(status)
+
+    def _log_start(self, training: Training) -> None:
+        """Log what is known before the first epoch, and find the epochs that the run has."""
+        with warn_on_store_error("the settings"):
+            start_training(self.run, training.settings, training.info, training.device)
+            if training.continued_from:
+                self.run.log_tags({CONTINUED_TAG: training.continued_from})
+            self.logged = self.run.logged_epochs()
+
+    def _log_epoch(
+        self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
+    ) -> None:
+        """Log an epoch's metrics in one call, then its images."""
+        if epoch in self.logged:
+            return
+        self.run.log_metrics(metrics, epoch)
+        for key, image in images.items():
+            self.run.log_image(image, key, epoch)
