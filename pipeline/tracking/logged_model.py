@@ -7,6 +7,7 @@
 import logging
 import shutil
 import sys
+import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -91,6 +92,17 @@ def save_model(path: str, mlflow_model: MlflowModel, **content: Any) -> None:
     mlflow_model.save(str(folder / "MLmodel"))
 
 
+def warm_up() -> None:
+    """Save a module that does nothing, for what that imports and MLflow finds out, in seconds."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        files = Path(folder) / MODEL_FILES
+        files.mkdir()
+        module = _graph(nn.Identity(), torch.zeros(2, 1))
+        content = {"module": module, "files": files, "signature": None, "input_example": None}
+        save_model(f"{folder}/model", MlflowModel(), **content)
+
+
 def exported(model: Model) -> nn.Module:
     """Return a module that maps images to reconstructions, or latents to images, in one graph.
 
@@ -99,7 +111,12 @@ def exported(model: Model) -> nn.Module:
     """
     has_encoder = model.has("encoder")
     module = Reconstruct(model) if has_encoder else Generate(model)
-    example = torch.zeros(2, *(model.image_shape if has_encoder else [model.latent_dim]))
+    shape = model.image_shape if has_encoder else [model.latent_dim]
+    return _graph(module, torch.zeros(2, *shape))
+
+
+def _graph(module: nn.Module, example: Tensor) -> nn.Module:
+    """Return the operations of a module, for batches of any size."""
     batch = [{0: torch.export.Dim.AUTO}]
     program = torch.export.export(module, (example,), dynamic_shapes=batch)
     found = program.module(check_guards=False)

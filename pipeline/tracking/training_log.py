@@ -71,7 +71,6 @@ class TrainingProcess(TrainingLog):
     def begin(self, training: Training) -> str:
         """Start a run, or resume the one that is named, and return its id."""
         run_id: str = self.asked.ask("begin", training)
-        self.asked.tell("import_export")
         return run_id
 
     def log_epoch(

@@ -1,6 +1,6 @@
 """Log a training to MLflow in this process."""
 
-import importlib
+import gc
 from collections.abc import Mapping
 from functools import partial
 
@@ -19,11 +19,13 @@ CONTINUED_TAG = "vaelab.continued_from_epoch"
 class TrainingMirror(TrainingLog):
     """Logs in this process. Raises UserError for a store that cannot be used.
 
-    What is logged soon, a thread of its own logs.
+    What is logged soon, a thread of its own logs. `warm_up` says that it first imports what
+    `finish` needs: the rest of this process has no use for its seconds.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, warm_up: bool = False) -> None:
         self.settings = settings.tracking
+        self.warm_up = warm_up and self.settings.log_model
         self.store = store.open_store(self.settings)
         self.writer = AsyncWriter()
         self.logged: set[int] = set()
@@ -34,14 +36,10 @@ class TrainingMirror(TrainingLog):
         resumed = run_id if run_id and self.store.has_run(run_id) else None
         watch = self.settings.system_metrics
         self.run = store.start_run(self.store, training.name, resumed, watch)
+        if self.warm_up:
+            self.writer.submit(warm_up)
         self.writer.submit(partial(self._log_start, training))
         return self.run.run_id
-
-    def import_export(self) -> None:
-        """Import soon what `finish` needs to log the model: PyTorch and its compiler."""
-        if self.settings.log_model:
-            name = "pipeline.tracking.logged_model"
-            self.writer.submit(partial(importlib.import_module, name))
 
     def log_epoch(
         self, epoch: int, metrics: Mapping[str, float], images: Mapping[str, np.ndarray]
@@ -77,3 +75,15 @@ class TrainingMirror(TrainingLog):
         self.run.log_metrics(metrics, epoch)
         for key, image in images.items():
             self.run.log_image(image, key, epoch)
+
+
+def warm_up() -> None:
+    """Import what `log_servable_model` needs, without a search for garbage among what stays."""
+    gc.disable()
+    try:
+        from pipeline.tracking import logged_model
+
+        logged_model.warm_up()
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -28,6 +28,7 @@ from pipeline import paths, tracking
 from pipeline.tracking.logged_model import REQUIREMENTS, exported
 from pipeline.tracking.served_model import ServedModel
 from pipeline.tracking.sync import log_servable_model
+from tests import ROOT
 from tests.bad_input.sandbox import MODEL, SHAPE, write_model, write_prepared
 from tests.pipeline.conftest import change_directory, copy_stores
 from vaelab.config import ModelSettings, TrackingSettings
@@ -144,6 +145,37 @@ def test_both_loaders_work_where_vaelab_is_not_installed(logged: Path, tmp_path:
     installed = set(found.stdout.splitlines()[2].split()[1:]) - {"vaelab", "served_model"}
     installed = {name for name in installed if not name.startswith("_")}
     assert installed - come_along <= {name.partition(".")[0] for name in REQUIREMENTS}
+
+
+WARM = """
+import gc, sys, tempfile, warnings
+from pipeline.tracking import training_mirror
+training_mirror.warm_up()
+assert gc.isenabled()
+before = set(sys.modules)
+assert {"torch._dynamo", "torch.export._trace"} <= before
+import torch
+from mlflow.models import Model
+from mlflow.utils import requirements_utils
+from pipeline.tracking.logged_model import exported, save_model, signature
+from vaelab.config import ModelSettings
+from vaelab.models.model import build_model
+warnings.simplefilter("ignore")
+model = build_model(ModelSettings(network="mlp"), (1, 8, 8)).eval()
+with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+    module, found = exported(model), requirements_utils._MODULES_TO_PACKAGES
+    content = {"module": module, "files": "src", "signature": signature(model)}
+    save_model(f"{folder}/model", Model(), **content, input_example=None)
+    assert found is requirements_utils._MODULES_TO_PACKAGES is not None
+print(*{name.partition(".")[0] for name in set(sys.modules) - before} - {"torch", "vaelab"})
+"""
+
+
+def test_what_takes_seconds_is_done_once_and_can_be_done_early() -> None:
+    command = [sys.executable, "-c", WARM]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == "\n"
 
 
 @pytest.fixture(scope="module")
