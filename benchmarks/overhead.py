@@ -78,7 +78,7 @@ def whole(settings: Settings, data: PreparedData) -> float:
         TrainingMirror(settings) as log,
     ):
         known, device = training_settings(settings), describe(loop.device)
-        log.begin(Training("overhead", None, known, data.info, device, None))
+        log.begin(Training("overhead", None, known, known, data.info, device, None))
         started = time.perf_counter()
         fit(loop, log, settings, checkpoints)
         return time.perf_counter() - started

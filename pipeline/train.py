@@ -13,7 +13,7 @@ from pipeline import cli, paths
 from pipeline.artifacts import build_batches
 from pipeline.tracking import mirror
 from pipeline.tracking.epoch_logger import EpochLogger
-from pipeline.tracking.run_info import run_name
+from pipeline.tracking.run_info import logged_params, run_name
 from pipeline.tracking.training_log import Training, TrainingLog, TrainingProcess
 from vaelab.config import AUTO, MachineSettings, Settings, TrainSettings
 from vaelab.data.dataset import PreparedData
@@ -23,6 +23,7 @@ from vaelab.distributed.process_group import ProcessGroup, process_group
 from vaelab.distributed.rank_messages import LAUNCHED_ENV, should_print
 from vaelab.models.saving import save_model
 from vaelab.models.sizes import sizes_note, with_sizes
+from vaelab.runtime.cores import core_count
 from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.files import write_text
 from vaelab.runtime.locks import exclusive_lock
@@ -112,8 +113,9 @@ def train_and_record(
         run_id = unfinished_run(checkpoints.folder)
         before = continue_finished(finished, settings, checkpoints)
         keep_threads(checkpoints.folder, settings.machine)
-        known, device = training_settings(settings), describe(trainer.device)
-        begun = log.begin(Training(name, run_id, known, data.info, device, before))
+        begun = log.begin(
+            to_log(settings, data, trainer, name)._replace(run_id=run_id, continued_from=before)
+        )
         with log:
             write_text(checkpoints.folder / RUN_ID, begun)
             fit(trainer, log, settings, checkpoints)
@@ -127,6 +129,26 @@ def train_and_record(
             reason = f"{finished.folder}: {error.strerror}"
             print(f"warning: more epochs will not continue from this training ({reason})")
         checkpoints.remove()
+
+
+def to_log(settings: Settings, data: PreparedData, trainer: Trainer, name: str) -> Training:
+    """Return what is logged of a new training before its first epoch."""
+    known = training_settings(settings)
+    return Training(
+        name=name,
+        run_id=None,
+        params=logged_params(known),
+        settings=known,
+        info=data.info,
+        device=describe(trainer.device),
+        continued_from=None,
+        leaves_cores=leaves_cores(trainer.device),
+    )
+
+
+def leaves_cores(device: torch.device) -> bool:
+    """Return whether this process trains on fewer threads than there are cores."""
+    return device.type != "cpu" or torch.get_num_threads() < core_count()
 
 
 def continue_finished(

@@ -26,7 +26,7 @@ def main() -> None:
         nonlocal settings
         try:
             settings = cli.load_params(paths.PARAMS)
-            training = TrainingMirror(settings, warm_up=True) if stage == "train" else None
+            training = TrainingMirror(settings, is_second=True) if stage == "train" else None
             mirror = training or StageMirror(stage, settings)
         except Exception:
             next_question(connection)  # the stage may fail first, for another reason

@@ -40,21 +40,36 @@ PARAMS = "params.yaml"
 EXPERIMENT_TAG = "dvc.experiment"
 
 
-def start_training(run: Run, params: Mapping[str, Any], info: DatasetInfo, device: str) -> None:
-    """Log what is known before the first epoch."""
-    _log_settings(run, params, info)
+def start_training(
+    run: Run,
+    params: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    info: DatasetInfo,
+    device: str,
+) -> None:
+    """Log what is known before the first epoch; `params` are the settings that MLflow shows."""
+    _log_settings(run, params, settings, info)
     experiment = os.environ.get("DVC_EXP_NAME")
     named = {EXPERIMENT_TAG: experiment} if experiment else {}
     run.log_tags({"device": device, **named, **git_state()})
 
 
-def _log_settings(run: Run, settings: Mapping[str, Any], info: DatasetInfo) -> None:
+def _log_settings(
+    run: Run, params: Mapping[str, Any], settings: Mapping[str, Any], info: DatasetInfo
+) -> None:
     """Log the settings of a training, by dotted name, and its data set."""
-    from pipeline.tracking.run_info import logged_params
-
-    run.log_params(logged_params(settings))
+    run.log_params(params)
     run.log_dataset(info)
     _log_yaml(run, _as_sections(settings), PARAMS)
+
+
+def _log_settings_of_model(run: Run) -> None:
+    from pipeline.tracking.run_info import logged_params
+
+    _, description = _load_model()
+    settings = description.settings
+    info = PreparedData.load(paths.PREPARED).info
+    _log_settings(run, logged_params(settings), settings, info)
 
 
 def _as_sections(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +99,7 @@ def finish_training(run: Run, settings: TrackingSettings) -> None:
     pending = unfinished(weights_sha256(paths.MODEL))
     write_text(pending, run.run_id)
     if not run.has_params():
-        _, description = _load_model()
-        _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)
+        _log_settings_of_model(run)
     _log_epochs(run)
     run.log_results(flattened(read_metrics(paths.TIMING)))
     _log_training_files(run, settings)
@@ -262,7 +276,7 @@ def _backfill(store: Store, settings: Settings) -> Run:
     _, description = _load_model()
     with active_run(store, run_name(description.settings, description.image_shape)) as run:
         run.forget_source()
-        _log_settings(run, description.settings, PreparedData.load(paths.PREPARED).info)
+        _log_settings_of_model(run)
         run.log_tags({BACKFILLED_TAG: "true"})
         finish_training(run, settings.tracking)
         if paths.EVALUATE_METRICS.is_file():

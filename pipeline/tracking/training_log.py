@@ -15,16 +15,19 @@ from vaelab.data.dataset import DatasetInfo
 class Training(NamedTuple):
     """What is known of a training before its first epoch.
 
-    `run_id` is the run of one that was interrupted; `continued_from` counts the epochs of a
-    finished training that this one continues.
+    `run_id` is the run of one that was interrupted; `params` are the settings that MLflow shows;
+    `continued_from` counts the epochs of a finished training that this one continues;
+    `leaves_cores` says that some have no thread of it.
     """
 
     name: str
     run_id: str | None
+    params: Mapping[str, Any]
     settings: Mapping[str, Any]
     info: DatasetInfo
     device: str
     continued_from: int | None
+    leaves_cores: bool = False
 
 
 class TrainingLog(ABC):

@@ -19,13 +19,14 @@ CONTINUED_TAG = "vaelab.continued_from_epoch"
 class TrainingMirror(TrainingLog):
     """Logs in this process. Raises UserError for a store that cannot be used.
 
-    What is logged soon, a thread of its own logs. `warm_up` says that it first imports what
-    `finish` needs: the rest of this process has no use for its seconds.
+    What is logged soon, a thread of its own logs. Where the process `is_second`, that thread
+    imports what logging the model needs: before the first epoch, if the training leaves cores, as
+    threads that wait for one another on a core in use take longer than the import.
     """
 
-    def __init__(self, settings: Settings, *, warm_up: bool = False) -> None:
+    def __init__(self, settings: Settings, *, is_second: bool = False) -> None:
         self.settings = settings.tracking
-        self.warm_up = warm_up and self.settings.log_model
+        self.imports = is_second and self.settings.log_model
         self.store = store.open_store(self.settings)
         self.writer = AsyncWriter()
         self.logged: set[int] = set()
@@ -36,8 +37,8 @@ class TrainingMirror(TrainingLog):
         resumed = run_id if run_id and self.store.has_run(run_id) else None
         watch = self.settings.system_metrics
         self.run = store.start_run(self.store, training.name, resumed, watch)
-        if self.warm_up:
-            self.writer.submit(warm_up)
+        if training.leaves_cores:
+            self._import()
         self.writer.submit(partial(self._log_start, training))
         return self.run.run_id
 
@@ -49,6 +50,7 @@ class TrainingMirror(TrainingLog):
 
     def finish(self) -> None:
         """Log the files and what the run lacks; print a warning if the store fails."""
+        self._import()
         self.writer.close()
         with warn_on_store_error("all of the training"):
             finish_training(self.run, self.settings)
@@ -58,10 +60,18 @@ class TrainingMirror(TrainingLog):
         self.writer.close()
         store.end_run(status)
 
+    def _import(self) -> None:
+        """Import soon, once, what logging the model needs."""
+        if self.imports:
+            self.imports = False
+            self.writer.submit(warm_up)
+
     def _log_start(self, training: Training) -> None:
         """Log what is known before the first epoch, and find the epochs that the run has."""
         with warn_on_store_error("the settings"):
-            start_training(self.run, training.settings, training.info, training.device)
+            start_training(
+                self.run, training.params, training.settings, training.info, training.device
+            )
             if training.continued_from:
                 self.run.log_tags({CONTINUED_TAG: training.continued_from})
             self.logged = self.run.logged_epochs()

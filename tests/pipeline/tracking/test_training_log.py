@@ -12,6 +12,7 @@ import pytest
 from mlflow.entities import Run as MlflowRun
 
 from pipeline.tracking import Store, active_run
+from pipeline.tracking.run_info import logged_params
 from pipeline.tracking.status import status_after
 from pipeline.tracking.training_log import Training
 from pipeline.tracking.training_mirror import CONTINUED_TAG, TrainingMirror
@@ -25,7 +26,8 @@ IMAGES = {"samples": np.zeros((4, 4, 3), np.uint8)}
 
 def training(run_id: str | None = None) -> Training:
     known = training_settings(Settings())
-    return Training("digits vae", run_id, known, dataset_info("a"), "cpu", 7)
+    params = logged_params(known)
+    return Training("digits vae", run_id, params, known, dataset_info("a"), "cpu", 7)
 
 
 def only_run(store: Store) -> MlflowRun:
@@ -96,7 +98,8 @@ from vaelab.training.fingerprint import training_settings
 settings = Settings()
 log = open_log(settings)
 info = DatasetInfo.model_validate_json(sys.argv[1])
-run_id = log.begin(Training("digits vae", None, training_settings(settings), info, "cpu", None))
+known = training_settings(settings)
+run_id = log.begin(Training("digits vae", None, known, known, info, "cpu", None))
 print("begun", flush=True)
 with log:
     for epoch in (1, 2, 3):
