@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Run as MlflowRun
 
-from pipeline.tracking import Store, active_run
+from pipeline.tracking import Store, active_run, training_mirror
 from pipeline.tracking.run_info import logged_params
 from pipeline.tracking.status import status_after
 from pipeline.tracking.training_log import Training
@@ -152,3 +152,21 @@ def test_the_second_process_leaves_the_run_of_a_killed_training_as_it_is(
         process.kill()
         process.communicate(timeout=30)  # until the second process, which prints there, has ended
     assert only_run(store).info.status == "RUNNING"
+
+
+@pytest.mark.parametrize("leaves_cores", [True, False])
+def test_what_the_model_needs_is_imported_once_and_early_where_cores_are_left(
+    leaves_cores: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = list[str]()
+    monkeypatch.setattr(training_mirror, "warm_up", lambda: order.append("import"))
+    monkeypatch.setattr(
+        training_mirror, "finish_training", lambda run, settings: order.append("finish")
+    )
+    with TrainingMirror(Settings(), is_second=True) as log:
+        monkeypatch.setattr(log, "_log_epoch", lambda *epoch: order.append("epoch"))
+        log.begin(training()._replace(leaves_cores=leaves_cores))
+        log.log_epoch(1, {}, {})
+        log.finish()
+    early = ["import", "epoch", "finish"]
+    assert order == (early if leaves_cores else ["epoch", "import", "finish"])
