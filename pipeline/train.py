@@ -21,6 +21,7 @@ from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
 from vaelab.distributed.process_group import ProcessGroup, process_group
 from vaelab.distributed.rank_messages import LAUNCHED_ENV, should_print
+from vaelab.models.networks import Shape
 from vaelab.models.saving import save_model
 from vaelab.models.sizes import sizes_note, with_sizes
 from vaelab.runtime.cores import core_count
@@ -47,6 +48,9 @@ from vaelab.training.schedules import best_epoch_note, early_stopping_notes
 from vaelab.training.trainer import Trainer
 
 RUN_ID = "run_id"
+# Numbers (channels x height x width) of images from whose steps a second thread takes a tenth, less
+# than it takes from what runs beside them: images of each epoch, MLflow (docs/speed.md).
+FEW_NUMBERS = 144
 
 
 def main() -> None:
@@ -112,7 +116,8 @@ def train_and_record(
     ):
         run_id = unfinished_run(checkpoints.folder)
         before = continue_finished(finished, settings, checkpoints)
-        keep_threads(checkpoints.folder, settings.machine)
+        if trainer.device.type == "cpu" and trainer.group.world_size == 1:
+            keep_threads(checkpoints.folder, settings.machine, data.info.image_shape)
         begun = log.begin(
             to_log(settings, data, trainer, name)._replace(run_id=run_id, continued_from=before)
         )
@@ -178,11 +183,16 @@ def continue_finished(
     return epochs
 
 
-def keep_threads(folder: Path, settings: MachineSettings) -> None:
-    """Continue with the threads that a training began with, for equal bits, unless set."""
+def keep_threads(folder: Path, settings: MachineSettings, image_shape: Shape) -> None:
+    """Unless set, continue with the threads that a training began with, for equal bits.
+
+    A new training has one of its own where images are small.
+    """
     path = folder / THREADS
     if settings.threads is None and path.is_file():
         torch.set_num_threads(int(path.read_text(encoding="utf-8")))
+    elif settings.threads is None and math.prod(image_shape) <= FEW_NUMBERS:
+        torch.set_num_threads(1)
     write_text(path, str(torch.get_num_threads()))
 
 
