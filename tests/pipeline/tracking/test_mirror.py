@@ -86,6 +86,7 @@ def test_without_a_second_process_a_stage_logs_itself(monkeypatch: pytest.Monkey
 KILLED = """
 import os, signal
 from pipeline.tracking import mirror
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 mirror.start("explore")
 print(mirror._started.process.pid, flush=True)
 os.kill(os.getpid(), signal.{signal})

@@ -95,6 +95,7 @@ from vaelab.config import Settings
 from vaelab.data.dataset import DatasetInfo
 from vaelab.training.fingerprint import training_settings
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 settings = Settings()
 log = open_log(settings)
 info = DatasetInfo.model_validate_json(sys.argv[1])
