@@ -21,7 +21,6 @@ from vaelab.distributed.environment import from_environ
 from vaelab.distributed.launch import launch, processes_to_start
 from vaelab.distributed.process_group import ProcessGroup, process_group
 from vaelab.distributed.rank_messages import LAUNCHED_ENV, should_print
-from vaelab.models.networks import Shape
 from vaelab.models.saving import save_model
 from vaelab.models.sizes import sizes_note, with_sizes
 from vaelab.runtime.cores import core_count
@@ -29,7 +28,7 @@ from vaelab.runtime.devices import choose_device, describe
 from vaelab.runtime.files import write_text
 from vaelab.runtime.locks import exclusive_lock
 from vaelab.runtime.serialization import nested, write_csv, write_json
-from vaelab.runtime.threads import busy_cores_note
+from vaelab.runtime.threads import busy_cores_note, use_one_thread
 from vaelab.training.build import build_trainer
 from vaelab.training.checkpoints import CheckpointFolder
 from vaelab.training.cost import step_cost
@@ -116,11 +115,8 @@ def train_and_record(
     ):
         run_id = unfinished_run(checkpoints.folder)
         before = continue_finished(finished, settings, checkpoints)
-        if trainer.device.type == "cpu" and trainer.group.world_size == 1:
-            keep_threads(checkpoints.folder, settings.machine, data.info.image_shape)
-        begun = log.begin(
-            to_log(settings, data, trainer, name)._replace(run_id=run_id, continued_from=before)
-        )
+        keep_threads(checkpoints.folder, settings.machine, is_small=has_small_steps(trainer))
+        begun = log.begin(to_log(settings, data, trainer, name, run_id, before))
         with log:
             write_text(checkpoints.folder / RUN_ID, begun)
             fit(trainer, log, settings, checkpoints)
@@ -136,17 +132,24 @@ def train_and_record(
         checkpoints.remove()
 
 
-def to_log(settings: Settings, data: PreparedData, trainer: Trainer, name: str) -> Training:
-    """Return what is logged of a new training before its first epoch."""
+def to_log(
+    settings: Settings,
+    data: PreparedData,
+    trainer: Trainer,
+    name: str,
+    run_id: str | None,
+    continued_from: int | None,
+) -> Training:
+    """Return what is logged of a training before its first epoch."""
     known = training_settings(settings)
     return Training(
         name=name,
-        run_id=None,
+        run_id=run_id,
         params=logged_params(known),
         settings=known,
         info=data.info,
         device=describe(trainer.device),
-        continued_from=None,
+        continued_from=continued_from,
         leaves_cores=leaves_cores(trainer.device),
     )
 
@@ -183,17 +186,23 @@ def continue_finished(
     return epochs
 
 
-def keep_threads(folder: Path, settings: MachineSettings, image_shape: Shape) -> None:
+def keep_threads(folder: Path, settings: MachineSettings, *, is_small: bool) -> None:
     """Unless set, continue with the threads that a training began with, for equal bits.
 
-    A new training has one of its own where images are small.
+    A new training that `is_small` has one.
     """
     path = folder / THREADS
     if settings.threads is None and path.is_file():
         torch.set_num_threads(int(path.read_text(encoding="utf-8")))
-    elif settings.threads is None and math.prod(image_shape) <= FEW_NUMBERS:
-        torch.set_num_threads(1)
+    elif settings.threads is None and is_small:
+        use_one_thread()
     write_text(path, str(torch.get_num_threads()))
+
+
+def has_small_steps(trainer: Trainer) -> bool:
+    """Return whether a second thread hardly shortens the steps of this process."""
+    alone_on_cpu = trainer.device.type == "cpu" and trainer.group.world_size == 1
+    return alone_on_cpu and math.prod(trainer.model.image_shape) <= FEW_NUMBERS
 
 
 def unfinished_run(folder: Path) -> str | None:

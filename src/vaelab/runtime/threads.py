@@ -34,6 +34,12 @@ def use_free_cores() -> None:
         _found = free, threads
 
 
+def use_one_thread() -> None:
+    """Let PyTorch use one thread, unless OMP_NUM_THREADS says how many."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
 def busy_cores_note() -> str | None:
     """Return a line if cores were busy, so that fewer threads are used; for what takes long."""
     used = torch.get_num_threads()
